@@ -1,0 +1,134 @@
+/* Containers: created and started by crun, each kept by one conmon that holds its stdio, log file and exit
+ * code. Both outlive the agent.
+ *
+ *     create -> CREATED -> start -> RUNNING -> (exits, kill) -> EXITED -> delete
+ *
+ * A start that fails leaves the container EXITED. Every state may be deleted; what runs is killed first. */
+#ifndef CORACLE_NODE_RUNTIME_CONTAINER_H
+#define CORACLE_NODE_RUNTIME_CONTAINER_H
+
+#include <sys/types.h>
+
+#include "node/runtime/cgroup.h"
+#include "node/runtime/runtime.h"
+
+/* A termination message longer than this is cut, as upstream does. */
+#define RUNTIME_TERMINATION_MESSAGE_MAX 4096
+/* What is taken from the end of the log when a failed container left no message: upstream's limits. */
+#define RUNTIME_FALLBACK_LOG_BYTES 2048
+#define RUNTIME_FALLBACK_LOG_LINES 80
+/* Exit code of a container whose real one is lost (its conmon was killed, or the machine restarted). */
+#define RUNTIME_EXIT_UNKNOWN 137
+
+enum runtime_mount_propagation {
+    RUNTIME_PROPAGATION_PRIVATE, /* API: None */
+    RUNTIME_PROPAGATION_SLAVE,   /* API: HostToContainer */
+    RUNTIME_PROPAGATION_SHARED,  /* API: Bidirectional */
+};
+
+/* A bind mount. Sources are resolved by the caller (subPath included); they must exist. */
+struct runtime_mount {
+    const char *source;      /* absolute, file or directory */
+    const char *destination; /* absolute, in the container */
+    bool read_only;
+    enum runtime_mount_propagation propagation;
+};
+
+struct runtime_container_config {
+    const char *id;      /* runtime_container_id() */
+    const char *pod_uid; /* of a sandbox that exists */
+    const char *name;    /* the container's name in the Pod */
+    uint32_t attempt;    /* how many went before it under this name: names the log file */
+
+    const char *rootfs; /* absolute; mounted by the caller until the container has been deleted */
+    bool read_only_rootfs;
+    const char *const *args; /* entry point and arguments; at least one */
+    size_t arg_count;
+    const struct runtime_pair *env; /* later ones win; PATH and HOSTNAME are added when missing */
+    size_t env_count;
+    const char *cwd; /* NULL: "/" */
+
+    uint32_t uid;
+    uint32_t gid;
+    const uint32_t *additional_gids;
+    size_t additional_gid_count;
+    /* Capabilities as the API names them ("NET_ADMIN", "ALL"), applied to containerd's default set. */
+    const char *const *add_capabilities;
+    size_t add_capability_count;
+    const char *const *drop_capabilities;
+    size_t drop_capability_count;
+    bool privileged;        /* every capability and device, nothing masked */
+    bool no_new_privileges; /* allowPrivilegeEscalation: false */
+    bool unmasked_proc;     /* procMount: Unmasked */
+    const char *seccomp;    /* the OCI object as JSON text; NULL: unconfined */
+    int oom_score_adj;      /* a value that the kernel does not let us reach becomes the nearest that it does */
+
+    const struct runtime_mount *mounts;
+    size_t mount_count;
+    struct cgroup_resources resources;
+
+    /* Where the container finds the file for its last words ("/dev/termination-log"); NULL: no such file. */
+    const char *termination_message_path;
+    bool tty;
+    bool stdin_open;
+
+    /* Kept with the container for the agent to find again: image, image id, hash of the spec... */
+    const struct runtime_pair *annotations;
+    size_t annotation_count;
+};
+
+enum runtime_container_state { RUNTIME_CREATED, RUNTIME_RUNNING, RUNTIME_EXITED };
+
+/* What is known of a container. Strings live as long as the container. Instants are microseconds since the
+ * epoch, 0 = not yet. */
+struct runtime_container_status {
+    const char *id;
+    const char *pod_uid;
+    const char *name;
+    uint32_t attempt;
+    const char *rootfs;
+    const char *log_path;
+    const char *termination_message_path; /* inside the container; NULL: none */
+    enum runtime_container_state state;
+    pid_t pid; /* of its first process in the node's PID namespace; 0 unless CREATED or RUNNING */
+    int64_t created_at;
+    int64_t started_at;
+    int64_t finished_at;
+    int exit_code;   /* 128 + n after signal n */
+    bool oom_killed; /* the kernel killed one of its processes for memory */
+    bool lost;       /* exit code and time are a guess: see RUNTIME_EXIT_UNKNOWN */
+    const struct runtime_pair *annotations;
+    size_t annotation_count;
+};
+
+/* `config` is copied before the call returns. On failure nothing is left of the container, and the text is
+ * what upstream puts behind "CreateContainerError" or "RunContainerError": crun's own sentence, for example
+ * "executable file `nosuch` not found in $PATH: No such file or directory". */
+void runtime_container_create(struct runtime *runtime, const struct runtime_container_config *config, runtime_done done,
+                              void *context);
+/* done follows when the program has been started; it may have ended already (see container_ended). */
+void runtime_container_start(struct runtime *runtime, const char *id, runtime_done done, void *context);
+/* Sends a signal to the first process; SIGKILL reaches all processes of the container. Immediate. A container
+ * that has ended is fine. ENOENT when there is none. */
+int runtime_container_kill(struct runtime *runtime, const char *id, int signal, struct error *err);
+/* Kills it if need be and removes everything but its log files. One that is not there is fine. */
+void runtime_container_delete(struct runtime *runtime, const char *id, runtime_done done, void *context);
+
+/* NULL when there is none. */
+const struct runtime_container_status *runtime_container_get(struct runtime *runtime, const char *id);
+/* Calls visit for each container (of the pod, unless pod_uid is NULL), in the order of creation. visit must not
+ * create or delete one. */
+void runtime_container_each(struct runtime *runtime, const char *pod_uid,
+                            void (*visit)(void *context, const struct runtime_container_status *container),
+                            void *context);
+
+/* Reads the last words of an ended container: its termination message file or, when that is empty, fallback_to_logs
+ * is set and the exit code is not 0, the end of its log. `text` is valid during the call, never NULL on success. */
+typedef void (*runtime_message_done)(void *context, const char *text, size_t size, const struct error *err);
+void runtime_container_termination_message(struct runtime *runtime, const char *id, bool fallback_to_logs,
+                                           runtime_message_done done, void *context);
+
+/* CPU and memory in use; reads a few small files. */
+int runtime_container_stats(struct runtime *runtime, const char *id, struct cgroup_stats *out, struct error *err);
+
+#endif
