@@ -1,0 +1,34 @@
+/* The registry: what each verb does to the store. Defaulting, admission, validation, metadata (uid,
+ * generation, timestamps), graceful deletion, finalizers, the subresources, allocation of service addresses
+ * and ports. No I/O: it has a store and an environment, so the same code answers in production and in
+ * simulation. Runs on the store's thread.
+ *
+ * It is the in-process transport of client/client.h; the HTTP server submits to it what remote clients ask. */
+#ifndef CORACLE_REGISTRY_REGISTRY_H
+#define CORACLE_REGISTRY_REGISTRY_H
+
+#include "client/client.h"
+#include "store/store.h"
+
+struct registry;
+
+struct registry_options {
+    const char *service_cidr; /* "10.96.0.0/16" */
+    int node_port_first;      /* 30000 */
+    int node_port_last;       /* 32767 */
+};
+
+/* Neither the environment nor the store is taken over. */
+struct registry *registry_new(struct env *env, struct store *store, const struct registry_options *options);
+void registry_free(struct registry *registry);
+
+/* A client that submits as the given user (copied); to be released with registry_client_free. */
+struct client *registry_client(struct registry *registry, const struct client_user *user);
+void registry_client_free(struct client *client);
+
+/* Creates what upstream's API server creates by itself: the namespaces default, kube-system, kube-public and
+ * kube-node-lease, and the service default/kubernetes with its endpoints (address and port of the API). */
+void registry_bootstrap(struct registry *registry, const char *api_address, int api_port, void (*done)(void *context),
+                        void *context);
+
+#endif
