@@ -44,7 +44,7 @@ struct client_request {
     enum client_verb verb;
     const struct api_resource *resource;
     const char *subresource; /* NULL: the object itself */
-    const char *namespace_;  /* NULL: cluster-scoped, or all namespaces for a list */
+    const char *namespace;  /* NULL: cluster-scoped, or all namespaces for a list */
     const char *name;
     const struct client_user *user; /* NULL: the transport's own */
     const char *field_manager;
@@ -112,7 +112,7 @@ typedef void (*client_event_callback)(void *context, const struct client_event *
 
 struct client_watch_options {
     const struct api_resource *resource;
-    const char *namespace_;                      /* NULL: all */
+    const char *namespace;                      /* NULL: all */
     const struct selector *label_selector;       /* must outlive the watch; NULL: all */
     const struct field_selector *field_selector; /* as above */
     uint64_t from;                               /* events after this revision; 0 with send_initial_events: all that is there first */
@@ -142,7 +142,7 @@ struct client_watch {
 
 /* A request in an arena of its own. Strings are copied. */
 struct client_request *client_request_new(enum client_verb verb, const struct api_resource *resource,
-                                          const char *namespace_, const char *name);
+                                          const char *namespace, const char *name);
 /* For a request that is not submitted after all. */
 void client_request_free(struct client_request *request);
 /* Takes the request. done may be NULL. */
@@ -153,19 +153,19 @@ struct client_watch *client_watch(struct client *client, const struct client_wat
 void client_watch_free(struct client_watch *watch);
 
 /* The verbs in short. Values are copied, except that client_create and client_update take over `arena` when it is not NULL. */
-void client_get(struct client *client, const struct api_resource *resource, const char *namespace_, const char *name,
+void client_get(struct client *client, const struct api_resource *resource, const char *namespace, const char *name,
                 client_done done, void *context);
-void client_create(struct client *client, const struct api_resource *resource, const char *namespace_,
+void client_create(struct client *client, const struct api_resource *resource, const char *namespace,
                    struct arena *arena, void *value, client_done done, void *context);
 void client_update(struct client *client, const struct api_resource *resource, const char *subresource,
                    struct arena *arena, void *value, client_done done, void *context);
 /* propagation: "Background", "Foreground", "Orphan" or NULL; grace in seconds, negative: the object's own;
  * uid: precondition, or NULL. */
-void client_delete(struct client *client, const struct api_resource *resource, const char *namespace_,
+void client_delete(struct client *client, const struct api_resource *resource, const char *namespace,
                    const char *name, const char *uid, int64_t grace, const char *propagation, client_done done,
                    void *context);
 void client_patch(struct client *client, const struct api_resource *resource, const char *subresource,
-                  const char *namespace_, const char *name, enum patch_kind kind, const char *patch, client_done done,
+                  const char *namespace, const char *name, enum patch_kind kind, const char *patch, client_done done,
                   void *context);
 
 #endif

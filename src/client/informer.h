@@ -21,8 +21,8 @@ typedef void (*informer_callback)(void *context, enum informer_change change, st
  * owner. Writes the key into out (at most size bytes with NUL) and returns true, or returns false: not indexed. */
 typedef bool (*informer_index_key)(struct object *object, char *out, size_t size);
 
-/* Selectors may be NULL and must outlive the informer; namespace_ NULL: all. It starts with informer_start. */
-struct informer *informer_new(struct client *client, const struct api_resource *resource, const char *namespace_,
+/* Selectors may be NULL and must outlive the informer; namespace NULL: all. It starts with informer_start. */
+struct informer *informer_new(struct client *client, const struct api_resource *resource, const char *namespace,
                               const struct selector *label_selector, const struct field_selector *field_selector);
 /* Handlers and indexes are added before the start. An index is known by the number that this returns. */
 void informer_add_handler(struct informer *informer, informer_callback callback, void *context);
@@ -35,13 +35,13 @@ void informer_free(struct informer *informer);
 bool informer_synced(const struct informer *informer);
 /* The revision up to which the copy is known to be complete. */
 uint64_t informer_revision(const struct informer *informer);
-/* The object, borrowed until the next turn of the loop, or NULL. namespace_ NULL or "": cluster-scoped. */
-struct object *informer_get(const struct informer *informer, const char *namespace_, const char *name);
+/* The object, borrowed until the next turn of the loop, or NULL. namespace NULL or "": cluster-scoped. */
+struct object *informer_get(const struct informer *informer, const char *namespace, const char *name);
 size_t informer_count(const struct informer *informer);
 /* Visits all, or those of an index key, in the order of namespace and name. The visitor must not change the
  * informer; it returns false to stop. */
 typedef bool (*informer_visit)(void *context, struct object *object);
-void informer_each(const struct informer *informer, const char *namespace_, informer_visit visit, void *context);
+void informer_each(const struct informer *informer, const char *namespace, informer_visit visit, void *context);
 void informer_each_indexed(const struct informer *informer, int index, const char *key, informer_visit visit,
                            void *context);
 

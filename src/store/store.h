@@ -55,14 +55,14 @@ void store_free(struct store *store);
 enum store_outcome store_put(struct store *store, const struct api_resource *resource, struct arena *arena, void *value,
                              uint64_t expected, store_done done, void *context);
 /* Deletes the object whose head has revision `expected`. As store_put. */
-enum store_outcome store_delete(struct store *store, const struct api_resource *resource, const char *namespace_,
+enum store_outcome store_delete(struct store *store, const struct api_resource *resource, const char *namespace,
                                 const char *name, uint64_t expected, store_done done, void *context);
 
 /* The committed object, borrowed until the next turn of the loop, or NULL. */
-struct object *store_get(const struct store *store, const struct api_resource *resource, const char *namespace_,
+struct object *store_get(const struct store *store, const struct api_resource *resource, const char *namespace,
                          const char *name);
 /* The head, for writers; borrowed as above. */
-struct object *store_head(const struct store *store, const struct api_resource *resource, const char *namespace_,
+struct object *store_head(const struct store *store, const struct api_resource *resource, const char *namespace,
                           const char *name);
 /* The last committed revision. */
 uint64_t store_revision(const struct store *store);
@@ -70,9 +70,9 @@ uint64_t store_revision(const struct store *store);
 size_t store_count(const struct store *store, const struct api_resource *resource);
 
 /* Visits committed objects in the order of their keys (namespace, then name), starting behind the given key;
- * namespace_ NULL: all namespaces; after_name NULL: from the start. The visitor returns false to stop. */
+ * namespace NULL: all namespaces; after_name NULL: from the start. The visitor returns false to stop. */
 typedef bool (*store_visit)(void *context, struct object *object);
-void store_list(const struct store *store, const struct api_resource *resource, const char *namespace_,
+void store_list(const struct store *store, const struct api_resource *resource, const char *namespace,
                 const char *after_namespace, const char *after_name, store_visit visit, void *context);
 
 enum store_event_kind { STORE_ADDED, STORE_MODIFIED, STORE_DELETED };
@@ -89,7 +89,7 @@ typedef void (*store_watch_callback)(void *context, const struct store_event *ev
 /* Calls back for every later event of the resource (and namespace, unless NULL) with a revision above `from`;
  * events that are history already come first, from the loop. `from` older than the history: NULL with err
  * code ESTALE. `from` above store_revision: waits for the revisions to come. */
-struct store_watch *store_watch_new(struct store *store, const struct api_resource *resource, const char *namespace_,
+struct store_watch *store_watch_new(struct store *store, const struct api_resource *resource, const char *namespace,
                                     uint64_t from, store_watch_callback callback, void *context, struct error *err);
 /* No callback runs after this. NULL is fine. */
 void store_watch_free(struct store_watch *watch);
