@@ -48,9 +48,10 @@ void mailbox_send(struct mailbox *mailbox, env_callback callback, void *context)
     pthread_mutex_lock(&mailbox->lock);
     bool first = mailbox->queue.count == 0;
     vector_push(&mailbox->queue, (struct message){callback, context});
-    pthread_mutex_unlock(&mailbox->lock);
+    /* Under the lock: once it is released, this message may be the last one, whose receiver frees the mailbox. */
     if (first)
         uv_async_send(&mailbox->wake);
+    pthread_mutex_unlock(&mailbox->lock);
 }
 
 static void closed(uv_handle_t *handle)
