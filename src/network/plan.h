@@ -1,0 +1,103 @@
+/* The deciding half of the data plane: services and their endpoints -> nftables rules. No I/O, no clock, no
+ * randomness: the same calls give the same text.
+ *
+ * A plan holds what each service port contributes to the rule set. Setting a service costs what that service
+ * costs, however many there are; the difference that dataplane_plan_diff writes is the size of the change.
+ *
+ * The rules are maps only. One lookup finds the number N of endpoints of a service address, one verdict map of at
+ * most as many entries as there are distinct N sends the packet to chain pick-N, and one lookup there translates
+ * it to one of the N endpoints at random. No chain belongs to a service: the kernel validates whole tables of
+ * chains at each change of a verdict map, and data maps it does not.
+ *
+ * Which endpoints count, as upstream's kube-proxy chooses: the ready ones; where there are none, those that still
+ * serve while they terminate. internalTrafficPolicy and externalTrafficPolicy Local keep to those on this node. */
+#ifndef CORACLE_NETWORK_PLAN_H
+#define CORACLE_NETWORK_PLAN_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buffer.h"
+#include "base/error.h"
+#include "base/vector.h"
+
+/* Endpoints of one service port above this number get no traffic; a warning names the service. */
+#define DATAPLANE_ENDPOINTS_MAX 4096
+/* External addresses of one service port. */
+#define DATAPLANE_EXTERNAL_ADDRESSES_MAX 64
+/* As upstream validates sessionAffinityConfig.clientIP.timeoutSeconds. */
+#define DATAPLANE_AFFINITY_SECONDS_MAX 86400
+/* Clients that are remembered for session affinity, over all services; further ones are balanced afresh. */
+#define DATAPLANE_AFFINITY_CLIENTS_MAX 65536
+
+struct dataplane_endpoint {
+    struct in_addr address;
+    uint16_t port; /* host order, as all ports here */
+    bool ready;
+    bool serving;
+    bool terminating;
+    bool remote; /* on another node */
+};
+
+/* One port of one Service. Nothing is kept of what it points to. */
+struct dataplane_service {
+    const char *name; /* unique: "namespace/name:port" */
+    uint8_t protocol; /* IPPROTO_TCP, IPPROTO_UDP or IPPROTO_SCTP */
+    uint16_t port;
+    struct in_addr cluster_address; /* 0: none */
+    uint16_t node_port;             /* 0: none */
+    const struct in_addr *external_addresses; /* externalIPs and load balancer ingress */
+    size_t external_address_count;
+    uint32_t affinity_seconds; /* sessionAffinity ClientIP; 0: none */
+    bool internal_local;       /* internalTrafficPolicy: Local */
+    bool external_local;       /* externalTrafficPolicy: Local */
+    const struct dataplane_endpoint *endpoints;
+    size_t endpoint_count;
+};
+
+struct dataplane_plan_config {
+    const char *table;        /* name of the cluster's own table, of family ip: letters, digits, '-', '_', '.' */
+    const char *bridge;       /* the pod network's */
+    const char *service_cidr; /* what is in it and has no rule is refused */
+    const char *pod_cidr;     /* of the whole cluster; set for egress, see below */
+    bool masquerade_egress;   /* connections from pods that leave the cluster take the node's address */
+};
+
+struct dataplane_plan;
+
+/* The config's strings are copied. Fails on a name that nftables would not take. */
+int dataplane_plan_new(const struct dataplane_plan_config *config, struct dataplane_plan **out, struct error *err);
+void dataplane_plan_free(struct dataplane_plan *plan);
+
+/* Adds the service or replaces the one of that name. Where two services claim the same address and port, the
+ * first has it, and the second gets it when the first goes. EINVAL for a service that cannot be (an unknown
+ * protocol, port 0); the plan is unchanged then. */
+int dataplane_plan_set(struct dataplane_plan *plan, const struct dataplane_service *service, struct error *err);
+/* An unknown name is fine. */
+void dataplane_plan_remove(struct dataplane_plan *plan, const char *name);
+size_t dataplane_plan_count(const struct dataplane_plan *plan);
+
+/* An endpoint that a service address no longer leads to. */
+struct dataplane_withdrawal {
+    uint8_t protocol;
+    struct in_addr service_address; /* 0: any address of the node (a node port) */
+    uint16_t service_port;
+    struct in_addr endpoint_address;
+    uint16_t endpoint_port;
+    bool affinity; /* clients may be bound to it */
+};
+
+struct dataplane_transaction {
+    struct buffer script; /* nft syntax; empty: nothing to do */
+    VECTOR(struct dataplane_withdrawal) withdrawals;
+};
+void dataplane_transaction_free(struct dataplane_transaction *transaction);
+
+/* Writes what changed since the last call of diff or full, as one atomic nft transaction, and counts it as done. */
+void dataplane_plan_diff(struct dataplane_plan *plan, struct dataplane_transaction *out);
+/* Writes the whole table, replacing one that may be there, and counts it as done. Withdrawals are not listed. */
+void dataplane_plan_full(struct dataplane_plan *plan, struct dataplane_transaction *out);
+
+#endif
