@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "api/types.h"
+#include "base/arena.h"
 
 const struct api_field *api_type_field(const struct api_type *type, const char *name, size_t n)
 {
@@ -47,4 +48,51 @@ const char *string_map_get(const struct string_map *map, const char *key)
             low = middle + 1;
     }
     return NULL;
+}
+
+/* Where `key` is, or belongs, among `count` sorted elements of `size` bytes that begin with their key. */
+static size_t map_position(const void *items, size_t count, size_t size, const char *key, bool *found)
+{
+    size_t low = 0, high = count;
+    *found = false;
+    while (low < high && !*found) {
+        size_t middle = (low + high) / 2;
+        int order = strcmp(key, *(const char *const *)((const char *)items + middle * size));
+        *found = order == 0;
+        if (order <= 0)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return high < low ? low : high;
+}
+
+/* A copy of the elements in which there is room at `key`; the map's items never change in place. */
+static void *map_slot(struct arena *arena, void **items, size_t *count, size_t size, const char *key)
+{
+    bool found;
+    size_t at = map_position(*items, *count, size, key, &found);
+    char *copy = arena_array_grow(arena, *items, *count, found ? 0 : 1, size);
+    if (!found) {
+        memmove(copy + (at + 1) * size, copy + at * size, (*count - at) * size);
+        ++*count;
+    }
+    *items = copy;
+    return copy + at * size;
+}
+
+void string_map_set(struct arena *arena, struct string_map *map, const char *key, const char *value)
+{
+    void *items = map->items;
+    struct string_pair *slot = map_slot(arena, &items, &map->count, sizeof(*slot), key);
+    *slot = (struct string_pair){key, value};
+    map->items = items;
+}
+
+void bytes_map_set(struct arena *arena, struct bytes_map *map, const char *key, struct bytes value)
+{
+    void *items = map->items;
+    struct bytes_pair *slot = map_slot(arena, &items, &map->count, sizeof(*slot), key);
+    *slot = (struct bytes_pair){key, value};
+    map->items = items;
 }

@@ -195,6 +195,11 @@ const struct api_resource *api_resource_of_kind(const char *api_version, const c
 
 /* The value of a key, or NULL. */
 const char *string_map_get(const struct string_map *map, const char *key);
+/* Adds or replaces a pair. The items are copied into the arena first, so a map that is shared with a snapshot
+ * may be given; key and value are not copied. */
+struct arena;
+void string_map_set(struct arena *arena, struct string_map *map, const char *key, const char *value);
+void bytes_map_set(struct arena *arena, struct bytes_map *map, const char *key, struct bytes value);
 
 static inline struct opt_bool opt_bool(bool value)
 {

@@ -1,0 +1,150 @@
+/* Defaults that depend on other fields, for the served kinds but pods, which have a file of their own. Those
+ * that do not are declared in the type descriptions (default=). */
+#include "api/defaults.h"
+
+#include <string.h>
+
+#include "api/defaults_pod.h"
+#include "api/json.h"
+
+static bool blank(const char *s)
+{
+    return !s || !*s;
+}
+
+static void set_string(const char **field, const char *value)
+{
+    if (blank(*field))
+        *field = value;
+}
+
+static bool is(const char *a, const char *b)
+{
+    return a && strcmp(a, b) == 0;
+}
+
+static void default_namespace(struct arena *arena, void *value)
+{
+    struct namespace *n = value;
+    if (!blank(n->metadata.name))
+        string_map_set(arena, &n->metadata.labels, "kubernetes.io/metadata.name", n->metadata.name);
+}
+
+static void default_node(struct arena *arena, void *value)
+{
+    struct node *n = value;
+    if (!n->status.allocatable.count)
+        n->status.allocatable = n->status.capacity;
+}
+
+static bool allocates_external(const struct service_spec *spec)
+{
+    return is(spec->type, "LoadBalancer") || is(spec->type, "NodePort") ||
+           (is(spec->type, "ClusterIP") && spec->external_ips.count);
+}
+
+/* Families and their policy for a cluster with IPv4 alone. A headless service without a selector may have
+ * endpoints of any family. */
+static void default_ip_families(struct arena *arena, struct service_spec *spec)
+{
+    if (is(spec->type, "ExternalName"))
+        return;
+    bool any = is(spec->cluster_ip, "None") && !spec->selector.count;
+    if (!spec->ip_family_policy)
+        spec->ip_family_policy = any ? "RequireDualStack" : "SingleStack";
+    if (!spec->ip_families.count) {
+        const char **families = arena_alloc(arena, 2 * sizeof(*families));
+        bool ipv6 = !blank(spec->cluster_ip) && strchr(spec->cluster_ip, ':');
+        families[0] = ipv6 ? "IPv6" : "IPv4";
+        families[1] = ipv6 ? "IPv4" : "IPv6";
+        spec->ip_families = (struct string_array){families, any ? 2 : 1};
+    }
+}
+
+static void default_service_port(struct service_port *port)
+{
+    struct int_or_string *target = &port->target_port;
+    if (target->kind == INT_OR_STRING_UNSET || (target->kind == INT_OR_STRING_INT && target->number == 0) ||
+        (target->kind == INT_OR_STRING_STRING && blank(target->text)))
+        *target = (struct int_or_string){.kind = INT_OR_STRING_INT, .number = port->port};
+}
+
+static void default_service(struct arena *arena, void *value)
+{
+    struct service_spec *spec = &((struct service *)value)->spec;
+    if (is(spec->session_affinity, "None"))
+        spec->session_affinity_config = NULL;
+    if (is(spec->session_affinity, "ClientIP")) {
+        if (!spec->session_affinity_config)
+            spec->session_affinity_config = arena_alloc(arena, sizeof(*spec->session_affinity_config));
+        struct session_affinity_config *config = spec->session_affinity_config;
+        if (!config->client_ip)
+            config->client_ip = arena_alloc(arena, sizeof(*config->client_ip));
+        api_set_declared_defaults(arena, &api_type_client_ip_config, config->client_ip);
+    }
+    for (size_t i = 0; i < spec->ports.count; i++)
+        default_service_port(&spec->ports.items[i]);
+    if (allocates_external(spec))
+        set_string(&spec->external_traffic_policy, "Cluster");
+    if (!spec->internal_traffic_policy && !is(spec->type, "ExternalName"))
+        spec->internal_traffic_policy = "Cluster";
+    if (is(spec->type, "LoadBalancer") && !spec->allocate_load_balancer_node_ports.set)
+        spec->allocate_load_balancer_node_ports = opt_bool(true);
+    if (!blank(spec->cluster_ip) && !spec->cluster_ips.count) {
+        const char **ips = arena_alloc(arena, sizeof(*ips));
+        ips[0] = spec->cluster_ip;
+        spec->cluster_ips = (struct string_array){ips, 1};
+    }
+    default_ip_families(arena, spec);
+    struct load_balancer_status *status = &((struct service *)value)->status.load_balancer;
+    for (size_t i = 0; i < status->ingress.count && is(spec->type, "LoadBalancer"); i++)
+        if (!blank(status->ingress.items[i].ip) && !status->ingress.items[i].ip_mode)
+            status->ingress.items[i].ip_mode = "VIP";
+}
+
+/* stringData is for writing only: it overrides data and is never stored. */
+static void default_secret(struct arena *arena, void *value)
+{
+    struct secret *s = value;
+    for (size_t i = 0; i < s->string_data.count; i++) {
+        const struct string_pair *p = &s->string_data.items[i];
+        const char *text = p->value ? p->value : "";
+        bytes_map_set(arena, &s->data, p->key,
+                      (struct bytes){(const unsigned char *)arena_string(arena, text), strlen(text)});
+    }
+    s->string_data = (struct string_map){0};
+}
+
+static void default_replica_set(struct arena *arena, void *value)
+{
+    api_set_pod_spec_defaults(arena, &((struct replica_set *)value)->spec.template.spec);
+}
+
+static void default_deployment(struct arena *arena, void *value)
+{
+    struct deployment_spec *spec = &((struct deployment *)value)->spec;
+    struct deployment_strategy *strategy = &spec->strategy;
+    if (is(strategy->type, "RollingUpdate") && !strategy->rolling_update) {
+        strategy->rolling_update = arena_alloc(arena, sizeof(*strategy->rolling_update));
+        api_set_declared_defaults(arena, &api_type_rolling_update_deployment, strategy->rolling_update);
+    }
+    api_set_pod_spec_defaults(arena, &spec->template.spec);
+}
+
+/* By index of the resource; the kinds that are not here have no defaults. */
+static void (*const setters[API_RESOURCE_COUNT])(struct arena *arena, void *value) = {
+    [API_NAMESPACES] = default_namespace,
+    [API_NODES] = default_node,
+    [API_PODS] = default_pod,
+    [API_SERVICES] = default_service,
+    [API_SECRETS] = default_secret,
+    [API_REPLICASETS] = default_replica_set,
+    [API_DEPLOYMENTS] = default_deployment,
+};
+
+void api_set_defaults(struct arena *arena, const struct api_resource *resource, void *value)
+{
+    api_set_declared_defaults(arena, resource->type, value);
+    if (setters[resource->index])
+        setters[resource->index](arena, value);
+}
