@@ -24,6 +24,7 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "network/address.h"
 
 /* The cluster's defaults. */
 #define POD_NETWORK_CLUSTER_CIDR "10.244.0.0/16"
@@ -33,22 +34,11 @@
 
 /* A longer key is refused. Keys have no white space; pods use their UID. */
 #define POD_NETWORK_KEY_MAX 200
-/* Node CIDRs are /16 to /29: at most this many addresses. */
-#define POD_NETWORK_ADDRESSES_MAX 65536
-
-struct ipv4_prefix {
-    struct in_addr address; /* the host part is zero */
-    int length;
-};
-
-/* Reads "10.244.0.0/24"; the host part must be zero. */
-int ipv4_prefix_parse(const char *text, struct ipv4_prefix *out, struct error *err);
-bool ipv4_prefix_contains(const struct ipv4_prefix *prefix, struct in_addr address);
 
 struct pod_network_config {
     int namespace_fd;        /* the node's network namespace, or -1; not kept */
     const char *bridge;      /* NULL: POD_NETWORK_BRIDGE; at most 15 characters */
-    const char *node_cidr;   /* NULL: POD_NETWORK_NODE_CIDR; .0 and the last address stay unused, .1 is the bridge */
+    const char *node_cidr;   /* NULL: POD_NETWORK_NODE_CIDR; see network/address.h for its size */
     const char *service_cidr; /* NULL: POD_NETWORK_SERVICE_CIDR; routed to the bridge, so that local processes reach
                                  services without a default route and nothing for them ever leaves the machine */
     int mtu;                 /* 0: of the link that the default route uses, or 1500 */

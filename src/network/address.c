@@ -1,0 +1,119 @@
+#include "network/address.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+static uint32_t mask(int length)
+{
+    return length ? UINT32_MAX << (32 - length) : 0;
+}
+
+int ipv4_prefix_parse(const char *text, struct ipv4_prefix *out, struct error *err)
+{
+    char address[INET_ADDRSTRLEN];
+    const char *slash = strchr(text, '/');
+    char *end = NULL;
+    long length = slash && slash[1] >= '0' && slash[1] <= '9' ? strtol(slash + 1, &end, 10) : -1;
+    if (length < 0 || length > 32 || *end || (size_t)(slash - text) >= sizeof(address))
+        return error_set(err, EINVAL, "\"%s\" is not an IPv4 prefix such as 10.244.0.0/24", text);
+    memcpy(address, text, (size_t)(slash - text));
+    address[slash - text] = 0;
+    if (inet_pton(AF_INET, address, &out->address) != 1)
+        return error_set(err, EINVAL, "\"%s\" is not an IPv4 prefix such as 10.244.0.0/24", text);
+    out->length = (int)length;
+    if (ntohl(out->address.s_addr) & ~mask(out->length))
+        return error_set(err, EINVAL, "\"%s\" has bits set behind its prefix", text);
+    return 0;
+}
+
+bool ipv4_prefix_contains(const struct ipv4_prefix *prefix, struct in_addr address)
+{
+    return ((ntohl(address.s_addr) ^ ntohl(prefix->address.s_addr)) & mask(prefix->length)) == 0;
+}
+
+struct in_addr ipv4_prefix_at(const struct ipv4_prefix *prefix, uint32_t index)
+{
+    return (struct in_addr){htonl(ntohl(prefix->address.s_addr) + index)};
+}
+
+int address_pool_init(struct address_pool *pool, const struct ipv4_prefix *prefix, struct error *err)
+{
+    *pool = (struct address_pool){.prefix = *prefix};
+    if (prefix->length < ADDRESS_POOL_LENGTH_MIN || prefix->length > ADDRESS_POOL_LENGTH_MAX)
+        return error_set(err, EINVAL, "a node's pod addresses need a prefix of /%d to /%d, not /%d",
+                         ADDRESS_POOL_LENGTH_MIN, ADDRESS_POOL_LENGTH_MAX, prefix->length);
+    pool->size = UINT32_C(1) << (32 - prefix->length);
+    pool->bits = mem_zero((pool->size + 63) / 64, sizeof(uint64_t));
+    pool->next = 2;
+    return 0;
+}
+
+void address_pool_free(struct address_pool *pool)
+{
+    free(pool->bits);
+    *pool = (struct address_pool){0};
+}
+
+static bool taken(const struct address_pool *pool, uint32_t index)
+{
+    return pool->bits[index / 64] >> (index % 64) & 1;
+}
+
+/* The place of an address that the pool may give, or 0. */
+static uint32_t place(const struct address_pool *pool, struct in_addr address)
+{
+    if (!ipv4_prefix_contains(&pool->prefix, address))
+        return 0;
+    uint32_t index = ntohl(address.s_addr) - ntohl(pool->prefix.address.s_addr);
+    return index >= 2 && index < pool->size - 1 ? index : 0;
+}
+
+static void take(struct address_pool *pool, uint32_t index)
+{
+    pool->bits[index / 64] |= UINT64_C(1) << (index % 64);
+    pool->used++;
+}
+
+int address_pool_take(struct address_pool *pool, struct in_addr *out, struct error *err)
+{
+    uint32_t usable = pool->size - 3;
+    for (uint32_t i = 0; i < usable; i++) {
+        uint32_t index = 2 + (pool->next - 2 + i) % usable;
+        if (taken(pool, index))
+            continue;
+        take(pool, index);
+        pool->next = 2 + (index - 2 + 1) % usable;
+        *out = ipv4_prefix_at(&pool->prefix, index);
+        return 0;
+    }
+    return error_set(err, EADDRNOTAVAIL, "all %u pod addresses of this node are in use", usable);
+}
+
+bool address_pool_claim(struct address_pool *pool, struct in_addr address)
+{
+    uint32_t index = place(pool, address);
+    if (!index || taken(pool, index))
+        return false;
+    take(pool, index);
+    return true;
+}
+
+void address_pool_release(struct address_pool *pool, struct in_addr address)
+{
+    uint32_t index = place(pool, address);
+    if (!index || !taken(pool, index))
+        return;
+    pool->bits[index / 64] &= ~(UINT64_C(1) << (index % 64));
+    pool->used--;
+}
+
+void address_pool_continue(struct address_pool *pool, struct in_addr last)
+{
+    uint32_t index = place(pool, last);
+    if (index)
+        pool->next = 2 + (index - 2 + 1) % (pool->size - 3);
+}

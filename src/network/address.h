@@ -1,0 +1,48 @@
+/* IPv4 prefixes, and the pool that a node's pod addresses come from. Addresses are in network order, as everywhere
+ * in struct in_addr. */
+#ifndef CORACLE_NETWORK_ADDRESS_H
+#define CORACLE_NETWORK_ADDRESS_H
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct ipv4_prefix {
+    struct in_addr address; /* the host part is zero */
+    int length;
+};
+
+/* Reads "10.244.0.0/24"; the host part must be zero. */
+int ipv4_prefix_parse(const char *text, struct ipv4_prefix *out, struct error *err);
+bool ipv4_prefix_contains(const struct ipv4_prefix *prefix, struct in_addr address);
+/* The address `index` places after the first. */
+struct in_addr ipv4_prefix_at(const struct ipv4_prefix *prefix, uint32_t index);
+
+/* A pool of a prefix of /16 to /29, one bit per address. The network address, the first (the gateway's) and the
+ * broadcast address are never given out. Addresses come in turn, so that one is used again as late as possible. */
+#define ADDRESS_POOL_LENGTH_MIN 16
+#define ADDRESS_POOL_LENGTH_MAX 29
+
+struct address_pool {
+    struct ipv4_prefix prefix;
+    uint32_t size;
+    uint32_t used;
+    uint32_t next; /* where the search begins */
+    uint64_t *bits;
+};
+
+int address_pool_init(struct address_pool *pool, const struct ipv4_prefix *prefix, struct error *err);
+void address_pool_free(struct address_pool *pool);
+/* EADDRNOTAVAIL when none is left. */
+int address_pool_take(struct address_pool *pool, struct in_addr *out, struct error *err);
+/* Marks an address as taken; false if it was already, or is not the pool's to give. */
+bool address_pool_claim(struct address_pool *pool, struct in_addr address);
+/* An address that is not taken is fine. */
+void address_pool_release(struct address_pool *pool, struct in_addr address);
+/* Goes on after `last`, the address that an earlier pool gave out last. */
+void address_pool_continue(struct address_pool *pool, struct in_addr last);
+
+#endif

@@ -1,0 +1,657 @@
+/* One lock covers the table of pods, the address pool and a netlink socket in the node's namespace: the kernel
+ * serialises changes of links anyway. Removing a link takes the kernel some 20 ms, most of which it does not keep
+ * others out, so removals have a socket and a lock of their own. Work inside a pod's namespace goes through a socket
+ * made for it.
+ *
+ * Invariants: an address is taken in the pool exactly while a pod in the table has it; a pod's link on the node's
+ * side is named after its address, so that two pods never want the same name; its hardware address follows from its
+ * address too, so that an old neighbour entry is never wrong. */
+#include "network/pod_network.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/if_bridge.h>
+#include <linux/if_link.h>
+#include <linux/veth.h>
+#include <net/if.h>
+#include <net/if_arp.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "base/vector.h"
+#include "network/namespace.h"
+#include "network/netlink.h"
+
+#define POD_LINK "eth0"
+#define DEFAULT_MTU 1500
+#define ADDRESS_SIZE 6
+/* The kernel's IFALIASZ. */
+#define ALIAS_SIZE 256
+/* IN6_ADDR_GEN_MODE_NONE: no link-local address, hence no neighbour discovery chatter on every new link. */
+#define ADDRESS_GENERATION_NONE 1
+
+struct pod {
+    struct in_addr address;
+};
+
+struct pod_network {
+    pthread_mutex_t lock;
+    struct netlink netlink; /* in the node's namespace */
+    struct map pods;        /* key -> struct pod */
+    struct address_pool pool;
+    struct in_addr gateway;
+    int bridge_index;
+    int mtu;
+    bool ipv6; /* the kernel has it */
+    char bridge[IF_NAMESIZE];
+
+    pthread_mutex_t removal_lock; /* never taken while holding `lock` */
+    struct netlink removal;
+};
+
+/* ---- the parts of messages ---- */
+
+static void hardware_address(struct in_addr address, unsigned char out[ADDRESS_SIZE])
+{
+    out[0] = 0x0a; /* locally administered */
+    out[1] = 0xc0;
+    memcpy(out + 2, &address, 4);
+}
+
+static void link_name(struct in_addr address, char out[IF_NAMESIZE])
+{
+    snprintf(out, IF_NAMESIZE, "pod%08x", ntohl(address.s_addr));
+}
+
+static void message_link(struct netlink_batch *batch, uint16_t type, uint16_t flags, const char *name, bool up)
+{
+    struct ifinfomsg header = {.ifi_family = AF_UNSPEC, .ifi_flags = up ? IFF_UP : 0, .ifi_change = up ? IFF_UP : 0};
+    netlink_message(batch, type, flags, &header, sizeof(header));
+    netlink_add_string(batch, IFLA_IFNAME, name);
+}
+
+/* Opens a message for the link `name`, with its IPv6 silent. */
+static void message_quiet_link(struct netlink_batch *batch, const struct pod_network *network, const char *name)
+{
+    message_link(batch, RTM_SETLINK, 0, name, false);
+    if (!network->ipv6)
+        return;
+    size_t families = netlink_nest(batch, IFLA_AF_SPEC | NLA_F_NESTED);
+    size_t inet6 = netlink_nest(batch, AF_INET6 | NLA_F_NESTED);
+    netlink_add_u8(batch, IFLA_INET6_ADDR_GEN_MODE, ADDRESS_GENERATION_NONE);
+    netlink_nest_end(batch, inet6);
+    netlink_nest_end(batch, families);
+}
+
+static void message_address(struct netlink_batch *batch, int link, struct in_addr address, int length)
+{
+    struct ifaddrmsg header = {.ifa_family = AF_INET, .ifa_prefixlen = (uint8_t)length, .ifa_index = (uint32_t)link};
+    netlink_message(batch, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, &header, sizeof(header));
+    netlink_add(batch, IFA_LOCAL, &address, sizeof(address));
+    netlink_add(batch, IFA_ADDRESS, &address, sizeof(address));
+    if (length < 31) {
+        struct in_addr broadcast = {address.s_addr | htonl(UINT32_MAX >> length)};
+        netlink_add(batch, IFA_BROADCAST, &broadcast, sizeof(broadcast));
+    }
+}
+
+/* gateway 0: directly on the link. */
+static void message_route(struct netlink_batch *batch, int link, struct ipv4_prefix to, struct in_addr gateway)
+{
+    struct rtmsg header = {.rtm_family = AF_INET,
+                           .rtm_dst_len = (uint8_t)to.length,
+                           .rtm_table = RT_TABLE_MAIN,
+                           .rtm_protocol = RTPROT_STATIC,
+                           .rtm_scope = gateway.s_addr ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK,
+                           .rtm_type = RTN_UNICAST};
+    netlink_message(batch, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, &header, sizeof(header));
+    if (to.length)
+        netlink_add(batch, RTA_DST, &to.address, sizeof(to.address));
+    if (gateway.s_addr)
+        netlink_add(batch, RTA_GATEWAY, &gateway, sizeof(gateway));
+    netlink_add_u32(batch, RTA_OIF, (uint32_t)link);
+}
+
+/* ---- looking at links ---- */
+
+struct link_view {
+    int index;
+    int mtu;
+    bool bridge;
+    unsigned char address[ADDRESS_SIZE];
+    char alias[ALIAS_SIZE];
+};
+
+static void attribute_text(const struct nlattr *attribute, char *out, size_t size)
+{
+    size_t n = attribute ? strnlen(netlink_data(attribute), netlink_size(attribute)) : 0;
+    n = n < size ? n : size - 1;
+    if (n)
+        memcpy(out, netlink_data(attribute), n);
+    out[n] = 0;
+}
+
+static void see_link(void *context, const struct nlmsghdr *message)
+{
+    struct link_view *view = context;
+    const struct ifinfomsg *header = NLMSG_DATA(message);
+    if (message->nlmsg_type != RTM_NEWLINK)
+        return;
+    char kind[16];
+    const struct nlattr *address = netlink_find(message, sizeof(*header), IFLA_ADDRESS);
+    view->index = header->ifi_index;
+    view->mtu = (int)netlink_u32(netlink_find(message, sizeof(*header), IFLA_MTU));
+    if (address && netlink_size(address) == ADDRESS_SIZE)
+        memcpy(view->address, netlink_data(address), ADDRESS_SIZE);
+    attribute_text(netlink_find(message, sizeof(*header), IFLA_IFALIAS), view->alias, sizeof(view->alias));
+    attribute_text(netlink_find_in(netlink_find(message, sizeof(*header), IFLA_LINKINFO), IFLA_INFO_KIND), kind,
+                   sizeof(kind));
+    view->bridge = strcmp(kind, "bridge") == 0;
+}
+
+/* By name, or by index if name is NULL. */
+static int look_at_link(struct netlink *netlink, const char *name, int index, struct link_view *view,
+                        struct error *err)
+{
+    cleanup_netlink_batch struct netlink_batch batch = {0};
+    struct ifinfomsg header = {.ifi_family = AF_UNSPEC, .ifi_index = index};
+    netlink_message(&batch, RTM_GETLINK, 0, &header, sizeof(header));
+    if (name)
+        netlink_add_string(&batch, IFLA_IFNAME, name);
+    *view = (struct link_view){0};
+    return netlink_query(netlink, &batch, see_link, view, err);
+}
+
+static void see_route(void *context, const struct nlmsghdr *message)
+{
+    int *link = context;
+    const struct rtmsg *header = NLMSG_DATA(message);
+    if (message->nlmsg_type == RTM_NEWROUTE && header->rtm_dst_len == 0 && header->rtm_table == RT_TABLE_MAIN &&
+        header->rtm_type == RTN_UNICAST && *link == 0)
+        *link = (int)netlink_u32(netlink_find(message, sizeof(*header), RTA_OIF));
+}
+
+static int uplink_mtu(struct netlink *netlink)
+{
+    cleanup_netlink_batch struct netlink_batch batch = {0};
+    struct rtmsg header = {.rtm_family = AF_INET, .rtm_table = RT_TABLE_MAIN};
+    struct link_view view;
+    int link = 0;
+    netlink_message(&batch, RTM_GETROUTE, NLM_F_DUMP, &header, sizeof(header));
+    if (netlink_query(netlink, &batch, see_route, &link, NULL) < 0 || link == 0 ||
+        look_at_link(netlink, NULL, link, &view, NULL) < 0 || view.mtu < 576)
+        return DEFAULT_MTU;
+    return view.mtu;
+}
+
+/* ---- kernel settings ---- */
+
+/* Writes only where the value is another: some settings reset others when written. */
+static int set_sysctl(const char *path, const char *value, struct error *err)
+{
+    cleanup_buffer struct buffer now = {0};
+    if (file_read(path, 64, &now, NULL) == 0 && now.size >= strlen(value) &&
+        memcmp(now.data, value, strlen(value)) == 0 && (now.size == strlen(value) || now.data[strlen(value)] == '\n'))
+        return 0;
+    return file_poke(path, value, err);
+}
+
+/* In the node's namespace. Forwarding makes it a router. route_localnet lets node ports answer on 127.0.0.1, the
+ * data plane refuses what pods would do with it. Redirects would send pods past the node, where services are not. */
+static int set_node_sysctls(const char *bridge, bool own_namespace, struct error *err)
+{
+    char path[128];
+    if (set_sysctl("/proc/sys/net/ipv4/ip_forward", "1", err) < 0)
+        return -1;
+    if (own_namespace && set_sysctl("/proc/sys/net/ipv4/conf/all/send_redirects", "0", err) < 0)
+        return -1;
+    snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/send_redirects", bridge);
+    if (set_sysctl(path, "0", err) < 0)
+        return -1;
+    snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/route_localnet", bridge);
+    return set_sysctl(path, "1", err);
+}
+
+/* In a pod's namespace, before its link is made. The last two let any user of a pod bind low ports and ping, as
+ * containerd does by default. */
+static int set_pod_sysctls(struct error *err)
+{
+    static const char *const settings[][2] = {
+        {"/proc/sys/net/ipv4/conf/all/accept_redirects", "0"},
+        {"/proc/sys/net/ipv4/conf/default/accept_redirects", "0"},
+        {"/proc/sys/net/ipv4/ip_unprivileged_port_start", "0"},
+        {"/proc/sys/net/ipv4/ping_group_range", "0 2147483647"},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(settings); i++)
+        if (file_poke(settings[i][0], settings[i][1], err) < 0)
+            return -1;
+    return 0;
+}
+
+/* ---- the bridge ---- */
+
+static int make_bridge(struct pod_network *network, struct error *err)
+{
+    cleanup_netlink_batch struct netlink_batch batch = {0};
+    unsigned char address[ADDRESS_SIZE];
+    hardware_address(network->gateway, address);
+    message_link(&batch, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, network->bridge, false);
+    netlink_add(&batch, IFLA_ADDRESS, address, sizeof(address));
+    size_t info = netlink_nest(&batch, IFLA_LINKINFO);
+    netlink_add_string(&batch, IFLA_INFO_KIND, "bridge");
+    size_t data = netlink_nest(&batch, IFLA_INFO_DATA);
+    netlink_add_u8(&batch, IFLA_BR_MCAST_SNOOPING, 0);
+    netlink_nest_end(&batch, data);
+    netlink_nest_end(&batch, info);
+    struct error e;
+    if (netlink_commit(&network->netlink, &batch, NULL, &e) < 0 && e.code != EEXIST)
+        return error_set(err, e.code, "make bridge %s: %s", network->bridge, e.text);
+    return 0;
+}
+
+static int configure_bridge(struct pod_network *network, const struct pod_network_config *config,
+                            const struct ipv4_prefix *services, struct error *err)
+{
+    cleanup_netlink_batch struct netlink_batch batch = {0};
+    struct link_view view;
+    if (make_bridge(network, err) < 0)
+        return -1;
+    if (look_at_link(&network->netlink, network->bridge, 0, &view, err) < 0)
+        return error_wrap(err, "bridge %s", network->bridge);
+    if (!view.bridge)
+        return error_set(err, EEXIST, "there is a link named %s already, and it is not a bridge", network->bridge);
+    network->bridge_index = view.index;
+
+    message_quiet_link(&batch, network, network->bridge);
+    message_link(&batch, RTM_SETLINK, 0, network->bridge, true);
+    netlink_add_u32(&batch, IFLA_MTU, (uint32_t)network->mtu);
+    message_address(&batch, view.index, network->gateway, network->pool.prefix.length);
+    message_route(&batch, view.index, *services, (struct in_addr){0});
+    if (netlink_commit(&network->netlink, &batch, NULL, err) < 0)
+        return error_wrap(err, "configure bridge %s", network->bridge);
+
+    struct in_addr last;
+    if (inet_pton(AF_INET, view.alias, &last) == 1)
+        address_pool_continue(&network->pool, last);
+    return set_node_sysctls(network->bridge, config->own_namespace, err);
+}
+
+/* A port of the bridge with an alias "KEY ADDRESS" is a pod. */
+static void see_port(void *context, const struct nlmsghdr *message)
+{
+    struct pod_network *network = context;
+    char alias[ALIAS_SIZE];
+    if (message->nlmsg_type != RTM_NEWLINK ||
+        (int)netlink_u32(netlink_find(message, sizeof(struct ifinfomsg), IFLA_MASTER)) != network->bridge_index)
+        return;
+    attribute_text(netlink_find(message, sizeof(struct ifinfomsg), IFLA_IFALIAS), alias, sizeof(alias));
+    char *space = strchr(alias, ' ');
+    struct in_addr address;
+    if (!space || inet_pton(AF_INET, space + 1, &address) != 1)
+        return;
+    *space = 0;
+    if (map_has(&network->pods, alias) || !address_pool_claim(&network->pool, address))
+        return;
+    struct pod *pod = mem_zero(1, sizeof(*pod));
+    pod->address = address;
+    map_set(&network->pods, alias, pod);
+}
+
+static void forget_pods(struct pod_network *network)
+{
+    for (struct map_slot *s = NULL; (s = map_next(&network->pods, s));) {
+        struct pod *pod = s->value;
+        address_pool_release(&network->pool, pod->address);
+        free(pod);
+    }
+    map_free(&network->pods);
+}
+
+static int find_pods(struct pod_network *network, struct error *err)
+{
+    struct error e;
+    /* The list is read anew if it changes meanwhile; that ends, since links change only now and then. */
+    for (int attempt = 0;; attempt++) {
+        cleanup_netlink_batch struct netlink_batch batch = {0};
+        struct ifinfomsg header = {.ifi_family = AF_UNSPEC};
+        netlink_message(&batch, RTM_GETLINK, NLM_F_DUMP, &header, sizeof(header));
+        if (netlink_query(&network->netlink, &batch, see_port, network, &e) == 0)
+            return 0;
+        if (e.code != EINTR || attempt == 10)
+            return error_set(err, e.code, "list links: %s", e.text);
+        forget_pods(network);
+    }
+}
+
+static int bridge_name(const struct pod_network_config *config, char out[IF_NAMESIZE], struct error *err)
+{
+    const char *name = config->bridge ? config->bridge : POD_NETWORK_BRIDGE;
+    if (!*name || strlen(name) >= IF_NAMESIZE || strchr(name, '/') || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
+        return error_set(err, EINVAL, "\"%s\" cannot be the name of a link", name);
+    strcpy(out, name);
+    return 0;
+}
+
+static int open_in_namespace(struct pod_network *network, const struct pod_network_config *config, struct error *err)
+{
+    struct ipv4_prefix pods, services;
+    if (bridge_name(config, network->bridge, err) < 0 ||
+        ipv4_prefix_parse(config->node_cidr ? config->node_cidr : POD_NETWORK_NODE_CIDR, &pods, err) < 0 ||
+        ipv4_prefix_parse(config->service_cidr ? config->service_cidr : POD_NETWORK_SERVICE_CIDR, &services, err) < 0 ||
+        address_pool_init(&network->pool, &pods, err) < 0)
+        return -1;
+    network->gateway = ipv4_prefix_at(&pods, 1);
+    network->ipv6 = access("/proc/sys/net/ipv6", F_OK) == 0;
+    if (netlink_open(-1, NETLINK_ROUTE, &network->netlink, err) < 0 ||
+        netlink_open(-1, NETLINK_ROUTE, &network->removal, err) < 0)
+        return -1;
+    network->mtu = config->mtu > 0 ? config->mtu : uplink_mtu(&network->netlink);
+    if (configure_bridge(network, config, &services, err) < 0)
+        return -1;
+    return find_pods(network, err);
+}
+
+int pod_network_open(const struct pod_network_config *config, struct pod_network **out, struct error *err)
+{
+    int previous;
+    *out = NULL;
+    if (network_namespace_enter(config->namespace_fd, &previous, err) < 0)
+        return -1;
+    struct pod_network *network = mem_zero(1, sizeof(*network));
+    pthread_mutex_init(&network->lock, NULL);
+    pthread_mutex_init(&network->removal_lock, NULL);
+    network->netlink = network->removal = NETLINK_CLOSED;
+    int result = open_in_namespace(network, config, err);
+    network_namespace_leave(&previous);
+    if (result < 0) {
+        pod_network_close(network);
+        return error_wrap(err, "pod network");
+    }
+    *out = network;
+    return 0;
+}
+
+void pod_network_close(struct pod_network *network)
+{
+    if (!network)
+        return;
+    if (network->pool.bits)
+        forget_pods(network);
+    netlink_close(&network->netlink);
+    netlink_close(&network->removal);
+    pthread_mutex_destroy(&network->removal_lock);
+    address_pool_free(&network->pool);
+    pthread_mutex_destroy(&network->lock);
+    free(network);
+}
+
+/* ---- attach ---- */
+
+static void message_veth(struct netlink_batch *batch, const struct pod_network *network, const char *key,
+                         struct in_addr address, int pod_namespace)
+{
+    char name[IF_NAMESIZE], alias[ALIAS_SIZE], text[INET_ADDRSTRLEN];
+    unsigned char hardware[ADDRESS_SIZE];
+    link_name(address, name);
+    hardware_address(address, hardware);
+    snprintf(alias, sizeof(alias), "%s %s", key, inet_ntop(AF_INET, &address, text, sizeof(text)));
+
+    message_link(batch, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, name, false);
+    netlink_add_u32(batch, IFLA_MTU, (uint32_t)network->mtu);
+    size_t info = netlink_nest(batch, IFLA_LINKINFO);
+    netlink_add_string(batch, IFLA_INFO_KIND, "veth");
+    size_t data = netlink_nest(batch, IFLA_INFO_DATA);
+    size_t peer = netlink_nest(batch, VETH_INFO_PEER);
+    /* The peer's attributes follow a header, as in a message of its own. */
+    static const struct ifinfomsg peer_header;
+    buffer_add(&batch->data, &peer_header, sizeof(peer_header));
+    netlink_add_string(batch, IFLA_IFNAME, POD_LINK);
+    netlink_add(batch, IFLA_ADDRESS, hardware, sizeof(hardware));
+    netlink_add_u32(batch, IFLA_MTU, (uint32_t)network->mtu);
+    netlink_add_u32(batch, IFLA_NET_NS_FD, (uint32_t)pod_namespace);
+    netlink_nest_end(batch, peer);
+    netlink_nest_end(batch, data);
+    netlink_nest_end(batch, info);
+
+    /* The alias makes it a pod for pod_network_open, together with the master: both come in one message. */
+    message_quiet_link(batch, network, name);
+    netlink_add_u32(batch, IFLA_MASTER, (uint32_t)network->bridge_index);
+    netlink_add_string(batch, IFLA_IFALIAS, alias);
+    message_link(batch, RTM_NEWLINK, 0, name, true);
+    info = netlink_nest(batch, IFLA_LINKINFO);
+    netlink_add_string(batch, IFLA_INFO_SLAVE_KIND, "bridge");
+    data = netlink_nest(batch, IFLA_INFO_SLAVE_DATA);
+    netlink_add_u8(batch, IFLA_BRPORT_ISOLATED, 1);
+    netlink_nest_end(batch, data);
+    netlink_nest_end(batch, info);
+
+    message_link(batch, RTM_SETLINK, 0, network->bridge, false);
+    netlink_add_string(batch, IFLA_IFALIAS, text);
+}
+
+/* Opens the pod's namespace: its descriptor, a netlink socket in it, its settings made. */
+static int open_pod(const char *path, int *fd, struct netlink *netlink, struct error *err)
+{
+    int previous;
+    cleanup_close int opened = network_namespace_open(path, err);
+    if (opened < 0 || network_namespace_enter(opened, &previous, err) < 0)
+        return -1;
+    int result = set_pod_sysctls(err);
+    if (result == 0)
+        result = netlink_open(-1, NETLINK_ROUTE, netlink, err);
+    network_namespace_leave(&previous);
+    if (result == 0)
+        *fd = steal_fd(opened);
+    return result;
+}
+
+static int configure_pod(struct pod_network *network, struct netlink *netlink, struct in_addr address,
+                         struct error *err)
+{
+    cleanup_netlink_batch struct netlink_batch batch = {0};
+    struct link_view view;
+    if (look_at_link(netlink, POD_LINK, 0, &view, err) < 0)
+        return error_wrap(err, "the pod's " POD_LINK);
+    message_link(&batch, RTM_SETLINK, 0, "lo", true);
+    message_quiet_link(&batch, network, POD_LINK);
+    message_link(&batch, RTM_SETLINK, 0, POD_LINK, true);
+    message_address(&batch, view.index, address, 32);
+    message_route(&batch, view.index, (struct ipv4_prefix){network->gateway, 32}, (struct in_addr){0});
+    message_route(&batch, view.index, (struct ipv4_prefix){{0}, 0}, network->gateway);
+    if (netlink_commit(netlink, &batch, NULL, err) < 0)
+        return error_wrap(err, "configure the pod's " POD_LINK);
+    return 0;
+}
+
+/* Whether the pod's namespace has the link of that address: then there is nothing to do. */
+static bool is_attached(struct netlink *pod_netlink, struct in_addr address)
+{
+    struct link_view view;
+    unsigned char hardware[ADDRESS_SIZE];
+    hardware_address(address, hardware);
+    return look_at_link(pod_netlink, POD_LINK, 0, &view, NULL) == 0 &&
+           memcmp(view.address, hardware, ADDRESS_SIZE) == 0;
+}
+
+/* Deletes the node's side of a pod's link, and with it the other. */
+static int delete_link(struct pod_network *network, struct in_addr address, struct error *err)
+{
+    cleanup_netlink_batch struct netlink_batch batch = {0};
+    struct error e = {0};
+    char name[IF_NAMESIZE];
+    link_name(address, name);
+    message_link(&batch, RTM_DELLINK, 0, name, false);
+    pthread_mutex_lock(&network->removal_lock);
+    int result = netlink_commit(&network->removal, &batch, NULL, &e);
+    pthread_mutex_unlock(&network->removal_lock);
+    return result < 0 && e.code != ENODEV ? error_set(err, e.code, "delete link %s: %s", name, e.text) : 0;
+}
+
+/* Makes the link of a new pod, with the address taken for it. */
+static int attach_address(struct pod_network *network, const char *key, int pod_namespace, struct netlink *pod_netlink,
+                          struct in_addr address, struct error *err)
+{
+    cleanup_netlink_batch struct netlink_batch batch = {0};
+    message_veth(&batch, network, key, address, pod_namespace);
+    if (netlink_commit(&network->netlink, &batch, NULL, err) < 0)
+        return error_wrap(err, "make the pod's link");
+    if (configure_pod(network, pod_netlink, address, err) < 0)
+        return -1;
+    struct pod *pod = mem_zero(1, sizeof(*pod));
+    pod->address = address;
+    map_set(&network->pods, key, pod);
+    return 0;
+}
+
+static int attach_new(struct pod_network *network, const char *key, int pod_namespace, struct netlink *pod_netlink,
+                      struct in_addr *address, struct error *err)
+{
+    pthread_mutex_lock(&network->lock);
+    int taken = map_has(&network->pods, key) ? error_set(err, EEXIST, "the pod is being attached already")
+                                             : address_pool_take(&network->pool, address, err);
+    int result = taken < 0 ? -1 : attach_address(network, key, pod_namespace, pod_netlink, *address, err);
+    pthread_mutex_unlock(&network->lock);
+    if (taken < 0 || result == 0)
+        return result;
+    delete_link(network, *address, NULL);
+    pthread_mutex_lock(&network->lock);
+    address_pool_release(&network->pool, *address);
+    pthread_mutex_unlock(&network->lock);
+    return -1;
+}
+
+static int check_key(const char *key, struct error *err)
+{
+    size_t n = strlen(key);
+    bool good = n > 0 && n <= POD_NETWORK_KEY_MAX;
+    for (size_t i = 0; good && i < n; i++)
+        good = isgraph((unsigned char)key[i]);
+    return good ? 0 : error_set(err, EINVAL, "a pod's network key is 1 to %d visible characters", POD_NETWORK_KEY_MAX);
+}
+
+int pod_network_attach(struct pod_network *network, const char *key, const char *namespace_path,
+                       struct in_addr *address, struct error *err)
+{
+    cleanup_close int pod_namespace = -1;
+    cleanup_netlink struct netlink pod_netlink = NETLINK_CLOSED;
+    if (check_key(key, err) < 0 || open_pod(namespace_path, &pod_namespace, &pod_netlink, err) < 0)
+        return error_wrap(err, "pod network");
+    struct in_addr present;
+    int result;
+    if (pod_network_find(network, key, &present) && is_attached(&pod_netlink, present)) {
+        *address = present;
+        result = configure_pod(network, &pod_netlink, present, err);
+    } else {
+        result = pod_network_detach(network, key, err);
+        if (result == 0)
+            result = attach_new(network, key, pod_namespace, &pod_netlink, address, err);
+    }
+    return result < 0 ? error_wrap(err, "pod network") : 0;
+}
+
+int pod_network_detach(struct pod_network *network, const char *key, struct error *err)
+{
+    pthread_mutex_lock(&network->lock);
+    struct pod *pod = map_remove(&network->pods, key);
+    pthread_mutex_unlock(&network->lock);
+    if (!pod)
+        return 0;
+    /* The address stays taken until the link is gone. */
+    int result = delete_link(network, pod->address, err);
+    pthread_mutex_lock(&network->lock);
+    if (result < 0 && !map_has(&network->pods, key)) {
+        map_set(&network->pods, key, steal_pointer(pod));
+    } else if (result == 0) {
+        address_pool_release(&network->pool, pod->address);
+    }
+    pthread_mutex_unlock(&network->lock);
+    free(pod);
+    return result;
+}
+
+bool pod_network_find(struct pod_network *network, const char *key, struct in_addr *address)
+{
+    pthread_mutex_lock(&network->lock);
+    struct pod *pod = map_get(&network->pods, key);
+    if (pod)
+        *address = pod->address;
+    pthread_mutex_unlock(&network->lock);
+    return pod != NULL;
+}
+
+void pod_network_each(struct pod_network *network,
+                      void (*callback)(void *context, const char *key, struct in_addr address), void *context)
+{
+    pthread_mutex_lock(&network->lock);
+    for (struct map_slot *s = NULL; (s = map_next(&network->pods, s));)
+        callback(context, s->key, ((struct pod *)s->value)->address);
+    pthread_mutex_unlock(&network->lock);
+}
+
+struct in_addr pod_network_gateway(const struct pod_network *network)
+{
+    return network->gateway;
+}
+
+int pod_network_mtu(const struct pod_network *network)
+{
+    return network->mtu;
+}
+
+/* ---- destroy ---- */
+
+struct ports {
+    int bridge;
+    VECTOR(int) links;
+};
+
+static void collect_port(void *context, const struct nlmsghdr *message)
+{
+    struct ports *ports = context;
+    if (message->nlmsg_type == RTM_NEWLINK &&
+        (int)netlink_u32(netlink_find(message, sizeof(struct ifinfomsg), IFLA_MASTER)) == ports->bridge)
+        vector_push(&ports->links, ((const struct ifinfomsg *)NLMSG_DATA(message))->ifi_index);
+}
+
+static void remove_link(struct netlink *netlink, int index)
+{
+    cleanup_netlink_batch struct netlink_batch batch = {0};
+    struct ifinfomsg header = {.ifi_family = AF_UNSPEC, .ifi_index = index};
+    netlink_message(&batch, RTM_DELLINK, 0, &header, sizeof(header));
+    netlink_commit(netlink, &batch, NULL, NULL); /* it may be gone by itself */
+}
+
+int pod_network_destroy(const struct pod_network_config *config, struct error *err)
+{
+    cleanup_netlink struct netlink netlink = NETLINK_CLOSED;
+    cleanup_netlink_batch struct netlink_batch batch = {0};
+    char name[IF_NAMESIZE];
+    struct link_view view;
+    struct error e;
+    if (bridge_name(config, name, err) < 0 || netlink_open(config->namespace_fd, NETLINK_ROUTE, &netlink, err) < 0)
+        return -1;
+    if (look_at_link(&netlink, name, 0, &view, &e) < 0)
+        return e.code == ENODEV ? 0 : error_set(err, e.code, "bridge %s: %s", name, e.text);
+    if (!view.bridge)
+        return error_set(err, EEXIST, "the link %s is not a bridge: it is left alone", name);
+
+    struct ports ports = {.bridge = view.index};
+    struct ifinfomsg header = {.ifi_family = AF_UNSPEC};
+    netlink_message(&batch, RTM_GETLINK, NLM_F_DUMP, &header, sizeof(header));
+    netlink_query(&netlink, &batch, collect_port, &ports, NULL);
+    for (size_t i = 0; i < ports.links.count; i++)
+        remove_link(&netlink, ports.links.items[i]);
+    vector_free(&ports.links);
+    remove_link(&netlink, view.index);
+    return look_at_link(&netlink, name, 0, &view, NULL) < 0
+               ? 0
+               : error_set(err, EBUSY, "bridge %s cannot be removed", name);
+}
