@@ -201,7 +201,7 @@ def source(types, resources):
         for f in t.fields:
             kind = SCALARS[f.type][0] if f.type in SCALARS else "API_STRUCT"
             flags = " | ".join(f.flags) or "0"
-            parts = [f".name = {quoted(f.name)}", f".doc = {quoted(f.doc)}", f".kind = {kind}",
+            parts = [f".name = {quoted(f.name)}", f".name_size = {len(f.name)}", f".doc = {quoted(f.doc)}", f".kind = {kind}",
                      f".shape = {SHAPES[f.shape]}", f".flags = {flags}", f".offset = offsetof(struct {t.c}, {f.c})"]
             if kind == "API_STRUCT":
                 parts.append(f".type = &api_type_{snake(f.type)}")

@@ -12,6 +12,9 @@
 #define JSON_DEPTH_MAX 100
 /* Unknown and duplicate fields that are reported by path; more are only counted. */
 #define JSON_PROBLEM_MAX 100
+/* Bytes that the elements of lists and maps of one decoded text may take: "[{},{},..." in a few megabytes of
+ * text would otherwise ask for gigabytes. */
+#define JSON_MEMORY_MAX (128 << 20)
 
 enum json_problem_kind { JSON_UNKNOWN_FIELD, JSON_DUPLICATE_FIELD };
 
@@ -33,7 +36,10 @@ struct json_report {
  * that upstream's decoder has ("json: cannot unmarshal string into Go struct field ...", "quantities must
  * match the regular expression ...") with the path. Wrong types, bad UTF-8, numbers out of range, trailing
  * text and nesting beyond JSON_DEPTH_MAX are errors; null leaves a field unset. A string with a NUL
- * character is an error: C strings hold the values. */
+ * character is an error: C strings hold the values.
+ *
+ * err->code: EBADMSG the text is not JSON (err->text is what Go's scanner says, "unexpected end of JSON input"),
+ * EINVAL it does not fit the type, E2BIG it takes more than JSON_MEMORY_MAX. */
 int json_decode(const struct api_type *type, struct arena *arena, const char *json, size_t size, void *value,
                 struct json_report *report, struct error *err);
 

@@ -17,6 +17,8 @@ int quantity_parse(const char *text, size_t size, quantity_t *value);
 /* The canonical spelling of `text` ("0.5" -> "500m", "1024Mi" -> "1Gi", "1000" -> "1k"), in the arena;
  * NULL when it is not a quantity. */
 const char *quantity_canonical(struct arena *arena, const char *text, size_t size);
+/* What upstream says of a text that is not a quantity. */
+const char *quantity_error(const char *text, size_t size);
 /* Canonical text of a value in decimal (binary_suffix false: "m", "k", "M") or binary ("Ki", "Mi") form. */
 const char *quantity_format(struct arena *arena, quantity_t value, bool binary_suffix);
 

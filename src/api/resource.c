@@ -8,7 +8,7 @@ const struct api_field *api_type_field(const struct api_type *type, const char *
 {
     for (uint32_t i = 0; i < type->field_count; i++) {
         const struct api_field *f = &type->fields[i];
-        if (strncmp(f->name, name, n) == 0 && !f->name[n])
+        if (f->name_size == n && memcmp(f->name, name, n) == 0)
             return f;
     }
     return NULL;

@@ -17,6 +17,9 @@
  *   raw                const char *, JSON text, NULL = unset                         -          -
  *   struct             the struct, inline       pointer, NULL = unset     struct NAME_array    -
  *
+ * An int-or-string held by value that is given as 0 reads as unset, and an unset one is written as 0: upstream
+ * knows no difference.
+ *
  * All that a value points to lives in one arena, or is static. Values inside a snapshot (api/object.h) are
  * immutable: copy before changing (api_copy). Maps are sorted by key, without duplicates. An array that was
  * given but empty has a non-NULL items. */
@@ -135,6 +138,7 @@ struct api_field {
     uint32_t offset;
     uint8_t kind;  /* enum api_kind, of the elements for an array or map */
     uint8_t shape; /* enum api_shape */
+    uint8_t name_size;
     uint16_t flags;
     /* Why this field does not act yet, for Warning headers and docs/compatibility.md; NULL: it acts. */
     const char *inert;
