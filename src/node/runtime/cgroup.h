@@ -80,6 +80,8 @@ int cgroup_kill(const struct cgroup *cgroup, const char *name, struct error *err
 int cgroup_kill_once(const struct cgroup *cgroup, const char *name, struct error *err);
 /* Removes the group and all below it, in every hierarchy. They must be empty. One that is not there is fine. */
 int cgroup_remove(const struct cgroup *cgroup, const char *name, struct error *err);
+/* Removes the groups above PARENT that have become empty. */
+void cgroup_remove_ancestors(const struct cgroup *cgroup);
 /* Calls visit with each process of the group and below. */
 int cgroup_each_process(const struct cgroup *cgroup, const char *name, void (*visit)(void *context, pid_t pid),
                         void *context, struct error *err);

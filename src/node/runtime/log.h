@@ -21,8 +21,9 @@ char *runtime_pod_log_directory(struct runtime *runtime, const char *pod_namespa
 
 /* Most bytes of one chunk. */
 #define RUNTIME_LOG_CHUNK_MAX (64 << 10)
-/* A line whose parts add up to more is given out in pieces of this size. */
-#define RUNTIME_LOG_LINE_MAX (256 << 10)
+/* A longer line is none of conmon's, which splits what a container writes into lines of some 8 KiB; it is passed over.
+ */
+#define RUNTIME_LOG_LINE_MAX (32 << 10)
 
 struct runtime_log_options {
     const char *container_id; /* the container that writes; NULL or one that is gone: the file is complete */

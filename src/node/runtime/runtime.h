@@ -20,7 +20,7 @@
  * call that it answers. Nothing blocks the loop: files are written by libuv's pool, conmon and crun are child
  * processes.
  *
- * Children: the process must leave SIGCHLD to libuv. */
+ * Signals: the process must leave SIGCHLD to libuv; runtime_new() makes it ignore SIGPIPE. */
 #ifndef CORACLE_NODE_RUNTIME_RUNTIME_H
 #define CORACLE_NODE_RUNTIME_RUNTIME_H
 
@@ -56,7 +56,8 @@ struct runtime_options {
     const char *cgroup_parent;      /* "/coracle/CLUSTER": below each controller's mount point */
     const char *conmon;             /* path; NULL: looked up in PATH */
     const char *crun;               /* path; NULL: looked up in PATH */
-    /* Called once per container when its end has been observed, after a recovery too. The status is valid
+    /* Called once per container when its end has been observed, unless that is by deleting it. Ends that an earlier
+     * process observed are not told again: look at runtime_container_each() after a recovery. The status is valid
      * during the call, and afterwards from runtime_container_get(). */
     void (*container_ended)(void *context, const struct runtime_container_status *status);
     void *context;
@@ -68,7 +69,8 @@ struct runtime_options {
 int runtime_new(const struct runtime_options *options, struct runtime **out, struct error *err);
 
 /* Finds every sandbox and container of an earlier process and takes them up: running containers go on, ended
- * ones get their exit code, what was half made is killed and removed. Call once, before anything is created. */
+ * ones get their exit code, what was half made (never started) is killed and removed. Call once, before anything is
+ * created. A container may turn up whose sandbox is gone: its log and its end can still be read. */
 void runtime_recover(struct runtime *runtime, runtime_done done, void *context);
 
 /* Lets go of everything without touching a container. Operations under way are answered with ECANCELED;

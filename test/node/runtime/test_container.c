@@ -1,0 +1,376 @@
+/* Real containers: created, started, signalled, ended, deleted, and taken up by another process. */
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "fixture.h"
+
+static int open_fixture(void **state)
+{
+    struct fixture *f = malloc(sizeof(*f));
+    fixture_open(f);
+    fixture_sandbox(f, "pod-1");
+    *state = f;
+    return 0;
+}
+
+static int close_fixture(void **state)
+{
+    struct fixture *f = *state;
+    fixture_close(f);
+    free(f);
+    return 0;
+}
+
+/* Whether the process is there and more than a zombie, which is what its new parent may leave it for a while. */
+static bool process_runs(pid_t pid)
+{
+    char path[32], text[512] = "";
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    FILE *f = fopen(path, "r");
+    if (!f)
+        return false;
+    size_t n = fread(text, 1, sizeof(text) - 1, f);
+    fclose(f);
+    const char *behind_name = n ? strrchr(text, ')') : NULL;
+    return behind_name && behind_name[2] != 'Z' && behind_name[2] != 'X';
+}
+
+static void exit_code_and_output_are_kept(void **state)
+{
+    struct fixture *f = *state;
+    char id[65];
+    fixture_run(f, "pod-1", "main", "echo hello; echo oops >&2; exit 3", id, NULL);
+    const struct runtime_container_status *status = fixture_await_end(f, id);
+    assert_int_equal(status->exit_code, 3);
+    assert_false(status->oom_killed);
+    assert_false(status->lost);
+    assert_true(status->created_at <= status->started_at);
+    /* The end is read from a file's time, which may be a clock tick behind. */
+    assert_true(status->started_at <= status->finished_at + 20000);
+    assert_int_equal(f->ended, 1);
+    assert_string_equal(f->last_ended, id);
+    cleanup_buffer struct buffer out = {0};
+    fixture_read_log(f, status->log_path, NULL, &out);
+    assert_non_null(strstr(out.data, "hello\n"));
+    assert_non_null(strstr(out.data, "oops\n"));
+    char expected[256];
+    snprintf(expected, sizeof(expected), "%s/default_pod_pod-1/main/0.log", f->logs);
+    assert_string_equal(status->log_path, expected);
+    fixture_delete(f, id);
+}
+
+static void pod_shares_network_hostname_and_shm(void **state)
+{
+    struct fixture *f = *state;
+    char first[65], second[65];
+    fixture_run(f, "pod-1", "first",
+                "echo from-first > /dev/shm/x; ip link add d0 type dummy; hostname; "
+                "ip addr show lo | grep 127.0.0.1; echo ready; sleep 1000",
+                first, NULL);
+    fixture_await_log(f, first, "ready");
+    fixture_run(f, "pod-1", "second",
+                "cat /dev/shm/x; hostname; ip link show d0; echo $HOSTNAME; cat /proc/1/comm; true", second, NULL);
+    const struct runtime_container_status *status = fixture_await_end(f, second);
+    assert_int_equal(status->exit_code, 0);
+    cleanup_buffer struct buffer out = {0};
+    fixture_read_log(f, status->log_path, NULL, &out);
+    assert_non_null(strstr(out.data, "from-first\nthe-pod\n"));
+    assert_non_null(strstr(out.data, "d0"));
+    assert_non_null(strstr(out.data, "the-pod\nsh\n"));
+    buffer_clear(&out);
+    fixture_read_log(f, runtime_container_get(f->runtime, first)->log_path, NULL, &out);
+    assert_non_null(strstr(out.data, "127.0.0.1"));
+    fixture_delete(f, first);
+    fixture_delete(f, second);
+}
+
+static void signals_arrive_and_kill_ends(void **state)
+{
+    struct fixture *f = *state;
+    char id[65];
+    struct error err;
+    fixture_run(f, "pod-1", "main", "trap 'echo got-term; exit 7' TERM; echo ready; while :; do sleep 0.05; done", id,
+                NULL);
+    fixture_await_log(f, id, "ready");
+    assert_int_equal(runtime_container_kill(f->runtime, id, SIGTERM, &err), 0);
+    assert_int_equal(fixture_await_end(f, id)->exit_code, 7);
+    assert_int_equal(runtime_container_kill(f->runtime, id, SIGTERM, &err), 0);
+    fixture_delete(f, id);
+    fixture_run(f, "pod-1", "main", "trap '' TERM; sleep 1000", id, NULL);
+    assert_int_equal(runtime_container_kill(f->runtime, id, SIGKILL, &err), 0);
+    assert_int_equal(fixture_await_end(f, id)->exit_code, 137);
+    fixture_delete(f, id);
+    assert_int_equal(runtime_container_kill(f->runtime, id, SIGKILL, &err), -1);
+    assert_int_equal(err.code, ENOENT);
+}
+
+static void limit_memory(struct runtime_container_config *config)
+{
+    config->resources.memory_limit = 32 << 20;
+}
+
+static void memory_limit_kills_and_is_told(void **state)
+{
+    struct fixture *f = *state;
+    char id[65];
+    fixture_run(f, "pod-1", "main", "x=0123456789abcdef; while :; do x=$x$x; done", id, limit_memory);
+    const struct runtime_container_status *status = fixture_await_end(f, id);
+    assert_true(status->oom_killed);
+    assert_int_equal(status->exit_code, 137);
+    fixture_delete(f, id);
+}
+
+static void set_user(struct runtime_container_config *config)
+{
+    static const uint32_t gids[] = {5000};
+    static const struct runtime_pair env[] = {{"A", "first"}, {"A", "1 2"}};
+    config->uid = 1000;
+    config->gid = 2000;
+    config->additional_gids = gids;
+    config->additional_gid_count = 1;
+    config->env = env;
+    config->env_count = 2;
+    config->cwd = "/tmp";
+    config->read_only_rootfs = true;
+}
+
+static void user_environment_and_directory_are_set(void **state)
+{
+    struct fixture *f = *state;
+    char id[65];
+    fixture_run(f, "pod-1", "main", "id -u; id -g; id -G; echo \"A=$A\"; echo $PWD; touch /x || echo read-only", id,
+                set_user);
+    cleanup_buffer struct buffer out = {0};
+    fixture_read_log(f, fixture_await_end(f, id)->log_path, NULL, &out);
+    assert_non_null(strstr(out.data, "1000\n2000\n2000 5000\nA=1 2\n/tmp\n"));
+    assert_non_null(strstr(out.data, "read-only\n"));
+    fixture_delete(f, id);
+}
+
+static void run_nothing(struct runtime_container_config *config)
+{
+    static const char *const args[] = {"nosuch"};
+    config->args = args;
+    config->arg_count = 1;
+}
+
+static void failed_creation_says_why_and_leaves_nothing(void **state)
+{
+    struct fixture *f = *state;
+    char id[65], path[256];
+    struct reply reply;
+    assert_int_not_equal(fixture_create(f, "pod-1", "main", "", id, run_nothing, &reply), 0);
+    assert_string_equal(reply.err.text, "executable file `nosuch` not found in $PATH: No such file or directory");
+    assert_null(runtime_container_get(f->runtime, id));
+    snprintf(path, sizeof(path), "%s/containers/%s", f->run, id);
+    assert_int_not_equal(access(path, F_OK), 0);
+    snprintf(path, sizeof(path), "%s/crun/%s", f->run, id);
+    assert_int_not_equal(access(path, F_OK), 0);
+}
+
+struct message_reply {
+    int done;
+    char text[RUNTIME_TERMINATION_MESSAGE_MAX + 1];
+    size_t size;
+};
+
+static void on_message(void *context, const char *text, size_t size, const struct error *err)
+{
+    struct message_reply *reply = context;
+    assert_null(err);
+    assert_true(size <= RUNTIME_TERMINATION_MESSAGE_MAX);
+    memcpy(reply->text, text, size + 1);
+    reply->size = size;
+    reply->done = 1;
+}
+
+static void last_words_are_read(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *script;
+        bool fallback;
+        const char *text;
+        size_t size;
+    } cases[] = {
+        {"echo -n farewell > /dev/termination-log; echo x", true, "farewell", 8},
+        {"echo only logs; exit 1", false, "", 0},
+        {"echo only logs; exit 1", true, "only logs\n", 10},
+        {"echo success needs no words", true, "", 0},
+        {"yes | head -c 9000 > /dev/termination-log", false, NULL, RUNTIME_TERMINATION_MESSAGE_MAX},
+        {"yes | head -c 9000; exit 1", true, NULL, 160},
+        {"yes 0123456789012345678901234567890123456789 | head -n 1000; exit 1", true, NULL, RUNTIME_FALLBACK_LOG_BYTES},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        char id[65];
+        fixture_run(f, "pod-1", "main", cases[i].script, id, NULL);
+        fixture_await_end(f, id);
+        struct message_reply reply = {0};
+        runtime_container_termination_message(f->runtime, id, cases[i].fallback, on_message, &reply);
+        fixture_wait(f, &reply.done);
+        if (cases[i].text)
+            assert_string_equal(reply.text, cases[i].text);
+        assert_int_equal(reply.size, cases[i].size);
+        struct error err;
+        char *log = mem_string(runtime_container_get(f->runtime, id)->log_path);
+        fixture_delete(f, id);
+        assert_int_equal(file_remove_tree(log, &err), 0);
+        free(log);
+    }
+}
+
+static void deleting_kills_what_runs(void **state)
+{
+    struct fixture *f = *state;
+    char id[65];
+    fixture_run(f, "pod-1", "main", "trap '' TERM; sleep 1000 & sleep 1000", id, NULL);
+    pid_t pid = runtime_container_get(f->runtime, id)->pid;
+    assert_true(pid > 0);
+    assert_true(process_runs(pid));
+    fixture_delete(f, id);
+    assert_false(process_runs(pid));
+    struct reply reply = {0};
+    runtime_container_delete(f->runtime, id, fixture_reply, &reply);
+    fixture_succeed(f, &reply);
+}
+
+static void usage_is_measured(void **state)
+{
+    struct fixture *f = *state;
+    char id[65];
+    struct error err;
+    struct cgroup_stats stats;
+    fixture_run(f, "pod-1", "main", "dd if=/dev/zero of=/dev/null bs=1M count=200; echo ready; sleep 1000", id, NULL);
+    fixture_await_log(f, id, "ready");
+    assert_int_equal(runtime_container_stats(f->runtime, id, &stats, &err), 0);
+    assert_true(stats.cpu_usage > 1000000);
+    assert_true(stats.memory_usage > 0 && stats.memory_working_set <= stats.memory_usage);
+    assert_true(stats.pids >= 1);
+    fixture_delete(f, id);
+}
+
+static void restarted_agent_finds_its_containers(void **state)
+{
+    struct fixture *f = *state;
+    char running[65], ended[65], ends_meanwhile[65], half_made[65];
+    struct reply reply;
+    fixture_run(f, "pod-1", "running", "trap 'exit 9' TERM; echo ready; while :; do sleep 0.05; done", running, NULL);
+    fixture_run(f, "pod-1", "ended", "exit 4", ended, NULL);
+    fixture_await_end(f, ended);
+    fixture_run(f, "pod-1", "meanwhile", "trap 'exit 5' TERM; echo ready; while :; do sleep 0.05; done", ends_meanwhile,
+                NULL);
+    fixture_await_log(f, running, "ready");
+    fixture_await_log(f, ends_meanwhile, "ready");
+    assert_int_equal(fixture_create(f, "pod-1", "half", "exit 0", half_made, NULL, &reply), 0);
+    pid_t pid = runtime_container_get(f->runtime, running)->pid;
+    pid_t meanwhile_pid = runtime_container_get(f->runtime, ends_meanwhile)->pid;
+    pid_t half_pid = runtime_container_get(f->runtime, half_made)->pid;
+    int64_t created = runtime_container_get(f->runtime, running)->created_at;
+    fixture_close_runtime(f);
+
+    kill(meanwhile_pid, SIGTERM);
+    f->ended = 0;
+    fixture_open_runtime(f);
+    const struct runtime_container_status *status = runtime_container_get(f->runtime, running);
+    assert_non_null(status);
+    assert_int_equal(status->state, RUNTIME_RUNNING);
+    assert_int_equal(status->pid, pid);
+    assert_true(status->created_at == created && status->started_at >= created);
+    assert_string_equal(status->name, "running");
+    status = runtime_container_get(f->runtime, ended);
+    assert_int_equal(status->state, RUNTIME_EXITED);
+    assert_int_equal(status->exit_code, 4);
+    assert_int_equal(fixture_await_end(f, ends_meanwhile)->exit_code, 5);
+    assert_int_equal(f->ended, 1);
+    assert_null(runtime_container_get(f->runtime, half_made));
+    assert_false(process_runs(half_pid));
+    assert_non_null(runtime_sandbox_get(f->runtime, "pod-1"));
+    assert_string_equal(runtime_sandbox_get(f->runtime, "pod-1")->hostname, "the-pod");
+
+    struct error err;
+    assert_int_equal(runtime_container_kill(f->runtime, running, SIGTERM, &err), 0);
+    assert_int_equal(fixture_await_end(f, running)->exit_code, 9);
+    fixture_delete(f, running);
+    fixture_delete(f, ended);
+    fixture_delete(f, ends_meanwhile);
+}
+
+static void killed_conmon_loses_the_exit_code_but_not_the_container(void **state)
+{
+    struct fixture *f = *state;
+    char id[65], path[256];
+    cleanup_buffer struct buffer text = {0};
+    struct error err;
+    fixture_run(f, "pod-1", "main", "sleep 1000", id, NULL);
+    pid_t pid = runtime_container_get(f->runtime, id)->pid;
+    snprintf(path, sizeof(path), "%s/containers/%s/conmon.pid", f->run, id);
+    assert_int_equal(file_read(path, 100, &text, &err), 0);
+    kill(atoi(text.data), SIGKILL);
+    const struct runtime_container_status *status = fixture_await_end(f, id);
+    assert_true(status->lost);
+    assert_int_equal(status->exit_code, RUNTIME_EXIT_UNKNOWN);
+    fixture_delete(f, id);
+    assert_false(process_runs(pid));
+}
+
+static void sandbox_goes_when_its_containers_are_gone(void **state)
+{
+    struct fixture *f = *state;
+    char id[65], path[256];
+    fixture_sandbox(f, "pod-2");
+    fixture_run(f, "pod-2", "main", "sleep 1000", id, NULL);
+    struct reply reply = {0};
+    runtime_sandbox_remove(f->runtime, "pod-2", fixture_reply, &reply);
+    fixture_wait(f, &reply.done);
+    assert_int_equal(reply.err.code, EBUSY);
+    reply = (struct reply){0};
+    runtime_sandbox_annotate(f->runtime, "pod-2", "address", "10.0.0.2", fixture_reply, &reply);
+    fixture_succeed(f, &reply);
+    fixture_close_runtime(f);
+    fixture_open_runtime(f);
+    const struct runtime_sandbox_status *sandbox = runtime_sandbox_get(f->runtime, "pod-2");
+    assert_int_equal(sandbox->annotation_count, 1);
+    assert_string_equal(sandbox->annotations[0].value, "10.0.0.2");
+    assert_int_equal(access(sandbox->network_namespace, F_OK), 0);
+    fixture_delete(f, id);
+    reply = (struct reply){0};
+    runtime_sandbox_remove(f->runtime, "pod-2", fixture_reply, &reply);
+    fixture_succeed(f, &reply);
+    assert_null(runtime_sandbox_get(f->runtime, "pod-2"));
+    snprintf(path, sizeof(path), "%s/pods/pod-2", f->run);
+    assert_int_not_equal(access(path, F_OK), 0);
+}
+
+int main(void)
+{
+    cmocka_set_test_filter(getenv("CORACLE_TEST_FILTER"));
+    int result = fixture_enter();
+    if (result)
+        return result;
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(exit_code_and_output_are_kept),
+        cmocka_unit_test(pod_shares_network_hostname_and_shm),
+        cmocka_unit_test(signals_arrive_and_kill_ends),
+        cmocka_unit_test(memory_limit_kills_and_is_told),
+        cmocka_unit_test(user_environment_and_directory_are_set),
+        cmocka_unit_test(failed_creation_says_why_and_leaves_nothing),
+        cmocka_unit_test(last_words_are_read),
+        cmocka_unit_test(deleting_kills_what_runs),
+        cmocka_unit_test(usage_is_measured),
+        cmocka_unit_test(restarted_agent_finds_its_containers),
+        cmocka_unit_test(killed_conmon_loses_the_exit_code_but_not_the_container),
+        cmocka_unit_test(sandbox_goes_when_its_containers_are_gone),
+    };
+    return cmocka_run_group_tests(tests, open_fixture, close_fixture);
+}
