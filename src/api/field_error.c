@@ -183,15 +183,31 @@ void field_duplicate_json(struct api_field_errors *errors, const struct api_path
     add(errors, FIELD_DUPLICATE, path, json, NULL);
 }
 
-void field_not_supported(struct api_field_errors *errors, const struct api_path *path, const char *value,
-                         const char *const *supported)
+void field_duplicate_struct(struct api_field_errors *errors, const struct api_path *path, const struct api_type *type,
+                            const void *value, const char *detail)
+{
+    cleanup_buffer struct buffer json = {0};
+    json_encode(type, value, &json);
+    add(errors, FIELD_DUPLICATE, path, json.data, detail);
+}
+
+void field_not_supported_json(struct api_field_errors *errors, const struct api_path *path, const char *json,
+                              const char *const *supported)
 {
     cleanup_buffer struct buffer detail = {0};
     for (size_t i = 0; supported[i]; i++) {
         buffer_add_string(&detail, i ? ", " : "supported values: ");
         go_quote(&detail, supported[i]);
     }
-    add_quoted(errors, FIELD_NOT_SUPPORTED, path, value, detail.data);
+    add(errors, FIELD_NOT_SUPPORTED, path, json, detail.data);
+}
+
+void field_not_supported(struct api_field_errors *errors, const struct api_path *path, const char *value,
+                         const char *const *supported)
+{
+    cleanup_buffer struct buffer shown = {0};
+    go_quote(&shown, value ? value : "");
+    field_not_supported_json(errors, path, shown.data, supported);
 }
 
 void field_not_found(struct api_field_errors *errors, const struct api_path *path, const char *value)

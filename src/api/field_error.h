@@ -93,9 +93,14 @@ void field_invalid_strings(struct api_field_errors *errors, const struct api_pat
                            const struct string_array *array, const char *detail);
 void field_duplicate(struct api_field_errors *errors, const struct api_path *path, const char *value);
 void field_duplicate_json(struct api_field_errors *errors, const struct api_path *path, const char *json);
+void field_duplicate_struct(struct api_field_errors *errors, const struct api_path *path, const struct api_type *type,
+                            const void *value, const char *detail);
 /* `supported` is NULL-terminated, in the order in which upstream lists it. */
 void field_not_supported(struct api_field_errors *errors, const struct api_path *path, const char *value,
                          const char *const *supported);
+/* As above, of a value given as JSON. */
+void field_not_supported_json(struct api_field_errors *errors, const struct api_path *path, const char *json,
+                              const char *const *supported);
 void field_not_found(struct api_field_errors *errors, const struct api_path *path, const char *value);
 void field_too_long(struct api_field_errors *errors, const struct api_path *path, int max_bytes);
 void field_too_many(struct api_field_errors *errors, const struct api_path *path, int count, int max);

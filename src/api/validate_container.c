@@ -1,0 +1,243 @@
+/* Rules for containers of all three sorts. */
+#include <stdio.h>
+
+#include "api/json.h"
+#include "api/validate_parts.h"
+#include "base/cleanup.h"
+#include "base/map.h"
+
+#define RESTART_RULE_MAX 20
+#define RESTART_EXIT_CODE_MAX 255
+
+static const char *const pull_policies[] = {"Always", "IfNotPresent", "Never", NULL};
+static const char *const message_policies[] = {"File", "FallbackToLogsOnError", NULL};
+static const char *const resize_resources[] = {"cpu", "memory", NULL};
+static const char *const resize_policies[] = {"NotRequired", "RestartContainer", NULL};
+
+static void validate_ports(struct api_field_errors *errors, const struct api_path *path,
+                           const struct container_port_array *ports)
+{
+    for (size_t i = 0; i < ports->count; i++) {
+        const struct container_port *p = &ports->items[i];
+        const struct api_path *at = PATH_INDEX(path, i);
+        if (!blank(p->name) && field_format(errors, PATH(at, "name"), p->name, format_port_name)) {
+            bool duplicate = false;
+            for (size_t k = 0; k < i; k++)
+                duplicate |= is(ports->items[k].name, p->name);
+            if (duplicate)
+                field_duplicate(errors, PATH(at, "name"), p->name);
+        }
+        if (!p->container_port)
+            field_required(errors, PATH(at, "containerPort"), NULL);
+        else
+            validate_port_number(errors, PATH(at, "containerPort"), p->container_port);
+        if (p->host_port)
+            validate_port_number(errors, PATH(at, "hostPort"), p->host_port);
+        validate_one_of(errors, PATH(at, "protocol"), p->protocol, validate_protocols);
+    }
+}
+
+static void validate_resize_policy(struct api_field_errors *errors, const struct api_path *path,
+                                   const struct container_resize_policy_array *policies, const char *restart_policy)
+{
+    for (size_t i = 0; i < policies->count; i++) {
+        const struct container_resize_policy *p = &policies->items[i];
+        bool duplicate = false;
+        for (size_t k = 0; k < i; k++)
+            duplicate |= is(policies->items[k].resource_name, p->resource_name);
+        if (duplicate)
+            field_duplicate(errors, PATH_INDEX(path, i), p->resource_name);
+        validate_one_of(errors, path, p->resource_name, resize_resources);
+        validate_one_of(errors, path, p->restart_policy, resize_policies);
+        if (is(restart_policy, "Never") && !is(p->restart_policy, "NotRequired"))
+            field_invalid(errors, path, p->restart_policy,
+                          "must be 'NotRequired' when `restartPolicy` is 'Never'");
+    }
+}
+
+static void validate_common(struct api_field_errors *errors, const struct api_path *path, const struct container *c,
+                            const struct pod_spec *spec)
+{
+    if (blank(c->name))
+        field_required(errors, PATH(path, "name"), NULL);
+    else
+        field_format(errors, PATH(path, "name"), c->name, format_dns_label);
+    if (blank(c->image))
+        field_required(errors, PATH(path, "image"), NULL);
+    validate_one_of(errors, PATH(path, "terminationMessagePolicy"), c->termination_message_policy,
+                    message_policies);
+    validate_ports(errors, PATH(path, "ports"), &c->ports);
+    validate_env(errors, PATH(path, "env"), &c->env);
+    validate_env_from(errors, PATH(path, "envFrom"), &c->env_from);
+    validate_volume_mounts(errors, PATH(path, "volumeMounts"), c, &spec->volumes);
+    validate_volume_devices(errors, PATH(path, "volumeDevices"), c, &spec->volumes);
+    validate_one_of(errors, PATH(path, "imagePullPolicy"), c->image_pull_policy, pull_policies);
+    validate_resources(errors, PATH(path, "resources"), &c->resources, spec, false);
+    validate_resize_policy(errors, PATH(path, "resizePolicy"), &c->resize_policy, spec->restart_policy);
+    if (c->security_context)
+        validate_security_context(errors, PATH(path, "securityContext"), c->security_context,
+                                  !spec->host_users.set || spec->host_users.value);
+}
+
+/* Ports of the node that two containers of the list both want. */
+static void validate_host_port_conflicts(struct api_field_errors *errors, const struct api_path *path,
+                                         const struct container *containers, size_t count)
+{
+    struct map seen = {0};
+    for (size_t i = 0; i < count; i++)
+        for (size_t k = 0; k < containers[i].ports.count; k++) {
+            const struct container_port *p = &containers[i].ports.items[k];
+            if (!p->host_port)
+                continue;
+            cleanup_buffer struct buffer key = {0};
+            buffer_printf(&key, "%s/%s/%d", p->protocol ? p->protocol : "", p->host_ip ? p->host_ip : "",
+                          p->host_port);
+            if (map_set(&seen, key.data, errors))
+                field_duplicate(errors, PATH(PATH_INDEX(PATH(PATH_INDEX(path, i), "ports"), k), "hostPort"),
+                                key.data);
+        }
+    map_free(&seen);
+}
+
+/* A container's own restart policy and the exit codes that override it. */
+static void validate_restart_rules(struct api_field_errors *errors, const struct api_path *path,
+                                   const struct container *c)
+{
+    static const char *const policies[] = {"Always", "Never", "OnFailure", NULL};
+    static const char *const actions[] = {"Restart", NULL};
+    static const char *const operators[] = {"In", "NotIn", NULL};
+    const struct api_path *rules = PATH(path, "restartPolicyRules");
+    validate_optional_one_of(errors, PATH(path, "restartPolicy"), c->restart_policy, policies);
+    if (c->restart_policy_rules.count > RESTART_RULE_MAX)
+        field_too_many(errors, rules, (int)c->restart_policy_rules.count, RESTART_RULE_MAX);
+    if (c->restart_policy_rules.count && !c->restart_policy)
+        field_required(errors, PATH(path, "restartPolicy"), "must specify restartPolicy when restart rules are used");
+    for (size_t i = 0; i < c->restart_policy_rules.count; i++) {
+        const struct container_restart_rule *rule = &c->restart_policy_rules.items[i];
+        const struct api_path *at = PATH_INDEX(rules, i);
+        const struct api_path *codes = PATH(at, "exitCodes");
+        validate_optional_one_of(errors, PATH(at, "action"), rule->action ? rule->action : "", actions);
+        if (!rule->exit_codes) {
+            field_required(errors, codes, "must be specified");
+            continue;
+        }
+        validate_optional_one_of(errors, PATH(codes, "operator"),
+                                 rule->exit_codes->operator ? rule->exit_codes->operator : "", operators);
+        if (rule->exit_codes->values.count > RESTART_EXIT_CODE_MAX)
+            field_too_many(errors, PATH(codes, "values"), (int)rule->exit_codes->values.count,
+                           RESTART_EXIT_CODE_MAX);
+    }
+}
+
+static bool has_container(const struct container_array *containers, size_t count, const char *name)
+{
+    for (size_t i = 0; i < count; i++)
+        if (is(containers->items[i].name, name))
+            return true;
+    return false;
+}
+
+void validate_containers(struct api_field_errors *errors, const struct api_path *path, const struct pod_spec *spec)
+{
+    const struct container_array *containers = &spec->containers;
+    if (!containers->count) {
+        field_required(errors, path, NULL);
+        return;
+    }
+    for (size_t i = 0; i < containers->count; i++) {
+        const struct container *c = &containers->items[i];
+        const struct api_path *at = PATH_INDEX(path, i);
+        validate_common(errors, at, c, spec);
+        if (has_container(containers, i, c->name))
+            field_duplicate(errors, PATH(at, "name"), c->name);
+        validate_container_probes(errors, at, c, spec);
+        validate_restart_rules(errors, at, c);
+    }
+    validate_host_port_conflicts(errors, path, containers->items, containers->count);
+}
+
+void validate_init_containers(struct api_field_errors *errors, const struct api_path *path,
+                              const struct pod_spec *spec)
+{
+    static const char message[] = "may not be set for init containers without restartPolicy=Always";
+    const struct container_array *containers = &spec->init_containers;
+    for (size_t i = 0; i < containers->count; i++) {
+        const struct container *c = &containers->items[i];
+        const struct api_path *at = PATH_INDEX(path, i);
+        validate_common(errors, at, c, spec);
+        validate_restart_rules(errors, at, c);
+        if (has_container(&spec->containers, spec->containers.count, c->name) ||
+            (!blank(c->name) && has_container(containers, i, c->name)))
+            field_duplicate(errors, PATH(at, "name"), c->name);
+        validate_host_port_conflicts(errors, path, c, 1);
+        if (is(c->restart_policy, "Always")) {
+            validate_container_probes(errors, at, c, spec);
+            continue;
+        }
+        if (c->lifecycle)
+            field_forbidden(errors, PATH(at, "lifecycle"), message);
+        if (c->liveness_probe)
+            field_forbidden(errors, PATH(at, "livenessProbe"), message);
+        if (c->readiness_probe)
+            field_forbidden(errors, PATH(at, "readinessProbe"), message);
+        if (c->startup_probe)
+            field_forbidden(errors, PATH(at, "startupProbe"), message);
+    }
+}
+
+/* An ephemeral container has the fields of a container, in the same order, and one more. */
+static struct container common_part(const struct ephemeral_container *e)
+{
+    return (struct container){
+        .args = e->args, .command = e->command, .env = e->env, .env_from = e->env_from, .image = e->image,
+        .image_pull_policy = e->image_pull_policy, .lifecycle = e->lifecycle,
+        .liveness_probe = e->liveness_probe, .name = e->name, .ports = e->ports,
+        .readiness_probe = e->readiness_probe, .resize_policy = e->resize_policy, .resources = e->resources,
+        .restart_policy = e->restart_policy, .restart_policy_rules = e->restart_policy_rules,
+        .security_context = e->security_context, .startup_probe = e->startup_probe, .stdin = e->stdin,
+        .stdin_once = e->stdin_once, .termination_message_path = e->termination_message_path,
+        .termination_message_policy = e->termination_message_policy, .tty = e->tty,
+        .volume_devices = e->volume_devices, .volume_mounts = e->volume_mounts, .working_dir = e->working_dir};
+}
+
+void validate_ephemeral_containers(struct api_field_errors *errors, const struct api_path *path,
+                                   const struct pod_spec *spec)
+{
+    static const char message[] = "cannot be set for an Ephemeral Container";
+    for (size_t i = 0; i < spec->ephemeral_containers.count; i++) {
+        const struct ephemeral_container *e = &spec->ephemeral_containers.items[i];
+        const struct container c = common_part(e);
+        const struct api_path *at = PATH_INDEX(path, i);
+        validate_common(errors, at, &c, spec);
+        bool other = has_container(&spec->containers, spec->containers.count, e->name) ||
+                     has_container(&spec->init_containers, spec->init_containers.count, e->name);
+        for (size_t k = 0; k < i; k++)
+            other |= is(spec->ephemeral_containers.items[k].name, e->name);
+        if (other)
+            field_duplicate(errors, PATH(at, "name"), e->name);
+        const char *target = e->target_container_name;
+        if (!blank(target) && !has_container(&spec->containers, spec->containers.count, target) &&
+            !has_container(&spec->init_containers, spec->init_containers.count, target))
+            field_not_found(errors, PATH(at, "targetContainerName"), target);
+        const struct {
+            const char *name;
+            bool set;
+        } refused[] = {
+            {"ports", e->ports.count},          {"livenessProbe", e->liveness_probe},
+            {"readinessProbe", e->readiness_probe}, {"startupProbe", e->startup_probe},
+            {"lifecycle", e->lifecycle},        {"restartPolicy", e->restart_policy},
+            {"resizePolicy", e->resize_policy.count},
+            {"resources", e->resources.limits.count || e->resources.requests.count || e->resources.claims.count},
+        };
+        for (size_t k = 0; k < sizeof(refused) / sizeof(refused[0]); k++)
+            if (refused[k].set)
+                field_forbidden(errors, PATH(at, refused[k].name), message);
+        for (size_t k = 0; k < e->volume_mounts.count; k++) {
+            const struct api_path *mount = PATH_INDEX(PATH(at, "volumeMounts"), k);
+            if (!blank(e->volume_mounts.items[k].sub_path))
+                field_forbidden(errors, PATH(mount, "subPath"), message);
+            if (!blank(e->volume_mounts.items[k].sub_path_expr))
+                field_forbidden(errors, PATH(mount, "subPathExpr"), message);
+        }
+    }
+}

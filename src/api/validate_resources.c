@@ -1,0 +1,163 @@
+/* Rules for resource names and quantities. */
+#include <stdio.h>
+
+#include "api/quantity.h"
+#include "api/validate_parts.h"
+
+static const char *const standard[] = {
+    "cpu", "memory", "ephemeral-storage", "requests.cpu", "requests.memory", "requests.ephemeral-storage",
+    "limits.cpu", "limits.memory", "limits.ephemeral-storage", "pods", "resourcequotas", "services",
+    "replicationcontrollers", "secrets", "configmaps", "persistentvolumeclaims", "storage", "requests.storage",
+    "services.nodeports", "services.loadbalancers", NULL};
+static const char *const of_containers[] = {"cpu", "ephemeral-storage", "memory", NULL};
+static const char *const of_pods[] = {"cpu", "hugepages-", "memory", NULL};
+
+static bool is_huge_page(const char *name)
+{
+    return strncmp(name, "hugepages-", 10) == 0;
+}
+
+static bool is_native(const char *name)
+{
+    return !strchr(name, '/') || strstr(name, "kubernetes.io/");
+}
+
+static bool is_extended(const char *name)
+{
+    return !is_native(name) && strncmp(name, "requests.", 9) != 0;
+}
+
+static bool allows_overcommit(const char *name)
+{
+    return is_native(name) && !is_huge_page(name);
+}
+
+static void validate_name(struct api_field_errors *errors, const struct api_path *path, const char *name,
+                          bool of_pod)
+{
+    if (!field_format(errors, path, name, format_qualified_name) && of_pod)
+        return;
+    bool plain = !strchr(name, '/');
+    if (plain && !validate_is_one_of(name, standard) && !is_huge_page(name)) {
+        field_invalid(errors, path, name, "must be a standard resource type or fully qualified");
+        if (of_pod)
+            return;
+    }
+    if (of_pod) {
+        if (!is(name, "cpu") && !is(name, "memory") && !is_huge_page(name))
+            field_not_supported(errors, path, name, of_pods);
+    } else if (plain) {
+        if (!validate_is_one_of(name, of_containers) && !is_huge_page(name))
+            field_invalid(errors, path, name, "must be a standard resource for containers");
+    } else if (!is_native(name) && !is_extended(name)) {
+        field_invalid(errors, path, name, "doesn't follow extended resource name standard");
+    }
+}
+
+void validate_resource_quantity(struct api_field_errors *errors, const struct api_path *path, const char *resource,
+                                const char *quantity)
+{
+    if (quantity_compare(quantity, "0") < 0)
+        field_invalid(errors, path, quantity, "must be greater than or equal to 0");
+    if ((is(resource, "pods") || is_extended(resource)) && quantity_milli_value(quantity) % 1000 != 0)
+        field_invalid(errors, path, quantity, "must be an integer");
+}
+
+/* "hugepages-2Mi": a multiple of the page. */
+static void validate_huge_pages(struct api_field_errors *errors, const struct api_path *path, const char *name,
+                                const char *quantity)
+{
+    if (!is_huge_page(name))
+        return;
+    int64_t page = quantity_value(name + 10), value = quantity_value(quantity);
+    if (page <= 0 || value <= 0 || value % page != 0)
+        field_invalid(errors, path, quantity,
+                      arena_printf(errors->arena, "%s is not positive integer multiple of %s", quantity, name));
+}
+
+static void validate_claims(struct api_field_errors *errors, const struct api_path *path,
+                            const struct resource_claim_array *claims, const struct pod_spec *spec)
+{
+    for (size_t i = 0; i < claims->count; i++) {
+        const struct resource_claim *c = &claims->items[i];
+        const struct api_path *at = PATH_INDEX(path, i);
+        if (blank(c->name)) {
+            field_required(errors, at, NULL);
+            continue;
+        }
+        if (!blank(c->request))
+            field_format(errors, PATH(at, "request"), c->request, format_dns_label);
+        for (size_t k = 0; k < i; k++) {
+            const struct resource_claim *other = &claims->items[k];
+            if (is(other->name, c->name) &&
+                (blank(other->request) || blank(c->request) || is(other->request, c->request))) {
+                field_duplicate(errors, at, c->name);
+                break;
+            }
+        }
+        bool found = false;
+        for (size_t k = 0; k < spec->resource_claims.count; k++)
+            found |= is(spec->resource_claims.items[k].name, c->name);
+        if (!found)
+            field_not_found(errors, at, c->name);
+    }
+}
+
+static void validate_request(struct api_field_errors *errors, const struct api_path *path,
+                             const struct string_pair *request, const struct resource_requirements *resources)
+{
+    const struct api_path *requests = PATH(path, "requests");
+    const char *limit = string_map_get(&resources->limits, request->key);
+    if (!limit) {
+        if (!allows_overcommit(request->key))
+            field_required(errors, PATH(path, "limits"), "Limit must be set for non overcommitable resources");
+        return;
+    }
+    int order = quantity_compare(request->value, limit);
+    if (order != 0 && !allows_overcommit(request->key))
+        field_invalid(errors, requests, request->value,
+                      arena_printf(errors->arena, "must be equal to %s limit of %s", request->key, limit));
+    else if (order > 0)
+        field_invalid(errors, requests, request->value,
+                      arena_printf(errors->arena, "must be less than or equal to %s limit of %s", request->key,
+                                   limit));
+}
+
+static bool has_huge_pages(const struct string_map *map)
+{
+    for (size_t i = 0; i < map->count; i++)
+        if (is_huge_page(map->items[i].key))
+            return true;
+    return false;
+}
+
+static bool has_compute(const struct string_map *map)
+{
+    return string_map_get(map, "cpu") || string_map_get(map, "memory");
+}
+
+void validate_resources(struct api_field_errors *errors, const struct api_path *path,
+                        const struct resource_requirements *resources, const struct pod_spec *spec, bool of_pod)
+{
+    const struct api_path *limits = PATH(path, "limits"), *requests = PATH(path, "requests");
+    for (size_t i = 0; i < resources->limits.count; i++) {
+        const struct string_pair *p = &resources->limits.items[i];
+        const struct api_path *at = PATH_KEY(limits, p->key);
+        validate_name(errors, at, p->key, of_pod);
+        validate_resource_quantity(errors, at, p->key, p->value);
+        validate_huge_pages(errors, at, p->key, p->value);
+    }
+    for (size_t i = 0; i < resources->requests.count; i++) {
+        const struct string_pair *p = &resources->requests.items[i];
+        const struct api_path *at = PATH_KEY(requests, p->key);
+        validate_name(errors, at, p->key, of_pod);
+        validate_resource_quantity(errors, at, p->key, p->value);
+        validate_request(errors, path, p, resources);
+        validate_huge_pages(errors, at, p->key, p->value);
+    }
+    if ((has_huge_pages(&resources->limits) || has_huge_pages(&resources->requests)) &&
+        !has_compute(&resources->limits) && !has_compute(&resources->requests))
+        field_forbidden(errors, path, "HugePages require cpu or memory");
+    if (!of_pod)
+        validate_claims(errors, PATH(path, "claims"), &resources->claims, spec);
+}

@@ -1,0 +1,250 @@
+/* Rules for affinity, spreading, tolerations, taints and scheduling gates. */
+#include <stdlib.h>
+
+#include "api/validate_parts.h"
+
+static const char *const effects[] = {"NoSchedule", "PreferNoSchedule", "NoExecute", NULL};
+static const char *const toleration_operators[] = {"Equal", "Exists", NULL};
+static const char *const unsatisfiable_actions[] = {"DoNotSchedule", "ScheduleAnyway", NULL};
+static const char *const inclusion_policies[] = {"Honor", "Ignore", NULL};
+
+/* The problems of a label value as one message, for the rules that join them. */
+static void validate_value(struct api_field_errors *errors, const struct api_path *path, const char *value)
+{
+    struct format_problems problems = {0};
+    format_label_value(value ? value : "", &problems);
+    if (problems.count == 1)
+        field_invalid(errors, path, value, problems.items[0]);
+    else if (problems.count)
+        field_invalid(errors, path, value,
+                      arena_printf(errors->arena, "%s;%s", problems.items[0], problems.items[1]));
+}
+
+void validate_tolerations(struct api_field_errors *errors, const struct api_path *path,
+                          const struct toleration_array *tolerations)
+{
+    for (size_t i = 0; i < tolerations->count; i++) {
+        const struct toleration *t = &tolerations->items[i];
+        const struct api_path *at = PATH_INDEX(path, i);
+        const struct api_path *operator= PATH(at, "operator");
+        if (!blank(t->key))
+            field_format(errors, PATH(at, "key"), t->key, format_qualified_name);
+        else if (!is(t->operator, "Exists"))
+            field_invalid(errors, operator, t->operator,
+                          "operator must be Exists when `key` is empty, which means \"match all values and all "
+                          "keys\"");
+        if (t->toleration_seconds.set && !is(t->effect, "NoExecute"))
+            field_invalid(errors, PATH(at, "effect"), t->effect,
+                          "effect must be 'NoExecute' when `tolerationSeconds` is set");
+        if (blank(t->operator) || is(t->operator, "Equal"))
+            validate_value(errors, operator, t->value);
+        else if (!is(t->operator, "Exists"))
+            field_not_supported(errors, operator, t->operator, toleration_operators);
+        else if (!blank(t->value))
+            field_invalid(errors, operator, t->value, "value must be empty when `operator` is 'Exists'");
+        if (!blank(t->effect))
+            validate_optional_one_of(errors, PATH(at, "effect"), t->effect, effects);
+    }
+}
+
+void validate_taints(struct api_field_errors *errors, const struct api_path *path, const struct taint_array *taints)
+{
+    for (size_t i = 0; i < taints->count; i++) {
+        const struct taint *t = &taints->items[i];
+        const struct api_path *at = PATH_INDEX(path, i);
+        field_format(errors, PATH(at, "key"), t->key, format_qualified_name);
+        validate_value(errors, PATH(at, "value"), t->value);
+        validate_one_of(errors, PATH(at, "effect"), t->effect, effects);
+        for (size_t k = 0; k < i; k++)
+            if (is(taints->items[k].key, t->key) && is(taints->items[k].effect, t->effect)) {
+                field_duplicate_struct(errors, at, &api_type_taint, t,
+                                       "taints must be unique by key and effect pair");
+                break;
+            }
+    }
+}
+
+static void validate_node_requirement(struct api_field_errors *errors, const struct api_path *path,
+                                      const struct node_selector_requirement *r, bool required)
+{
+    const struct api_path *values = PATH(path, "values");
+    if (is(r->operator, "In") || is(r->operator, "NotIn")) {
+        if (!r->values.count)
+            field_required(errors, values, "must be specified when `operator` is 'In' or 'NotIn'");
+    } else if (is(r->operator, "Exists") || is(r->operator, "DoesNotExist")) {
+        if (r->values.count)
+            field_forbidden(errors, values, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+    } else if (is(r->operator, "Gt") || is(r->operator, "Lt")) {
+        if (r->values.count != 1)
+            field_required(errors, values, "must be specified single value when `operator` is 'Lt' or 'Gt'");
+    } else {
+        field_invalid(errors, PATH(path, "operator"), r->operator, "not a valid selector operator");
+    }
+    field_format(errors, PATH(path, "key"), r->key, format_qualified_name);
+    for (size_t i = 0; required && i < r->values.count; i++)
+        field_format(errors, PATH_INDEX(values, i), r->values.items[i], format_label_value);
+}
+
+static void validate_node_field(struct api_field_errors *errors, const struct api_path *path,
+                                const struct node_selector_requirement *r)
+{
+    const struct api_path *values = PATH(path, "values");
+    if (!is(r->operator, "In") && !is(r->operator, "NotIn"))
+        field_invalid(errors, PATH(path, "operator"), r->operator, "not a valid selector operator");
+    else if (r->values.count != 1)
+        field_required(errors, values,
+                       "must be only one value when `operator` is 'In' or 'NotIn' for node field selector");
+    if (!is(r->key, "metadata.name"))
+        field_invalid(errors, PATH(path, "key"), r->key, "not a valid field selector key");
+    else
+        for (size_t i = 0; i < r->values.count; i++)
+            field_format(errors, PATH_INDEX(values, i), r->values.items[i], format_dns_subdomain);
+}
+
+static void validate_node_term(struct api_field_errors *errors, const struct api_path *path,
+                               const struct node_selector_term *term, bool required)
+{
+    const struct api_path *expressions = PATH(path, "matchExpressions"), *fields = PATH(path, "matchFields");
+    for (size_t i = 0; i < term->match_expressions.count; i++)
+        validate_node_requirement(errors, PATH_INDEX(expressions, i), &term->match_expressions.items[i], required);
+    for (size_t i = 0; i < term->match_fields.count; i++)
+        validate_node_field(errors, PATH_INDEX(fields, i), &term->match_fields.items[i]);
+}
+
+static void validate_weight(struct api_field_errors *errors, const struct api_path *path, int32_t weight)
+{
+    if (weight <= 0 || weight > 100)
+        field_invalid_int(errors, PATH(path, "weight"), weight, "must be in the range 1-100");
+}
+
+static void validate_node_affinity(struct api_field_errors *errors, const struct api_path *path,
+                                   const struct node_affinity *affinity)
+{
+    const struct node_selector *required = affinity->required_during_scheduling_ignored_during_execution;
+    if (required) {
+        const struct api_path *terms =
+            PATH(PATH(path, "requiredDuringSchedulingIgnoredDuringExecution"), "nodeSelectorTerms");
+        if (!required->node_selector_terms.count)
+            field_required(errors, terms, "must have at least one node selector term");
+        for (size_t i = 0; i < required->node_selector_terms.count; i++)
+            validate_node_term(errors, PATH_INDEX(terms, i), &required->node_selector_terms.items[i], true);
+    }
+    const struct preferred_scheduling_term_array *preferred =
+        &affinity->preferred_during_scheduling_ignored_during_execution;
+    for (size_t i = 0; i < preferred->count; i++) {
+        const struct api_path *at = PATH_INDEX(PATH(path, "preferredDuringSchedulingIgnoredDuringExecution"), i);
+        validate_weight(errors, at, preferred->items[i].weight);
+        validate_node_term(errors, PATH(at, "preference"), &preferred->items[i].preference, false);
+    }
+}
+
+static void validate_label_keys(struct api_field_errors *errors, const struct api_path *path,
+                                const struct string_array *keys, const struct label_selector *selector)
+{
+    if (keys->count && !selector) {
+        field_forbidden(errors, path, "must not be specified when labelSelector is not set");
+        return;
+    }
+    for (size_t i = 0; i < keys->count; i++)
+        field_format(errors, PATH_INDEX(path, i), keys->items[i], format_qualified_name);
+}
+
+static void validate_pod_term(struct api_field_errors *errors, const struct api_path *path,
+                              const struct pod_affinity_term *term)
+{
+    validate_label_selector(errors, PATH(path, "labelSelector"), term->label_selector);
+    validate_label_selector(errors, PATH(path, "namespaceSelector"), term->namespace_selector);
+    for (size_t i = 0; i < term->namespaces.count; i++)
+        field_format(errors, PATH(path, "namespace"), term->namespaces.items[i], format_dns_label);
+    const struct api_path *keys = PATH(path, "matchLabelKeys");
+    validate_label_keys(errors, keys, &term->match_label_keys, term->label_selector);
+    validate_label_keys(errors, PATH(path, "mismatchLabelKeys"), &term->mismatch_label_keys, term->label_selector);
+    for (size_t i = 0; i < term->match_label_keys.count; i++)
+        for (size_t k = 0; k < term->mismatch_label_keys.count; k++)
+            if (is(term->match_label_keys.items[i], term->mismatch_label_keys.items[k]))
+                field_invalid(errors, PATH_INDEX(keys, i), term->match_label_keys.items[i],
+                              "exists in both matchLabelKeys and mismatchLabelKeys");
+    if (blank(term->topology_key))
+        field_required(errors, PATH(path, "topologyKey"), "can not be empty");
+    field_format(errors, PATH(path, "topologyKey"), term->topology_key, format_qualified_name);
+}
+
+static void validate_pod_terms(struct api_field_errors *errors, const struct api_path *path,
+                               const struct pod_affinity_term_array *required,
+                               const struct weighted_pod_affinity_term_array *preferred)
+{
+    for (size_t i = 0; i < required->count; i++)
+        validate_pod_term(errors, PATH_INDEX(PATH(path, "requiredDuringSchedulingIgnoredDuringExecution"), i),
+                          &required->items[i]);
+    for (size_t i = 0; i < preferred->count; i++) {
+        const struct api_path *at = PATH_INDEX(PATH(path, "preferredDuringSchedulingIgnoredDuringExecution"), i);
+        validate_weight(errors, at, preferred->items[i].weight);
+        validate_pod_term(errors, PATH(at, "podAffinityTerm"), &preferred->items[i].pod_affinity_term);
+    }
+}
+
+static void validate_affinity(struct api_field_errors *errors, const struct api_path *path,
+                              const struct affinity *affinity)
+{
+    if (!affinity)
+        return;
+    if (affinity->node_affinity)
+        validate_node_affinity(errors, PATH(path, "nodeAffinity"), affinity->node_affinity);
+    if (affinity->pod_affinity)
+        validate_pod_terms(errors, PATH(path, "podAffinity"),
+                           &affinity->pod_affinity->required_during_scheduling_ignored_during_execution,
+                           &affinity->pod_affinity->preferred_during_scheduling_ignored_during_execution);
+    if (affinity->pod_anti_affinity)
+        validate_pod_terms(errors, PATH(path, "podAntiAffinity"),
+                           &affinity->pod_anti_affinity->required_during_scheduling_ignored_during_execution,
+                           &affinity->pod_anti_affinity->preferred_during_scheduling_ignored_during_execution);
+}
+
+static void validate_spread(struct api_field_errors *errors, const struct api_path *path,
+                            const struct topology_spread_constraint_array *constraints, size_t i)
+{
+    const struct topology_spread_constraint *c = &constraints->items[i];
+    validate_positive(errors, PATH(path, "maxSkew"), c->max_skew);
+    if (blank(c->topology_key))
+        field_required(errors, PATH(path, "topologyKey"), "can not be empty");
+    if (!validate_is_one_of(c->when_unsatisfiable, unsatisfiable_actions))
+        field_not_supported(errors, PATH(path, "whenUnsatisfiable"), c->when_unsatisfiable, unsatisfiable_actions);
+    for (size_t k = i + 1; k < constraints->count; k++)
+        if (is(constraints->items[k].topology_key, c->topology_key) &&
+            is(constraints->items[k].when_unsatisfiable, c->when_unsatisfiable)) {
+            field_duplicate(errors, PATH(path, "{topologyKey, whenUnsatisfiable}"),
+                            arena_printf(errors->arena, "{%s, %s}", c->topology_key ? c->topology_key : "",
+                                         c->when_unsatisfiable ? c->when_unsatisfiable : ""));
+            break;
+        }
+    if (c->min_domains.set) {
+        validate_positive(errors, PATH(path, "minDomains"), c->min_domains.value);
+        if (!is(c->when_unsatisfiable, "DoNotSchedule"))
+            field_invalid_int(errors, PATH(path, "minDomains"), c->min_domains.value,
+                              arena_printf(errors->arena,
+                                           "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not %s",
+                                           c->when_unsatisfiable ? c->when_unsatisfiable : ""));
+    }
+    validate_optional_one_of(errors, PATH(path, "nodeAffinityPolicy"), c->node_affinity_policy, inclusion_policies);
+    validate_optional_one_of(errors, PATH(path, "nodeTaintsPolicy"), c->node_taints_policy, inclusion_policies);
+    validate_label_keys(errors, PATH(path, "matchLabelKeys"), &c->match_label_keys, c->label_selector);
+    validate_label_selector(errors, PATH(path, "labelSelector"), c->label_selector);
+}
+
+void validate_scheduling(struct api_field_errors *errors, const struct api_path *path, const struct pod_spec *spec)
+{
+    validate_affinity(errors, PATH(path, "affinity"), spec->affinity);
+    const struct api_path *gates = PATH(path, "schedulingGates");
+    for (size_t i = 0; i < spec->scheduling_gates.count; i++) {
+        const char *name = spec->scheduling_gates.items[i].name;
+        field_format(errors, PATH_INDEX(gates, i), name, format_qualified_name);
+        for (size_t k = 0; k < i; k++)
+            if (is(spec->scheduling_gates.items[k].name, name)) {
+                field_duplicate(errors, PATH_INDEX(gates, i), name);
+                break;
+            }
+    }
+    const struct api_path *spread = PATH(path, "topologySpreadConstraints");
+    for (size_t i = 0; i < spec->topology_spread_constraints.count; i++)
+        validate_spread(errors, PATH_INDEX(spread, i), &spec->topology_spread_constraints, i);
+}
