@@ -55,6 +55,12 @@ const char *object_json(struct object *object, size_t *size)
     return bytes->json;
 }
 
+size_t object_size(const struct object *object)
+{
+    const struct object_bytes *bytes = atomic_load_explicit(&object->bytes, memory_order_acquire);
+    return sizeof(*object) + arena_size(object->arena) + (bytes ? sizeof(*bytes) + bytes->size + 1 : 0);
+}
+
 struct object *object_from_json(const struct api_resource *resource, const char *json, size_t size, struct error *err)
 {
     struct arena *arena = arena_new(size * 2);

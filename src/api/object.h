@@ -41,6 +41,8 @@ struct object *object_ref(struct object *object);
 void object_unref(struct object *object);
 /* The object as JSON, made on first use; valid as long as the object. */
 const char *object_json(struct object *object, size_t *size);
+/* Bytes of memory that the object holds on to. */
+size_t object_size(const struct object *object);
 /* Reads JSON that this program wrote (from a store or a server). NULL with err set when it does not parse. */
 struct error;
 struct object *object_from_json(const struct api_resource *resource, const char *json, size_t size,

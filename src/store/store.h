@@ -25,8 +25,12 @@ struct store_engine;
 
 /* Events kept for watches that start in the past, over all resources; older ones are forgotten, oldest first. */
 #define STORE_HISTORY_MAX 16384
+/* Memory that history may hold on to, measured by the arenas of its snapshots; older events are forgotten. */
+#define STORE_HISTORY_BYTES_MAX (INT64_C(32) << 20)
 /* Writes that may wait for the engine; further ones are refused with STORE_BUSY. */
 #define STORE_PENDING_MAX 65536
+/* Writes that the engine gets at once. */
+#define STORE_BATCH_MAX 4096
 
 enum store_outcome {
     STORE_OK,
@@ -46,7 +50,7 @@ struct store *store_new(struct env *env, struct store_engine *engine);
 /* Reads everything that the engine holds. Blocks; called once at start. A file that is damaged or was made by
  * a newer version is refused with a text that says so, and is left as it is. */
 int store_open(struct store *store, struct error *err);
-/* Pending writes are made durable first (blocks). No callback runs after this. */
+/* Makes pending writes durable first (blocks) and answers them. No callback runs after this. NULL is fine. */
 void store_free(struct store *store);
 
 /* Creates (expected 0) or replaces (expected = revision of the head it is based on) an object. Takes the arena
@@ -69,8 +73,10 @@ uint64_t store_revision(const struct store *store);
 /* Committed objects of a resource. */
 size_t store_count(const struct store *store, const struct api_resource *resource);
 
-/* Visits committed objects in the order of their keys (namespace, then name), starting behind the given key;
- * namespace NULL: all namespaces; after_name NULL: from the start. The visitor returns false to stop. */
+/* Visits committed objects in the order of their keys (namespace, then name), starting behind the given key
+ * (which need not exist); namespace NULL: all namespaces; after_name NULL: from the start; after_namespace
+ * counts for namespaced resources. The order is that of upstream's etcd keys, bytes of "namespace/name". The
+ * visitor returns false to stop, and must not write. */
 typedef bool (*store_visit)(void *context, struct object *object);
 void store_list(const struct store *store, const struct api_resource *resource, const char *namespace,
                 const char *after_namespace, const char *after_name, store_visit visit, void *context);
@@ -88,7 +94,7 @@ typedef void (*store_watch_callback)(void *context, const struct store_event *ev
 
 /* Calls back for every later event of the resource (and namespace, unless NULL) with a revision above `from`;
  * events that are history already come first, from the loop. `from` older than the history: NULL with err
- * code ESTALE. `from` above store_revision: waits for the revisions to come. */
+ * code ESTALE and upstream's text. `from` above store_revision: waits for the revisions to come. */
 struct store_watch *store_watch_new(struct store *store, const struct api_resource *resource, const char *namespace,
                                     uint64_t from, store_watch_callback callback, void *context, struct error *err);
 /* No callback runs after this. NULL is fine. */
