@@ -24,11 +24,13 @@ typedef bool (*informer_index_key)(struct object *object, char *out, size_t size
 /* Selectors may be NULL and must outlive the informer; namespace NULL: all. It starts with informer_start. */
 struct informer *informer_new(struct client *client, const struct api_resource *resource, const char *namespace,
                               const struct selector *label_selector, const struct field_selector *field_selector);
-/* Handlers and indexes are added before the start. An index is known by the number that this returns. */
+/* Handlers and indexes are added before the start. An index is known by the number that this returns; adding
+ * the same key function again gives the same one. */
 void informer_add_handler(struct informer *informer, informer_callback callback, void *context);
 int informer_add_index(struct informer *informer, informer_index_key key);
 /* Several users may share one informer; each calls start, the first one counts. */
 void informer_start(struct informer *informer);
+/* Not from a handler. NULL is fine. */
 void informer_free(struct informer *informer);
 
 /* True once the first list has been delivered entirely. */

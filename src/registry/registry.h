@@ -20,6 +20,7 @@ struct registry_options {
 
 /* Neither the environment nor the store is taken over. */
 struct registry *registry_new(struct env *env, struct store *store, const struct registry_options *options);
+/* Requests that are not answered by now never are. All watches must have been freed; the store is freed later. */
 void registry_free(struct registry *registry);
 
 /* A client that submits as the given user (copied); to be released with registry_client_free. */

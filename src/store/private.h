@@ -2,6 +2,7 @@
 #ifndef CORACLE_STORE_PRIVATE_H
 #define CORACLE_STORE_PRIVATE_H
 
+#include "base/buffer.h"
 #include "base/list.h"
 #include "base/tree.h"
 #include "base/vector.h"
@@ -72,6 +73,15 @@ struct store {
     struct store_figures figures;
 };
 
+struct store_table *store_table_of(const struct store *store, const struct api_resource *resource);
+/* Writes "NAMESPACE/NAME" or "NAME" (STORE_KEY_MAX bytes); false when it is longer than a key can be. */
+bool store_entry_key(char *out, const struct api_resource *resource, const char *namespace, const char *name);
+static inline struct store_past *store_past_at(const struct store_history *history, size_t i)
+{
+    return &history->ring[(history->first + i) % STORE_HISTORY_MAX];
+}
+/* The place of the first event in the history that is above the revision. */
+size_t store_history_after(const struct store_history *history, uint64_t revision);
 /* Remembers the event and delivers it to the watches that have caught up. */
 void store_deliver(struct store *store, const struct api_resource *resource, const struct store_event *event);
 void store_history_free(struct store *store);

@@ -40,14 +40,13 @@ struct store *store_new(struct env *env, struct store_engine *engine)
     return store;
 }
 
-static struct store_table *table_of(const struct store *store, const struct api_resource *resource)
+struct store_table *store_table_of(const struct store *store, const struct api_resource *resource)
 {
     assert(resource->storage == resource->index);
     return &store->tables[resource->index];
 }
 
-/* Writes "NAMESPACE/NAME" or "NAME"; false when it is longer than a key can be. */
-static bool entry_key(char out[STORE_KEY_MAX], const struct api_resource *resource, const char *namespace,
+bool store_entry_key(char *out, const struct api_resource *resource, const char *namespace,
                       const char *name)
 {
     int n = resource->namespaced ? snprintf(out, STORE_KEY_MAX, "%s/%s", namespace ? namespace : "", name)
@@ -59,9 +58,9 @@ static struct store_entry *find(const struct store *store, const struct api_reso
                                 const char *name)
 {
     char key[STORE_KEY_MAX];
-    if (!entry_key(key, resource, namespace, name))
+    if (!store_entry_key(key, resource, namespace, name))
         return NULL;
-    struct tree_node *node = tree_find(&table_of(store, resource)->entries, key);
+    struct tree_node *node = tree_find(&store_table_of(store, resource)->entries, key);
     return node ? tree_entry(node, struct store_entry, node) : NULL;
 }
 
@@ -108,9 +107,9 @@ static int load_record(void *context, const struct engine_record *record, struct
     struct object *object = object_from_json(resource, record->json, record->size, err);
     if (!object)
         return error_wrap(err, "key %s", record->key);
-    struct store_table *table = table_of(store, resource);
+    struct store_table *table = store_table_of(store, resource);
     char key[STORE_KEY_MAX];
-    if (!object->meta->name || !entry_key(key, resource, object->meta->namespace, object->meta->name) ||
+    if (!object->meta->name || !store_entry_key(key, resource, object->meta->namespace, object->meta->name) ||
         strcmp(key, rest) != 0 || object->revision != record->revision || tree_find(&table->entries, key)) {
         object_unref(object);
         return error_set(err, EINVAL, "key %s does not fit the object that it holds", record->key);
@@ -178,11 +177,11 @@ enum store_outcome store_put(struct store *store, const struct api_resource *res
                              uint64_t expected, store_done done, void *context)
 {
     const struct object_meta *meta = api_meta(resource, value);
-    struct store_table *table = table_of(store, resource);
+    struct store_table *table = store_table_of(store, resource);
     char key[STORE_KEY_MAX];
     enum store_outcome outcome = STORE_OK;
     struct store_entry *entry = NULL;
-    if (!meta->name || !entry_key(key, resource, meta->namespace, meta->name)) {
+    if (!meta->name || !store_entry_key(key, resource, meta->namespace, meta->name)) {
         outcome = STORE_FAILED;
     } else {
         struct tree_node *node = tree_find(&table->entries, key);
@@ -248,7 +247,7 @@ enum store_outcome store_delete(struct store *store, const struct api_resource *
 static void settle(struct store *store, struct store_write *write)
 {
     struct store_entry *entry = write->entry;
-    struct store_table *table = table_of(store, write->resource);
+    struct store_table *table = store_table_of(store, write->resource);
     struct object *previous = entry->committed; /* its reference moves here */
     store->revision = write->revision;
     entry->committed = write->is_delete ? NULL : object_ref(write->object);
@@ -310,7 +309,7 @@ static void roll_back(struct store *store, struct store_write **failed, size_t *
     for (size_t i = 0; i < *count; i++) {
         struct store_entry *entry = (*failed)[i].entry;
         entry->writes--;
-        entry_drop_if_empty(table_of(store, (*failed)[i].resource), entry);
+        entry_drop_if_empty(store_table_of(store, (*failed)[i].resource), entry);
     }
 }
 
@@ -418,29 +417,7 @@ uint64_t store_revision(const struct store *store)
 
 size_t store_count(const struct store *store, const struct api_resource *resource)
 {
-    return table_of(store, resource)->committed;
-}
-
-void store_list(const struct store *store, const struct api_resource *resource, const char *namespace,
-                const char *after_namespace, const char *after_name, store_visit visit, void *context)
-{
-    const struct tree *entries = &table_of(store, resource)->entries;
-    char prefix[STORE_KEY_MAX] = "", after[STORE_KEY_MAX];
-    if (namespace && resource->namespaced && !entry_key(prefix, resource, namespace, ""))
-        return;
-    struct tree_node *node = tree_at_least(entries, prefix);
-    if (after_name) {
-        if (!entry_key(after, resource, after_namespace, after_name))
-            return;
-        if (strcmp(after, prefix) >= 0)
-            node = tree_after(entries, after);
-    }
-    size_t prefix_size = strlen(prefix);
-    for (; node && strncmp(node->key, prefix, prefix_size) == 0; node = node->next) {
-        const struct store_entry *entry = tree_entry(node, struct store_entry, node);
-        if (entry->committed && !visit(context, entry->committed))
-            return;
-    }
+    return store_table_of(store, resource)->committed;
 }
 
 void store_figures(const struct store *store, struct store_figures *out)

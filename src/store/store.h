@@ -81,6 +81,15 @@ typedef bool (*store_visit)(void *context, struct object *object);
 void store_list(const struct store *store, const struct api_resource *resource, const char *namespace,
                 const char *after_namespace, const char *after_name, store_visit visit, void *context);
 
+/* As store_list, but as it was at a past revision, rebuilt from the history. -1 with err code ESTALE when the
+ * history does not reach back that far. */
+int store_list_at(const struct store *store, const struct api_resource *resource, const char *namespace,
+                  const char *after_namespace, const char *after_name, uint64_t revision, store_visit visit,
+                  void *context, struct error *err);
+/* Visits the heads of a resource, in the order of keys: for writers that need to know what is taken. */
+void store_list_heads(const struct store *store, const struct api_resource *resource, store_visit visit,
+                      void *context);
+
 enum store_event_kind { STORE_ADDED, STORE_MODIFIED, STORE_DELETED };
 
 struct store_event {

@@ -8,7 +8,7 @@
 
 #define PREFIX "/registry/"
 
-/* Upstream: pkg/registry/*'s ResourcePrefix and the storage factory's special default resource prefixes. */
+/* As upstream's kubeapiserver.SpecialDefaultResourcePrefixes has them. */
 static const struct {
     const char *group;
     const char *plural;

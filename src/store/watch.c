@@ -21,9 +21,17 @@ struct store_watch {
     void *context;
 };
 
-static struct store_past *past_at(const struct store_history *history, size_t i)
+size_t store_history_after(const struct store_history *history, uint64_t revision)
 {
-    return &history->ring[(history->first + i) % STORE_HISTORY_MAX];
+    size_t low = 0, high = history->count;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        if (store_past_at(history, middle)->revision <= revision)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
 }
 
 static void watch_release(struct store_watch *watch)
@@ -64,19 +72,11 @@ static void catch_up(struct store_watch *watch)
 {
     struct store *store = watch->store;
     struct store_history *history = &store->history;
-    size_t low = 0, high = history->count;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        if (past_at(history, middle)->revision <= watch->position)
-            low = middle + 1;
-        else
-            high = middle;
-    }
     list_remove(&watch->node);
     list_append(&store->tables[watch->resource->index].watches, &watch->node);
     deliver_begin(store);
-    for (; low < history->count && watch->callback; low++) {
-        struct store_past *past = past_at(history, low);
+    for (size_t i = store_history_after(history, watch->position); i < history->count && watch->callback; i++) {
+        struct store_past *past = store_past_at(history, i);
         offer(watch, past->event.object->resource, past->revision, &past->event);
     }
     deliver_end(store);
@@ -98,7 +98,7 @@ static void catch_up_all(void *context)
 static void forget_oldest(struct store *store)
 {
     struct store_history *history = &store->history;
-    struct store_past *oldest = past_at(history, 0);
+    struct store_past *oldest = store_past_at(history, 0);
     struct store_watch *watch;
     bool needed;
     do {
@@ -127,7 +127,7 @@ void store_deliver(struct store *store, const struct api_resource *resource, con
     while (history->count == STORE_HISTORY_MAX ||
            (history->count && history->weight + weight > STORE_HISTORY_BYTES_MAX))
         forget_oldest(store);
-    *past_at(history, history->count++) = (struct store_past){
+    *store_past_at(history, history->count++) = (struct store_past){
         .event = {event->kind, object_ref(event->object), event->previous ? object_ref(event->previous) : NULL},
         .revision = event->object->revision,
         .weight = weight,
@@ -191,8 +191,8 @@ void store_history_free(struct store *store)
 {
     struct store_history *history = &store->history;
     for (size_t i = 0; i < history->count; i++) {
-        object_unref(past_at(history, i)->event.object);
-        object_unref(past_at(history, i)->event.previous);
+        object_unref(store_past_at(history, i)->event.object);
+        object_unref(store_past_at(history, i)->event.previous);
     }
     free(history->ring);
 }

@@ -1,0 +1,146 @@
+/* Create: what upstream's create handler, rest.BeforeCreate and the strategies' PrepareForCreate do, in their
+ * order: namespace, system fields, name, preparation per resource, admission, validation. */
+#include <stdio.h>
+#include <string.h>
+
+#include "api/admission.h"
+#include "api/defaults.h"
+#include "api/pod_qos.h"
+#include "api/validate.h"
+#include "base/cleanup.h"
+#include "base/timestamp.h"
+#include "registry/private.h"
+
+/* A generated name is a base of at most 58 characters and 5 random ones. */
+#define NAME_RANDOM 5
+#define NAME_BASE_MAX (63 - NAME_RANDOM)
+
+/* The namespace of the URL is the object's. NULL when they agree. */
+static struct status *match_namespace(struct task *task, struct object_meta *meta)
+{
+    const char *wanted = task->resource->namespaced ? task->request->namespace : NULL;
+    if (text_empty(meta->namespace) || text_empty(wanted)) {
+        if (task->resource->namespaced && text_empty(wanted) && !text_empty(meta->namespace))
+            return NULL;
+        meta->namespace = wanted;
+        return NULL;
+    }
+    if (text_equal(meta->namespace, wanted))
+        return NULL;
+    return api_status_bad_request(
+        task->arena, "the namespace of the provided object does not match the namespace sent on the request");
+}
+
+static void generate_name(struct task *task, struct object_meta *meta)
+{
+    char suffix[NAME_RANDOM + 1];
+    env_random_name(task->registry->env, suffix, NAME_RANDOM);
+    meta->name = arena_printf(task->arena, "%.*s%s", NAME_BASE_MAX, meta->generate_name, suffix);
+}
+
+static void fill_system_fields(struct task *task, struct object_meta *meta)
+{
+    char uid[37];
+    env_random_uuid(task->registry->env, uid);
+    meta->uid = arena_string(task->arena, uid);
+    meta->creation_timestamp = env_now(task->registry->env) / SECOND * SECOND;
+    meta->deletion_timestamp = 0;
+    meta->deletion_grace_period_seconds = (struct opt_int64){0};
+    meta->self_link = NULL;
+    meta->resource_version = NULL;
+    meta->managed_fields.items = NULL;
+    meta->managed_fields.count = 0;
+    meta->generation = registry_strategy(task->resource)->generation == GENERATION_NONE ? 0 : 1;
+}
+
+static void prepare_namespace(struct task *task, struct namespace *namespace)
+{
+    namespace->status = (struct namespace_status){.phase = "Active"};
+    struct string_array *finalizers = &namespace->spec.finalizers;
+    for (size_t i = 0; i < finalizers->count; i++)
+        if (strcmp(finalizers->items[i], "kubernetes") == 0)
+            return;
+    finalizers->items =
+        arena_array_grow(task->arena, finalizers->items, finalizers->count, 1, sizeof(*finalizers->items));
+    finalizers->items[finalizers->count++] = "kubernetes";
+}
+
+/* Upstream's PrepareForCreate. */
+static void prepare(struct task *task, void *value)
+{
+    size_t size;
+    void *status = registry_status_of(task->resource, value, &size);
+    if (status && !registry_strategy(task->resource)->keeps_status)
+        memset(status, 0, size);
+    switch (task->resource->index) {
+    case API_NAMESPACES:
+        prepare_namespace(task, value);
+        break;
+    case API_PODS: {
+        struct pod *pod = value;
+        pod->status.phase = "Pending";
+        pod->status.qos_class = api_pod_qos_class(&pod->spec);
+        break;
+    }
+    default:
+        break;
+    }
+}
+
+/* A generated name may be taken: another one is drawn. */
+static struct status *settle_name(struct task *task, struct object_meta *meta)
+{
+    if (!text_empty(meta->name) || text_empty(meta->generate_name))
+        return NULL;
+    for (int i = 0; i < REGISTRY_NAME_ATTEMPTS; i++) {
+        generate_name(task, meta);
+        if (!store_head(task->registry->store, task->stored, meta->namespace, meta->name))
+            return NULL;
+    }
+    return api_status_generate_name_conflict(task->arena, task->resource, meta->name);
+}
+
+static struct status *validate(struct task *task, const void *value)
+{
+    struct api_field_errors errors = {.arena = task->arena};
+    api_validate_create(task->resource, value, &errors);
+    if (!errors.count)
+        return NULL;
+    return api_status_invalid(task->arena, task->resource, api_meta(task->resource, value)->name, &errors);
+}
+
+void registry_create_value(struct task *task, void *value)
+{
+    struct object_meta *meta = api_meta(task->resource, value);
+    struct status *refused = match_namespace(task, meta);
+    if (!refused && !text_empty(meta->resource_version))
+        refused = api_status(task->arena, 500, NULL, "resourceVersion should not be set on objects to be created");
+    if (!refused) {
+        api_set_defaults(task->arena, task->resource, value);
+        fill_system_fields(task, meta);
+        refused = settle_name(task, meta);
+    }
+    if (!refused)
+        prepare(task, value);
+    if (!refused)
+        refused = registry_admit_create(task, value);
+    if (!refused)
+        refused = validate(task, value);
+    if (!refused && store_head(task->registry->store, task->stored, meta->namespace, meta->name))
+        refused = api_status_already_exists(task->arena, task->resource, meta->name);
+    if (!refused && task->resource->index == API_SERVICES) {
+        refused = service_prepare(task, value, NULL);
+        task->service_write = true;
+    }
+    if (refused) {
+        registry_answer_status(task, refused);
+        return;
+    }
+    task->code = 201;
+    registry_put(task, value, 0);
+}
+
+void registry_create(struct task *task)
+{
+    registry_create_value(task, task->request->body);
+}

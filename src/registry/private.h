@@ -1,0 +1,177 @@
+/* What the files of the registry share: the task that a request becomes, and the steps that verbs have in
+ * common. All runs on the store's thread, from its loop. */
+#ifndef CORACLE_REGISTRY_PRIVATE_H
+#define CORACLE_REGISTRY_PRIVATE_H
+
+#include "api/status.h"
+#include "api/types.h"
+#include "base/list.h"
+#include "base/vector.h"
+#include "registry/registry.h"
+
+/* Names that a create with generateName draws before it gives up (upstream: maxNameGenerationCreateAttempts). */
+#define REGISTRY_NAME_ATTEMPTS 8
+/* Requests that may wait for their turn; further ones are answered 429. */
+#define REGISTRY_QUEUE_MAX 65536
+/* Seconds that a client should wait after a 429. */
+#define REGISTRY_RETRY_SECONDS 1
+
+/* A request on its way to its answer. Lives in the request's arena. */
+struct task {
+    struct list node; /* in registry.tasks */
+    struct registry *registry;
+    struct client_request *request;
+    struct arena *arena;
+    const struct api_resource *resource; /* as the client named it */
+    const struct api_resource *stored;   /* as the store holds it; differs for a second view (events.k8s.io) */
+    client_done done;
+    void *context;
+    int code;                 /* the answer's, when the write succeeds */
+    struct object *answer;    /* held; what a delete that took two writes answers with, ... */
+    bool answer_status;       /* a delete answers with a Status, not the object */
+    bool answer_scale;        /* answer with the Scale of the object written */
+    bool removes;             /* the write takes the object away */
+    bool refused;             /* the queue was full */
+    bool internal;            /* made by the registry: answered even while it is being freed */
+    bool service_write;       /* the service's addresses are settled when the write is */
+    struct object *old;       /* held; the state that the write is based on */
+    const char *const *warnings;
+    size_t warning_count;
+};
+
+struct service_addresses;
+
+struct registry {
+    struct env *env;
+    struct store *store;
+    char *service_cidr;
+    int node_port_first, node_port_last;
+    struct service_addresses *addresses;
+    VECTOR(struct task *) queue;
+    struct list tasks;   /* struct task.node: all that are not answered */
+    struct list watches; /* struct registry_watch.node */
+    struct env_timer *bookmarks;
+    bool bookmarks_run;
+    uint64_t watch_removals; /* counts up: watches that were freed */
+    bool turn_deferred, freed;
+    unsigned deferred; /* calls from the loop that are to come and need the shell */
+};
+
+enum generation_rule {
+    GENERATION_NONE,
+    GENERATION_SPEC,             /* bumped when the spec changes */
+    GENERATION_SPEC_ANNOTATIONS, /* ... or the annotations (deployments) */
+    GENERATION_ENDPOINTS,        /* when anything but metadata changes, or the labels do (endpointslices) */
+};
+
+/* How upstream's strategies for a resource differ from each other. */
+struct strategy {
+    enum generation_rule generation;
+    bool create_on_update; /* PUT of what is not there creates it */
+    bool must_have_revision; /* PUT without a resourceVersion is refused */
+    bool returns_deleted;  /* delete answers with the object, not a Status */
+    bool graceful;         /* has a grace period (pods) */
+    bool no_garbage_collection; /* propagation policies mean nothing (events) */
+    bool keeps_status;     /* a create may bring a status (nodes) */
+};
+const struct strategy *registry_strategy(const struct api_resource *resource);
+
+/* registry.c: a request of the registry's own (internal), or of a client. */
+void registry_submit(struct registry *registry, struct client_request *request, bool internal, client_done done,
+                     void *context);
+
+/* registry.c: answers. Each ends the task. */
+void registry_answer(struct task *task, const struct client_result *result);
+void registry_answer_status(struct task *task, const struct status *status);
+/* With the object as the client wants to see it. */
+void registry_answer_object(struct task *task, int code, struct object *object);
+void registry_answer_scale(struct task *task, int code, struct object *object);
+void registry_add_warning(struct task *task, const char *text);
+
+/* registry.c: the last step of every write. Copies value, a root value of task->resource in any arena, into a
+ * snapshot and puts it into the store; answers task->code with it when it is durable, or answers with what
+ * went wrong. A dry run answers at once. expected: 0 creates, else the revision of the head it is based on.
+ * The manager of the fields that this write changes is known here: task->request->field_manager, against
+ * task->old. */
+void registry_put(struct task *task, const void *value, uint64_t expected);
+/* Deletes the head with the revision `expected`, and answers as a delete does. */
+void registry_remove(struct task *task, const struct object_meta *meta, uint64_t expected);
+/* The head, as the client sees it (a reference), or NULL. */
+struct object *registry_head(struct task *task, const char *namespace, const char *name);
+/* A value's struct at an offset that the resource describes; NULL when it has none. */
+void *registry_status_of(const struct api_resource *resource, void *value, size_t *size);
+const struct api_field *registry_spec_field(const struct api_resource *resource);
+
+/* create.c */
+void registry_create(struct task *task);
+void registry_create_value(struct task *task, void *value);
+
+/* update.c: `value` (in the task's arena) replaces the head `task->old`. */
+void registry_update(struct task *task);
+void registry_replace(struct task *task, void *value);
+
+/* patch.c */
+void registry_patch(struct task *task);
+
+/* delete.c */
+void registry_delete(struct task *task);
+void registry_delete_collection(struct task *task);
+/* Checks the options; NULL when they are fine. */
+struct status *registry_check_delete_options(struct task *task);
+
+/* list.c */
+void registry_get(struct task *task);
+void registry_list(struct task *task);
+/* Compares a resourceVersion ("", "0" and NULL: any) with the store; NULL when the store has it. */
+struct status *registry_check_revision(struct task *task, const char *text, uint64_t *revision);
+bool registry_matches(const struct selector *labels, const struct field_selector *fields,
+                      const struct api_resource *resource, const struct object *object);
+
+/* subresource.c */
+void registry_bind(struct task *task);
+void registry_get_scale(struct task *task);
+void registry_update_scale(struct task *task);
+/* The Scale of a deployment or replica set, in the arena. */
+struct scale *registry_scale_of(struct arena *arena, const struct object *object);
+/* Applies a Scale to task->old; used by update and patch. */
+void registry_apply_scale(struct task *task, const struct scale *scale);
+
+/* admission.c: NULL, or the Status that refuses the request. */
+struct status *registry_admit_create(struct task *task, void *value);
+struct status *registry_admit_delete(struct task *task, const char *name);
+
+/* service.c */
+/* What an update leaves out and upstream keeps: addresses and node ports. */
+void service_carry(struct service *service, const struct service *old);
+struct service_addresses *service_addresses_new(struct registry *registry);
+void service_addresses_free(struct service_addresses *addresses);
+/* Completes and allocates; old NULL on create. NULL, or the Status that refuses it. Called just before the
+ * write: what it allocates is taken as soon as the store has accepted the write (service_accepted). */
+struct status *service_prepare(struct task *task, struct service *service, const struct service *old);
+void service_accepted(struct registry *registry, const struct service *service, const struct service *old);
+void service_settled(struct registry *registry, const struct service *now, const struct service *old, bool failed);
+
+/* events.c: the same object as another resource shows it: a new snapshot, or another reference to the same. */
+struct object *registry_view(const struct api_resource *resource, struct object *object);
+/* A root value of `from` as one of `to`; parts are shared with it. */
+void *registry_convert(struct arena *arena, const struct api_resource *from, const struct api_resource *to,
+                       const void *value);
+
+/* watch.c */
+struct client_watch *registry_watch(struct client *client, struct registry *registry,
+                                    const struct client_watch_options *options, client_event_callback callback,
+                                    void *context);
+void registry_watch_free(struct client_watch *watch);
+void registry_bookmarks_free(struct registry *registry);
+
+static inline bool text_empty(const char *text)
+{
+    return !text || !*text;
+}
+
+static inline bool text_equal(const char *a, const char *b)
+{
+    return __builtin_strcmp(a ? a : "", b ? b : "") == 0;
+}
+
+#endif

@@ -1,0 +1,387 @@
+/* Addresses and node ports of services. What is taken follows from the store alone: every cluster IP and node
+ * port that a service's head or committed state names. The two sets are made from the store when they are first
+ * needed and kept up with each write: taken when the store accepts it, given back when the write that drops
+ * them is durable. A failed write makes the sets void; they are made anew.
+ *
+ * As upstream's allocators, free ones are drawn at random, from the upper part of the range first: the lower
+ * part is left to those that are asked for by value. */
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/map.h"
+#include "registry/private.h"
+
+struct service_addresses {
+    struct registry *registry;
+    bool valid;
+    uint32_t network; /* host byte order */
+    uint32_t size;    /* addresses in the range, with the first and the last, which are never given out */
+    struct map taken; /* "10.96.0.1", "TCP:30080" -> how many states name it */
+};
+
+/* What is taken. */
+
+static void count(struct map *taken, const char *key, intptr_t change)
+{
+    intptr_t now = (intptr_t)map_get(taken, key) + change;
+    if (now > 0)
+        map_set(taken, key, (void *)now);
+    else
+        map_remove(taken, key);
+}
+
+static void port_key(char out[32], const char *protocol, int port)
+{
+    snprintf(out, 32, "%.16s:%d", text_empty(protocol) ? "TCP" : protocol, port);
+}
+
+static bool is_address(const char *ip)
+{
+    return !text_empty(ip) && strcmp(ip, "None") != 0;
+}
+
+static bool names_address(const struct service *service, const char *ip)
+{
+    for (size_t i = 0; service && i < service->spec.cluster_ips.count; i++)
+        if (text_equal(service->spec.cluster_ips.items[i], ip))
+            return true;
+    return false;
+}
+
+static bool names_port(const struct service *service, const char *protocol, int port)
+{
+    for (size_t i = 0; service && i < service->spec.ports.count; i++)
+        if (service->spec.ports.items[i].node_port == port &&
+            text_equal(service->spec.ports.items[i].protocol, protocol))
+            return true;
+    return false;
+}
+
+/* Counts what `service` names and `other` (may be NULL) does not. */
+static void count_all(struct map *taken, const struct service *service, const struct service *other, intptr_t change)
+{
+    if (!service)
+        return;
+    const struct service_spec *spec = &service->spec;
+    for (size_t i = 0; i < spec->cluster_ips.count; i++)
+        if (is_address(spec->cluster_ips.items[i]) && !names_address(other, spec->cluster_ips.items[i]))
+            count(taken, spec->cluster_ips.items[i], change);
+    for (size_t i = 0; i < spec->ports.count; i++) {
+        const struct service_port *port = &spec->ports.items[i];
+        char key[32];
+        port_key(key, port->protocol, port->node_port);
+        if (port->node_port && !names_port(other, port->protocol, port->node_port))
+            count(taken, key, change);
+    }
+}
+
+struct scan {
+    struct service_addresses *addresses;
+    bool heads;
+};
+
+static bool scan(void *context, struct object *object)
+{
+    struct scan *scan = context;
+    struct registry *registry = scan->addresses->registry;
+    const struct service *other = NULL;
+    if (!scan->heads) {
+        /* What the head names is counted already. */
+        const struct object *head =
+            store_head(registry->store, object->resource, object->meta->namespace, object->meta->name);
+        other = head ? head->value : NULL;
+    }
+    count_all(&scan->addresses->taken, object->value, other, 1);
+    return true;
+}
+
+static void make_valid(struct service_addresses *addresses)
+{
+    if (addresses->valid)
+        return;
+    const struct api_resource *services = &api_resources[API_SERVICES];
+    map_free(&addresses->taken);
+    store_list_heads(addresses->registry->store, services, scan, &(struct scan){addresses, true});
+    store_list(addresses->registry->store, services, NULL, NULL, NULL, scan, &(struct scan){addresses, false});
+    addresses->valid = true;
+}
+
+void service_accepted(struct registry *registry, const struct service *service, const struct service *old)
+{
+    if (registry->addresses->valid)
+        count_all(&registry->addresses->taken, service, old, 1);
+}
+
+void service_settled(struct registry *registry, const struct service *now, const struct service *old, bool failed)
+{
+    if (failed)
+        registry->addresses->valid = false;
+    else if (registry->addresses->valid)
+        count_all(&registry->addresses->taken, old, now, -1);
+}
+
+struct service_addresses *service_addresses_new(struct registry *registry)
+{
+    struct service_addresses *addresses = mem_zero(1, sizeof(*addresses));
+    addresses->registry = registry;
+    char network[INET_ADDRSTRLEN] = "";
+    int bits = 32;
+    struct in_addr parsed = {0};
+    if (sscanf(registry->service_cidr, "%15[0-9.]/%d", network, &bits) == 2 && bits > 0 && bits <= 32 &&
+        inet_pton(AF_INET, network, &parsed) == 1) {
+        addresses->size = bits == 32 ? 1 : (uint32_t)1 << (32 - bits);
+        addresses->network = ntohl(parsed.s_addr) & ~(addresses->size - 1);
+    }
+    return addresses;
+}
+
+void service_addresses_free(struct service_addresses *addresses)
+{
+    map_free(&addresses->taken);
+    free(addresses);
+}
+
+/* Drawing. */
+
+/* Upstream's size of the lower part: min(max(16, size / 16), 256) for addresses, min(max(16, size / 32), 128)
+ * for ports. Small ranges have none. */
+static uint32_t lower_part(uint32_t size, uint32_t divisor, uint32_t most)
+{
+    if (size <= 16)
+        return 0;
+    uint32_t part = size / divisor;
+    return part < 16 ? 16 : part > most ? most : part;
+}
+
+typedef bool (*is_free)(const struct service_addresses *addresses, uint32_t offset, void *context);
+
+/* A free offset in [first, end), starting at a random one; UINT32_MAX: none. */
+static uint32_t draw_from(const struct service_addresses *addresses, uint32_t first, uint32_t end, is_free test,
+                          void *context)
+{
+    uint32_t size = end - first;
+    if (first >= end)
+        return UINT32_MAX;
+    uint32_t begin = (uint32_t)(env_random(addresses->registry->env) % size);
+    for (uint32_t i = 0; i < size; i++) {
+        uint32_t offset = first + (begin + i) % size;
+        if (test(addresses, offset, context))
+            return offset;
+    }
+    return UINT32_MAX;
+}
+
+static uint32_t draw(const struct service_addresses *addresses, uint32_t size, uint32_t lower, is_free test,
+                     void *context)
+{
+    uint32_t offset = draw_from(addresses, lower, size, test, context);
+    return offset == UINT32_MAX ? draw_from(addresses, 0, lower, test, context) : offset;
+}
+
+static void address_text(const struct service_addresses *addresses, uint32_t offset, char out[INET_ADDRSTRLEN])
+{
+    struct in_addr address = {htonl(addresses->network + 1 + offset)};
+    inet_ntop(AF_INET, &address, out, INET_ADDRSTRLEN);
+}
+
+static bool address_is_free(const struct service_addresses *addresses, uint32_t offset, void *context)
+{
+    char text[INET_ADDRSTRLEN];
+    address_text(addresses, offset, text);
+    return !map_has(&addresses->taken, text);
+}
+
+static bool port_is_free(const struct service_addresses *addresses, uint32_t offset, void *context)
+{
+    const struct service *service = context;
+    int port = addresses->registry->node_port_first + (int)offset;
+    static const char *const protocols[] = {"TCP", "UDP", "SCTP"};
+    char key[32];
+    for (size_t i = 0; i < ARRAY_COUNT(protocols); i++) {
+        port_key(key, protocols[i], port);
+        if (map_has(&addresses->taken, key) || names_port(service, protocols[i], port))
+            return false;
+    }
+    return true;
+}
+
+/* Preparing a service. */
+
+static bool needs_cluster_ip(const struct service_spec *spec)
+{
+    return !text_equal(spec->type, "ExternalName");
+}
+
+static bool needs_node_port(const struct service_spec *spec)
+{
+    return text_equal(spec->type, "NodePort") ||
+           (text_equal(spec->type, "LoadBalancer") &&
+            !(spec->allocate_load_balancer_node_ports.set && !spec->allocate_load_balancer_node_ports.value));
+}
+
+static struct status *invalid(struct task *task, const struct service *service, const struct api_field_errors *errors)
+{
+    return api_status_invalid(task->arena, task->resource, service->metadata.name, errors);
+}
+
+static struct status *refuse_ip(struct task *task, const struct service *service, const char *ip, const char *why)
+{
+    struct api_field_errors errors = {.arena = task->arena};
+    field_invalid_strings(&errors, PATH(PATH(NULL, "spec"), "clusterIPs"), &service->spec.cluster_ips,
+                          arena_printf(task->arena, "failed to allocate IP %s: %s", ip, why));
+    return invalid(task, service, &errors);
+}
+
+static struct status *claim_ip(struct task *task, const struct service *service, const char *ip)
+{
+    const struct service_addresses *addresses = task->registry->addresses;
+    struct in_addr parsed;
+    uint32_t offset = inet_pton(AF_INET, ip, &parsed) == 1 ? ntohl(parsed.s_addr) - addresses->network : UINT32_MAX;
+    if (offset == 0 || offset >= addresses->size - 1)
+        return refuse_ip(task, service, ip,
+                         arena_printf(task->arena,
+                                      "the provided IP (%s) is not in the valid range. The range of valid IPs is %s",
+                                      ip, task->registry->service_cidr));
+    return map_has(&addresses->taken, ip) ? refuse_ip(task, service, ip, "provided IP is already allocated") : NULL;
+}
+
+static void set_cluster_ip(struct task *task, struct service_spec *spec, const char *ip)
+{
+    spec->cluster_ip = ip;
+    spec->cluster_ips.items = arena_alloc(task->arena, sizeof(char *));
+    spec->cluster_ips.items[0] = ip;
+    spec->cluster_ips.count = 1;
+}
+
+static struct status *prepare_ip(struct task *task, struct service *service, const struct service *old)
+{
+    struct service_spec *spec = &service->spec;
+    if (!text_empty(spec->cluster_ip) && !spec->cluster_ips.count)
+        set_cluster_ip(task, spec, spec->cluster_ip);
+    if (!needs_cluster_ip(spec) || text_equal(spec->cluster_ip, "None"))
+        return NULL;
+    if (!text_empty(spec->cluster_ip))
+        return names_address(old, spec->cluster_ip) ? NULL : claim_ip(task, service, spec->cluster_ip);
+    const struct service_addresses *addresses = task->registry->addresses;
+    uint32_t usable = addresses->size > 2 ? addresses->size - 2 : 0;
+    uint32_t offset = draw(addresses, usable, lower_part(addresses->size, 16, 256), address_is_free, NULL);
+    if (offset == UINT32_MAX)
+        return api_status_internal_error(task->arena, "failed to allocate a serviceIP: range is full");
+    char text[INET_ADDRSTRLEN];
+    address_text(addresses, offset, text);
+    set_cluster_ip(task, spec, arena_string(task->arena, text));
+    return NULL;
+}
+
+static struct status *claim_port(struct task *task, const struct service *service, size_t i)
+{
+    const struct registry *registry = task->registry;
+    const struct service_port *port = &service->spec.ports.items[i];
+    const struct api_path *path = PATH(PATH_INDEX(PATH(PATH(NULL, "spec"), "ports"), i), "nodePort");
+    struct api_field_errors errors = {.arena = task->arena};
+    char key[32];
+    port_key(key, port->protocol, port->node_port);
+    if (port->node_port < registry->node_port_first || port->node_port > registry->node_port_last)
+        field_invalid_int(&errors, path, port->node_port,
+                          arena_printf(task->arena,
+                                       "provided port is not in the valid range. The range of valid ports is %d-%d",
+                                       registry->node_port_first, registry->node_port_last));
+    else if (map_has(&registry->addresses->taken, key))
+        field_invalid_int(&errors, path, port->node_port, "provided port is already allocated");
+    return errors.count ? invalid(task, service, &errors) : NULL;
+}
+
+/* One port of the service may share its number with another of a different protocol. */
+static int sibling_port(const struct service *service, size_t i)
+{
+    const struct service_port *ports = service->spec.ports.items;
+    for (size_t k = 0; k < service->spec.ports.count; k++)
+        if (k != i && ports[k].port == ports[i].port && ports[k].node_port &&
+            !names_port(service, ports[i].protocol, ports[k].node_port))
+            return ports[k].node_port;
+    return 0;
+}
+
+static struct status *prepare_ports(struct task *task, struct service *service, const struct service *old)
+{
+    struct service_spec *spec = &service->spec;
+    for (size_t i = 0; i < spec->ports.count; i++) {
+        struct service_port *port = &spec->ports.items[i];
+        if (!port->node_port || names_port(old, port->protocol, port->node_port))
+            continue;
+        struct status *refused = claim_port(task, service, i);
+        if (refused)
+            return refused;
+    }
+    const struct registry *registry = task->registry;
+    uint32_t size = (uint32_t)(registry->node_port_last - registry->node_port_first + 1);
+    for (size_t i = 0; needs_node_port(spec) && i < spec->ports.count; i++) {
+        struct service_port *port = &spec->ports.items[i];
+        char key[32];
+        if (port->node_port)
+            continue;
+        int sibling = sibling_port(service, i);
+        port_key(key, port->protocol, sibling);
+        if (sibling && !map_has(&registry->addresses->taken, key)) {
+            port->node_port = sibling;
+            continue;
+        }
+        uint32_t offset = draw(registry->addresses, size, lower_part(size, 32, 128), port_is_free, service);
+        if (offset == UINT32_MAX)
+            return api_status_internal_error(task->arena, "failed to allocate a nodePort: range is full");
+        port->node_port = registry->node_port_first + (int)offset;
+    }
+    return NULL;
+}
+
+struct status *service_prepare(struct task *task, struct service *service, const struct service *old)
+{
+    make_valid(task->registry->addresses);
+    struct status *refused = prepare_ip(task, service, old);
+    return refused ? refused : prepare_ports(task, service, old);
+}
+
+/* Updating. */
+
+static int old_node_port(const struct service_spec *old, const struct service_port *port)
+{
+    for (size_t i = 0; i < old->ports.count; i++)
+        if (old->ports.items[i].port == port->port && text_equal(old->ports.items[i].protocol, port->protocol))
+            return old->ports.items[i].node_port;
+    return 0;
+}
+
+/* A type that has no cluster IP or node ports drops those that the client only repeats. */
+static void drop_unneeded(struct service_spec *spec, const struct service_spec *old)
+{
+    if (needs_cluster_ip(old) && !needs_cluster_ip(spec) && text_equal(spec->cluster_ip, old->cluster_ip)) {
+        spec->cluster_ip = NULL;
+        spec->cluster_ips = (struct string_array){0};
+        spec->ip_families = (struct string_array){0};
+        spec->ip_family_policy = NULL;
+    }
+    if (!needs_node_port(old) || needs_node_port(spec))
+        return;
+    for (size_t i = 0; i < spec->ports.count; i++)
+        if (spec->ports.items[i].node_port == old_node_port(old, &spec->ports.items[i]))
+            spec->ports.items[i].node_port = 0;
+}
+
+void service_carry(struct service *service, const struct service *before)
+{
+    struct service_spec *spec = &service->spec;
+    const struct service_spec *old = &before->spec;
+    drop_unneeded(spec, old);
+    if (needs_cluster_ip(spec) && needs_cluster_ip(old) && text_empty(spec->cluster_ip) && !spec->cluster_ips.count) {
+        spec->cluster_ip = old->cluster_ip;
+        spec->cluster_ips = old->cluster_ips;
+    } else if (needs_cluster_ip(old) && !spec->cluster_ips.count && text_equal(spec->cluster_ip, old->cluster_ip)) {
+        spec->cluster_ips = old->cluster_ips;
+    }
+    for (size_t i = 0; needs_node_port(spec) && needs_node_port(old) && i < spec->ports.count; i++)
+        if (!spec->ports.items[i].node_port)
+            spec->ports.items[i].node_port = old_node_port(old, &spec->ports.items[i]);
+}

@@ -1,0 +1,273 @@
+/* Update: what upstream's update handler, rest.BeforeUpdate and the strategies' PrepareForUpdate do. The same
+ * steps end a patch, a scale, a status and a finalize.
+ *
+ * The halves of an object: a write to the object keeps the old status, a write to /status keeps the old spec,
+ * a write to /finalize (namespaces) changes nothing but the spec's finalizers. */
+#include <stdio.h>
+#include <string.h>
+
+#include "api/defaults.h"
+#include "api/json.h"
+#include "api/pod_qos.h"
+#include "api/validate.h"
+#include "base/cleanup.h"
+#include "registry/private.h"
+
+static struct status *match_url(struct task *task, const struct object_meta *meta)
+{
+    const struct client_request *request = task->request;
+    if (text_empty(meta->name))
+        return api_status_bad_request(task->arena,
+                                      "the name of the object (%s based on URL) was undeterminable: name must be "
+                                      "provided",
+                                      request->name);
+    if (!text_equal(meta->name, request->name))
+        return api_status_bad_request(task->arena,
+                                      "the name of the object (%s) does not match the name on the URL (%s)",
+                                      meta->name, request->name);
+    if (task->resource->namespaced && !text_empty(meta->namespace) && !text_equal(meta->namespace, request->namespace))
+        return api_status_bad_request(
+            task->arena, "the namespace of the provided object does not match the namespace sent on the request");
+    return NULL;
+}
+
+/* The revision and uid that the client's state has must be those of the head. */
+static struct status *check_preconditions(struct task *task, const struct object_meta *meta)
+{
+    const struct object_meta *old = task->old->meta;
+    if (!text_empty(meta->uid) && !text_equal(meta->uid, old->uid))
+        return api_status_precondition_failed(task->arena, task->resource, old->name, "UID", meta->uid, old->uid);
+    if (text_empty(meta->resource_version) || text_equal(meta->resource_version, "0")) {
+        if (!registry_strategy(task->resource)->must_have_revision)
+            return NULL;
+        struct api_field_errors errors = {.arena = task->arena};
+        field_invalid_json(&errors, PATH(PATH(NULL, "metadata"), "resourceVersion"), "0x0",
+                           "must be specified for an update");
+        return api_status_invalid(task->arena, task->resource, old->name, &errors);
+    }
+    for (const char *c = meta->resource_version; *c; c++) {
+        if (*c >= '0' && *c <= '9')
+            continue;
+        struct api_field_errors errors = {.arena = task->arena};
+        field_invalid(&errors, PATH(PATH(NULL, "metadata"), "resourceVersion"), meta->resource_version,
+                      "must be an unsigned integer");
+        return api_status_invalid(task->arena, task->resource, old->name, &errors);
+    }
+    return text_equal(meta->resource_version, old->resource_version)
+               ? NULL
+               : api_status_conflict(task->arena, task->resource, old->name, NULL);
+}
+
+/* What the server owns stays; what a client may leave out is filled in from the old state. */
+static void carry_metadata(struct object_meta *meta, const struct object_meta *old)
+{
+    meta->resource_version = old->resource_version;
+    meta->generation = old->generation;
+    meta->self_link = NULL;
+    meta->managed_fields = old->managed_fields;
+    if (text_empty(meta->namespace))
+        meta->namespace = old->namespace;
+    if (text_empty(meta->uid))
+        meta->uid = old->uid;
+    if (!meta->creation_timestamp)
+        meta->creation_timestamp = old->creation_timestamp;
+    if (!meta->deletion_timestamp)
+        meta->deletion_timestamp = old->deletion_timestamp;
+    if (!meta->deletion_grace_period_seconds.set)
+        meta->deletion_grace_period_seconds = old->deletion_grace_period_seconds;
+}
+
+static void copy_field(const struct api_resource *resource, const char *name, void *to, const void *from)
+{
+    const struct api_field *field = api_type_field(resource->type, name, strlen(name));
+    if (field && field->type && field->shape == API_VALUE)
+        memcpy((char *)to + field->offset, (const char *)from + field->offset, field->type->size);
+}
+
+/* Upstream's PrepareForUpdate of the status strategies. */
+static void prepare_status(struct task *task, void *value)
+{
+    const void *old = task->old->value;
+    copy_field(task->resource, "spec", value, old);
+    switch (task->resource->index) {
+    case API_DEPLOYMENTS:
+        ((struct deployment *)value)->metadata.labels = task->old->meta->labels;
+        break;
+    case API_PODS: {
+        struct pod *pod = value;
+        const struct pod *before = old;
+        pod->metadata.deletion_timestamp = before->metadata.deletion_timestamp;
+        pod->metadata.owner_references = before->metadata.owner_references;
+        if (text_empty(pod->status.qos_class))
+            pod->status.qos_class = before->status.qos_class;
+        if (text_empty(pod->status.qos_class))
+            pod->status.qos_class = api_pod_qos_class(&before->spec);
+        break;
+    }
+    default:
+        break;
+    }
+}
+
+/* Of the object itself. */
+static void prepare_object(struct task *task, void *value)
+{
+    copy_field(task->resource, "status", value, task->old->value);
+    if (task->resource->index == API_NAMESPACES)
+        ((struct namespace *)value)->spec.finalizers =
+            ((const struct namespace *)task->old->value)->spec.finalizers;
+}
+
+static void prepare_finalize(struct task *task, void *value)
+{
+    struct namespace *namespace = value;
+    struct string_array finalizers = namespace->spec.finalizers;
+    const char *revision = namespace->metadata.resource_version;
+    api_copy_into(task->arena, task->resource->type, task->old->value, value);
+    namespace->metadata.resource_version = revision;
+    namespace->spec.finalizers = finalizers;
+}
+
+static bool spec_changed(const struct api_resource *resource, const void *value, const void *old)
+{
+    const struct api_field *spec = registry_spec_field(resource);
+    return spec && !api_equal(spec->type, (const char *)value + spec->offset, (const char *)old + spec->offset);
+}
+
+static bool map_equal(const struct string_map *a, const struct string_map *b)
+{
+    if (a->count != b->count)
+        return false;
+    for (size_t i = 0; i < a->count; i++)
+        if (!text_equal(a->items[i].key, b->items[i].key) || !text_equal(a->items[i].value, b->items[i].value))
+            return false;
+    return true;
+}
+
+/* Equal but for the metadata. */
+static bool body_equal(const struct api_resource *resource, void *value, const void *old)
+{
+    struct object_meta *meta = api_meta(resource, value), mine = *meta;
+    *meta = *api_meta(resource, old);
+    bool equal = api_equal(resource->type, value, old);
+    *meta = mine;
+    return equal;
+}
+
+static void bump_generation(struct task *task, void *value)
+{
+    const struct object_meta *old = task->old->meta;
+    struct object_meta *meta = api_meta(task->resource, value);
+    bool changed = false;
+    switch (registry_strategy(task->resource)->generation) {
+    case GENERATION_NONE:
+        return;
+    case GENERATION_SPEC:
+        changed = spec_changed(task->resource, value, task->old->value);
+        break;
+    case GENERATION_SPEC_ANNOTATIONS:
+        changed = spec_changed(task->resource, value, task->old->value) ||
+                  !map_equal(&meta->annotations, &old->annotations);
+        break;
+    case GENERATION_ENDPOINTS:
+        changed = !body_equal(task->resource, value, task->old->value) || !map_equal(&meta->labels, &old->labels);
+        break;
+    }
+    if (changed)
+        meta->generation = old->generation + 1;
+}
+
+/* Upstream's ShouldDeleteDuringUpdate: the last finalizer of an object that is being deleted has gone. */
+static bool deletes(const struct task *task, const void *value)
+{
+    const struct object_meta *meta = api_meta(task->resource, value), *old = task->old->meta;
+    if (meta->finalizers.count || !old->deletion_timestamp)
+        return false;
+    if (task->resource->index == API_NAMESPACES && ((const struct namespace *)value)->spec.finalizers.count)
+        return false;
+    return !old->deletion_grace_period_seconds.set || old->deletion_grace_period_seconds.value == 0;
+}
+
+/* The head is durable and already is what the client wants: no new revision. */
+static bool unchanged(const struct task *task, const void *value)
+{
+    const struct object_meta *meta = task->old->meta;
+    const struct object *durable = store_get(task->registry->store, task->stored, meta->namespace, meta->name);
+    return durable && durable->revision == task->old->revision &&
+           api_equal(task->resource->type, value, task->old->value);
+}
+
+static void finish(struct task *task, const void *value)
+{
+    if (deletes(task, value)) {
+        task->code = 200;
+        task->answer = registry_view(task->resource, task->old);
+        task->service_write = task->stored->index == API_SERVICES;
+        registry_remove(task, task->old->meta, task->old->revision);
+    } else if (unchanged(task, value)) {
+        if (task->answer_scale)
+            registry_answer_scale(task, 200, task->old);
+        else
+            registry_answer_object(task, 200, task->old);
+    } else {
+        if (!task->code)
+            task->code = 200;
+        registry_put(task, value, task->old->revision);
+    }
+}
+
+void registry_replace(struct task *task, void *value)
+{
+    const char *subresource = task->request->subresource;
+    struct object_meta *meta = api_meta(task->resource, value);
+    struct status *refused = check_preconditions(task, meta);
+    if (refused) {
+        registry_answer_status(task, refused);
+        return;
+    }
+    if (text_equal(subresource, "finalize"))
+        prepare_finalize(task, value);
+    carry_metadata(meta, task->old->meta);
+    if (text_equal(subresource, "status"))
+        prepare_status(task, value);
+    else if (!text_equal(subresource, "finalize"))
+        prepare_object(task, value);
+    api_set_defaults(task->arena, task->resource, value);
+    bool service = task->resource->index == API_SERVICES && !subresource;
+    if (service)
+        service_carry(value, task->old->value);
+    bump_generation(task, value);
+
+    struct api_field_errors errors = {.arena = task->arena};
+    api_validate_update(task->resource, value, task->old->value, subresource, &errors);
+    if (errors.count)
+        refused = api_status_invalid(task->arena, task->resource, meta->name, &errors);
+    if (!refused && service) {
+        refused = service_prepare(task, value, task->old->value);
+        task->service_write = true;
+    }
+    if (refused)
+        registry_answer_status(task, refused);
+    else
+        finish(task, value);
+}
+
+void registry_update(struct task *task)
+{
+    void *value = task->request->body;
+    struct object_meta *meta = api_meta(task->resource, value);
+    struct status *refused = match_url(task, meta);
+    if (refused) {
+        registry_answer_status(task, refused);
+        return;
+    }
+    task->old = registry_head(task, task->request->namespace, task->request->name);
+    if (task->old) {
+        registry_replace(task, value);
+    } else if (registry_strategy(task->resource)->create_on_update && !task->request->subresource &&
+               text_empty(meta->resource_version) && text_empty(meta->uid)) {
+        registry_create_value(task, value);
+    } else {
+        registry_answer_status(task, api_status_not_found(task->arena, task->resource, task->request->name));
+    }
+}
