@@ -349,21 +349,42 @@ class Follower:
 
 # ---- clusters ----
 
+@contextlib.contextmanager
+def small_disk(directory, size):
+    """A disk of so many bytes, mounted on directory in a mount namespace of its own: yields (prefix, path).
+
+    prefix puts a command into that namespace; path is how the directory looks from out here.
+    """
+    holder = subprocess.Popen(["unshare", "--mount", "--propagation", "private", "sh", "-c",
+                               f"mount -t tmpfs -o size={size} tmpfs {directory} && echo mounted && exec sleep 600"],
+                              stdout=subprocess.PIPE, text=True)
+    try:
+        if holder.stdout.readline() != "mounted\n":
+            raise Failure(f"cannot mount a small disk on {directory}")
+        yield (["nsenter", "--mount", "--target", str(holder.pid)],
+               pathlib.Path(f"/proc/{holder.pid}/root{directory}"))
+    finally:
+        holder.kill()
+        holder.wait()
+        holder.stdout.close()
+
+
 class Cluster:
     """One sandboxed cluster in the foreground, so that its output and its end are ours to see."""
 
-    def __init__(self, directory, images=(), name=None, data_directory=None, arguments=()):
+    def __init__(self, directory, images=(), name=None, data_directory=None, arguments=(), prefix=()):
         self.name = name or "e2e-" + secrets.token_hex(4)
         self.directory = pathlib.Path(directory) / self.name
         self.directory.mkdir(parents=True, exist_ok=True)
         self.kubeconfig = self.directory / "kubeconfig"
         self.log_path = self.directory / "coracle.log"
         self.images, self.data_directory, self.arguments = list(images), data_directory, list(arguments)
+        self.prefix = list(prefix)
         self.process = self.api = None
         self.starts = 0
 
     def command(self):
-        command = [CORACLE, "up", "--sandbox", "--name", self.name, "--listen", "127.0.0.1:0",
+        command = [*self.prefix, CORACLE, "up", "--sandbox", "--name", self.name, "--listen", "127.0.0.1:0",
                    "--kubeconfig", str(self.kubeconfig)]
         if self.data_directory:
             command += ["--data-dir", str(self.data_directory)]
@@ -398,7 +419,7 @@ class Cluster:
 
     def down(self, check=True):
         """What a user does: coracle down. Afterwards the process has ended too."""
-        result = run([CORACLE, "down", "--name", self.name], check=check, timeout=STOP_LIMIT)
+        result = run([*self.prefix, CORACLE, "down", "--name", self.name], check=check, timeout=STOP_LIMIT)
         if self.process:
             try:
                 self.process.wait(STOP_LIMIT)
@@ -425,7 +446,7 @@ class Cluster:
 
     def enter(self, *command, **options):
         """Runs a command inside the node's network."""
-        return run([CORACLE, "enter", "--name", self.name, "--", *command], **options)
+        return run([*self.prefix, CORACLE, "enter", "--name", self.name, "--", *command], **options)
 
     def fetch(self, url, *options, timeout=10, check=True):
         """An HTTP request from the node: what a pod or the node itself sees of a pod or a service."""

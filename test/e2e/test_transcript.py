@@ -172,7 +172,8 @@ def test_pause_holds_a_rollout_and_resume_lets_it_go(terminal, kubectl):
     deployments = "/apis/apps/v1/namespaces/default/deployments"
     harness.wait_for(terminal.api, deployments, lambda items: items[0]["status"]["observedGeneration"] ==
                      items[0]["metadata"]["generation"])
-    assert all(item["spec"]["containers"][0]["image"] == harness.IMAGE_V1 for item in terminal.api.get(PODS).json["items"])
+    images = {item["spec"]["containers"][0]["image"] for item in terminal.api.get(PODS).json["items"]}
+    assert images == {harness.IMAGE_V1}
     assert kubectl("rollout", "resume", "deploy/fraud-model") == "deployment.apps/fraud-model resumed\n"
     kubectl("rollout", "status", "deploy/fraud-model", "--timeout=60s")
     harness.wait_for(terminal.api, PODS, lambda items: ready_pods(items, 2, harness.IMAGE_V2))
@@ -198,8 +199,8 @@ def test_explain_prints_something_useful(kubectl):
 
 def test_api_resources_and_versions(kubectl):
     names = {line.split()[0] for line in kubectl("api-resources").splitlines()[1:]}
-    assert {"namespaces", "nodes", "pods", "services", "endpoints", "configmaps", "secrets", "serviceaccounts", "events",
-            "deployments", "replicasets", "endpointslices", "leases"} <= names
+    assert {"namespaces", "nodes", "pods", "services", "endpoints", "configmaps", "secrets", "serviceaccounts",
+            "events", "deployments", "replicasets", "endpointslices", "leases"} <= names
     assert {"v1", "apps/v1", "discovery.k8s.io/v1", "coordination.k8s.io/v1", "events.k8s.io/v1"} <= \
         set(kubectl("api-versions").split())
 
