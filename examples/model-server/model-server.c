@@ -21,6 +21,7 @@
  *                             close: close the listening socket at once, otherwise as drain
  *                             ignore: carry on as if nothing had been said
  *   DRAIN_TIMEOUT_MS          how long an idle connection may delay the exit after SIGTERM (5000)
+ *   UDP_PORT                  answer every datagram on this port with version and pod; 0 is not to listen (0)
  *   LOG_REQUESTS              1 writes a line for every prediction (0)
  *   ADMIN_TOKEN               enables /admin
  *
@@ -86,11 +87,11 @@ static struct {
     int64_t load_bytes_per_second, load_delay_ms, predict_delay_ms, drain_timeout_ms;
     bool log_requests;
     enum sigterm_mode sigterm_mode;
-    int port;
+    int port, udp_port;
 } config;
 
 static struct {
-    int epoll, listener, signals;
+    int epoll, listener, signals, datagrams;
     struct connection *connections, *waiting_first, *waiting_last;
     int connection_count;
     bool accept_paused;
@@ -177,6 +178,7 @@ static void read_configuration(void)
     config.pod = setting("POD_NAME", host_name);
     config.admin_token = setting("ADMIN_TOKEN", NULL);
     config.port = (int)number_setting("PORT", 8080, 65535);
+    config.udp_port = (int)number_setting("UDP_PORT", 0, 65535);
     config.load_bytes_per_second = number_setting("LOAD_BYTES_PER_SECOND", 0, INT32_MAX);
     config.load_delay_ms = number_setting("LOAD_DELAY_MS", 0, 3600 * 1000);
     config.predict_delay_ms = number_setting("PREDICT_DELAY_MS", 0, 600 * 1000);
@@ -681,6 +683,25 @@ static int open_listener(void)
     return fd;
 }
 
+static void open_datagrams(void)
+{
+    struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons((uint16_t)config.udp_port)};
+    server.datagrams = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (bind(server.datagrams, (struct sockaddr *)&any, sizeof any))
+        fail("cannot receive datagrams on port %d: %s", config.udp_port, strerror(errno));
+    watch(EPOLL_CTL_ADD, server.datagrams, EPOLLIN, &server.datagrams);
+}
+
+static void answer_datagrams(void)
+{
+    char request[16], reply[512];
+    struct sockaddr_in sender;
+    socklen_t length = sizeof sender;
+    int reply_length = snprintf(reply, sizeof reply, "%s %s\n", config.version, config.pod);
+    while (recvfrom(server.datagrams, request, sizeof request, 0, (struct sockaddr *)&sender, &length) >= 0)
+        sendto(server.datagrams, reply, (size_t)reply_length, 0, (struct sockaddr *)&sender, length);
+}
+
 static int64_t earlier(int64_t timeout, int64_t candidate)
 {
     if (candidate < 0)
@@ -707,6 +728,8 @@ static void run(void)
                 begin_termination();
             else if (events[i].data.ptr == &server.listener)
                 accept_connections();
+            else if (events[i].data.ptr == &server.datagrams)
+                answer_datagrams();
             else if ((events[i].events & EPOLLERR) ||
                      ((events[i].events & EPOLLHUP) && !(events[i].events & EPOLLIN)))
                 connection_close(events[i].data.ptr);
@@ -740,6 +763,8 @@ int main(void)
     server.listener = open_listener();
     watch(EPOLL_CTL_ADD, server.listener, EPOLLIN, &server.listener);
     watch(EPOLL_CTL_ADD, server.signals, EPOLLIN, &server.signals);
+    if (config.udp_port)
+        open_datagrams();
     log_line("model-server %s on %s listens on port %d", config.version, config.pod, config.port);
     start_loading();
     run();

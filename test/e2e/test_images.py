@@ -1,0 +1,206 @@
+"""Images: from archives and from registries, with everything checked that can be wrong about them."""
+import base64
+import json
+
+import pytest
+
+import harness
+import registry
+from test_pod import log, phase, waiting
+
+
+@pytest.fixture(scope="session")
+def oci_image(workspace):
+    directory = workspace / "oci"
+    directory.mkdir()
+    return registry.Image(harness.make_image("local/any:v1", directory, format="oci", padding=3_000_000))
+
+
+def image(cluster, *arguments, **options):
+    return harness.run([harness.CORACLE, "image", *arguments, "--name", cluster.name], **options)
+
+
+def listed(cluster):
+    return image(cluster, "ls").stdout
+
+
+def pod_runs(api, pods, reference, name="it", **spec):
+    api.create(pods, harness.shell_pod(name, "head -1 /etc/passwd", image=reference, restartPolicy="Never", **spec))
+    harness.wait_for(api, f"{pods}?fieldSelector=metadata.name%3D{name}", phase("Succeeded"))
+    assert log(api, pods, name).startswith("root:")
+
+
+# ---- archives ----
+
+@pytest.mark.parametrize("kind", ["docker", "oci"])
+def test_an_archive_is_imported_listed_used_and_removed(cluster, api, pods, tmp_path, kind):
+    tag = f"local/imported-{kind}:v7"
+    archive = harness.make_image(tag, tmp_path, format=kind)
+    image(cluster, "import", archive)
+    assert tag in listed(cluster) or "docker.io/" + tag in listed(cluster)
+    pod_runs(api, pods, tag, container={"imagePullPolicy": "Never"})
+    api.request("DELETE", f"{pods}/it")
+    harness.wait_for(api, pods, lambda items: not items)
+    image(cluster, "rm", tag)
+    assert tag not in listed(cluster)
+
+
+@pytest.mark.parametrize("entry", [
+    "file:../escaped", "file:/../escaped", "file:bin/../../../escaped", "symlink:out->/tmp", "hardlink:it->/etc/shadow",
+    "device:dev/planted",
+])
+def test_an_archive_never_writes_outside_its_own_tree(cluster, tmp_path, entry):
+    extra = [entry] + (["file:out/escaped"] if entry.startswith("symlink") else [])
+    archive = harness.make_image("local/evil:v1", tmp_path, add_entry=extra)
+    result = image(cluster, "import", archive, check=False)
+    # Either the archive is refused in words, or what it plants stays inside; nothing may appear outside.
+    assert result.returncode in (0, 1), result
+    if result.returncode:
+        assert result.stderr.strip()
+    assert "escaped" not in harness.run(["ls", "/", "/tmp"]).stdout.split()
+    image(cluster, "rm", "local/evil:v1", check=False)
+
+
+@pytest.mark.parametrize("entry", ["file:../escaped", "file:bin/../../../escaped", "hardlink:it->../../etc/shadow"])
+def test_an_archive_with_parent_paths_is_refused_in_words(cluster, tmp_path, entry):
+    result = image(cluster, "import", harness.make_image("local/evil:v1", tmp_path, add_entry=entry), check=False)
+    assert result.returncode == 1
+    assert ".." in result.stderr
+    assert "local/evil" not in listed(cluster)
+
+
+def test_a_wrong_checksum_is_refused(cluster, tmp_path):
+    archive = harness.make_image("local/bent:v1", tmp_path, format="oci")
+    data = bytearray(archive.read_bytes())
+    data[len(data) // 2] ^= 1
+    archive.write_bytes(data)
+    result = image(cluster, "import", archive, check=False)
+    assert result.returncode == 1
+    assert "sha256" in result.stderr or "digest" in result.stderr or "checksum" in result.stderr
+    assert "local/bent" not in listed(cluster)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a tar at all" * 100, b"\0" * 10240])
+def test_what_is_no_archive(cluster, tmp_path, content):
+    path = tmp_path / "nothing.tar"
+    path.write_bytes(content)
+    result = image(cluster, "import", path, check=False)
+    assert result.returncode == 1
+    assert "nothing.tar" in result.stderr
+
+
+def test_a_truncated_archive(cluster, tmp_path):
+    archive = harness.make_image("local/cut:v1", tmp_path)
+    archive.write_bytes(archive.read_bytes()[:1_000_000])
+    assert image(cluster, "import", archive, check=False).returncode == 1
+    assert "local/cut" not in listed(cluster)
+
+
+# ---- registries ----
+
+def test_docker_registry(cluster, api, pods, oci_image, tmp_path):
+    with registry.docker_registry(tmp_path / "registry") as address:
+        registry.push(f"http://{address}", "team/model", "v1", oci_image)
+        image(cluster, "pull", f"{address}/team/model:v1")
+        assert f"{address}/team/model" in listed(cluster)
+        pod_runs(api, pods, f"{address}/team/model:v1", "by-tag", container={"imagePullPolicy": "Always"})
+        pod_runs(api, pods, f"{address}/team/model@{oci_image.manifest_digest}", "by-digest")
+        pod = api.ok("GET", f"{pods}/by-digest")
+        assert pod["status"]["containerStatuses"][0]["imageID"].endswith(oci_image.manifest_digest)
+
+
+def test_docker_registry_with_a_password(cluster, api, namespace, pods, oci_image, tmp_path):
+    with registry.docker_registry(tmp_path / "registry", "user:secret") as address:
+        registry.push(f"http://{address}", "team/private", "v1", oci_image, "user:secret")
+        reference = f"{address}/team/private:v1"
+        api.create(pods, harness.shell_pod("without", "true", image=reference))
+        harness.wait_for(api, pods, waiting("ErrImagePull"))
+        api.create(f"/api/v1/namespaces/{namespace}/secrets", {
+            "metadata": {"name": "login"}, "type": "kubernetes.io/dockerconfigjson", "stringData": {
+                ".dockerconfigjson": json.dumps({"auths": {address: {
+                    "auth": base64.b64encode(b"user:secret").decode()}}})}})
+        pod_runs(api, pods, reference, "with", imagePullSecrets=[{"name": "login"}])
+
+
+def test_an_image_is_pulled_while_a_pod_waits_and_events_tell(cluster, api, namespace, pods, oci_image):
+    with registry.faulty_registry(oci_image) as server:
+        pod_runs(api, pods, f"{server.address}/told:v1")
+    events = api.ok("GET", f"/api/v1/namespaces/{namespace}/events?fieldSelector=involvedObject.name%3Dit")["items"]
+    messages = {event["reason"]: event["message"] for event in events}
+    assert messages["Pulling"] == f'Pulling image "{server.address}/told:v1"'
+    assert messages["Pulled"].startswith(f'Successfully pulled image "{server.address}/told:v1" in ')
+
+
+def test_tokens(cluster, oci_image):
+    with registry.faulty_registry(oci_image) as server:
+        server.token = "sesame"
+        image(cluster, "pull", f"{server.address}/any/token:v1")
+        assert any(line.startswith("GET /token?") and "scope=repository" in line for line in server.requests)
+
+
+def test_an_index_leads_to_this_machines_architecture(cluster, api, pods, oci_image):
+    with registry.faulty_registry(oci_image) as server:
+        server.index = True
+        pod_runs(api, pods, f"{server.address}/any/index:v1")
+
+
+def test_a_transfer_that_breaks_off_is_taken_up_where_it_ended(cluster, oci_image):
+    with registry.faulty_registry(oci_image) as server:
+        layer = oci_image.layer_digests[0]
+        server.cut_once.add(layer)
+        image(cluster, "pull", f"{server.address}/any/cut:v1")
+        tries = [line for line in server.requests if layer in line]
+        assert len(tries) >= 2
+        assert "bytes=" in tries[-1] and "bytes=0-" not in tries[-1]
+
+
+def test_wrong_content_is_refused(cluster, api, pods, oci_image):
+    with registry.faulty_registry(oci_image) as server:
+        server.corrupt.add(oci_image.layer_digests[0])
+        reference = f"{server.address}/any/corrupt:v1"
+        result = image(cluster, "pull", reference, check=False)
+        assert result.returncode == 1
+        assert oci_image.layer_digests[0][7:19] in result.stderr or "digest" in result.stderr
+        assert "any/corrupt" not in listed(cluster)
+        api.create(pods, harness.shell_pod("it", "true", image=reference))
+        harness.wait_for(api, pods, waiting("ErrImagePull"))
+        harness.wait_for(api, pods, waiting("ImagePullBackOff"))
+
+
+def test_a_registry_in_passing_trouble(cluster, api, pods, oci_image):
+    with registry.faulty_registry(oci_image) as server:
+        server.fail_first = 3
+        pod_runs(api, pods, f"{server.address}/any/trouble:v1")
+
+
+def test_an_image_that_is_not_there(cluster, oci_image):
+    with registry.faulty_registry(oci_image) as server:
+        result = image(cluster, "pull", f"{server.address}/any/it@sha256:{'0' * 64}", check=False)
+        assert result.returncode == 1
+        assert "not found" in result.stderr.lower() or "404" in result.stderr
+
+
+@pytest.mark.parametrize("reference", ["", "UPPER/case:v1", "a:b:c", "name@sha256:short", "x" * 300, "../up:v1"])
+def test_references_that_are_none(cluster, reference):
+    result = image(cluster, "pull", reference, check=False)
+    assert result.returncode in (1, 2)
+    assert result.stderr.strip()
+
+
+@pytest.mark.parametrize("policy, pulled_again", [("Always", True), ("IfNotPresent", False), ("Never", False)])
+def test_pull_policies(cluster, api, pods, oci_image, policy, pulled_again):
+    with registry.faulty_registry(oci_image) as server:
+        reference = f"{server.address}/any/policy:v1"
+        image(cluster, "pull", reference)
+        server.requests.clear()
+        pod_runs(api, pods, reference, container={"imagePullPolicy": policy})
+        assert bool(server.requests) is pulled_again
+
+
+def test_the_default_policy_depends_on_the_tag(api, pods):
+    policies = {}
+    for number, reference in enumerate(("local/a:v1", "local/a:latest", "local/a", "local/a@sha256:" + "0" * 64)):
+        created = api.create(pods, harness.shell_pod(f"it-{number}", "true", image=reference))
+        policies[reference.replace("0" * 64, "")] = created["spec"]["containers"][0]["imagePullPolicy"]
+    assert policies == {"local/a:v1": "IfNotPresent", "local/a:latest": "Always", "local/a": "Always",
+                        "local/a@sha256:": "IfNotPresent"}

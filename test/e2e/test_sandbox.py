@@ -1,0 +1,147 @@
+"""Sandboxes: as many as one likes, none in the way of another or of the machine, and nothing left of them."""
+import json
+import os
+import signal
+
+import harness
+
+PODS = "/api/v1/namespaces/default/pods"
+
+
+def host_state():
+    """Names of the host's links and its packet filter's rules; a sandbox must not touch either."""
+    links = {line.split(":")[1].strip() for line in harness.run(["ip", "-o", "link"]).stdout.splitlines()}
+    rules = harness.run(["nft", "-j", "list", "ruleset"], check=False).stdout
+    tables = sorted(item["table"]["name"] for item in json.loads(rules or "{}").get("nftables", []) if "table" in item)
+    return links, tables
+
+
+def start_server(cluster):
+    cluster.api.create("/apis/apps/v1/namespaces/default/deployments", harness.server_deployment("it", replicas=2))
+    created = cluster.api.create("/api/v1/namespaces/default/services", harness.service("it", type="NodePort"))
+    return harness.wait_for(cluster.api, PODS, lambda items: len(items) == 2 and all(
+        harness.is_true(item, "Ready") for item in items) and created["spec"])
+
+
+def test_starting_prints_milestones_and_where_the_kubeconfig_is(make_cluster):
+    cluster = make_cluster()
+    cluster.start()
+    assert cluster.output.lines[-1].startswith("ready")
+    assert str(cluster.kubeconfig) in "\n".join(cluster.output.lines)
+    assert os.stat(cluster.kubeconfig).st_mode & 0o777 == 0o600
+    assert cluster.api.host.startswith("127.")
+
+
+def test_down_leaves_nothing(make_cluster):
+    before = host_state()
+    cluster = make_cluster()
+    cluster.start()
+    namespace = cluster.network_namespace()
+    start_server(cluster)
+    assert cluster.leftovers(namespace), "the test would not see a sandbox if there were one"
+    cluster.down()
+    assert cluster.leftovers(namespace) == []
+    assert host_state() == before
+
+
+def test_down_after_a_crash_leaves_nothing(make_cluster):
+    before = host_state()
+    cluster = make_cluster()
+    cluster.start()
+    namespace = cluster.network_namespace()
+    start_server(cluster)
+    cluster.kill()
+    assert cluster.leftovers(namespace), "containers outlive the agent"
+    cluster.down()
+    assert cluster.leftovers(namespace) == []
+    assert host_state() == before
+
+
+def test_an_interrupt_ends_the_process_in_good_order(make_cluster):
+    cluster = make_cluster()
+    cluster.start()
+    namespace = cluster.network_namespace()
+    start_server(cluster)
+    cluster.process.send_signal(signal.SIGINT)
+    assert cluster.process.wait(harness.STOP_LIMIT) == 0
+    cluster.down()
+    assert cluster.leftovers(namespace) == []
+
+
+def test_several_side_by_side(make_cluster):
+    clusters = [make_cluster() for _ in range(3)]
+    for cluster in clusters:
+        cluster.start()
+    ports = {}
+    for cluster in clusters:
+        ports[cluster.name] = start_server(cluster)["ports"][0]["nodePort"]
+    assert len({cluster.api.port for cluster in clusters}) == 3
+    for cluster in clusters:
+        pods = {item["metadata"]["name"] for item in cluster.api.ok("GET", PODS)["items"]}
+        spec = cluster.api.ok("GET", "/api/v1/namespaces/default/services/it")["spec"]
+        assert json.loads(cluster.fetch(f"http://{spec['clusterIP']}/predict"))["pod"] in pods
+    clusters[0].down()
+    for cluster in clusters[1:]:
+        assert cluster.api.get("/readyz").status == 200
+        assert all(harness.is_true(item, "Ready") for item in cluster.api.ok("GET", PODS)["items"])
+
+
+def test_a_pod_has_no_way_out(make_cluster):
+    cluster = make_cluster()
+    cluster.start()
+    routes = cluster.enter("ip", "route").stdout
+    assert "default" not in routes
+    links = {line.split(":")[1].strip().split("@")[0] for line in cluster.enter("ip", "-o", "link").stdout.splitlines()}
+    assert links.isdisjoint({"eth0"} | {name for name in os.listdir("/sys/class/net") if name != "lo"})
+
+
+def test_a_name_can_be_used_again(make_cluster):
+    cluster = make_cluster()
+    for _ in range(3):
+        cluster.start()
+        assert cluster.api.ok("GET", PODS)["items"] == []
+        start_server(cluster)
+        cluster.down()
+
+
+def test_the_same_name_twice_is_refused(make_cluster):
+    cluster = make_cluster()
+    cluster.start()
+    result = harness.run(cluster.command(), check=False)
+    assert result.returncode == 1
+    assert cluster.name in result.stderr and "already" in result.stderr
+    assert cluster.api.get("/readyz").status == 200
+
+
+def test_down_of_what_is_not_there_is_harmless():
+    harness.run([harness.CORACLE, "down", "--name", "never-was"])
+
+
+def test_wrong_usage_is_told_apart_from_failure():
+    for arguments in ([], ["dance"], ["up", "--nonsense"], ["up", "--listen"], ["up", "--listen", "nowhere"],
+                      ["up", "--sandbox", "--name", "No/Name"], ["image"], ["image", "dance"], ["enter"]):
+        result = harness.run([harness.CORACLE, *arguments], check=False)
+        assert result.returncode == 2, (arguments, result)
+        assert result.stderr.strip(), arguments
+    result = harness.run([harness.CORACLE, "version"])
+    assert "1.35" in result.stdout
+
+
+def test_a_detached_cluster_goes_on_after_the_command_has_ended(workspace, images):
+    cluster = harness.Cluster(workspace, images)
+    try:
+        result = harness.run(cluster.command() + ["--detach"], timeout=harness.START_LIMIT)
+        assert result.stdout.splitlines()[-1].startswith("ready")
+        cluster.api = harness.Api(cluster.kubeconfig)
+        start_server(cluster)
+        assert cluster.enter("true").returncode == 0
+        assert cluster.enter("sh", "-c", "exit 7", check=False).returncode == 7
+    finally:
+        cluster.down(check=False)
+    assert cluster.leftovers() == []
+
+
+def test_ready_comes_quickly(make_cluster):
+    cluster = make_cluster()
+    seconds = cluster.start()
+    assert seconds < 3 * harness.PATIENCE

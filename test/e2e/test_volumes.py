@@ -1,0 +1,168 @@
+"""Volumes: what is in them, who may write, and that what changes outside changes inside, all at once."""
+import re
+
+import pytest
+
+import harness
+from test_pod import container, log, phase, run_to_end, wait_for_event
+
+MOUNT = "/volume"
+
+
+def mounted(volume, **mount):
+    """Options of shell_pod for a pod with one volume at /volume."""
+    return {"volumes": [{"name": "it", **volume}],
+            "container": {"volumeMounts": [{"name": "it", "mountPath": MOUNT, **mount}]}}
+
+
+@pytest.fixture
+def settings(api, namespace):
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    api.create(path, {"metadata": {"name": "settings"}, "data": {"a": "one", "b": "two"},
+                      "binaryData": {"raw": "AP8="}})
+    return path + "/settings"
+
+
+def test_empty_dir_starts_empty_and_is_shared(api, pods):
+    body = harness.shell_pod("it", "", restartPolicy="Never", volumes=[{"name": "it", "emptyDir": {}}])
+    mount = {"image": harness.IMAGE_V1, "volumeMounts": [{"name": "it", "mountPath": MOUNT}]}
+    body["spec"]["containers"] = [
+        {"name": "writer", "command": ["sh", "-c", "ls -A /volume; echo hello > /volume/.new && mv /volume/.new "
+                                                   "/volume/file"], **mount},
+        {"name": "reader", "command": ["sh", "-c", "until test -e /volume/file; do usleep 20000; done; "
+                                                   "cat /volume/file"], **mount}]
+    api.create(pods, body)
+    harness.wait_for(api, pods, phase("Succeeded"))
+    assert log(api, pods, container="writer") == ""
+    assert log(api, pods, container="reader") == "hello\n"
+
+
+def test_empty_dir_in_memory_has_its_size(api, pods):
+    script = "mount | grep ' /volume '; dd if=/dev/zero of=/volume/x bs=1M count=8 2>&1 | tail -1; stat -c %s /volume/x"
+    _, text = run_to_end(api, pods, script, **mounted({"emptyDir": {"medium": "Memory", "sizeLimit": "2Mi"}}))
+    assert "tmpfs" in text.splitlines()[0]
+    assert int(text.split()[-1]) <= 2 * 1024 * 1024
+
+
+def test_empty_dir_over_its_size_evicts(api, namespace, pods):
+    api.create(pods, harness.shell_pod("it", "dd if=/dev/zero of=/volume/x bs=1M count=8; exec sleep 1000",
+                                       **mounted({"emptyDir": {"sizeLimit": "1Mi"}})))
+    pod = harness.wait_for(api, pods, phase("Failed"), timeout=120 * harness.PATIENCE)[0]
+    assert pod["status"]["reason"] == "Evicted"
+    assert 'Usage of EmptyDir volume "it" exceeds the limit "1Mi".' in pod["status"]["message"]
+
+
+def test_config_map_files(api, pods, settings):
+    script = "cd /volume; for f in *; do echo $f $(stat -L -c %a $f); done; cat a b; od -An -tx1 raw"
+    _, text = run_to_end(api, pods, script, **mounted({"configMap": {"name": "settings"}}))
+    assert text.split() == ["a", "644", "b", "644", "raw", "644", "onetwo", "00", "ff"]
+
+
+def test_config_map_items_and_modes(api, pods, settings):
+    script = ("cd /volume; find . -follow -type f | grep -v '/[.][.]' | sort | while read f; "
+              "do echo $f $(stat -L -c %a $f) $(cat $f); done")
+    _, text = run_to_end(api, pods, script, **mounted({"configMap": {
+        "name": "settings", "defaultMode": 0o400, "items": [{"key": "a", "path": "deep/er/one"},
+                                                            {"key": "b", "path": "two", "mode": 0o640}]}}))
+    assert text.splitlines() == ["./deep/er/one 400 one", "./two 640 two"]
+
+
+def test_secret_files_are_in_memory_and_closed(api, namespace, pods):
+    api.create(f"/api/v1/namespaces/{namespace}/secrets",
+               {"metadata": {"name": "keys"}, "stringData": {"k": "hunter2"}})
+    _, text = run_to_end(api, pods, "cat /volume/k; echo; stat -L -c %a /volume/k; mount | grep ' /volume '",
+                         **mounted({"secret": {"secretName": "keys", "defaultMode": 0o400}}))
+    lines = text.splitlines()
+    assert lines[:2] == ["hunter2", "400"]
+    assert "tmpfs" in lines[2]
+
+
+@pytest.mark.parametrize("volume", [{"configMap": {"name": "none", "optional": True}},
+                                    {"secret": {"secretName": "none", "optional": True}}])
+def test_an_optional_source_may_be_missing(api, pods, volume):
+    _, text = run_to_end(api, pods, "ls /volume | wc -l", **mounted(volume))
+    assert text.strip() == "0"
+
+
+def test_a_missing_source_holds_the_pod_until_it_comes(api, namespace, pods):
+    api.create(pods, harness.shell_pod("it", "cat /volume/a", restartPolicy="Never",
+                                       **mounted({"configMap": {"name": "later"}})))
+    wait_for_event(api, namespace, "FailedMount",
+                   'MountVolume.SetUp failed for volume "it" : configmap "later" not found')
+    assert api.ok("GET", f"{pods}/it")["status"]["phase"] == "Pending"
+    api.create(f"/api/v1/namespaces/{namespace}/configmaps", {"metadata": {"name": "later"}, "data": {"a": "came"}})
+    harness.wait_for(api, pods, phase("Succeeded"))
+    assert log(api, pods) == "came"
+
+
+def test_mounted_files_change_all_at_once(api, pods, settings):
+    """The reader sees both keys of one version through one directory handle, never a mixture."""
+    script = ("while :; do d=$(readlink -f /volume/..data); echo $(cat $d/a 2>/dev/null) $(cat $d/b 2>/dev/null); "
+              "usleep 10000; done")
+    api.create(pods, harness.shell_pod("it", script, **mounted({"configMap": {"name": "settings"}})))
+    harness.wait_for(api, pods, lambda items: harness.is_true(items[0], "Ready"))
+    for number in range(1, 4):
+        value = f"version{number}"
+        api.patch(settings, {"data": {"a": value, "b": value}})
+        harness.eventually(lambda: f"{value} {value}" in log(api, pods, tailLines=5), timeout=120 * harness.PATIENCE)
+    pairs = {line for line in log(api, pods).splitlines() if len(line.split()) == 2}
+    assert pairs <= {"one two", "version1 version1", "version2 version2", "version3 version3"}
+
+
+def test_a_sub_path_is_one_file(api, pods, settings):
+    _, text = run_to_end(api, pods, "cat /etc/a.conf; ls /etc/passwd", volumes=[
+        {"name": "it", "configMap": {"name": "settings"}}], container={
+            "volumeMounts": [{"name": "it", "mountPath": "/etc/a.conf", "subPath": "a"}]})
+    assert text == "one/etc/passwd\n"
+
+
+def test_sub_path_of_an_empty_dir_is_made(api, pods):
+    _, text = run_to_end(api, pods, "echo x > /volume/f; ls /all/some/where", volumes=[{"name": "it", "emptyDir": {}}],
+                         container={"volumeMounts": [
+                             {"name": "it", "mountPath": MOUNT, "subPath": "some/where"},
+                             {"name": "it", "mountPath": "/all"}]})
+    assert text == "f\n"
+
+
+def test_a_sub_path_leads_nowhere_else(api, pods):
+    body = harness.shell_pod("it", "true", volumes=[{"name": "it", "emptyDir": {}}], container={
+        "volumeMounts": [{"name": "it", "mountPath": MOUNT, "subPath": "../../etc"}]})
+    response = api.request("POST", pods, body)
+    assert response.status == 422
+    assert "must not contain '..'" in response.json["message"]
+
+
+def test_read_only_means_it(api, pods):
+    _, text = run_to_end(api, pods, "touch /volume/x 2>&1", **mounted({"emptyDir": {}}, readOnly=True))
+    assert "Read-only file system" in text
+
+
+def test_a_config_map_is_read_only(api, pods, settings):
+    _, text = run_to_end(api, pods, "echo x 2>&1 > /volume/a || true; touch /volume/new 2>&1 || true; cat /volume/a",
+                         **mounted({"configMap": {"name": "settings"}}))
+    assert text.endswith("one") and "Read-only file system" in text
+
+
+def test_host_path(api, pods, tmp_path):
+    (tmp_path / "file").write_text("from the node")
+    _, text = run_to_end(api, pods, "cat /volume/file; echo back > /volume/answer",
+                         **mounted({"hostPath": {"path": str(tmp_path), "type": "Directory"}}))
+    assert text == "from the node"
+    assert (tmp_path / "answer").read_text() == "back\n"
+
+
+@pytest.mark.parametrize("kind, message", [
+    ("Directory", "hostPath type check failed: {path} is not a directory"),
+    ("File", "hostPath type check failed: {path} is not a file"),
+])
+def test_a_host_path_of_the_wrong_type(api, namespace, pods, tmp_path, kind, message):
+    path = tmp_path / "nothing"
+    api.create(pods, harness.shell_pod("it", "true", **mounted({"hostPath": {"path": str(path), "type": kind}})))
+    wait_for_event(api, namespace, "FailedMount", re.escape(message.format(path=path)))
+
+
+def test_data_of_a_volume_outlives_a_container_but_not_a_pod(api, pods):
+    api.create(pods, harness.shell_pod("it", "echo run >> /volume/runs; test $(wc -l < /volume/runs) -ge 2",
+                                       restartPolicy="OnFailure", **mounted({"emptyDir": {}})))
+    pod = harness.wait_for(api, pods, phase("Succeeded"))[0]
+    assert container(pod)["restartCount"] == 1
