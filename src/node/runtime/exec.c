@@ -1,40 +1,51 @@
 /* Commands in running containers, by `crun exec`.
  *
- * crun runs in a session of its own and hands it on to the command, which it puts into the container's cgroup. To kill
- * a command is therefore to kill every process of that session in that cgroup: its descendants with it, also those
- * whose parents are gone. crun then reports the end; while there is no such process yet, crun itself is killed. */
+ *     pool   the process description, from the container's own and the command, in a memory file
+ *     loop   crun runs; its output is taken
+ *     pool   when time is up: crun and all its descendants are killed
+ *
+ * crun puts the command into the container's cgroup and a session of its own. A descendant whose parents have ended is
+ * found by both. */
 #include "node/runtime/exec.h"
 
+#include <dirent.h>
 #include <errno.h>
+#include <jansson.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/timestamp.h"
+#include "base/buffer.h"
+#include "base/cleanup.h"
+#include "base/file.h"
 #include "node/runtime/process.h"
 #include "node/runtime/runtime_internal.h"
 
-/* Rounds of killing before crun itself is killed. */
+/* Rounds of looking for what has lost its parents. */
 #define KILL_ROUNDS_MAX 8
-/* How long crun may take to notice that its command has been killed. */
-#define KILL_WAIT SECOND
+/* Deeper trees and more sessions than this are left to the container's end. */
+#define TREE_DEPTH_MAX 64
+#define SESSIONS_MAX 64
 
 struct runtime_exec {
     struct list node; /* in runtime.execs or runtime.exec_queue */
     struct runtime *runtime;
     char *id;
     char cgroup[RUNTIME_POD_CGROUP_MAX + RUNTIME_NAME_MAX + 2];
-    const char **args;
+    char **args; /* of the command; NULL-terminated */
     size_t output_limit;
     struct process *process;
-    pid_t session; /* crun's pid, too */
-    int pidfd;     /* of crun */
+    pid_t crun;
+    int pidfd;       /* of crun */
+    int description; /* memory file; -1 */
     struct env_timer *timer;
-    bool killing; /* the pool is at it */
-    bool over;    /* crun has ended */
+    bool describing; /* the pool is at it */
+    bool killing;    /* the pool is at it */
+    bool over;       /* nothing runs */
     bool timed_out;
     bool canceled;
     struct process_result result;
@@ -51,9 +62,10 @@ static void exec_free(struct runtime_exec *exec)
     list_remove(&exec->node);
     env_timer_free(exec->timer);
     for (size_t i = 0; exec->args[i]; i++)
-        free((char *)exec->args[i]);
+        free(exec->args[i]);
     free(exec->args);
     close_and_forget(&exec->pidfd);
+    close_and_forget(&exec->description);
     free(exec->id);
     free(exec->output);
     free(exec);
@@ -86,12 +98,14 @@ static void finish_later(void *context)
     finish(context);
 }
 
-/* Killing. */
+/* Killing. A process that has a signal pending cannot fork: once one has been stopped, its children are all that it
+ * will have. Being stopped, it does not wait for them either, so that their pids stay theirs. */
 
-struct search {
-    pid_t session;
-    pid_t crun;
-    size_t killed;
+struct hunt {
+    pid_t sessions[SESSIONS_MAX]; /* met so far, crun's own not among them */
+    size_t session_count;
+    pid_t crun_session;
+    size_t killed; /* in this round */
 };
 
 static pid_t session_of(pid_t pid)
@@ -105,34 +119,66 @@ static pid_t session_of(pid_t pid)
     return behind_name && sscanf(behind_name, ") %*c %*d %*d %d", &session) == 1 ? session : 0;
 }
 
+static bool knows_session(const struct hunt *hunt, pid_t session)
+{
+    for (size_t i = 0; i < hunt->session_count; i++)
+        if (hunt->sessions[i] == session)
+            return true;
+    return false;
+}
+
+static void note_session(struct hunt *hunt, pid_t session)
+{
+    if (session > 0 && session != hunt->crun_session && !knows_session(hunt, session) &&
+        hunt->session_count < SESSIONS_MAX)
+        hunt->sessions[hunt->session_count++] = session;
+}
+
+static void kill_tree(struct hunt *hunt, pid_t pid, int depth)
+{
+    if (kill(pid, SIGSTOP) < 0)
+        return;
+    note_session(hunt, session_of(pid));
+    char path[64];
+    snprintf(path, sizeof(path), "/proc/%d/task", (int)pid);
+    DIR *tasks = depth < TREE_DEPTH_MAX ? opendir(path) : NULL;
+    for (struct dirent *task; tasks && (task = readdir(tasks));) {
+        snprintf(path, sizeof(path), "/proc/%d/task/%.16s/children", (int)pid, task->d_name);
+        cleanup_file FILE *children = fopen(path, "re");
+        for (int child; children && fscanf(children, "%d", &child) == 1;)
+            kill_tree(hunt, child, depth + 1);
+    }
+    if (tasks)
+        closedir(tasks);
+    kill(pid, SIGKILL);
+}
+
+/* What is no longer crun's descendant because a parent in between has ended. */
 static void kill_if_of_session(void *context, pid_t pid)
 {
-    struct search *search = context;
-    if (pid == search->crun)
-        return;
+    struct hunt *hunt = context;
     int fd = (int)syscall(SYS_pidfd_open, pid, 0);
     if (fd < 0)
         return;
-    if (session_of(pid) == search->session && syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) == 0)
-        search->killed++;
+    if (knows_session(hunt, session_of(pid)) && syscall(SYS_pidfd_send_signal, fd, SIGKILL, NULL, 0) == 0)
+        hunt->killed++;
     close(fd);
 }
 
 static void kill_work(void *context)
 {
     struct runtime_exec *exec = context;
+    struct hunt hunt = {.crun_session = exec->crun};
     struct error ignored;
-    size_t total = 0;
+    /* If crun is not there any more, its pid may be another's. */
+    if (syscall(SYS_pidfd_send_signal, exec->pidfd, SIGSTOP, NULL, 0) == 0)
+        kill_tree(&hunt, exec->crun, 0);
     for (int round = 0; round < KILL_ROUNDS_MAX; round++) {
-        struct search search = {.session = exec->session, .crun = exec->session};
-        if (cgroup_each_process(exec->runtime->cgroup, exec->cgroup, kill_if_of_session, &search, &ignored) < 0 ||
-            !search.killed)
+        hunt.killed = 0;
+        if (cgroup_each_process(exec->runtime->cgroup, exec->cgroup, kill_if_of_session, &hunt, &ignored) < 0 ||
+            !hunt.killed)
             break;
-        total += search.killed;
     }
-    /* Until the command runs, crun and its children are one process group. */
-    if (!total && syscall(SYS_pidfd_send_signal, exec->pidfd, 0, NULL, 0) == 0)
-        kill(-exec->session, SIGKILL);
 }
 
 static void kill_after(void *context)
@@ -148,22 +194,21 @@ static void kill_command(struct runtime_exec *exec)
     if (exec->killing || exec->over)
         return;
     exec->killing = true;
-    env_timer_start(exec->timer, KILL_WAIT);
     runtime_work(exec->runtime, kill_work, kill_after, exec);
 }
 
 static void on_timeout(void *context)
 {
     struct runtime_exec *exec = context;
+    if (exec->describing) {
+        exec->timed_out = true;
+        return;
+    }
     if (!exec->process) { /* still in line */
         exec->timed_out = true;
         exec->over = true;
         exec->output = mem_string("");
         finish(exec);
-        return;
-    }
-    if (exec->timed_out || exec->canceled) {
-        process_kill(exec->process); /* crun does not see that its command has gone */
         return;
     }
     exec->timed_out = true;
@@ -172,40 +217,100 @@ static void on_timeout(void *context)
 
 /* Running. */
 
+static void leave_place(struct runtime_exec *exec)
+{
+    exec->runtime->exec_count--;
+    exec->over = true;
+    env_timer_stop(exec->timer);
+}
+
 static void on_ended(void *context, const struct process_result *result)
 {
     struct runtime_exec *exec = context;
-    exec->runtime->exec_count--;
-    exec->over = true;
     exec->result = *result;
     exec->output = mem_alloc(result->output_size + 1);
     memcpy(exec->output, result->output, result->output_size + 1);
-    env_timer_stop(exec->timer);
     exec->process = NULL;
+    leave_place(exec);
     if (!exec->killing)
         finish(exec);
 }
 
-static void run(struct runtime_exec *exec)
+/* The container's own process, with other arguments and no terminal. */
+static int describe(struct runtime_exec *exec, struct error *err)
+{
+    cleanup_free char *path = container_path(exec->runtime, exec->id, "config.json");
+    cleanup_buffer struct buffer text = {0};
+    if (file_read(path, RUNTIME_RECORD_MAX, &text, err) < 0)
+        return -1;
+    json_t *root = json_loadb(text.data, text.size, 0, NULL), *process = json_object_get(root, "process");
+    json_t *args = json_array();
+    for (size_t i = 0; exec->args[i]; i++)
+        if (json_array_append_new(args, json_string(exec->args[i])) < 0)
+            error_set(err, EINVAL, "command is not valid UTF-8");
+    json_object_set_new(process, "args", args);
+    json_object_set_new(process, "terminal", json_false());
+    cleanup_free char *description = process ? json_dumps(process, JSON_COMPACT) : NULL;
+    json_decref(root);
+    if (err->code)
+        return -1;
+    if (!description)
+        return error_set(err, EINVAL, "%s is damaged", path);
+    cleanup_close int fd = memfd_create("process.json", MFD_CLOEXEC);
+    size_t size = strlen(description);
+    if (fd < 0 || write(fd, description, size) != (ssize_t)size || lseek(fd, 0, SEEK_SET) < 0)
+        return error_errno(err, "describe the command");
+    exec->description = steal_fd(fd);
+    return 0;
+}
+
+static void describe_work(void *context)
+{
+    struct runtime_exec *exec = context;
+    describe(exec, &exec->err);
+}
+
+static void spawn(struct runtime_exec *exec)
 {
     struct runtime *runtime = exec->runtime;
+    cleanup_free char *root = mem_printf("--root=%s/crun", runtime->run);
+    const char *args[] = {runtime->crun, root, "exec", "--process=/proc/self/fd/3", exec->id, NULL};
     static const char *const env[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", NULL};
-    struct process_options options = {.args = exec->args, .env = env, .output_limit = exec->output_limit};
-    list_remove(&exec->node);
-    list_append(&runtime->execs, &exec->node);
-    struct container *container = runtime_find_container(runtime, exec->id);
-    if (!container || container->phase != PHASE_RUNNING)
-        error_set(&exec->err, ESRCH, "container %s is not running", exec->id);
-    else
-        exec->process = process_start(runtime->loop, &options, on_ended, exec, &exec->err);
-    if (!exec->process) {
-        exec->over = true;
-        env_defer(runtime->env, finish_later, exec);
+    struct process_options options = {
+        .args = args, .env = env, .output_limit = exec->output_limit, .fds = {exec->description}, .fd_count = 1};
+    exec->process = process_start(runtime->loop, &options, on_ended, exec, &exec->err);
+    if (!exec->process)
         return;
+    exec->crun = process_id(exec->process);
+    exec->pidfd = (int)syscall(SYS_pidfd_open, exec->crun, 0);
+    close_and_forget(&exec->description);
+}
+
+static void describe_after(void *context)
+{
+    struct runtime_exec *exec = context;
+    struct container *container = runtime_find_container(exec->runtime, exec->id);
+    exec->describing = false;
+    if (!exec->err.code && !exec->canceled && !exec->timed_out) {
+        if (!container || container->phase != PHASE_RUNNING)
+            error_set(&exec->err, ESRCH, "container %s is not running", exec->id);
+        else
+            spawn(exec);
     }
-    exec->session = process_id(exec->process);
-    exec->pidfd = (int)syscall(SYS_pidfd_open, exec->session, 0);
-    runtime->exec_count++;
+    if (!exec->process) {
+        exec->output = mem_string("");
+        leave_place(exec);
+        finish(exec);
+    }
+}
+
+static void run(struct runtime_exec *exec)
+{
+    list_remove(&exec->node);
+    list_append(&exec->runtime->execs, &exec->node);
+    exec->runtime->exec_count++;
+    exec->describing = true;
+    runtime_work(exec->runtime, describe_work, describe_after, exec);
 }
 
 static void start_waiting(struct runtime *runtime)
@@ -220,7 +325,7 @@ struct runtime_exec *runtime_exec(struct runtime *runtime, const char *container
     struct runtime_exec *exec = mem_zero(1, sizeof(*exec));
     list_init(&exec->node);
     exec->runtime = runtime;
-    exec->pidfd = -1;
+    exec->pidfd = exec->description = -1;
     exec->id = mem_string(container_id);
     exec->done = done;
     exec->context = context;
@@ -230,12 +335,9 @@ struct runtime_exec *runtime_exec(struct runtime *runtime, const char *container
     exec->timer = env_timer_new(runtime->env, on_timeout, exec);
     runtime_hold(runtime);
 
-    const char *head[] = {runtime->crun, NULL, "exec", container_id};
-    cleanup_free char *root = mem_printf("--root=%s/crun", runtime->run);
-    head[1] = root;
-    exec->args = mem_zero(ARRAY_COUNT(head) + options->arg_count + 1, sizeof(char *));
-    for (size_t i = 0; i < ARRAY_COUNT(head) + options->arg_count; i++)
-        exec->args[i] = mem_string(i < ARRAY_COUNT(head) ? head[i] : options->args[i - ARRAY_COUNT(head)]);
+    exec->args = mem_zero(options->arg_count + 1, sizeof(char *));
+    for (size_t i = 0; i < options->arg_count; i++)
+        exec->args[i] = mem_string(options->args[i]);
 
     struct container *container = runtime_find_container(runtime, container_id);
     if (runtime->closing)
@@ -267,6 +369,8 @@ void runtime_exec_cancel(struct runtime_exec *exec)
         kill_command(exec);
         return;
     }
+    if (exec->describing)
+        return;
     exec->over = true;
     env_timer_stop(exec->timer);
     list_remove(&exec->node);

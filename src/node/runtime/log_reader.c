@@ -31,6 +31,7 @@ struct runtime_log_reader {
     bool follow;
     struct log_filter filter;
     int fd;
+    bool replaced;       /* the path names another file; this one is read to its end first */
     struct buffer input; /* read, not yet taken apart: at most a line */
     bool skipping;       /* in a line that is too long to be one */
     struct buffer output;
@@ -72,18 +73,22 @@ static int open_file(struct runtime_log_reader *reader)
     return 0;
 }
 
-/* Whether the path names another file by now; then that one is opened. */
-static bool next_file(struct runtime_log_reader *reader)
+/* Called at the end of the file. Whether there is more to read: when the path names another file by now, first what was
+ * written to this one until then, and next time that other file. */
+static bool follow_rotation(struct runtime_log_reader *reader)
 {
     struct stat here, there;
-    if (fstat(reader->fd, &here) < 0 || stat(reader->path, &there) < 0 ||
-        (here.st_ino == there.st_ino && here.st_dev == there.st_dev))
-        return false;
+    if (!reader->replaced) {
+        reader->replaced = fstat(reader->fd, &here) == 0 && stat(reader->path, &there) == 0 &&
+                           (here.st_ino != there.st_ino || here.st_dev != there.st_dev);
+        return reader->replaced;
+    }
     int fd = open(reader->path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return false;
     close(reader->fd);
     reader->fd = fd;
+    reader->replaced = false;
     return true;
 }
 
@@ -137,7 +142,7 @@ static void read_chunk(struct runtime_log_reader *reader)
             reader->result = error_errno(&reader->err, "read %s", reader->path);
             return;
         }
-        if (n == 0 && reader->follow && next_file(reader))
+        if (n == 0 && reader->follow && follow_rotation(reader))
             continue;
         if (n == 0) {
             reader->at_end = true;

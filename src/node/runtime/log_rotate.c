@@ -1,5 +1,6 @@
-/* Log rotation, as the kubelet does it: the file is renamed, conmon is told to open its log again, the oldest are
- * removed. conmon takes orders from a fifo in the bundle; "2 0 0" is the one for its log. */
+/* Log rotation, to the kubelet's rules. The file gets a second name and conmon is told to open its log again, which it
+ * does by putting a new file in the place of the old: at any time there is a file to read under the first name. conmon
+ * takes orders from a fifo in the bundle; "2 0 0" is the one for its log. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -15,6 +16,8 @@
 #include "node/runtime/runtime_internal.h"
 
 #define REOPEN_ORDER "2 0 0\n"
+/* Rotations of one log in a second; the time between looks makes it one. */
+#define SAME_SECOND_MAX 100
 
 struct candidate {
     char *path;
@@ -65,23 +68,36 @@ static void remove_old(const char *path, int keep)
     vector_free(&names);
 }
 
-static int rotate(const struct rotation *rotation, const struct candidate *candidate, struct error *err)
+static int add_name(const struct rotation *rotation, const char *path, char **rotated, struct error *err)
 {
     struct tm tm;
     char suffix[32];
     gmtime_r(&rotation->now, &tm);
     strftime(suffix, sizeof(suffix), "%Y%m%d-%H%M%S", &tm);
-    cleanup_free char *rotated = mem_printf("%s.%s", candidate->path, suffix);
+    for (int i = 0; i < SAME_SECOND_MAX; i++) {
+        *rotated = i ? mem_printf("%s.%s-%02d", path, suffix, i) : mem_printf("%s.%s", path, suffix);
+        if (link(path, *rotated) == 0)
+            return 0;
+        int code = errno;
+        free(steal_pointer(*rotated));
+        errno = code;
+        if (code != EEXIST)
+            break;
+    }
+    return error_errno(err, "rotate %s", path);
+}
+
+static int rotate(const struct rotation *rotation, const struct candidate *candidate, struct error *err)
+{
+    cleanup_free char *rotated = NULL;
     cleanup_close int control = open(candidate->control, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
     if (control < 0)
         return error_errno(err, "open %s", candidate->control);
-    if (access(rotated, F_OK) == 0)
-        return error_set(err, EEXIST, "%s exists", rotated);
-    if (rename(candidate->path, rotated) < 0)
-        return error_errno(err, "rename %s", candidate->path);
+    if (add_name(rotation, candidate->path, &rotated, err) < 0)
+        return -1;
     if (write(control, REOPEN_ORDER, strlen(REOPEN_ORDER)) < 0) {
         error_errno(err, "write to %s", candidate->control);
-        rename(rotated, candidate->path);
+        unlink(rotated);
         return -1;
     }
     remove_old(candidate->path, rotation->max_files - 1);
