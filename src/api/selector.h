@@ -9,6 +9,9 @@
 #include "base/arena.h"
 #include "base/error.h"
 
+/* A label or field selector with more requirements is refused. */
+#define SELECTOR_REQUIREMENT_MAX 1000
+
 struct label_selector;
 struct selector;
 struct field_selector;
