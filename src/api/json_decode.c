@@ -121,86 +121,10 @@ static inline int enter(struct decoder *d)
     return ++d->depth > JSON_DEPTH_MAX ? syntax() : 0;
 }
 
-static int hex4(const char *p, const char *end)
-{
-    int value = 0;
-    if (end - p < 4)
-        return -1;
-    for (int i = 0; i < 4; i++) {
-        char c = p[i];
-        int digit = c >= '0' && c <= '9'   ? c - '0'
-                    : c >= 'a' && c <= 'f' ? c - 'a' + 10
-                    : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                           : -1;
-        if (digit < 0)
-            return -1;
-        value = value * 16 + digit;
-    }
-    return value;
-}
-
-/* The escape behind a backslash at d->p, appended to d->text. */
-static int read_escape(struct decoder *d)
-{
-    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
-    if (d->p >= d->end)
-        return syntax();
-    char c = *d->p++;
-    const char *at = c ? strchr(from, c) : NULL;
-    if (at) {
-        buffer_add_char(&d->text, to[at - from]);
-        return 0;
-    }
-    int code = c == 'u' ? hex4(d->p, d->end) : -1;
-    if (code < 0)
-        return syntax();
-    d->p += 4;
-    if (code >= 0xd800 && code < 0xe000) {
-        int low = code < 0xdc00 && d->end - d->p >= 6 && d->p[0] == '\\' && d->p[1] == 'u' ? hex4(d->p + 2, d->end) : -1;
-        if (low >= 0xdc00 && low < 0xe000) {
-            d->p += 6;
-            code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
-        } else {
-            code = 0xfffd;
-        }
-    }
-    char utf8[4];
-    buffer_add(&d->text, utf8, utf8_encode((uint32_t)code, utf8));
-    return 0;
-}
-
 /* The string whose first byte, behind the quote, is d->p. The slice lies in the text or in d->text. */
-static int read_string(struct decoder *d, struct slice *out)
+static inline int read_string(struct decoder *d, struct slice *out)
 {
-    const char *start = d->p;
-    const char *p = json_plain_end(start, d->end);
-    if (p < d->end && *p == '"') {
-        *out = (struct slice){start, (size_t)(p - start)};
-        d->p = p + 1;
-        return 0;
-    }
-    buffer_clear(&d->text);
-    for (;;) {
-        buffer_add(&d->text, start, (size_t)(p - start));
-        if (p >= d->end || (unsigned char)*p < 0x20)
-            return syntax();
-        if (*p == '"')
-            break;
-        if (*p == '\\') {
-            d->p = p + 1;
-            if (read_escape(d) < 0)
-                return -1;
-            start = d->p;
-        } else {
-            size_t n = utf8_sequence(p, d->end);
-            buffer_add(&d->text, n ? p : UTF8_REPLACEMENT, n ? n : 3);
-            start = p + (n ? n : 1);
-        }
-        p = json_plain_end(start, d->end);
-    }
-    d->p = p + 1;
-    *out = (struct slice){d->text.data, d->text.size};
-    return 0;
+    return json_read_string(&d->p, d->end, &d->text, &out->data, &out->size);
 }
 
 /* As read_string, for text that C strings have to hold. */

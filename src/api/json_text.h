@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/buffer.h"
 #include "base/error.h"
 
 #define UTF8_REPLACEMENT "\xef\xbf\xbd"
@@ -142,6 +143,33 @@ static inline char *string_pool_copy(struct string_pool *pool, const char *text,
     memcpy(p, text, n);
     p[n] = 0;
     return p;
+}
+
+/* Reads the rest of a string from *p on, a place that json_plain_end stopped at, into `text`, which holds what was
+ * before it. -1: not a string. */
+int json_unescape(const char **p, const char *end, struct buffer *text);
+
+/* Reads a string whose first byte, behind the quote, is *p; *p moves behind the closing quote. *out lies in the
+ * input if nothing had to be replaced, else in `text`. Bad UTF-8 and halves of surrogate pairs become U+FFFD.
+ * -1: not a string. */
+static inline int json_read_string(const char **p, const char *end, struct buffer *text, const char **out,
+                                   size_t *size)
+{
+    const char *start = *p, *plain = json_plain_end(start, end);
+    if (plain < end && *plain == '"') {
+        *out = start;
+        *size = (size_t)(plain - start);
+        *p = plain + 1;
+        return 0;
+    }
+    buffer_clear(text);
+    buffer_add(text, start, (size_t)(plain - start));
+    *p = plain;
+    if (json_unescape(p, end, text) < 0)
+        return -1;
+    *out = text->data;
+    *size = text->size;
+    return 0;
 }
 
 /* 0 when the text is one JSON value and blanks, nested no deeper than JSON_DEPTH_MAX; else -1 with what Go's
