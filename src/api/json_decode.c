@@ -270,11 +270,16 @@ static const char *go_type_name(const struct api_type *type)
 static const char *go_kind_name(const struct api_field *f)
 {
     static const char *const names[] = {
-        [API_STRING] = "string",           [API_BOOL] = "bool",
-        [API_INT32] = "int32",             [API_INT64] = "int64",
-        [API_DOUBLE] = "float64",          [API_TIME] = "v1.Time",
-        [API_MICRO_TIME] = "v1.MicroTime", [API_QUANTITY] = "resource.Quantity",
-        [API_INT_OR_STRING] = "int32",     [API_BYTES] = "[]uint8",
+        [API_STRING] = "string",
+        [API_BOOL] = "bool",
+        [API_INT32] = "int32",
+        [API_INT64] = "int64",
+        [API_DOUBLE] = "float64",
+        [API_TIME] = "v1.Time",
+        [API_MICRO_TIME] = "v1.MicroTime",
+        [API_QUANTITY] = "resource.Quantity",
+        [API_INT_OR_STRING] = "int32",
+        [API_BYTES] = "[]uint8",
         [API_RAW] = "v1.FieldsV1",
     };
     return f->kind == API_STRUCT ? go_type_name(f->type) : names[f->kind];
@@ -504,8 +509,8 @@ static int decode_int_or_string(struct decoder *d, bool optional, struct int_or_
         d->p++;
         if (read_text(d, &s) < 0)
             return -1;
-        *slot = (struct int_or_string){.kind = INT_OR_STRING_STRING,
-                                       .text = string_pool_copy(&d->strings, s.data, s.size)};
+        *slot =
+            (struct int_or_string){.kind = INT_OR_STRING_STRING, .text = string_pool_copy(&d->strings, s.data, s.size)};
         return 0;
     }
     if (c != '-' && (c < '0' || c > '9')) {
@@ -611,8 +616,7 @@ static int decode_raw(struct decoder *d, const char **slot)
 static int decode_struct(struct decoder *d, const struct api_type *type, char *value, const struct frame *at);
 
 /* One value of the field's kind, not null. */
-static int decode_value(struct decoder *d, const struct api_field *f, bool optional, void *slot,
-                        const struct frame *at)
+static int decode_value(struct decoder *d, const struct api_field *f, bool optional, void *slot, const struct frame *at)
 {
     switch ((enum api_kind)f->kind) {
     case API_STRING:
@@ -979,8 +983,8 @@ int json_decode(const struct api_type *type, struct arena *arena, const char *js
     return decode(type, NULL, arena, json, size, value, report, err);
 }
 
-int json_decode_field(const struct api_type *type, const struct api_field *field, struct arena *arena,
-                      const char *json, size_t size, void *slot, struct error *err)
+int json_decode_field(const struct api_type *type, const struct api_field *field, struct arena *arena, const char *json,
+                      size_t size, void *slot, struct error *err)
 {
     return decode(type, field, arena, json, size, slot, NULL, err);
 }

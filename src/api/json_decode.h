@@ -5,8 +5,8 @@
 #include "api/json.h"
 
 /* Reads the JSON value of one field of `type` into its slot, which holds the field's present value. */
-int json_decode_field(const struct api_type *type, const struct api_field *field, struct arena *arena,
-                      const char *json, size_t size, void *slot, struct error *err);
+int json_decode_field(const struct api_type *type, const struct api_field *field, struct arena *arena, const char *json,
+                      size_t size, void *slot, struct error *err);
 
 /* Reads RFC 3339 as metav1.Time does (whole seconds are kept; year 1 is "unset") or, if micro, as
  * metav1.MicroTime does. Errors are those of Go's time.Parse, code EINVAL. */

@@ -152,8 +152,7 @@ int json_unescape(const char **p, const char *end, struct buffer *text);
 /* Reads a string whose first byte, behind the quote, is *p; *p moves behind the closing quote. *out lies in the
  * input if nothing had to be replaced, else in `text`. Bad UTF-8 and halves of surrogate pairs become U+FFFD.
  * -1: not a string. */
-static inline int json_read_string(const char **p, const char *end, struct buffer *text, const char **out,
-                                   size_t *size)
+static inline int json_read_string(const char **p, const char *end, struct buffer *text, const char **out, size_t *size)
 {
     const char *start = *p, *plain = json_plain_end(start, end);
     if (plain < end && *plain == '"') {

@@ -25,14 +25,14 @@ struct reader {
     struct buffer text;
 };
 
-struct tree *tree_new(struct arena *arena, enum tree_kind kind)
+struct json_tree *json_tree_new(struct arena *arena, enum json_tree_kind kind)
 {
-    struct tree *t = arena_alloc(arena, sizeof(*t));
+    struct json_tree *t = arena_alloc(arena, sizeof(*t));
     t->kind = kind;
     return t;
 }
 
-static void grow(struct arena *arena, struct tree *t, size_t element)
+static void grow(struct arena *arena, struct json_tree *t, size_t element)
 {
     if (t->count < t->capacity)
         return;
@@ -43,11 +43,11 @@ static void grow(struct arena *arena, struct tree *t, size_t element)
 
 static int by_key(const void *a, const void *b)
 {
-    const struct tree_member *x = a, *y = b;
+    const struct json_tree_member *x = a, *y = b;
     return strcmp(x->key, y->key);
 }
 
-static struct tree_member *find(const struct tree *t, const char *key)
+static struct json_tree_member *find(const struct json_tree *t, const char *key)
 {
     size_t low = 0, high = t->sorted;
     while (low < high) {
@@ -66,7 +66,7 @@ static struct tree_member *find(const struct tree *t, const char *key)
     return NULL;
 }
 
-size_t tree_members(struct tree *t)
+size_t json_tree_members(struct json_tree *t)
 {
     size_t kept = 0;
     bool sorted = t->sorted == t->count;
@@ -79,47 +79,47 @@ size_t tree_members(struct tree *t)
     return kept;
 }
 
-struct tree *tree_get(const struct tree *t, const char *key)
+struct json_tree *json_tree_get(const struct json_tree *t, const char *key)
 {
-    const struct tree_member *m = find(t, key);
+    const struct json_tree_member *m = find(t, key);
     return m ? m->value : NULL;
 }
 
-void tree_set(struct arena *arena, struct tree *t, const char *key, struct tree *value)
+void json_tree_set(struct arena *arena, struct json_tree *t, const char *key, struct json_tree *value)
 {
-    struct tree_member *m = find(t, key);
+    struct json_tree_member *m = find(t, key);
     if (m) {
         m->value = value;
         return;
     }
-    grow(arena, t, sizeof(struct tree_member));
+    grow(arena, t, sizeof(struct json_tree_member));
     bool in_order = t->sorted == t->count && (!t->count || strcmp(t->members[t->count - 1].key, key) < 0);
-    t->members[t->count++] = (struct tree_member){key, value};
+    t->members[t->count++] = (struct json_tree_member){key, value};
     if (in_order)
         t->sorted = t->count;
     size_t tail = t->count - t->sorted;
     if (tail > TAIL_MIN && tail * tail > t->sorted)
-        tree_members(t);
+        json_tree_members(t);
 }
 
-bool tree_remove(struct tree *t, const char *key)
+bool json_tree_remove(struct json_tree *t, const char *key)
 {
-    struct tree_member *m = find(t, key);
+    struct json_tree_member *m = find(t, key);
     if (!m || !m->value)
         return false;
     m->value = NULL;
     return true;
 }
 
-void tree_insert(struct arena *arena, struct tree *t, size_t index, struct tree *value)
+void json_tree_insert(struct arena *arena, struct json_tree *t, size_t index, struct json_tree *value)
 {
-    grow(arena, t, sizeof(struct tree *));
+    grow(arena, t, sizeof(struct json_tree *));
     memmove(t->items + index + 1, t->items + index, (t->count - index) * sizeof(*t->items));
     t->items[index] = value;
     t->count++;
 }
 
-void tree_remove_at(struct tree *t, size_t index)
+void json_tree_remove_at(struct json_tree *t, size_t index)
 {
     memmove(t->items + index, t->items + index + 1, (t->count - index - 1) * sizeof(*t->items));
     t->count--;
@@ -145,27 +145,27 @@ static const char *read_text(struct reader *r)
     return string_pool_copy(&r->strings, text, n);
 }
 
-static struct tree *read_value(struct reader *r);
+static struct json_tree *read_value(struct reader *r);
 
-static struct tree *read_array(struct reader *r)
+static struct json_tree *read_array(struct reader *r)
 {
-    struct tree *t = tree_new(r->arena, TREE_ARRAY);
+    struct json_tree *t = json_tree_new(r->arena, TREE_ARRAY);
     for (r->p++, blanks(r); *r->p != ']'; blanks(r)) {
         if (*r->p == ',')
             r->p++;
         blanks(r);
-        struct tree *value = read_value(r);
+        struct json_tree *value = read_value(r);
         if (!value)
             return NULL;
-        tree_insert(r->arena, t, t->count, value);
+        json_tree_insert(r->arena, t, t->count, value);
     }
     r->p++;
     return t;
 }
 
-static struct tree *read_object(struct reader *r)
+static struct json_tree *read_object(struct reader *r)
 {
-    struct tree *t = tree_new(r->arena, TREE_OBJECT);
+    struct json_tree *t = json_tree_new(r->arena, TREE_OBJECT);
     for (r->p++, blanks(r); *r->p != '}'; blanks(r)) {
         if (*r->p == ',')
             r->p++;
@@ -175,16 +175,16 @@ static struct tree *read_object(struct reader *r)
         blanks(r);
         r->p++;
         blanks(r);
-        struct tree *value = key ? read_value(r) : NULL;
+        struct json_tree *value = key ? read_value(r) : NULL;
         if (!value)
             return NULL;
-        tree_set(r->arena, t, key, value);
+        json_tree_set(r->arena, t, key, value);
     }
     r->p++;
     return t;
 }
 
-static struct tree *read_value(struct reader *r)
+static struct json_tree *read_value(struct reader *r)
 {
     if (++r->values > TREE_VALUE_MAX) {
         error_set(r->err, E2BIG, "the JSON text has more than %d values", TREE_VALUE_MAX);
@@ -198,37 +198,37 @@ static struct tree *read_value(struct reader *r)
         return read_array(r);
     if (c == '"') {
         r->p++;
-        struct tree *t = tree_new(r->arena, TREE_STRING);
+        struct json_tree *t = json_tree_new(r->arena, TREE_STRING);
         t->text = read_text(r);
         return t->text ? t : NULL;
     }
     for (int kind = TREE_NULL; kind <= TREE_TRUE; kind++) {
         if (c == words[kind][0]) {
             r->p += strlen(words[kind]);
-            return tree_new(r->arena, (enum tree_kind)kind);
+            return json_tree_new(r->arena, (enum json_tree_kind)kind);
         }
     }
     const char *start = r->p;
     while (r->p < r->end && *r->p && strchr("+-.0123456789eE", *r->p))
         r->p++;
-    struct tree *t = tree_new(r->arena, TREE_NUMBER);
+    struct json_tree *t = json_tree_new(r->arena, TREE_NUMBER);
     t->text = string_pool_copy(&r->strings, start, (size_t)(r->p - start));
     return t;
 }
 
-struct tree *tree_parse(struct arena *arena, const char *json, size_t size, struct error *err)
+struct json_tree *json_tree_parse(struct arena *arena, const char *json, size_t size, struct error *err)
 {
     if (json_check_syntax(json, size, err) < 0)
         return NULL;
     struct reader r = {.arena = arena, .p = json, .end = json + size, .err = err};
     r.strings.arena = arena;
     blanks(&r);
-    struct tree *t = read_value(&r);
+    struct json_tree *t = read_value(&r);
     buffer_free(&r.text);
     return t;
 }
 
-void tree_write(struct tree *t, struct buffer *out)
+void json_tree_write(struct json_tree *t, struct buffer *out)
 {
     switch (t->kind) {
     case TREE_NULL:
@@ -251,25 +251,25 @@ void tree_write(struct tree *t, struct buffer *out)
         for (size_t i = 0; i < t->count; i++) {
             if (i)
                 buffer_add_char(out, ',');
-            tree_write(t->items[i], out);
+            json_tree_write(t->items[i], out);
         }
         buffer_add_char(out, ']');
         break;
     case TREE_OBJECT:
         buffer_add_char(out, '{');
-        for (size_t i = 0, n = tree_members(t); i < n; i++) {
+        for (size_t i = 0, n = json_tree_members(t); i < n; i++) {
             if (i)
                 buffer_add_char(out, ',');
             json_encode_string(out, t->members[i].key);
             buffer_add_char(out, ':');
-            tree_write(t->members[i].value, out);
+            json_tree_write(t->members[i].value, out);
         }
         buffer_add_char(out, '}');
         break;
     }
 }
 
-void tree_write_go(struct tree *t, struct buffer *out)
+void json_tree_write_go(struct json_tree *t, struct buffer *out)
 {
     switch (t->kind) {
     case TREE_NULL:
@@ -277,7 +277,7 @@ void tree_write_go(struct tree *t, struct buffer *out)
         break;
     case TREE_FALSE:
     case TREE_TRUE:
-        tree_write(t, out);
+        json_tree_write(t, out);
         break;
     case TREE_NUMBER:
     case TREE_STRING:
@@ -288,54 +288,54 @@ void tree_write_go(struct tree *t, struct buffer *out)
         for (size_t i = 0; i < t->count; i++) {
             if (i)
                 buffer_add_char(out, ' ');
-            tree_write_go(t->items[i], out);
+            json_tree_write_go(t->items[i], out);
         }
         buffer_add_char(out, ']');
         break;
     case TREE_OBJECT:
         buffer_add_string(out, "map[");
-        for (size_t i = 0, n = tree_members(t); i < n; i++) {
+        for (size_t i = 0, n = json_tree_members(t); i < n; i++) {
             buffer_printf(out, "%s%s:", i ? " " : "", t->members[i].key);
-            tree_write_go(t->members[i].value, out);
+            json_tree_write_go(t->members[i].value, out);
         }
         buffer_add_char(out, ']');
         break;
     }
 }
 
-struct tree *tree_copy(struct arena *arena, struct tree *t)
+struct json_tree *json_tree_copy(struct arena *arena, struct json_tree *t)
 {
-    struct tree *copy = tree_new(arena, t->kind);
+    struct json_tree *copy = json_tree_new(arena, t->kind);
     copy->text = t->text;
     if (t->kind == TREE_ARRAY) {
         copy->items = arena_alloc(arena, t->count * sizeof(*t->items));
         copy->count = copy->capacity = t->count;
         for (size_t i = 0; i < t->count; i++)
-            copy->items[i] = tree_copy(arena, t->items[i]);
+            copy->items[i] = json_tree_copy(arena, t->items[i]);
     } else if (t->kind == TREE_OBJECT) {
-        size_t n = tree_members(t);
+        size_t n = json_tree_members(t);
         copy->members = arena_alloc(arena, n * sizeof(*t->members));
         copy->count = copy->sorted = copy->capacity = n;
         for (size_t i = 0; i < n; i++)
-            copy->members[i] = (struct tree_member){t->members[i].key, tree_copy(arena, t->members[i].value)};
+            copy->members[i] = (struct json_tree_member){t->members[i].key, json_tree_copy(arena, t->members[i].value)};
     }
     return copy;
 }
 
-size_t tree_depth(struct tree *t)
+size_t json_tree_depth(struct json_tree *t)
 {
     size_t deepest = 0;
     if (t->kind != TREE_ARRAY && t->kind != TREE_OBJECT)
         return 0;
-    size_t n = t->kind == TREE_OBJECT ? tree_members(t) : t->count;
+    size_t n = t->kind == TREE_OBJECT ? json_tree_members(t) : t->count;
     for (size_t i = 0; i < n; i++) {
-        size_t depth = tree_depth(t->kind == TREE_OBJECT ? t->members[i].value : t->items[i]);
+        size_t depth = json_tree_depth(t->kind == TREE_OBJECT ? t->members[i].value : t->items[i]);
         deepest = depth > deepest ? depth : deepest;
     }
     return deepest + 1;
 }
 
-bool tree_equal(struct tree *a, struct tree *b)
+bool json_tree_equal(struct json_tree *a, struct json_tree *b)
 {
     if (a->kind != b->kind)
         return false;
@@ -345,14 +345,15 @@ bool tree_equal(struct tree *a, struct tree *b)
         if (a->count != b->count)
             return false;
         for (size_t i = 0; i < a->count; i++)
-            if (!tree_equal(a->items[i], b->items[i]))
+            if (!json_tree_equal(a->items[i], b->items[i]))
                 return false;
     } else if (a->kind == TREE_OBJECT) {
-        size_t n = tree_members(a);
-        if (n != tree_members(b))
+        size_t n = json_tree_members(a);
+        if (n != json_tree_members(b))
             return false;
         for (size_t i = 0; i < n; i++)
-            if (strcmp(a->members[i].key, b->members[i].key) != 0 || !tree_equal(a->members[i].value, b->members[i].value))
+            if (strcmp(a->members[i].key, b->members[i].key) != 0 ||
+                !json_tree_equal(a->members[i].value, b->members[i].value))
                 return false;
     }
     return true;

@@ -13,7 +13,7 @@
 enum patch_kind { PATCH_JSON, PATCH_MERGE, PATCH_STRATEGIC };
 
 /* Applies the patch. On failure err->code tells the HTTP answer: EINVAL is 422 (the patch does not apply),
- * EBADMSG 400 (not a patch), E2BIG 413; the text is upstream's. */
+ * EBADMSG 400 (not a patch), E2BIG 413, anything else 500; the text is upstream's. */
 int patch_apply(enum patch_kind kind, const struct api_type *type, const char *object, size_t object_size,
                 const char *patch, size_t patch_size, struct buffer *out, struct error *err);
 

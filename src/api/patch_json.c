@@ -14,15 +14,15 @@
 
 struct change {
     struct arena *arena;
-    struct tree *root;
-    struct tree *operation;
+    struct json_tree *root;
+    struct json_tree *operation;
     size_t copied;
     struct error *err;
 };
 
 /* Where a path leads: a container and a key in it. */
 struct place {
-    struct tree *container;
+    struct json_tree *container;
     const char *key;
     size_t depth; /* of what is put there */
 };
@@ -82,11 +82,11 @@ static int find_index(struct change *c, const char *key, size_t size, size_t *ou
 }
 
 /* 0 with *value, which is NULL for a key that an object does not have. */
-static int get(struct change *c, const struct place *at, struct tree **value)
+static int get(struct change *c, const struct place *at, struct json_tree **value)
 {
     size_t index;
     if (at->container->kind == TREE_OBJECT) {
-        *value = tree_get(at->container, at->key);
+        *value = json_tree_get(at->container, at->key);
         return 0;
     }
     if (find_index(c, at->key, at->container->count, &index) < 0)
@@ -95,13 +95,13 @@ static int get(struct change *c, const struct place *at, struct tree **value)
     return 0;
 }
 
-static int add(struct change *c, const struct place *at, struct tree *value)
+static int add(struct change *c, const struct place *at, struct json_tree *value)
 {
-    struct tree *t = at->container;
-    if (value && at->depth + tree_depth(value) > JSON_DEPTH_MAX)
+    struct json_tree *t = at->container;
+    if (value && at->depth + json_tree_depth(value) > JSON_DEPTH_MAX)
         return error_set(c->err, EINVAL, "exceeded max depth");
     if (t->kind == TREE_OBJECT) {
-        tree_set(c->arena, t, at->key, value);
+        json_tree_set(c->arena, t, at->key, value);
         return 0;
     }
     size_t index = t->count;
@@ -112,7 +112,7 @@ static int add(struct change *c, const struct place *at, struct tree *value)
         if (find_index(c, at->key, t->count + 1, &index) < 0)
             return -1;
     }
-    tree_insert(c->arena, t, index, value);
+    json_tree_insert(c->arena, t, index, value);
     return 0;
 }
 
@@ -120,20 +120,20 @@ static int take_out(struct change *c, const struct place *at)
 {
     size_t index;
     if (at->container->kind == TREE_OBJECT) {
-        if (tree_remove(at->container, at->key))
+        if (json_tree_remove(at->container, at->key))
             return 0;
         return fails(c, "Unable to remove nonexistent key: %s: missing value", at->key);
     }
     if (find_index(c, at->key, at->container->count, &index) < 0)
         return -1;
-    tree_remove_at(at->container, index);
+    json_tree_remove_at(at->container, index);
     return 0;
 }
 
 /* The place of a path; false if there is none. */
 static bool find_place(struct change *c, const char *path, struct place *out)
 {
-    struct tree *t = c->root;
+    struct json_tree *t = c->root;
     const char *p = strchr(path, '/');
     if (!p)
         return false;
@@ -154,15 +154,15 @@ static bool find_place(struct change *c, const char *path, struct place *out)
 /* "path" or "from" of the operation; NULL if there is none. */
 static const char *text_of(struct change *c, const char *name)
 {
-    struct tree *t = tree_get(c->operation, name);
+    struct json_tree *t = json_tree_get(c->operation, name);
     return t && t->kind == TREE_STRING ? t->text : NULL;
 }
 
 /* The value of the operation; a missing one is null. */
-static struct tree *value_of(struct change *c)
+static struct json_tree *value_of(struct change *c)
 {
-    struct tree *value = tree_get(c->operation, "value");
-    return value ? tree_copy(c->arena, value) : tree_new(c->arena, TREE_NULL);
+    struct json_tree *value = json_tree_get(c->operation, "value");
+    return value ? json_tree_copy(c->arena, value) : json_tree_new(c->arena, TREE_NULL);
 }
 
 static int apply_add(struct change *c)
@@ -194,7 +194,7 @@ static int apply_replace(struct change *c)
     size_t index;
     if (!path)
         return fails(c, "replace operation failed to decode path: operation missing path field: missing value%s", "");
-    struct tree *value = value_of(c);
+    struct json_tree *value = value_of(c);
     if (!*path) {
         if (value->kind != TREE_OBJECT && value->kind != TREE_ARRAY)
             return fails(c, "replace operation value must be object or array%s", "");
@@ -207,7 +207,7 @@ static int apply_replace(struct change *c)
         return add(c, &at, value);
     if (find_index(c, at.key, at.container->count, &index) < 0)
         return fails(c, "replace operation does not apply: doc is missing key: %s: missing value", path);
-    if (at.depth + tree_depth(value) > JSON_DEPTH_MAX)
+    if (at.depth + json_tree_depth(value) > JSON_DEPTH_MAX)
         return error_set(c->err, EINVAL, "exceeded max depth");
     at.container->items[index] = value;
     return 0;
@@ -217,7 +217,7 @@ static int apply_move(struct change *c)
 {
     const char *from = text_of(c, "from"), *path = text_of(c, "path");
     struct place at;
-    struct tree *value;
+    struct json_tree *value;
     if (!from)
         return fails(c, "move operation failed to decode from: operation, missing from field: missing value%s", "");
     if (!find_place(c, from, &at))
@@ -235,7 +235,7 @@ static int apply_copy(struct change *c)
 {
     const char *from = text_of(c, "from"), *path = text_of(c, "path");
     struct place at;
-    struct tree *value;
+    struct json_tree *value;
     if (!from)
         return fails(c, "copy operation failed to decode from: operation, missing from field: missing value%s", "");
     if (!find_place(c, from, &at))
@@ -248,15 +248,16 @@ static int apply_copy(struct change *c)
         return fails(c, "copy operation does not apply: doc is missing destination path: %s: missing value", path);
     cleanup_buffer struct buffer text = {0};
     if (!value)
-        value = tree_new(c->arena, TREE_NULL);
-    tree_write(value, &text);
+        value = json_tree_new(c->arena, TREE_NULL);
+    json_tree_write(value, &text);
     c->copied += text.size;
     if (c->copied > COPY_MAX)
-        return error_set(c->err, EINVAL,
-                         "Unable to complete the copy, the accumulated size increase of copy is %zu, exceeding the limit "
-                         "%d",
-                         c->copied, COPY_MAX);
-    if (add(c, &at, tree_copy(c->arena, value)) < 0)
+        return error_set(
+            c->err, EINVAL,
+            "Unable to complete the copy, the accumulated size increase of copy is %zu, exceeding the limit "
+            "%d",
+            c->copied, COPY_MAX);
+    if (add(c, &at, json_tree_copy(c->arena, value)) < 0)
         return error_wrap(c->err, "error while adding value during copy");
     return 0;
 }
@@ -265,7 +266,7 @@ static int apply_test(struct change *c)
 {
     const char *path = text_of(c, "path");
     struct place at;
-    struct tree *value = c->root, *wanted = value_of(c);
+    struct json_tree *value = c->root, *wanted = value_of(c);
     if (!path)
         return fails(c, "test operation failed to decode path: operation missing path field: missing value%s", "");
     if (*path) {
@@ -274,7 +275,7 @@ static int apply_test(struct change *c)
         if (get(c, &at, &value) < 0)
             return error_wrap(c->err, "error in test for path: '%s'", path);
     }
-    bool same = value ? tree_equal(value, wanted) : wanted->kind == TREE_NULL;
+    bool same = value ? json_tree_equal(value, wanted) : wanted->kind == TREE_NULL;
     return same ? 0 : fails(c, "testing value %s failed: test failed", path);
 }
 
@@ -288,7 +289,7 @@ static const struct {
 
 static int apply(struct change *c)
 {
-    struct tree *op = tree_get(c->operation, "op");
+    struct json_tree *op = json_tree_get(c->operation, "op");
     const char *name = op && op->kind == TREE_STRING ? op->text : "unknown";
     for (size_t i = 0; i < sizeof(operations) / sizeof(operations[0]); i++)
         if (strcmp(operations[i].name, name) == 0)
@@ -296,13 +297,13 @@ static int apply(struct change *c)
     return fails(c, "Unexpected kind: %s", name);
 }
 
-static const char *go_token(const struct tree *t)
+static const char *go_token(const struct json_tree *t)
 {
     static const char *const names[] = {"null", "bool", "bool", "number", "string", "array", "object"};
     return names[t->kind];
 }
 
-int patch_json(struct arena *arena, struct tree **object, struct tree *patch, struct error *err)
+int patch_json(struct arena *arena, struct json_tree **object, struct json_tree *patch, struct error *err)
 {
     struct change c = {.arena = arena, .root = *object, .err = err};
     if (patch->kind != TREE_ARRAY && patch->kind != TREE_NULL)

@@ -6,8 +6,8 @@
 #include "api/json_tree.h"
 #include "api/type.h"
 
-int patch_json(struct arena *arena, struct tree **object, struct tree *patch, struct error *err);
-int patch_strategic(struct arena *arena, const struct api_type *type, struct tree **object, struct tree *patch,
-                    struct error *err);
+int patch_json(struct arena *arena, struct json_tree **object, struct json_tree *patch, struct error *err);
+int patch_strategic(struct arena *arena, const struct api_type *type, struct json_tree **object,
+                    struct json_tree *patch, struct error *err);
 
 #endif

@@ -30,10 +30,10 @@ struct suffix {
 };
 
 static const struct suffix suffixes[] = {
-    {"n", DECIMAL, -9}, {"u", DECIMAL, -6}, {"m", DECIMAL, -3}, {"", DECIMAL, 0},   {"k", DECIMAL, 3},
-    {"M", DECIMAL, 6},  {"G", DECIMAL, 9},  {"T", DECIMAL, 12}, {"P", DECIMAL, 15}, {"E", DECIMAL, 18},
-    {"Ki", BINARY, 10}, {"Mi", BINARY, 20}, {"Gi", BINARY, 30}, {"Ti", BINARY, 40}, {"Pi", BINARY, 50},
-    {"Ei", BINARY, 60},
+    {"n", DECIMAL, -9}, {"u", DECIMAL, -6}, {"m", DECIMAL, -3}, {"", DECIMAL, 0},
+    {"k", DECIMAL, 3},  {"M", DECIMAL, 6},  {"G", DECIMAL, 9},  {"T", DECIMAL, 12},
+    {"P", DECIMAL, 15}, {"E", DECIMAL, 18}, {"Ki", BINARY, 10}, {"Mi", BINARY, 20},
+    {"Gi", BINARY, 30}, {"Ti", BINARY, 40}, {"Pi", BINARY, 50}, {"Ei", BINARY, 60},
 };
 
 static const char wrong_format[] =
@@ -246,8 +246,8 @@ static const char *suffix_of(enum format format, int64_t exponent)
 }
 
 /* sign, digits, zeros, suffix. */
-static const char *write_decimal(struct arena *arena, bool negative, const char *digits, size_t count,
-                                 int64_t exponent, enum format format)
+static const char *write_decimal(struct arena *arena, bool negative, const char *digits, size_t count, int64_t exponent,
+                                 enum format format)
 {
     while (count > 1 && digits[count - 1] == '0') {
         count--;

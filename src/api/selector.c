@@ -11,7 +11,17 @@
 #include "base/buffer.h"
 #include "base/vector.h"
 
-enum operator { OP_IN, OP_NOT_IN, OP_EQUALS, OP_DOUBLE_EQUALS, OP_NOT_EQUALS, OP_GREATER, OP_LESS, OP_EXISTS, OP_ABSENT };
+enum operator{
+    OP_IN,
+    OP_NOT_IN,
+    OP_EQUALS,
+    OP_DOUBLE_EQUALS,
+    OP_NOT_EQUALS,
+    OP_GREATER,
+    OP_LESS,
+    OP_EXISTS,
+    OP_ABSENT
+};
 
 struct requirement {
     const char *key;
@@ -48,9 +58,8 @@ struct word {
 
 /* Longest first where one is the start of another. */
 static const struct word symbols[] = {
-    {"==", TOKEN_DOUBLE_EQUALS}, {"!=", TOKEN_NOT_EQUALS}, {"=", TOKEN_EQUALS}, {"!", TOKEN_NOT},
-    {"(", TOKEN_OPEN},           {")", TOKEN_CLOSE},       {",", TOKEN_COMMA},  {">", TOKEN_GREATER},
-    {"<", TOKEN_LESS},
+    {"==", TOKEN_DOUBLE_EQUALS}, {"!=", TOKEN_NOT_EQUALS}, {"=", TOKEN_EQUALS},  {"!", TOKEN_NOT},  {"(", TOKEN_OPEN},
+    {")", TOKEN_CLOSE},          {",", TOKEN_COMMA},       {">", TOKEN_GREATER}, {"<", TOKEN_LESS},
 };
 
 /* What stands between a key and its values. */
@@ -212,7 +221,7 @@ static int check_requirement(struct arena *arena, const struct requirement *r, s
     for (size_t i = 0; i < r->values.count; i++) {
         const char *value = r->values.items[i];
         int64_t ignored;
-        if ((r->operator == OP_GREATER || r->operator == OP_LESS) && !is_integer(value, &ignored))
+        if ((r->operator== OP_GREATER || r->operator== OP_LESS) && !is_integer(value, &ignored))
             add_invalid(&all, arena_printf(arena, "values[%zu]", i), value,
                         "for 'Gt', 'Lt' operators, the value must be an integer");
     }
@@ -249,7 +258,7 @@ static int parse_key(struct parser *p, struct requirement *r)
     r->key = p->text;
     advance(p);
     bool alone = p->token == TOKEN_END || p->token == TOKEN_COMMA;
-    r->operator = absent ? OP_ABSENT : alone ? OP_EXISTS : OP_EQUALS;
+    r->operator= absent ? OP_ABSENT : alone ? OP_EXISTS : OP_EQUALS;
     return absent || alone ? 0 : 1;
 }
 
@@ -257,7 +266,7 @@ static int parse_operator(struct parser *p, struct requirement *r)
 {
     for (size_t i = 0; i < ARRAY_COUNT(binary_operators); i++) {
         if (binary_operators[i].token == p->token) {
-            r->operator = binary_operators[i].operator;
+            r->operator= binary_operators[i].operator;
             advance(p);
             return 0;
         }
@@ -322,7 +331,7 @@ static int parse_requirement(struct parser *p, struct requirement *r)
     if (has_values) {
         if (parse_operator(p, r) < 0)
             return -1;
-        bool set = r->operator == OP_IN || r->operator == OP_NOT_IN;
+        bool set = r->operator== OP_IN || r->operator== OP_NOT_IN;
         if ((set ? parse_values(p, r) : parse_exact_value(p, r)) < 0)
             return -1;
     }
@@ -391,7 +400,7 @@ static int requirement_from_expression(struct arena *arena, const struct label_s
         const char *name;
         enum operator operator;
     } operators[] = {{"In", OP_IN}, {"NotIn", OP_NOT_IN}, {"Exists", OP_EXISTS}, {"DoesNotExist", OP_ABSENT}};
-    const char *name = from->operator ? from->operator : "";
+    const char *name = from->operator? from->operator: "";
     to->key = from->key ? arena_string(arena, from->key) : "";
     const char **values = arena_alloc(arena, from->values.count * sizeof(*values));
     for (size_t i = 0; i < from->values.count; i++)
@@ -399,7 +408,7 @@ static int requirement_from_expression(struct arena *arena, const struct label_s
     to->values = make_set(arena, values, from->values.count);
     for (size_t i = 0; i < ARRAY_COUNT(operators); i++) {
         if (strcmp(operators[i].name, name) == 0) {
-            to->operator = operators[i].operator;
+            to->operator= operators[i].operator;
             return check_requirement(arena, to, err);
         }
     }
@@ -414,7 +423,7 @@ static void requirements_from_map(struct arena *arena, const struct string_map *
     for (size_t i = 0; i < map->count; i++) {
         const char *value = arena_string(arena, map->items[i].value ? map->items[i].value : "");
         to[i].key = arena_string(arena, map->items[i].key);
-        to[i].operator = OP_EQUALS;
+        to[i].operator= OP_EQUALS;
         to[i].values = make_set(arena, &value, 1);
     }
 }
@@ -482,7 +491,7 @@ static bool requirement_matches(const struct requirement *r, const struct string
     }
     if (!value || !is_integer(value, &left) || !is_integer(r->values.items[0], &right))
         return false;
-    return r->operator == OP_GREATER ? left > right : left < right;
+    return r->operator== OP_GREATER ? left > right : left<right;
 }
 
 bool selector_matches(const struct selector *selector, const struct string_map *labels)
@@ -503,13 +512,13 @@ bool selector_is_empty(const struct selector *selector)
 
 static void write_requirement(struct buffer *text, const struct requirement *r)
 {
-    if (r->operator == OP_ABSENT)
+    if (r->operator== OP_ABSENT)
         buffer_add_char(text, '!');
     buffer_add_string(text, r->key);
     for (size_t i = 0; i < ARRAY_COUNT(binary_operators); i++)
-        if (binary_operators[i].operator == r->operator)
+        if (binary_operators[i].operator== r->operator)
             buffer_add_string(text, binary_operators[i].text);
-    bool set = r->operator == OP_IN || r->operator == OP_NOT_IN;
+    bool set = r->operator== OP_IN || r->operator== OP_NOT_IN;
     buffer_add_string(text, set ? "(" : "");
     for (size_t i = 0; i < r->values.count; i++)
         buffer_printf(text, "%s%s", i ? "," : "", r->values.items[i]);

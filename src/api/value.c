@@ -197,7 +197,8 @@ static bool equal_maps(const struct api_field *f, const struct any_array *a, con
         } else {
             const struct string_pair *x = (const struct string_pair *)a->items + i;
             const struct string_pair *y = (const struct string_pair *)b->items + i;
-            if (strcmp(x->key, y->key) != 0 || !equal_values(f, false, (const char *)&x->value, (const char *)&y->value))
+            if (strcmp(x->key, y->key) != 0 ||
+                !equal_values(f, false, (const char *)&x->value, (const char *)&y->value))
                 return false;
         }
     }
@@ -251,6 +252,7 @@ void api_set_declared_defaults(struct arena *arena, const struct api_type *type,
             api_set_declared_defaults(arena, f->type, *(void **)slot);
         else if (f->shape == API_ARRAY)
             for (size_t n = 0; n < ((struct any_array *)slot)->count; n++)
-                api_set_declared_defaults(arena, f->type, (char *)((struct any_array *)slot)->items + n * f->type->size);
+                api_set_declared_defaults(arena, f->type,
+                                          (char *)((struct any_array *)slot)->items + n * f->type->size);
     }
 }

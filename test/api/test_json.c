@@ -37,15 +37,18 @@ static void a_pod_comes_out_as_upstream_writes_it(void **state)
 {
     (void)state;
     assert_string_equal(
-        through(&api_type_pod,
-                " {\"apiVersion\":\"v1\", \"kind\":\"Pod\",\n\"metadata\":{\"name\":\"a\",\"labels\":{\"z\":\"1\",\"app\":\"x\"},"
-                "\"creationTimestamp\":null},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i<>&\\u2028\","
-                "\"resources\":{\"limits\":{\"cpu\":0.5,\"memory\":\"1024Mi\"}},\"env\":[{\"name\":\"A\",\"value\":\"\"}],"
-                "\"livenessProbe\":{\"httpGet\":{\"port\":\"http\"}},\"readinessProbe\":{\"tcpSocket\":{\"port\":80}}}],"
-                "\"terminationGracePeriodSeconds\":0,\"hostNetwork\":false}}\n"),
+        through(
+            &api_type_pod,
+            " {\"apiVersion\":\"v1\", "
+            "\"kind\":\"Pod\",\n\"metadata\":{\"name\":\"a\",\"labels\":{\"z\":\"1\",\"app\":\"x\"},"
+            "\"creationTimestamp\":null},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i<>&\\u2028\","
+            "\"resources\":{\"limits\":{\"cpu\":0.5,\"memory\":\"1024Mi\"}},\"env\":[{\"name\":\"A\",\"value\":\"\"}],"
+            "\"livenessProbe\":{\"httpGet\":{\"port\":\"http\"}},\"readinessProbe\":{\"tcpSocket\":{\"port\":80}}}],"
+            "\"terminationGracePeriodSeconds\":0,\"hostNetwork\":false}}\n"),
         "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"labels\":{\"app\":\"x\",\"z\":\"1\"},\"name\":\"a\"},"
         "\"spec\":{\"containers\":[{\"env\":[{\"name\":\"A\"}],\"image\":\"i\\u003c\\u003e\\u0026\\u2028\","
-        "\"livenessProbe\":{\"httpGet\":{\"port\":\"http\"}},\"name\":\"c\",\"readinessProbe\":{\"tcpSocket\":{\"port\":80}},"
+        "\"livenessProbe\":{\"httpGet\":{\"port\":\"http\"}},\"name\":\"c\",\"readinessProbe\":{\"tcpSocket\":{"
+        "\"port\":80}},"
         "\"resources\":{\"limits\":{\"cpu\":\"500m\",\"memory\":\"1Gi\"}}}],\"terminationGracePeriodSeconds\":0},"
         "\"status\":{}}");
 }
@@ -145,10 +148,11 @@ static void bad_syntax_gets_the_words_of_gos_scanner(void **state)
 static void problems_are_reported_by_path(void **state)
 {
     (void)state;
-    static const char json[] =
-        "{\"kind\":\"Deployment\",\"Kind\":\"x\",\"spec\":{\"foo\":{\"a\":[1,{}]},\"replicas\":1,\"replicas\":2,\"template\":{"
-        "\"spec\":{\"containers\":[{},{\"imag\":null,\"env\":[{\"nam\":1}]}]}}},\"metadata\":{\"labels\":{\"b\":\"1\",\"a\":"
-        "\"1\",\"a\":\"2\"},\"labels\":{\"b\":\"3\"}}}";
+    static const char json[] = "{\"kind\":\"Deployment\",\"Kind\":\"x\",\"spec\":{\"foo\":{\"a\":[1,{}]},\"replicas\":"
+                               "1,\"replicas\":2,\"template\":{"
+                               "\"spec\":{\"containers\":[{},{\"imag\":null,\"env\":[{\"nam\":1}]}]}}},\"metadata\":{"
+                               "\"labels\":{\"b\":\"1\",\"a\":"
+                               "\"1\",\"a\":\"2\"},\"labels\":{\"b\":\"3\"}}}";
     static const struct {
         enum json_problem_kind kind;
         const char *path;
@@ -213,7 +217,8 @@ static void strings_become_valid_utf8(void **state)
         const char *json, *expected;
     } cases[] = {
         {"{\"kind\":\"a\\u00e4\\ud83d\\ude00\\/\\t\\u0001\"}", "a\xc3\xa4\xf0\x9f\x98\x80/\t\001"},
-        {"{\"kind\":\"\\ud83d\\u0041\"}", "\xef\xbf\xbd" "A"},
+        {"{\"kind\":\"\\ud83d\\u0041\"}", "\xef\xbf\xbd"
+                                          "A"},
         {"{\"kind\":\"\\ude00\"}", "\xef\xbf\xbd"},
         {"{\"kind\":\"\xff\xc3\xa4\xc3\"}", "\xef\xbf\xbd\xc3\xa4\xef\xbf\xbd"},
         {"{\"kind\":\"\xed\xa0\x80\"}", "\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd"},
@@ -231,11 +236,11 @@ static void strings_become_valid_utf8(void **state)
 static void null_unsets_what_can_be_unset(void **state)
 {
     (void)state;
-    assert_string_equal(through(&api_type_replica_set,
-                                "{\"kind\":null,\"spec\":{\"replicas\":1,\"replicas\":null,\"selector\":null,"
-                                "\"template\":{\"spec\":{\"containers\":[null]}}},\"status\":null}"),
-                        "{\"metadata\":{},\"spec\":{\"selector\":null,\"template\":{\"metadata\":{},\"spec\":{\"containers\":[{"
-                        "\"name\":\"\",\"resources\":{}}]}}},\"status\":{\"replicas\":0}}");
+    assert_string_equal(
+        through(&api_type_replica_set, "{\"kind\":null,\"spec\":{\"replicas\":1,\"replicas\":null,\"selector\":null,"
+                                       "\"template\":{\"spec\":{\"containers\":[null]}}},\"status\":null}"),
+        "{\"metadata\":{},\"spec\":{\"selector\":null,\"template\":{\"metadata\":{},\"spec\":{\"containers\":[{"
+        "\"name\":\"\",\"resources\":{}}]}}},\"status\":{\"replicas\":0}}");
     assert_string_equal(through(&api_type_config_map, "{\"data\":{\"a\":null},\"binaryData\":{\"b\":null}}"),
                         "{\"metadata\":{},\"binaryData\":{\"b\":\"\"},\"data\":{\"a\":\"\"}}");
 }

@@ -79,13 +79,15 @@ static void a_wrong_label_selector_gets_upstreams_words(void **state)
          "unable to parse requirement: values[0]: Invalid value: \"x\": for 'Gt', 'Lt' operators, the value must be an "
          "integer"},
         {"app=a:b",
-         "unable to parse requirement: values[0][app]: Invalid value: \"a:b\": a valid label must be an empty string or "
+         "unable to parse requirement: values[0][app]: Invalid value: \"a:b\": a valid label must be an empty string "
+         "or "
          "consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character "
          "(e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
          "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"},
         {"a b/=c", "unable to parse requirement: found 'b/', expected: in, notin, =, ==, !=, gt, lt"},
         {"-a=b",
-         "unable to parse requirement: <nil>: Invalid value: \"-a\": name part must consist of alphanumeric characters, "
+         "unable to parse requirement: <nil>: Invalid value: \"-a\": name part must consist of alphanumeric "
+         "characters, "
          "'-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or "
          "'123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"},
     };
@@ -101,8 +103,9 @@ static void a_wrong_label_selector_gets_upstreams_words(void **state)
 static void a_label_selector_struct_works_as_its_text(void **state)
 {
     (void)state;
-    static const char json[] = "{\"matchLabels\":{\"app\":\"web\"},\"matchExpressions\":[{\"key\":\"tier\",\"operator\":\"In\","
-                               "\"values\":[\"front\",\"back\"]},{\"key\":\"a\",\"operator\":\"DoesNotExist\"}]}";
+    static const char json[] =
+        "{\"matchLabels\":{\"app\":\"web\"},\"matchExpressions\":[{\"key\":\"tier\",\"operator\":\"In\","
+        "\"values\":[\"front\",\"back\"]},{\"key\":\"a\",\"operator\":\"DoesNotExist\"}]}";
     cleanup_arena struct arena *arena = arena_new(0);
     struct label_selector from = {0};
     const struct selector *s;
@@ -111,13 +114,14 @@ static void a_label_selector_struct_works_as_its_text(void **state)
     assert_int_equal(selector_from_label_selector(arena, &from, &s, NULL), 0);
     assert_string_equal(selector_text(arena, s), "!a,app=web,tier in (back,front)");
     assert_true(selector_matches(s, &labels));
-    from.match_expressions.items[0].operator = "Maybe";
+    from.match_expressions.items[0].operator= "Maybe";
     assert_int_equal(selector_from_label_selector(arena, &from, &s, &err), -1);
     assert_string_equal(err.text, "\"Maybe\" is not a valid label selector operator");
-    from.match_expressions.items[0].operator = "Exists";
+    from.match_expressions.items[0].operator= "Exists";
     assert_int_equal(selector_from_label_selector(arena, &from, &s, &err), -1);
-    assert_string_equal(err.text, "values: Invalid value: [\"back\",\"front\"]: values set must be empty for exists and does "
-                                  "not exist");
+    assert_string_equal(err.text,
+                        "values: Invalid value: [\"back\",\"front\"]: values set must be empty for exists and does "
+                        "not exist");
 }
 
 static void the_absent_selects_nothing_and_the_empty_everything(void **state)
@@ -150,7 +154,8 @@ static void a_field_selector_reads_the_fields_of_the_resource(void **state)
 {
     (void)state;
     cleanup_arena struct arena *arena = arena_new(0);
-    struct pod pod = {.metadata = {.name = "a", .namespace = "n"}, .spec = {.node_name = "x,y=z", .host_network = true}};
+    struct pod pod = {.metadata = {.name = "a", .namespace = "n"},
+                      .spec = {.node_name = "x,y=z", .host_network = true}};
     struct node node = {.metadata = {.name = "a"}};
     struct replica_set set = {.status = {.replicas = 3}};
     struct event event = {.reporting_component = "kubelet", .involved_object = {.name = "p"}};
@@ -225,8 +230,9 @@ static void percentages_round_as_upstream_rounds(void **state)
     assert_int_equal(int_or_string_scaled(&plain, 100, true, &result, &err), -1);
     assert_string_equal(err.text, "invalid value for IntOrString: invalid type: string is not a percentage");
     assert_int_equal(int_or_string_scaled(&word, 100, true, &result, &err), -1);
-    assert_string_equal(err.text, "invalid value for IntOrString: invalid value \"x%\": strconv.Atoi: parsing \"x\": invalid "
-                                  "syntax");
+    assert_string_equal(err.text,
+                        "invalid value for IntOrString: invalid value \"x%\": strconv.Atoi: parsing \"x\": invalid "
+                        "syntax");
 }
 
 static void a_hash_depends_on_the_value_and_the_collisions_alone(void **state)
