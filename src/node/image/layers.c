@@ -99,9 +99,9 @@ int image_store_layer_commit(struct image_store *store, const char *temporary, c
 /* A set as a map whose values are all this. */
 static char member;
 
-/* Adds the layers of one mounted root file system; forgets one whose directory is gone. The file holds the directory
- * and the chain IDs, one a line. */
-static int use_load(int uses, const char *name, const char *path, struct map *needed, struct error *err)
+/* Adds the layers of one mounted root file system, and sets *only when nothing else needs one of them; forgets a root
+ * file system whose directory is gone. The file holds the directory and the chain IDs, one a line. */
+static int use_load(int uses, const char *name, const char *path, struct map *needed, bool *only, struct error *err)
 {
     cleanup_buffer struct buffer text = {0};
     cleanup_free char *file = mem_printf("%s/%s", path, name);
@@ -113,12 +113,14 @@ static int use_load(int uses, const char *name, const char *path, struct map *ne
         return 0;
     }
     while ((line = strsep(&rest, "\n")))
-        if (*line)
+        if (*line && !map_has(needed, line)) {
             map_set(needed, line, &member);
+            *only = true;
+        }
     return 0;
 }
 
-static int uses_load(struct image_store *store, struct map *needed, struct error *err)
+static int uses_load(struct image_store *store, struct map *needed, bool *only, struct error *err)
 {
     cleanup_free char *path = image_store_path(store, "uses");
     DIR *stream = opendir(path);
@@ -128,7 +130,7 @@ static int uses_load(struct image_store *store, struct map *needed, struct error
         return error_errno(err, "open %s", path);
     while (result == 0 && (entry = readdir(stream)))
         if (entry->d_name[0] != '.')
-            result = use_load(dirfd(stream), entry->d_name, path, needed, err);
+            result = use_load(dirfd(stream), entry->d_name, path, needed, only, err);
     closedir(stream);
     return result;
 }
@@ -172,8 +174,9 @@ static void drop_old_partials(struct image_store *store)
         closedir(stream);
 }
 
-/* With both locks held: decides what goes and moves it into the grave. */
-static int sweep_locked(struct image_store *store, const char *grave, struct error *err)
+/* With both locks held: decides what goes and moves it into the grave. Sets *more when there will be more to sweep once
+ * a root file system is unmounted. */
+static int sweep_locked(struct image_store *store, const char *grave, bool *more, struct error *err)
 {
     cleanup_index struct index index;
     struct map layers = {0}, blobs = {0};
@@ -185,7 +188,7 @@ static int sweep_locked(struct image_store *store, const char *grave, struct err
             map_set(&layers, record->layers.items[k], &member);
     }
     if (result == 0)
-        result = uses_load(store, &layers, err);
+        result = uses_load(store, &layers, more, err);
     if (result == 0)
         result = bury(store, "layers", &layers, grave, err);
     if (result == 0)
@@ -210,8 +213,11 @@ int image_store_sweep(struct image_store *store, struct error *err)
     if (mkdir(grave, 0700) < 0)
         return error_errno(err, "make %s", grave);
     drop_old_partials(store);
-    int result = sweep_locked(store, grave, err);
-    if (result == 0)
+    bool more = false;
+    int result = sweep_locked(store, grave, &more, err);
+    if (result == 0 && more)
+        result = file_write_atomic(due, "", 0, 0600, err);
+    else if (result == 0)
         unlink(due);
     /* What is in the grave has no name any more: it can be removed without the locks. */
     cleanup_close_fd(&lease);
