@@ -9,8 +9,8 @@
  * one request and reads lines until it has seen so many; the word "watching" is printed once all connections have an
  * answer's head, and the clock starts with the first line that arrives after that.
  *
- * Prints one JSON object: requests, failed (status other than 2xx), seconds, per_second, p50_ms, p99_ms, bytes. The exit
- * code is 1 if a connection broke.
+ * Prints one JSON object: requests, failed (status other than 2xx), seconds, per_second, p50_ms, p99_ms, bytes. The
+ * exit code is 1 if a connection broke.
  *
  * Answers are read far enough to find their end: Content-Length or chunks. Latencies are kept all, to sort. */
 #include <arpa/inet.h>
