@@ -242,6 +242,18 @@ const struct nlattr *netlink_find_in(const struct nlattr *nest, uint16_t type)
     return nest ? find(netlink_data(nest), netlink_size(nest), type) : NULL;
 }
 
+const struct nlattr *netlink_next_in(const struct nlattr *nest, const struct nlattr *previous)
+{
+    if (!nest)
+        return NULL;
+    const char *end = (const char *)nest + nest->nla_len;
+    const char *at = previous ? (const char *)previous + NLA_ALIGN(previous->nla_len) : netlink_data(nest);
+    const struct nlattr *next = (const struct nlattr *)at;
+    if (at >= end || end - at < NLA_HDRLEN || next->nla_len < NLA_HDRLEN || next->nla_len > end - at)
+        return NULL;
+    return next;
+}
+
 const void *netlink_data(const struct nlattr *attribute)
 {
     return (const char *)attribute + NLA_HDRLEN;

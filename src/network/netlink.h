@@ -63,6 +63,8 @@ int netlink_query(struct netlink *netlink, struct netlink_batch *batch, netlink_
  * none. Its bytes and their number. */
 const struct nlattr *netlink_find(const struct nlmsghdr *message, size_t header_size, uint16_t type);
 const struct nlattr *netlink_find_in(const struct nlattr *nest, uint16_t type);
+/* The attributes inside another, one after the other: NULL to begin, NULL at the end. */
+const struct nlattr *netlink_next_in(const struct nlattr *nest, const struct nlattr *previous);
 const void *netlink_data(const struct nlattr *attribute);
 size_t netlink_size(const struct nlattr *attribute);
 /* The attribute's bytes as a number; 0 if it is NULL or too short. */

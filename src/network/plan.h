@@ -57,8 +57,12 @@ struct dataplane_service {
     size_t endpoint_count;
 };
 
+/* EINVAL for a service that cannot be: no name, an unknown protocol, port 0, too many addresses. */
+int dataplane_service_check(const struct dataplane_service *service, struct error *err);
+
 struct dataplane_plan_config {
-    const char *table;        /* name of the cluster's own table, of family ip: letters, digits, '-', '_', '.' */
+    const char *table;        /* the cluster's own table, of family ip: letters, digits, '-', '_', '.'; no word of
+                                 nft's language, so better "coracle-NAME" */
     const char *bridge;       /* the pod network's */
     const char *service_cidr; /* what is in it and has no rule is refused */
     const char *pod_cidr;     /* of the whole cluster; set for egress, see below */
@@ -72,14 +76,15 @@ int dataplane_plan_new(const struct dataplane_plan_config *config, struct datapl
 void dataplane_plan_free(struct dataplane_plan *plan);
 
 /* Adds the service or replaces the one of that name. Where two services claim the same address and port, the
- * first has it, and the second gets it when the first goes. EINVAL for a service that cannot be (an unknown
- * protocol, port 0); the plan is unchanged then. */
+ * first has it, and the second gets it when the first goes. A service that dataplane_service_check refuses changes
+ * nothing. */
 int dataplane_plan_set(struct dataplane_plan *plan, const struct dataplane_service *service, struct error *err);
 /* An unknown name is fine. */
 void dataplane_plan_remove(struct dataplane_plan *plan, const char *name);
 size_t dataplane_plan_count(const struct dataplane_plan *plan);
 
-/* An endpoint that a service address no longer leads to. */
+/* An endpoint that a service address no longer leads to, where the kernel remembers the way: flows of UDP, and clients
+ * bound by affinity. (TCP connections are left to end by themselves.) */
 struct dataplane_withdrawal {
     uint8_t protocol;
     struct in_addr service_address; /* 0: any address of the node (a node port) */
@@ -97,7 +102,11 @@ void dataplane_transaction_free(struct dataplane_transaction *transaction);
 
 /* Writes what changed since the last call of diff or full, as one atomic nft transaction, and counts it as done. */
 void dataplane_plan_diff(struct dataplane_plan *plan, struct dataplane_transaction *out);
-/* Writes the whole table, replacing one that may be there, and counts it as done. Withdrawals are not listed. */
+/* Writes the whole table, replacing one that may be there, and counts it as done. */
 void dataplane_plan_full(struct dataplane_plan *plan, struct dataplane_transaction *out);
+
+/* Whether the rules do not lead from that service address to that endpoint, though the address is one of ours (that
+ * of a known service, or in the service CIDR): what an earlier process left in the kernel is judged by this. */
+bool dataplane_plan_is_stale(struct dataplane_plan *plan, const struct dataplane_withdrawal *flow);
 
 #endif

@@ -205,13 +205,18 @@ static int set_sysctl(const char *path, const char *value, struct error *err)
 }
 
 /* In the node's namespace. Forwarding makes it a router. route_localnet lets node ports answer on 127.0.0.1, the
- * data plane refuses what pods would do with it. Redirects would send pods past the node, where services are not. */
+ * data plane refuses what pods would do with it. Redirects would send pods past the node, where services are not,
+ * and use up what the kernel allows of ICMP errors; "all" has to be off for that, and other links keep their own
+ * setting. br_netfilter, which a machine may have for others, is only a detour here. */
 static int set_node_sysctls(const char *bridge, bool own_namespace, struct error *err)
 {
+    static const char detour[] = "/proc/sys/net/bridge/bridge-nf-call-iptables";
     char path[128];
     if (set_sysctl("/proc/sys/net/ipv4/ip_forward", "1", err) < 0)
         return -1;
-    if (own_namespace && set_sysctl("/proc/sys/net/ipv4/conf/all/send_redirects", "0", err) < 0)
+    if (own_namespace && access(detour, F_OK) == 0 && set_sysctl(detour, "0", err) < 0)
+        return -1;
+    if (set_sysctl("/proc/sys/net/ipv4/conf/all/send_redirects", "0", err) < 0)
         return -1;
     snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/send_redirects", bridge);
     if (set_sysctl(path, "0", err) < 0)
@@ -429,7 +434,7 @@ static void message_veth(struct netlink_batch *batch, const struct pod_network *
     info = netlink_nest(batch, IFLA_LINKINFO);
     netlink_add_string(batch, IFLA_INFO_SLAVE_KIND, "bridge");
     data = netlink_nest(batch, IFLA_INFO_SLAVE_DATA);
-    netlink_add_u8(batch, IFLA_BRPORT_ISOLATED, 1);
+    netlink_add_u8(batch, IFLA_BRPORT_MODE, 1); /* hairpin */
     netlink_nest_end(batch, data);
     netlink_nest_end(batch, info);
 

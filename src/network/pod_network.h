@@ -4,9 +4,10 @@
  *     node namespace                                          pod namespace
  *     bridge, .1 of the pod CIDR ---- podXXXXXXXX ==veth== eth0, ADDRESS/32, default route through the bridge
  *
- * A pod has a /32 and sends everything to the bridge's address, and the bridge's ports are isolated from each
- * other: pods reach each other through the node's routing and never behind its back, so that connection tracking
- * sees both directions of every service connection without br_netfilter.
+ * A pod has a /32 and sends everything to the bridge's address: pods reach each other through the node's routing and
+ * never behind its back, so that connection tracking sees both directions of every service connection, whether the
+ * machine has br_netfilter or not. (Where it has, a connection to a service may take the short way over the bridge; the
+ * ports let it return to its own sender, which is hairpin mode.)
  *
  * Everything that must outlast the process is in the kernel: the alias of a veth holds the pod's key, the alias of
  * the bridge holds the address given out last. pod_network_open reads them back; there is no file.

@@ -1,0 +1,454 @@
+/* Callers leave changes in `pending`, one per service name, the latest; the worker takes all of them at once, brings
+ * the plan up to date and applies the difference. The plan and the nft handle are the worker's alone.
+ *
+ *     caller: set, remove, revision  --lock-->  pending, wanted   --worker-->  plan --> nft --> applied(revision)
+ */
+#include "network/dataplane.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "base/map.h"
+#include "network/conntrack.h"
+#include "network/namespace.h"
+#include "network/nft.h"
+
+struct change {
+    struct list link;
+    char *name;
+    bool remove;
+    struct dataplane_service service; /* unless remove; its arrays follow the struct */
+};
+
+struct dataplane {
+    struct dataplane_config config;
+    char *table;
+    int namespace_fd;
+    pthread_t thread;
+
+    pthread_mutex_t lock; /* over what follows, up to the next empty line */
+    pthread_cond_t wake;
+    struct list pending;  /* of struct change, in the order of their first appearance */
+    struct map by_name;   /* the same */
+    uint64_t wanted;      /* the latest revision asked for */
+    bool asked;           /* for a revision that is not taken yet */
+    bool stop;
+    bool ready;           /* the worker is set up, or failed to: start_error */
+    struct error start_error;
+    struct dataplane_statistics statistics;
+
+    /* The worker's. */
+    struct dataplane_plan *plan;
+    struct nft *nft;
+    bool need_full;
+    bool failing; /* the last attempt failed and was reported */
+    struct dataplane_transaction transaction; /* withdrawals stay in it until they are done */
+};
+
+/* ---- changes ---- */
+
+static void free_change(struct change *change)
+{
+    free(change->name);
+    free(change);
+}
+
+static struct change *copy_service(const struct dataplane_service *service)
+{
+    size_t endpoints = service->endpoint_count * sizeof(service->endpoints[0]);
+    size_t addresses = service->external_address_count * sizeof(service->external_addresses[0]);
+    struct change *change = mem_zero(1, sizeof(*change) + endpoints + addresses);
+    char *room = (char *)(change + 1);
+    change->name = mem_string(service->name);
+    change->service = *service;
+    change->service.name = change->name;
+    change->service.endpoints = (struct dataplane_endpoint *)room;
+    change->service.external_addresses = (struct in_addr *)(room + endpoints);
+    if (endpoints)
+        memcpy(room, service->endpoints, endpoints);
+    if (addresses)
+        memcpy(room + endpoints, service->external_addresses, addresses);
+    return change;
+}
+
+static void leave_change(struct dataplane *plane, struct change *change)
+{
+    pthread_mutex_lock(&plane->lock);
+    struct change *old = map_set(&plane->by_name, change->name, change);
+    if (old) {
+        list_append(&old->link, &change->link);
+        list_remove(&old->link);
+        free_change(old);
+    } else {
+        list_append(&plane->pending, &change->link);
+    }
+    pthread_mutex_unlock(&plane->lock);
+}
+
+int dataplane_set(struct dataplane *plane, const struct dataplane_service *service, struct error *err)
+{
+    if (dataplane_service_check(service, err) < 0)
+        return -1;
+    if (service->endpoint_count > DATAPLANE_ENDPOINTS_MAX)
+        log_warning("Service %s has %zu endpoints; only %d of them get traffic", service->name,
+                    service->endpoint_count, DATAPLANE_ENDPOINTS_MAX);
+    leave_change(plane, copy_service(service));
+    return 0;
+}
+
+void dataplane_remove(struct dataplane *plane, const char *name)
+{
+    struct change *change = mem_zero(1, sizeof(*change));
+    change->name = mem_string(name);
+    change->remove = true;
+    leave_change(plane, change);
+}
+
+void dataplane_revision(struct dataplane *plane, uint64_t revision)
+{
+    pthread_mutex_lock(&plane->lock);
+    if (revision > plane->wanted)
+        plane->wanted = revision;
+    plane->asked = true;
+    pthread_cond_signal(&plane->wake);
+    pthread_mutex_unlock(&plane->lock);
+}
+
+/* Moves what is pending into the plan. Call with the lock held. */
+static void take_changes(struct dataplane *plane)
+{
+    struct change *change;
+    list_for_each(&plane->pending, change, link)
+    {
+        if (change->remove)
+            dataplane_plan_remove(plane->plan, change->name);
+        else
+            dataplane_plan_set(plane->plan, &change->service, NULL); /* checked before */
+        list_remove(&change->link);
+        free_change(change);
+    }
+    map_free(&plane->by_name);
+}
+
+/* ---- reports ---- */
+
+struct report {
+    void (*applied)(void *context, uint64_t revision, const struct error *err);
+    void *context;
+    uint64_t revision;
+    bool failed;
+    struct error error;
+};
+
+static void deliver(void *context)
+{
+    struct report *report = context;
+    report->applied(report->context, report->revision, report->failed ? &report->error : NULL);
+    free(report);
+}
+
+static void send_report(struct dataplane *plane, uint64_t revision, const struct error *failure)
+{
+    if (!plane->config.applied)
+        return;
+    struct report *report = mem_zero(1, sizeof(*report));
+    report->applied = plane->config.applied;
+    report->context = plane->config.context;
+    report->revision = revision;
+    report->failed = failure != NULL;
+    if (failure)
+        report->error = *failure;
+    if (plane->config.mailbox)
+        mailbox_send(plane->config.mailbox, deliver, report);
+    else
+        deliver(report);
+}
+
+/* ---- what the kernel remembers of withdrawn endpoints ---- */
+
+struct judgement {
+    struct dataplane *plane;
+    bool everything; /* judge by the plan, not by the list */
+};
+
+static bool matches(const struct dataplane_withdrawal *w, const struct dataplane_withdrawal *flow)
+{
+    return w->protocol == flow->protocol && w->service_port == flow->service_port &&
+           w->endpoint_address.s_addr == flow->endpoint_address.s_addr && w->endpoint_port == flow->endpoint_port &&
+           (w->service_address.s_addr == 0 || w->service_address.s_addr == flow->service_address.s_addr);
+}
+
+static bool is_stale(void *context, const struct dataplane_withdrawal *flow)
+{
+    const struct judgement *judgement = context;
+    if (judgement->everything)
+        return dataplane_plan_is_stale(judgement->plane->plan, flow);
+    const struct dataplane_transaction *t = &judgement->plane->transaction;
+    for (size_t i = 0; i < t->withdrawals.count; i++)
+        if (matches(&t->withdrawals.items[i], flow))
+            return true;
+    return false;
+}
+
+static bool is_stale_flow(void *context, const struct conntrack_flow *flow)
+{
+    return flow->protocol == IPPROTO_UDP &&
+           is_stale(context, &(struct dataplane_withdrawal){.protocol = flow->protocol,
+                                                           .service_address = flow->destination,
+                                                           .service_port = flow->destination_port,
+                                                           .endpoint_address = flow->endpoint,
+                                                           .endpoint_port = flow->endpoint_port});
+}
+
+/* Clients first: a flow that starts anew must not be led back. */
+static int forget_withdrawn(struct dataplane *plane, bool everything, struct error *err)
+{
+    struct judgement judgement = {plane, everything};
+    bool affinity = false, flows = everything;
+    for (size_t i = 0; i < plane->transaction.withdrawals.count; i++) {
+        affinity = affinity || plane->transaction.withdrawals.items[i].affinity;
+        flows = flows || plane->transaction.withdrawals.items[i].protocol == IPPROTO_UDP;
+    }
+    /* After a full transaction the affinity map is new and empty. */
+    if (affinity && !everything && nft_forget_clients(plane->nft, plane->table, is_stale, &judgement, err) < 0)
+        return -1;
+    if (flows && conntrack_delete(nft_netlink(plane->nft), is_stale_flow, &judgement, err) < 0)
+        return -1;
+    plane->transaction.withdrawals.count = 0;
+    return 0;
+}
+
+/* ---- the worker ---- */
+
+static int64_t monotonic(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * SECOND + t.tv_nsec / 1000;
+}
+
+static int apply_script(struct dataplane *plane, bool full, struct error *err)
+{
+    struct dataplane_transaction *t = &plane->transaction;
+    buffer_clear(&t->script);
+    if (full)
+        dataplane_plan_full(plane->plan, t);
+    else
+        dataplane_plan_diff(plane->plan, t);
+    int64_t start = monotonic();
+    int result = t->script.size ? nft_run(plane->nft, t->script.data, err) : 0;
+    pthread_mutex_lock(&plane->lock);
+    if (t->script.size) {
+        plane->statistics.transactions += result == 0;
+        plane->statistics.full += result == 0 && full;
+        plane->statistics.failures += result < 0;
+        plane->statistics.last_duration = monotonic() - start;
+    }
+    pthread_mutex_unlock(&plane->lock);
+    return result;
+}
+
+static int apply(struct dataplane *plane, struct error *err)
+{
+    bool full = plane->need_full;
+    if (!full && apply_script(plane, false, err) < 0) {
+        log_warning("The data plane writes all rules anew, because a change was refused: %s", err->text);
+        full = plane->need_full = true;
+    }
+    if (full && apply_script(plane, true, err) < 0)
+        return -1;
+    if (forget_withdrawn(plane, full, err) < 0)
+        return -1;
+    plane->need_full = false;
+    return 0;
+}
+
+/* Waits for `wake` at most that long; 0: for ever. Call with the lock held. */
+static void wait_for_work(struct dataplane *plane, int64_t wait)
+{
+    struct timespec until;
+    if (wait == 0) {
+        pthread_cond_wait(&plane->wake, &plane->lock);
+        return;
+    }
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    int64_t nanoseconds = until.tv_nsec + wait * 1000;
+    until.tv_sec += nanoseconds / 1000000000;
+    until.tv_nsec = nanoseconds % 1000000000;
+    pthread_cond_timedwait(&plane->wake, &plane->lock, &until);
+}
+
+/* Lets changes come together. Call with the lock held. */
+static void gather(struct dataplane *plane)
+{
+    int64_t end = monotonic() + DATAPLANE_BATCH_WAIT;
+    for (int64_t left = DATAPLANE_BATCH_WAIT; left > 0 && !plane->stop; left = end - monotonic())
+        wait_for_work(plane, left);
+}
+
+static void report_outcome(struct dataplane *plane, uint64_t revision, int result, const struct error *failure)
+{
+    if (result == 0) {
+        pthread_mutex_lock(&plane->lock);
+        plane->statistics.applied_revision = revision;
+        pthread_mutex_unlock(&plane->lock);
+        send_report(plane, revision, NULL);
+    } else if (!plane->failing) {
+        log_error("The data plane cannot be brought up to date, and tries again: %s", failure->text);
+        send_report(plane, revision, failure);
+    }
+    plane->failing = result < 0;
+}
+
+static void work(struct dataplane *plane)
+{
+    pthread_mutex_lock(&plane->lock);
+    while (!plane->stop) {
+        if (!plane->asked && !plane->failing) {
+            wait_for_work(plane, 0);
+            continue;
+        }
+        if (plane->asked)
+            gather(plane);
+        else
+            wait_for_work(plane, DATAPLANE_RETRY_WAIT);
+        if (plane->stop)
+            break;
+        take_changes(plane);
+        uint64_t revision = plane->wanted;
+        plane->asked = false;
+        pthread_mutex_unlock(&plane->lock);
+        struct error e = {0};
+        int result = apply(plane, &e);
+        report_outcome(plane, revision, result, &e);
+        pthread_mutex_lock(&plane->lock);
+    }
+    pthread_mutex_unlock(&plane->lock);
+}
+
+static int set_up(struct dataplane *plane, struct error *err)
+{
+    int previous;
+    if (network_namespace_enter(plane->namespace_fd, &previous, err) < 0)
+        return -1;
+    cleanup_close_fd(&previous); /* this thread never goes back */
+    if (nft_open(&plane->nft, err) < 0)
+        return -1;
+    return nft_run(plane->nft, "list tables\n", err);
+}
+
+static void *run(void *context)
+{
+    struct dataplane *plane = context;
+    struct error e = {0};
+    int result = set_up(plane, &e);
+    pthread_mutex_lock(&plane->lock);
+    plane->start_error = e;
+    if (result == 0)
+        plane->start_error.code = 0;
+    plane->ready = true;
+    pthread_cond_signal(&plane->wake);
+    pthread_mutex_unlock(&plane->lock);
+    if (result == 0)
+        work(plane);
+    nft_close(plane->nft);
+    return NULL;
+}
+
+static void free_plane(struct dataplane *plane)
+{
+    struct change *change;
+    list_for_each(&plane->pending, change, link)
+    {
+        free_change(change);
+    }
+    map_free(&plane->by_name);
+    dataplane_plan_free(plane->plan);
+    dataplane_transaction_free(&plane->transaction);
+    pthread_cond_destroy(&plane->wake);
+    pthread_mutex_destroy(&plane->lock);
+    free(plane->table);
+    free(plane);
+}
+
+static int start_thread(struct dataplane *plane, struct error *err)
+{
+    int failure = pthread_create(&plane->thread, NULL, run, plane);
+    if (failure)
+        return error_set(err, failure, "data plane: make a thread: %s", strerror(failure));
+    pthread_mutex_lock(&plane->lock);
+    while (!plane->ready)
+        pthread_cond_wait(&plane->wake, &plane->lock);
+    pthread_mutex_unlock(&plane->lock);
+    if (plane->start_error.code == 0)
+        return 0;
+    pthread_join(plane->thread, NULL);
+    return error_set(err, plane->start_error.code, "data plane: %s", plane->start_error.text);
+}
+
+int dataplane_start(const struct dataplane_config *config, struct dataplane **out, struct error *err)
+{
+    struct dataplane_plan *plan;
+    *out = NULL;
+    if (dataplane_plan_new(&config->plan, &plan, err) < 0)
+        return -1;
+    struct dataplane *plane = mem_zero(1, sizeof(*plane));
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&plane->wake, &attributes);
+    pthread_condattr_destroy(&attributes);
+    pthread_mutex_init(&plane->lock, NULL);
+    list_init(&plane->pending);
+    plane->config = *config;
+    plane->table = mem_string(config->plan.table);
+    plane->namespace_fd = config->namespace_fd; /* needed until the thread has started */
+    plane->plan = plan;
+    plane->need_full = true;
+    if (start_thread(plane, err) < 0) {
+        free_plane(plane);
+        return -1;
+    }
+    *out = plane;
+    return 0;
+}
+
+void dataplane_stop(struct dataplane *plane)
+{
+    if (!plane)
+        return;
+    pthread_mutex_lock(&plane->lock);
+    plane->stop = true;
+    pthread_cond_signal(&plane->wake);
+    pthread_mutex_unlock(&plane->lock);
+    pthread_join(plane->thread, NULL);
+    free_plane(plane);
+}
+
+void dataplane_statistics(struct dataplane *plane, struct dataplane_statistics *out)
+{
+    pthread_mutex_lock(&plane->lock);
+    *out = plane->statistics;
+    pthread_mutex_unlock(&plane->lock);
+}
+
+int dataplane_destroy(int namespace_fd, const char *table, struct error *err)
+{
+    cleanup_free char *script = mem_printf("add table ip %s\ndelete table ip %s\n", table, table);
+    struct nft *nft = NULL;
+    int previous;
+    if (network_namespace_enter(namespace_fd, &previous, err) < 0)
+        return -1;
+    int result = nft_open(&nft, err);
+    if (result == 0)
+        result = nft_run(nft, script, err);
+    nft_close(nft);
+    network_namespace_leave(&previous);
+    return result;
+}

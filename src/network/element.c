@@ -1,0 +1,175 @@
+#include "network/element.h"
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+const struct element_set_description element_sets[ELEMENT_SETS] = {
+    [SERVICE_SIZES] = {"service-sizes", KEY_SERVICE, VALUE_NUMBER},
+    [SERVICE_ENDPOINTS] = {"service-endpoints", KEY_SLOT_SERVICE, VALUE_ENDPOINT},
+    [NODE_PORT_SIZES] = {"node-port-sizes", KEY_NODE_PORT, VALUE_NUMBER},
+    [NODE_PORT_ENDPOINTS] = {"node-port-endpoints", KEY_SLOT_NODE_PORT, VALUE_ENDPOINT},
+    [SERVICE_AFFINITY] = {"service-affinity", KEY_SERVICE, VALUE_NUMBER},
+    [NODE_PORT_AFFINITY] = {"node-port-affinity", KEY_NODE_PORT, VALUE_NUMBER},
+    [HAIRPIN] = {"hairpin", KEY_ADDRESS_TWICE, VALUE_NONE},
+    [SERVICE_MASQUERADE] = {"service-masquerade", KEY_SERVICE, VALUE_NONE},
+    [NODE_PORT_MASQUERADE] = {"node-port-masquerade", KEY_NODE_PORT, VALUE_NONE},
+    [SERVICE_REFUSED] = {"service-refused", KEY_SERVICE, VALUE_NONE},
+    [NODE_PORT_REFUSED] = {"node-port-refused", KEY_NODE_PORT, VALUE_NONE},
+};
+
+bool element_value_equal(const struct element *a, const struct element *b)
+{
+    return a->endpoint_address.s_addr == b->endpoint_address.s_addr && a->endpoint_port == b->endpoint_port &&
+           a->number == b->number;
+}
+
+/* ---- endpoints ---- */
+
+static int compare_slots(const void *left, const void *right)
+{
+    const struct slot *a = left, *b = right;
+    uint32_t x = ntohl(a->address.s_addr), y = ntohl(b->address.s_addr);
+    return x != y ? (x < y ? -1 : 1) : (int)a->port - (int)b->port;
+}
+
+static void collect(const struct dataplane_service *service, bool local_only, bool terminating, struct slots *out)
+{
+    for (size_t i = 0; i < service->endpoint_count; i++) {
+        const struct dataplane_endpoint *e = &service->endpoints[i];
+        bool eligible = terminating ? e->serving && e->terminating : e->ready;
+        if (!eligible || (local_only && e->remote) || e->address.s_addr == 0 || e->port == 0)
+            continue;
+        out->items[out->count++] = (struct slot){e->address, e->port};
+    }
+}
+
+/* Sorted, each once, at most DATAPLANE_ENDPOINTS_MAX. */
+static void normalize(struct slots *slots)
+{
+    size_t kept = 0;
+    if (slots->count == 0)
+        return;
+    qsort(slots->items, slots->count, sizeof(slots->items[0]), compare_slots);
+    for (size_t i = 0; i < slots->count; i++)
+        if (kept == 0 || compare_slots(&slots->items[i], &slots->items[kept - 1]) != 0)
+            slots->items[kept++] = slots->items[i];
+    slots->count = kept < DATAPLANE_ENDPOINTS_MAX ? kept : DATAPLANE_ENDPOINTS_MAX;
+}
+
+/* Puts what `sorted` has into the slots that it had before, and the rest into those that are left. */
+static void keep_places(struct slots *sorted, const struct slots *previous)
+{
+    size_t count = sorted->count;
+    struct slot *placed = mem_zero(count, sizeof(*placed));
+    cleanup_free bool *used = mem_zero(count, sizeof(*used));
+    cleanup_free bool *full = mem_zero(count, sizeof(*full));
+    for (size_t i = 0; i < count && i < previous->count; i++) {
+        const struct slot *found =
+            bsearch(&previous->items[i], sorted->items, count, sizeof(sorted->items[0]), compare_slots);
+        if (!found)
+            continue;
+        placed[i] = *found;
+        full[i] = used[found - sorted->items] = true;
+    }
+    for (size_t i = 0, next = 0; i < count; i++) {
+        if (used[i])
+            continue;
+        while (full[next])
+            next++;
+        placed[next] = sorted->items[i];
+        full[next] = true;
+    }
+    free(sorted->items);
+    sorted->items = placed;
+}
+
+struct slots slots_choose(const struct dataplane_service *service, bool local_only, const struct slots *previous)
+{
+    struct slots slots = {.items = mem_zero(service->endpoint_count + 1, sizeof(struct slot))};
+    collect(service, local_only, false, &slots);
+    if (slots.count == 0)
+        collect(service, local_only, true, &slots);
+    normalize(&slots);
+    if (slots.count > 0 && previous && previous->count > 0)
+        keep_places(&slots, previous);
+    return slots;
+}
+
+/* ---- elements ---- */
+
+static void add(struct elements *elements, struct element element)
+{
+    vector_push(elements, element);
+}
+
+/* One way in: an address, or any of the node if address is 0. */
+static void add_entrance(struct elements *elements, const struct dataplane_service *service, struct in_addr address,
+                         uint16_t port, const struct slots *slots)
+{
+    bool node_port = address.s_addr == 0;
+    struct element key = {.address = address, .protocol = service->protocol, .port = port};
+    struct element e = key;
+    if (slots->count == 0) {
+        e.set = node_port ? NODE_PORT_REFUSED : SERVICE_REFUSED;
+        add(elements, e);
+        return;
+    }
+    e.set = node_port ? NODE_PORT_SIZES : SERVICE_SIZES;
+    e.number = (uint32_t)slots->count;
+    add(elements, e);
+    for (size_t i = 0; i < slots->count; i++) {
+        e = key;
+        e.set = node_port ? NODE_PORT_ENDPOINTS : SERVICE_ENDPOINTS;
+        e.slot = (uint32_t)i;
+        e.endpoint_address = slots->items[i].address;
+        e.endpoint_port = slots->items[i].port;
+        add(elements, e);
+    }
+    if (service->affinity_seconds) {
+        e = key;
+        e.set = node_port ? NODE_PORT_AFFINITY : SERVICE_AFFINITY;
+        e.number = service->affinity_seconds;
+        add(elements, e);
+    }
+}
+
+static void add_masquerade(struct elements *elements, const struct dataplane_service *service, struct in_addr address,
+                           uint16_t port)
+{
+    add(elements, (struct element){.set = address.s_addr ? SERVICE_MASQUERADE : NODE_PORT_MASQUERADE,
+                                   .address = address,
+                                   .protocol = service->protocol,
+                                   .port = port});
+}
+
+static void add_hairpins(struct elements *elements, const struct slots *slots)
+{
+    for (size_t i = 0; i < slots->count; i++)
+        add(elements, (struct element){.set = HAIRPIN, .address = slots->items[i].address});
+}
+
+struct elements elements_of_service(const struct dataplane_service *service, const struct slots *internal,
+                                    const struct slots *external)
+{
+    struct elements elements = {0};
+    if (service->cluster_address.s_addr)
+        add_entrance(&elements, service, service->cluster_address, service->port, internal);
+    for (size_t i = 0; i < service->external_address_count; i++) {
+        if (!service->external_addresses[i].s_addr)
+            continue;
+        add_entrance(&elements, service, service->external_addresses[i], service->port, external);
+        if (external->count && !service->external_local)
+            add_masquerade(&elements, service, service->external_addresses[i], service->port);
+    }
+    if (service->node_port) {
+        add_entrance(&elements, service, (struct in_addr){0}, service->node_port, external);
+        if (external->count && !service->external_local)
+            add_masquerade(&elements, service, (struct in_addr){0}, service->node_port);
+    }
+    add_hairpins(&elements, internal);
+    add_hairpins(&elements, external);
+    return elements;
+}

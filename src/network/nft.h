@@ -1,0 +1,24 @@
+/* A handle on nftables in the network namespace that it was opened in, for one thread: scripts through libnftables,
+ * and the one map whose content the kernel makes. */
+#ifndef CORACLE_NETWORK_NFT_H
+#define CORACLE_NETWORK_NFT_H
+
+#include "base/error.h"
+#include "network/netlink.h"
+#include "network/plan.h"
+
+struct nft;
+
+/* Opens it in the calling thread's namespace, which the thread must not leave while it uses the handle. */
+int nft_open(struct nft **out, struct error *err);
+void nft_close(struct nft *nft);
+/* Runs a script as one atomic transaction. */
+int nft_run(struct nft *nft, const char *script, struct error *err);
+/* The netlink socket for connection tracking. */
+struct netlink *nft_netlink(struct nft *nft);
+
+/* Forgets the clients in the table's affinity map for which `stale` is true. */
+typedef bool (*nft_affinity_judge)(void *context, const struct dataplane_withdrawal *binding);
+int nft_forget_clients(struct nft *nft, const char *table, nft_affinity_judge stale, void *context, struct error *err);
+
+#endif

@@ -1,0 +1,505 @@
+/* What is in the kernel, what ought to be there, and the way from one to the other.
+ *
+ *     services   name -> struct service: its slots and elements
+ *     rules      key of an element -> struct rule: who claims it, and what the kernel has
+ *
+ * A rule's value is that of its first claim; further claims wait. A rule is in the list `changed` while its first claim
+ * may differ from what the kernel has. A rule without claims that the kernel does not have is released. Hence a diff
+ * looks only at `changed`, and twice the same service changes nothing. */
+#include "network/plan.h"
+
+#include <assert.h>
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/encode.h"
+#include "base/list.h"
+#include "base/map.h"
+#include "network/address.h"
+#include "network/element.h"
+
+struct service {
+    char *name;
+    struct in_addr cluster_address;
+    uint8_t protocol;
+    bool affinity;
+    struct slots internal, external;
+    struct elements elements;
+};
+
+struct claim {
+    struct claim *next;
+    const struct service *service;
+    struct element element;
+};
+
+struct rule {
+    struct list changed; /* alone when it is not in the list */
+    struct claim *claims;
+    struct element installed; /* its key is the rule's, also while nothing is installed */
+    bool is_installed;
+};
+
+struct dataplane_plan {
+    struct dataplane_plan_config config;
+    struct ipv4_prefix service_prefix;
+    struct map services;
+    struct map rules;
+    struct list changed;
+    VECTOR(struct dataplane_withdrawal) withdrawals;
+    bool picks[DATAPLANE_ENDPOINTS_MAX + 1]; /* by number of endpoints: its chains are in the kernel */
+    VECTOR(uint32_t) remembered;             /* affinity seconds whose chains are in the kernel */
+};
+
+/* ---- keys ---- */
+
+#define KEY_TEXT_MAX 32
+
+static void rule_key(const struct element *e, char out[KEY_TEXT_MAX])
+{
+    struct {
+        uint32_t address, slot;
+        uint16_t port;
+        uint8_t protocol, set;
+    } key = {e->address.s_addr, e->slot, e->port, e->protocol, e->set};
+    static_assert(sizeof(key) * 2 < KEY_TEXT_MAX, "room for the key");
+    hex_encode(&key, sizeof(key), out);
+}
+
+static struct rule *find_rule(struct dataplane_plan *plan, const struct element *e)
+{
+    char key[KEY_TEXT_MAX];
+    rule_key(e, key);
+    return map_get(&plan->rules, key);
+}
+
+/* ---- claims ---- */
+
+static void mark_changed(struct dataplane_plan *plan, struct rule *rule)
+{
+    if (list_empty(&rule->changed))
+        list_append(&plan->changed, &rule->changed);
+}
+
+static void claim(struct dataplane_plan *plan, const struct service *service, const struct element *element)
+{
+    char key[KEY_TEXT_MAX];
+    rule_key(element, key);
+    struct rule *rule = map_get(&plan->rules, key);
+    if (!rule) {
+        rule = mem_zero(1, sizeof(*rule));
+        list_init(&rule->changed);
+        rule->installed = *element;
+        map_set(&plan->rules, key, rule);
+    }
+    struct claim **end = &rule->claims;
+    while (*end)
+        end = &(*end)->next;
+    *end = mem_zero(1, sizeof(**end));
+    (*end)->service = service;
+    (*end)->element = *element;
+    mark_changed(plan, rule);
+}
+
+static void unclaim(struct dataplane_plan *plan, const struct service *service, const struct element *element)
+{
+    struct rule *rule = find_rule(plan, element);
+    assert(rule);
+    for (struct claim **at = &rule->claims; *at; at = &(*at)->next) {
+        if ((*at)->service != service)
+            continue;
+        struct claim *gone = *at;
+        *at = gone->next;
+        free(gone);
+        break;
+    }
+    mark_changed(plan, rule);
+}
+
+/* The same service claims with another value, in the same place of the queue: an update never loses an address to a
+ * service that waits for it. */
+static void reclaim(struct dataplane_plan *plan, const struct service *old, const struct service *service,
+                    const struct element *element)
+{
+    struct rule *rule = find_rule(plan, element);
+    assert(rule);
+    struct claim *c = rule->claims;
+    while (c->service != old)
+        c = c->next;
+    c->service = service;
+    if (element_value_equal(&c->element, element))
+        return;
+    c->element = *element;
+    mark_changed(plan, rule);
+}
+
+/* ---- withdrawals ---- */
+
+static bool has_slot(const struct slots *slots, const struct element *e)
+{
+    for (size_t i = 0; i < slots->count; i++)
+        if (slots->items[i].address.s_addr == e->endpoint_address.s_addr && slots->items[i].port == e->endpoint_port)
+            return true;
+    return false;
+}
+
+static int compare_elements(const void *left, const void *right)
+{
+    char a[KEY_TEXT_MAX], b[KEY_TEXT_MAX];
+    rule_key(left, a);
+    rule_key(right, b);
+    return strcmp(a, b);
+}
+
+/* Whether the service still has the way in that e belongs to, and it still leads to e's endpoint. */
+static bool still_leads(const struct service *service, const struct element *e)
+{
+    struct element size = {.set = e->set == SERVICE_ENDPOINTS ? SERVICE_SIZES : NODE_PORT_SIZES,
+                           .address = e->address,
+                           .protocol = e->protocol,
+                           .port = e->port};
+    bool internal = e->set == SERVICE_ENDPOINTS && e->address.s_addr == service->cluster_address.s_addr;
+    return service->elements.count &&
+           bsearch(&size, service->elements.items, service->elements.count, sizeof(size), compare_elements) &&
+           has_slot(internal ? &service->internal : &service->external, e);
+}
+
+/* Notes what the old service led to and `made` (NULL: nothing) does not. */
+static void note_withdrawals(struct dataplane_plan *plan, const struct service *old, const struct service *made)
+{
+    if (old->protocol != IPPROTO_UDP && !old->affinity)
+        return;
+    for (size_t i = 0; i < old->elements.count; i++) {
+        const struct element *e = &old->elements.items[i];
+        if ((e->set != SERVICE_ENDPOINTS && e->set != NODE_PORT_ENDPOINTS) || (made && still_leads(made, e)))
+            continue;
+        vector_push(&plan->withdrawals, (struct dataplane_withdrawal){.protocol = e->protocol,
+                                                                      .service_address = e->address,
+                                                                      .service_port = e->port,
+                                                                      .endpoint_address = e->endpoint_address,
+                                                                      .endpoint_port = e->endpoint_port,
+                                                                      .affinity = old->affinity});
+    }
+}
+
+static bool leads(struct dataplane_plan *plan, enum element_set set, struct in_addr address,
+                  const struct dataplane_withdrawal *w)
+{
+    struct element e = {.set = (uint8_t)set, .address = address, .protocol = w->protocol, .port = w->service_port};
+    for (;; e.slot++) {
+        struct rule *rule = find_rule(plan, &e);
+        if (!rule || !rule->claims)
+            return false;
+        const struct element *to = &rule->claims->element;
+        if (to->endpoint_address.s_addr == w->endpoint_address.s_addr && to->endpoint_port == w->endpoint_port)
+            return true;
+    }
+}
+
+/* ---- services ---- */
+
+static void free_service(struct service *service)
+{
+    if (!service)
+        return;
+    free(service->name);
+    free(service->internal.items);
+    free(service->external.items);
+    free(service->elements.items);
+    free(service);
+}
+
+int dataplane_service_check(const struct dataplane_service *s, struct error *err)
+{
+    if (!s->name || !*s->name)
+        return error_set(err, EINVAL, "a service needs a name");
+    if (s->protocol != IPPROTO_TCP && s->protocol != IPPROTO_UDP && s->protocol != IPPROTO_SCTP)
+        return error_set(err, EINVAL, "service %s: protocol %u is not TCP, UDP or SCTP", s->name, s->protocol);
+    if (s->port == 0)
+        return error_set(err, EINVAL, "service %s: the port is 0", s->name);
+    if (s->affinity_seconds > DATAPLANE_AFFINITY_SECONDS_MAX)
+        return error_set(err, EINVAL, "service %s: client affinity lasts at most %d seconds", s->name,
+                         DATAPLANE_AFFINITY_SECONDS_MAX);
+    if (s->external_address_count > DATAPLANE_EXTERNAL_ADDRESSES_MAX)
+        return error_set(err, EINVAL, "service %s: more than %d external addresses", s->name,
+                         DATAPLANE_EXTERNAL_ADDRESSES_MAX);
+    return 0;
+}
+
+/* Each key once: an endpoint address that counts twice for the hairpin set is one element. */
+static void unique_elements(struct elements *elements)
+{
+    size_t kept = 0;
+    qsort(elements->items, elements->count, sizeof(elements->items[0]), compare_elements);
+    for (size_t i = 0; i < elements->count; i++)
+        if (kept == 0 || compare_elements(&elements->items[i], &elements->items[kept - 1]) != 0)
+            elements->items[kept++] = elements->items[i];
+    elements->count = kept;
+}
+
+int dataplane_plan_set(struct dataplane_plan *plan, const struct dataplane_service *service, struct error *err)
+{
+    if (dataplane_service_check(service, err) < 0)
+        return -1;
+    struct service *old = map_get(&plan->services, service->name);
+    struct service *made = mem_zero(1, sizeof(*made));
+    made->name = mem_string(service->name);
+    made->cluster_address = service->cluster_address;
+    made->affinity = service->affinity_seconds > 0;
+    made->protocol = service->protocol;
+    made->internal = slots_choose(service, service->internal_local, old ? &old->internal : NULL);
+    made->external = slots_choose(service, service->external_local, old ? &old->external : NULL);
+    made->elements = elements_of_service(service, &made->internal, &made->external);
+    if (made->elements.count)
+        unique_elements(&made->elements);
+
+    /* Both lists are in order of keys: what is only in the old one goes, what is in both may change. */
+    size_t j = 0;
+    for (size_t i = 0; i < made->elements.count; i++) {
+        const struct element *e = &made->elements.items[i];
+        while (old && j < old->elements.count && compare_elements(&old->elements.items[j], e) < 0)
+            unclaim(plan, old, &old->elements.items[j++]);
+        if (old && j < old->elements.count && compare_elements(&old->elements.items[j], e) == 0) {
+            reclaim(plan, old, made, e);
+            j++;
+        } else {
+            claim(plan, made, e);
+        }
+    }
+    while (old && j < old->elements.count)
+        unclaim(plan, old, &old->elements.items[j++]);
+    if (old)
+        note_withdrawals(plan, old, made);
+    map_set(&plan->services, made->name, made);
+    free_service(old);
+    return 0;
+}
+
+void dataplane_plan_remove(struct dataplane_plan *plan, const char *name)
+{
+    struct service *old = map_remove(&plan->services, name);
+    if (!old)
+        return;
+    for (size_t i = 0; i < old->elements.count; i++)
+        unclaim(plan, old, &old->elements.items[i]);
+    note_withdrawals(plan, old, NULL);
+    free_service(old);
+}
+
+size_t dataplane_plan_count(const struct dataplane_plan *plan)
+{
+    return plan->services.count;
+}
+
+/* ---- difference ---- */
+
+/* Elements go into lists by set and protocol. */
+#define ELEMENT_LISTS (ELEMENT_SETS * ELEMENT_PROTOCOLS)
+
+struct changes {
+    struct buffer deleted[ELEMENT_LISTS];
+    struct buffer added[ELEMENT_LISTS];
+    struct buffer chains;
+};
+
+static void free_changes(struct changes *changes)
+{
+    for (size_t i = 0; i < ELEMENT_LISTS; i++) {
+        buffer_free(&changes->deleted[i]);
+        buffer_free(&changes->added[i]);
+    }
+    buffer_free(&changes->chains);
+}
+
+/* The chains that an element's number leads to must be there before it is. */
+static void need_chains(struct dataplane_plan *plan, const struct element *e, struct changes *changes)
+{
+    if ((e->set == SERVICE_SIZES || e->set == NODE_PORT_SIZES) && !plan->picks[e->number]) {
+        plan->picks[e->number] = true;
+        nft_write_pick(&changes->chains, plan->config.table, e->number);
+    }
+    if (e->set != SERVICE_AFFINITY && e->set != NODE_PORT_AFFINITY)
+        return;
+    for (size_t i = 0; i < plan->remembered.count; i++)
+        if (plan->remembered.items[i] == e->number)
+            return;
+    vector_push(&plan->remembered, e->number);
+    nft_write_remember(&changes->chains, plan->config.table, e->number);
+}
+
+static struct buffer *open_list(struct buffer *lists, const struct element *e)
+{
+    struct buffer *list = &lists[e->set * ELEMENT_PROTOCOLS + element_protocol_index(e->protocol)];
+    if (list->size)
+        buffer_add_string(list, ", ");
+    return list;
+}
+
+/* Brings a rule's installed state up to its first claim, and writes how. Returns false if the rule is gone. */
+static bool settle(struct dataplane_plan *plan, struct rule *rule, struct changes *changes)
+{
+    const struct element *wanted = rule->claims ? &rule->claims->element : NULL;
+    if (rule->is_installed && (!wanted || !element_value_equal(&rule->installed, wanted))) {
+        nft_write_key(open_list(changes->deleted, &rule->installed), &rule->installed);
+        rule->is_installed = false;
+    }
+    if (wanted && !rule->is_installed) {
+        need_chains(plan, wanted, changes);
+        nft_write_element(open_list(changes->added, wanted), wanted);
+        rule->installed = *wanted;
+        rule->is_installed = true;
+    }
+    return wanted != NULL;
+}
+
+static void settle_changed(struct dataplane_plan *plan, struct changes *changes)
+{
+    struct rule *rule;
+    list_for_each(&plan->changed, rule, changed)
+    {
+        char key[KEY_TEXT_MAX];
+        list_remove(&rule->changed);
+        if (settle(plan, rule, changes))
+            continue;
+        rule_key(&rule->installed, key);
+        map_remove(&plan->rules, key);
+        free(rule);
+    }
+}
+
+static void write_lists(struct buffer *out, const char *verb, const char *table, const struct buffer *lists)
+{
+    for (size_t i = 0; i < ELEMENT_LISTS; i++) {
+        if (lists[i].size == 0)
+            continue;
+        buffer_printf(out, "%s element ip %s ", verb, table);
+        nft_write_set_name(out, i / ELEMENT_PROTOCOLS, i % ELEMENT_PROTOCOLS);
+        buffer_add_string(out, " { ");
+        buffer_add(out, lists[i].data, lists[i].size);
+        buffer_add_string(out, " }\n");
+    }
+}
+
+/* Lists the withdrawals that the rules have not taken back since. */
+static void write_withdrawals(struct dataplane_plan *plan, struct dataplane_transaction *out)
+{
+    for (size_t i = 0; i < plan->withdrawals.count; i++) {
+        const struct dataplane_withdrawal *w = &plan->withdrawals.items[i];
+        enum element_set set = w->service_address.s_addr ? SERVICE_ENDPOINTS : NODE_PORT_ENDPOINTS;
+        if (!leads(plan, set, w->service_address, w))
+            vector_push(&out->withdrawals, *w);
+    }
+    plan->withdrawals.count = 0;
+}
+
+bool dataplane_plan_is_stale(struct dataplane_plan *plan, const struct dataplane_withdrawal *flow)
+{
+    static const struct in_addr any;
+    struct element size = {.set = SERVICE_SIZES,
+                           .address = flow->service_address,
+                           .protocol = flow->protocol,
+                           .port = flow->service_port};
+    struct rule *rule = find_rule(plan, &size);
+    if (ipv4_prefix_contains(&plan->service_prefix, flow->service_address) || (rule && rule->claims))
+        return !leads(plan, SERVICE_ENDPOINTS, flow->service_address, flow);
+    size.set = NODE_PORT_SIZES;
+    size.address = any;
+    rule = find_rule(plan, &size);
+    return rule && rule->claims && !leads(plan, NODE_PORT_ENDPOINTS, any, flow);
+}
+
+static void write_changes(struct dataplane_plan *plan, struct buffer *out)
+{
+    struct changes changes = {0};
+    settle_changed(plan, &changes);
+    write_lists(out, "delete", plan->config.table, changes.deleted);
+    buffer_add(out, changes.chains.data ? changes.chains.data : "", changes.chains.size);
+    write_lists(out, "add", plan->config.table, changes.added);
+    free_changes(&changes);
+}
+
+void dataplane_plan_diff(struct dataplane_plan *plan, struct dataplane_transaction *out)
+{
+    write_withdrawals(plan, out);
+    write_changes(plan, &out->script);
+}
+
+void dataplane_plan_full(struct dataplane_plan *plan, struct dataplane_transaction *out)
+{
+    for (struct map_slot *s = NULL; (s = map_next(&plan->rules, s));) {
+        struct rule *rule = s->value;
+        rule->is_installed = false;
+        mark_changed(plan, rule);
+    }
+    memset(plan->picks, 0, sizeof(plan->picks));
+    plan->remembered.count = 0;
+    write_withdrawals(plan, out);
+    nft_write_frame(&out->script, &plan->config);
+    write_changes(plan, &out->script);
+}
+
+void dataplane_transaction_free(struct dataplane_transaction *transaction)
+{
+    buffer_free(&transaction->script);
+    vector_free(&transaction->withdrawals);
+}
+
+/* ---- the plan ---- */
+
+/* What nft reads as one word, and the kernel as a name. */
+static int check_name(const char *what, const char *name, size_t limit, struct error *err)
+{
+    size_t n = name ? strlen(name) : 0;
+    bool good = n > 0 && n <= limit && isalpha((unsigned char)name[0]);
+    for (size_t i = 0; good && i < n; i++)
+        good = isalnum((unsigned char)name[i]) || strchr("-_.", name[i]);
+    return good ? 0 : error_set(err, EINVAL, "\"%s\" cannot be the name of a %s", name ? name : "", what);
+}
+
+int dataplane_plan_new(const struct dataplane_plan_config *config, struct dataplane_plan **out, struct error *err)
+{
+    struct ipv4_prefix services, pods;
+    *out = NULL;
+    if (check_name("table", config->table, 128, err) < 0 || check_name("bridge", config->bridge, 15, err) < 0 ||
+        ipv4_prefix_parse(config->service_cidr, &services, err) < 0 ||
+        (config->masquerade_egress && ipv4_prefix_parse(config->pod_cidr, &pods, err) < 0))
+        return error_wrap(err, "data plane");
+    struct dataplane_plan *plan = mem_zero(1, sizeof(*plan));
+    plan->config = *config;
+    plan->service_prefix = services;
+    plan->config.table = mem_string(config->table);
+    plan->config.bridge = mem_string(config->bridge);
+    plan->config.service_cidr = mem_string(config->service_cidr);
+    plan->config.pod_cidr = config->masquerade_egress ? mem_string(config->pod_cidr) : NULL;
+    list_init(&plan->changed);
+    *out = plan;
+    return 0;
+}
+
+void dataplane_plan_free(struct dataplane_plan *plan)
+{
+    if (!plan)
+        return;
+    for (struct map_slot *s = NULL; (s = map_next(&plan->rules, s));) {
+        struct rule *rule = s->value;
+        for (struct claim *c = rule->claims, *next; c; c = next) {
+            next = c->next;
+            free(c);
+        }
+        free(rule);
+    }
+    map_free(&plan->rules);
+    for (struct map_slot *s = NULL; (s = map_next(&plan->services, s));)
+        free_service(s->value);
+    map_free(&plan->services);
+    vector_free(&plan->withdrawals);
+    vector_free(&plan->remembered);
+    free((char *)plan->config.table);
+    free((char *)plan->config.bridge);
+    free((char *)plan->config.service_cidr);
+    free((char *)plan->config.pod_cidr);
+    free(plan);
+}

@@ -1,0 +1,494 @@
+/* The data plane with real packets: pods in namespaces of their own, on the pod network. With the argument "shared" as
+ * in the host's namespace, where br_netfilter may be at work, else as in a sandbox's. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "network/dataplane.h"
+#include "network/fixture.h"
+#include "network/namespace.h"
+#include "network/nft.h"
+#include "network/pod_network.h"
+
+#define PODS 3
+#define NODE_PORT 30080
+#define REPORT_WAIT 30 /* seconds */
+
+static bool own_namespace = true;
+static struct pod_network *network;
+static struct in_addr address[PODS]; /* of the pods */
+static int pod[PODS];                /* their namespaces */
+static struct in_addr cluster, node;
+
+/* ---- the plane under test, and its reports ---- */
+
+static struct dataplane *plane;
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t reported = PTHREAD_COND_INITIALIZER;
+static uint64_t revision, applied_revision;
+static bool failed;
+
+static void applied(void *context, uint64_t r, const struct error *err)
+{
+    pthread_mutex_lock(&lock);
+    if (err)
+        failed = true;
+    else
+        applied_revision = r;
+    pthread_cond_broadcast(&reported);
+    pthread_mutex_unlock(&lock);
+}
+
+static void start_plane(void)
+{
+    struct dataplane_config config = {
+        .namespace_fd = -1,
+        .plan = {.table = "coracle-test", .bridge = POD_NETWORK_BRIDGE, .service_cidr = POD_NETWORK_SERVICE_CIDR},
+        .applied = applied,
+    };
+    check_ok(dataplane_start(&config, &plane, err));
+}
+
+/* Waits until all changes so far are in force. */
+static void sync_plane(void)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += REPORT_WAIT;
+    dataplane_revision(plane, ++revision);
+    pthread_mutex_lock(&lock);
+    int result = 0;
+    while (applied_revision < revision && result == 0)
+        result = pthread_cond_timedwait(&reported, &lock, &until);
+    pthread_mutex_unlock(&lock);
+    assert_int_equal(result, 0);
+}
+
+static struct dataplane_service service(uint8_t protocol, const struct dataplane_endpoint *endpoints, size_t count)
+{
+    return (struct dataplane_service){.name = protocol == IPPROTO_UDP ? "default/dns:udp" : "default/web:http",
+                                      .protocol = protocol,
+                                      .port = 80,
+                                      .cluster_address = cluster,
+                                      .node_port = NODE_PORT,
+                                      .endpoints = endpoints,
+                                      .endpoint_count = count};
+}
+
+static void set(const struct dataplane_service *s)
+{
+    check_ok(dataplane_set(plane, s, err));
+    sync_plane();
+}
+
+static struct dataplane_endpoint endpoint(int i)
+{
+    return (struct dataplane_endpoint){.address = address[i], .port = 8080, .ready = true, .serving = true};
+}
+
+static int set_up(void **state)
+{
+    struct pod_network_config config = {.namespace_fd = -1, .own_namespace = own_namespace};
+    char path[128], key[8];
+    cluster = ip("10.96.0.10");
+    check_ok(pod_network_open(&config, &network, err));
+    node = pod_network_gateway(network);
+    for (int i = 0; i < PODS; i++) {
+        snprintf(key, sizeof(key), "pod%d", i);
+        pod[i] = fixture_pod_namespace(key, path);
+        check_ok(pod_network_attach(network, key, path, &address[i], err));
+    }
+    start_plane();
+    sync_plane();
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    dataplane_stop(plane);
+    pod_network_close(network);
+    for (int i = 0; i < PODS; i++)
+        close(pod[i]);
+    return 0;
+}
+
+static int forget_services(void **state)
+{
+    dataplane_remove(plane, "default/web:http");
+    dataplane_remove(plane, "default/dns:udp");
+    sync_plane();
+    return 0;
+}
+
+/* ---- promises ---- */
+
+static void a_service_is_reached_from_pods_and_from_the_node(void **state)
+{
+    struct server *server = server_start(pod[1], IPPROTO_TCP, 8080, "one");
+    struct dataplane_endpoint e = endpoint(1);
+    struct dataplane_service s = service(IPPROTO_TCP, &e, 1);
+    set(&s);
+    assert_string_equal(tcp_ask(pod[0], cluster, 80), "one");
+    assert_int_equal(server_client(server).s_addr, address[0].s_addr); /* a pod keeps its address */
+    assert_string_equal(tcp_ask(-1, cluster, 80), "one");
+    server_stop(server);
+}
+
+static void a_pod_reaches_itself_through_its_service(void **state)
+{
+    struct server *server = server_start(pod[1], IPPROTO_TCP, 8080, "self");
+    struct dataplane_endpoint e = endpoint(1);
+    struct dataplane_service s = service(IPPROTO_TCP, &e, 1);
+    set(&s);
+    assert_string_equal(tcp_ask(pod[1], cluster, 80), "self");
+    assert_string_equal(tcp_ask(pod[1], node, NODE_PORT), "self");
+    server_stop(server);
+}
+
+static void a_node_port_answers_on_every_address_of_the_node(void **state)
+{
+    struct server *server = server_start(pod[1], IPPROTO_TCP, 8080, "one");
+    struct server *datagrams = server_start(pod[1], IPPROTO_UDP, 8080, "udp");
+    struct dataplane_endpoint e = endpoint(1);
+    struct dataplane_service tcp = service(IPPROTO_TCP, &e, 1), udp = service(IPPROTO_UDP, &e, 1);
+    set(&tcp);
+    set(&udp);
+    assert_string_equal(tcp_ask(pod[0], node, NODE_PORT), "one");
+    assert_int_equal(server_client(server).s_addr, node.s_addr);
+    assert_string_equal(tcp_ask(-1, node, NODE_PORT), "one");
+    assert_string_equal(tcp_ask(-1, ip("127.0.0.1"), NODE_PORT), "one");
+    assert_string_equal(udp_ask(pod[0], node, NODE_PORT), "udp");
+    assert_string_equal(udp_ask(-1, ip("127.0.0.1"), NODE_PORT), "udp");
+    tcp.external_local = true;
+    set(&tcp);
+    assert_string_equal(tcp_ask(pod[0], node, NODE_PORT), "one");
+    assert_int_equal(server_client(server).s_addr, address[0].s_addr);
+    server_stop(server);
+    server_stop(datagrams);
+}
+
+static void an_external_address_leads_to_the_service(void **state)
+{
+    struct server *server = server_start(pod[1], IPPROTO_TCP, 8080, "one");
+    struct in_addr external = ip("192.0.2.10");
+    struct dataplane_endpoint e = endpoint(1);
+    struct dataplane_service s = service(IPPROTO_TCP, &e, 1);
+    s.external_addresses = &external;
+    s.external_address_count = 1;
+    set(&s);
+    assert_string_equal(tcp_ask(pod[0], external, 80), "one");
+    assert_int_equal(server_client(server).s_addr, node.s_addr);
+    server_stop(server);
+}
+
+static void pods_cannot_reach_what_the_node_has_on_its_loopback(void **state)
+{
+    struct server *server = server_start(-1, IPPROTO_UDP, 9999, "secret");
+    int fd = udp_open(pod[0], node, 9999);
+    assert_string_equal(udp_exchange(fd), "secret"); /* on all addresses: that is allowed */
+    close(fd);
+    unsigned before = server_count(server);
+    struct nft *nft;
+    check_ok(nft_open(&nft, err));
+    /* From the pod to 127.0.0.1 of the node: the pod's own loopback must be taken away for it to leave at all. */
+    fd = udp_open(pod[0], ip("127.0.0.1"), 9999);
+    assert_string_equal(udp_exchange(fd), "ECONNREFUSED");
+    close(fd);
+    nft_close(nft);
+    assert_int_equal(server_count(server), before);
+    server_stop(server);
+}
+
+static void a_service_without_endpoints_is_refused_at_once(void **state)
+{
+    struct dataplane_service tcp = service(IPPROTO_TCP, NULL, 0), udp = service(IPPROTO_UDP, NULL, 0);
+    struct server *behind = server_start(-1, IPPROTO_TCP, NODE_PORT, "not me");
+    set(&tcp);
+    set(&udp);
+    assert_string_equal(tcp_ask(pod[0], cluster, 80), "ECONNREFUSED");
+    assert_string_equal(tcp_ask(-1, cluster, 80), "ECONNREFUSED");
+    assert_string_equal(udp_ask(pod[0], cluster, 80), "ECONNREFUSED");
+    assert_string_equal(tcp_ask(pod[0], node, NODE_PORT), "ECONNREFUSED");
+    assert_string_equal(tcp_ask(-1, ip("127.0.0.1"), NODE_PORT), "ECONNREFUSED");
+    server_stop(behind);
+}
+
+static void an_address_that_no_service_has_is_refused_and_stays_here(void **state)
+{
+    assert_string_equal(tcp_ask(pod[0], ip("10.96.99.99"), 80), "ECONNREFUSED");
+    assert_string_equal(tcp_ask(-1, ip("10.96.99.99"), 80), "ECONNREFUSED");
+    assert_string_equal(udp_ask(pod[0], ip("10.96.99.99"), 80), "ECONNREFUSED");
+}
+
+static void the_api_is_reached_through_its_service(void **state)
+{
+    struct server *api = server_start(-1, IPPROTO_TCP, 6443, "api");
+    struct dataplane_endpoint e = {.address = node, .port = 6443, .ready = true, .serving = true};
+    struct dataplane_service s = service(IPPROTO_TCP, &e, 1);
+    s.port = 443;
+    s.node_port = 0;
+    set(&s);
+    assert_string_equal(tcp_ask(pod[0], cluster, 443), "api");
+    assert_int_equal(server_client(api).s_addr, address[0].s_addr);
+    assert_string_equal(tcp_ask(-1, cluster, 443), "api");
+    server_stop(api);
+}
+
+static void connections_are_balanced_over_all_endpoints(void **state)
+{
+    enum { CONNECTIONS = 300 };
+    struct server *servers[PODS];
+    struct dataplane_endpoint e[PODS];
+    for (int i = 0; i < PODS; i++) {
+        servers[i] = server_start(pod[i], IPPROTO_TCP, 8080, "x");
+        e[i] = endpoint(i);
+    }
+    struct dataplane_service s = service(IPPROTO_TCP, e, PODS);
+    set(&s);
+    for (int i = 0; i < CONNECTIONS; i++)
+        assert_string_equal(tcp_ask(pod[i % PODS], i % 2 ? cluster : node, i % 2 ? 80 : NODE_PORT), "x");
+    unsigned total = 0;
+    for (int i = 0; i < PODS; i++) {
+        unsigned count = server_count(servers[i]);
+        total += count;
+        assert_in_range(count, CONNECTIONS / PODS / 2, CONNECTIONS / PODS * 2); /* off by chance: below 1 in 10^9 */
+        server_stop(servers[i]);
+    }
+    assert_int_equal(total, CONNECTIONS);
+}
+
+static void an_established_connection_survives_its_endpoints_withdrawal(void **state)
+{
+    struct server *one = server_start(pod[1], IPPROTO_TCP, 8080, "one");
+    struct server *two = server_start(pod[2], IPPROTO_TCP, 8080, "two");
+    struct dataplane_endpoint e[] = {endpoint(1), endpoint(2)};
+    struct dataplane_service s = service(IPPROTO_TCP, e, 1);
+    set(&s);
+    int fd = tcp_connect(pod[0], cluster, 80);
+    assert_true(fd >= 0);
+    assert_string_equal(tcp_read(fd), "one");
+    e[0].ready = false;
+    e[0].terminating = true;
+    s.endpoint_count = 2;
+    set(&s);
+    for (int i = 0; i < 10; i++)
+        assert_string_equal(tcp_ask(pod[0], cluster, 80), "two");
+    assert_int_equal(send(fd, "still here", 10, MSG_NOSIGNAL), 10);
+    assert_string_equal(tcp_read(fd), "still here");
+    dataplane_remove(plane, s.name);
+    sync_plane();
+    assert_int_equal(send(fd, "and now", 7, MSG_NOSIGNAL), 7);
+    assert_string_equal(tcp_read(fd), "and now");
+    /* Also over a restart, which replaces the whole table. */
+    dataplane_stop(plane);
+    start_plane();
+    check_ok(dataplane_set(plane, &s, err));
+    sync_plane();
+    assert_int_equal(send(fd, "restarted", 9, MSG_NOSIGNAL), 9);
+    assert_string_equal(tcp_read(fd), "restarted");
+    assert_string_equal(tcp_ask(pod[0], cluster, 80), "two");
+    close(fd);
+    server_stop(one);
+    server_stop(two);
+}
+
+static void a_udp_flow_leaves_a_withdrawn_endpoint(void **state)
+{
+    struct server *one = server_start(pod[1], IPPROTO_UDP, 8080, "one");
+    struct server *two = server_start(pod[2], IPPROTO_UDP, 8080, "two");
+    struct dataplane_endpoint e[] = {endpoint(1), endpoint(2)};
+    struct dataplane_service s = service(IPPROTO_UDP, e, 1);
+    set(&s);
+    int fd = udp_open(pod[0], cluster, 80), port = udp_open(pod[0], node, NODE_PORT);
+    assert_string_equal(udp_exchange(fd), "one");
+    assert_string_equal(udp_exchange(port), "one");
+    s.endpoints = e + 1;
+    set(&s);
+    assert_string_equal(udp_exchange(fd), "two");
+    assert_string_equal(udp_exchange(port), "two");
+    /* A data plane that comes back after the change finds the flows of before. */
+    dataplane_stop(plane);
+    start_plane();
+    s.endpoints = e;
+    check_ok(dataplane_set(plane, &s, err));
+    sync_plane();
+    assert_string_equal(udp_exchange(fd), "one");
+    assert_string_equal(udp_exchange(port), "one");
+    close(fd);
+    close(port);
+    server_stop(one);
+    server_stop(two);
+}
+
+static void a_client_stays_with_its_endpoint_while_affinity_lasts(void **state)
+{
+    struct server *servers[PODS];
+    struct dataplane_endpoint e[PODS];
+    char first[16];
+    static const char *const labels[] = {"0", "1", "2"};
+    for (int i = 0; i < PODS; i++) {
+        servers[i] = server_start(pod[i], IPPROTO_TCP, 8080, labels[i]);
+        e[i] = endpoint(i);
+    }
+    struct dataplane_service s = service(IPPROTO_TCP, e, PODS);
+    s.affinity_seconds = 10800;
+    set(&s);
+    snprintf(first, sizeof(first), "%s", tcp_ask(pod[0], cluster, 80));
+    for (int i = 0; i < 20; i++)
+        assert_string_equal(tcp_ask(pod[0], cluster, 80), first);
+    /* Another endpoint goes: nothing changes. Its own goes: it moves, and stays there. */
+    int own = atoi(first), other = (own + 1) % PODS;
+    e[other].ready = false;
+    set(&s);
+    assert_string_equal(tcp_ask(pod[0], cluster, 80), first);
+    e[other].ready = true;
+    e[own].ready = false;
+    set(&s);
+    char second[16];
+    snprintf(second, sizeof(second), "%s", tcp_ask(pod[0], cluster, 80));
+    assert_string_not_equal(second, first);
+    e[own].ready = true;
+    set(&s);
+    for (int i = 0; i < 20; i++)
+        assert_string_equal(tcp_ask(pod[0], cluster, 80), second);
+    /* Node ports too. */
+    snprintf(first, sizeof(first), "%s", tcp_ask(pod[1], node, NODE_PORT));
+    for (int i = 0; i < 20; i++)
+        assert_string_equal(tcp_ask(pod[1], node, NODE_PORT), first);
+    for (int i = 0; i < PODS; i++)
+        server_stop(servers[i]);
+}
+
+static void changes_never_lose_a_connection(void **state)
+{
+    enum { ROUNDS = 200 };
+    struct server *servers[PODS];
+    struct dataplane_endpoint e[PODS];
+    for (int i = 0; i < PODS; i++) {
+        servers[i] = server_start(pod[i], IPPROTO_TCP, 8080, "x");
+        e[i] = endpoint(i);
+    }
+    struct dataplane_service s = service(IPPROTO_TCP, e, PODS);
+    set(&s);
+    for (int i = 0; i < ROUNDS; i++) {
+        s.endpoints = e + i % 2;
+        s.endpoint_count = 1 + (size_t)i % 2;
+        check_ok(dataplane_set(plane, &s, err));
+        dataplane_revision(plane, ++revision);
+        for (int j = 0; j < 5; j++)
+            assert_string_equal(tcp_ask(pod[2], cluster, 80), "x");
+    }
+    for (int i = 0; i < PODS; i++)
+        server_stop(servers[i]);
+}
+
+static void a_table_that_somebody_deleted_comes_back(void **state)
+{
+    struct server *server = server_start(pod[1], IPPROTO_TCP, 8080, "one");
+    struct dataplane_endpoint e = endpoint(1);
+    struct dataplane_service s = service(IPPROTO_TCP, &e, 1);
+    set(&s);
+    check_ok(dataplane_destroy(-1, "coracle-test", err));
+    check_ok(dataplane_destroy(-1, "coracle-test", err));
+    s.name = "default/other:http";
+    s.cluster_address = ip("10.96.0.11");
+    s.node_port = 0;
+    set(&s);
+    assert_string_equal(tcp_ask(pod[0], cluster, 80), "one");
+    assert_string_equal(tcp_ask(pod[0], s.cluster_address, 80), "one");
+    dataplane_remove(plane, s.name);
+    server_stop(server);
+}
+
+static void ten_thousand_services_cost_a_change_nothing(void **state)
+{
+    enum { SERVICES = 10000, CHANGES = 50 };
+    struct server *server = server_start(pod[1], IPPROTO_TCP, 8080, "one");
+    struct dataplane_endpoint e[] = {endpoint(1), endpoint(2), endpoint(0)};
+    struct dataplane_service s = service(IPPROTO_TCP, e, 1);
+    struct dataplane_statistics before, after;
+    char name[32];
+    int64_t few = now();
+    for (int i = 0; i < CHANGES; i++) {
+        s.endpoint_count = 1 + (size_t)i % 2;
+        s.endpoints = e;
+        set(&s);
+    }
+    few = now() - few;
+    s.node_port = 0;
+    s.endpoint_count = 3;
+    for (uint32_t i = 0; i < SERVICES; i++) {
+        snprintf(name, sizeof(name), "bulk/%u:http", i);
+        s.name = name;
+        s.cluster_address.s_addr = htonl(0x0a601000 + i);
+        check_ok(dataplane_set(plane, &s, err));
+    }
+    int64_t install = now();
+    sync_plane();
+    install = now() - install;
+    dataplane_statistics(plane, &before);
+    s = service(IPPROTO_TCP, e, 1);
+    int64_t many = now();
+    for (int i = 0; i < CHANGES; i++) {
+        s.endpoint_count = 1 + (size_t)i % 2;
+        set(&s);
+    }
+    many = now() - many;
+    dataplane_statistics(plane, &after);
+    assert_int_equal(after.failures, before.failures);
+    assert_int_equal(after.full, before.full);
+    assert_int_equal(after.transactions, before.transactions + CHANGES);
+    s.endpoint_count = 1;
+    set(&s);
+    assert_string_equal(tcp_ask(pod[0], cluster, 80), "one");
+    int64_t restart = now();
+    print_message("one change: %.2f ms beside 1 service, %.2f ms beside %d; installing those: %.0f ms\n",
+                  (double)few / CHANGES / 1000, (double)many / CHANGES / 1000, SERVICES, (double)install / 1000);
+    for (uint32_t i = 0; i < SERVICES; i++) {
+        snprintf(name, sizeof(name), "bulk/%u:http", i);
+        dataplane_remove(plane, name);
+    }
+    sync_plane();
+    print_message("removing them: %.0f ms\n", (double)(now() - restart) / 1000);
+    server_stop(server);
+}
+
+int main(int argc, char **argv)
+{
+    if (!fixture_enter())
+        return 77;
+#define PROMISE(name) cmocka_unit_test_setup(name, forget_services)
+    const struct CMUnitTest tests[] = {
+        PROMISE(a_service_is_reached_from_pods_and_from_the_node),
+        PROMISE(a_pod_reaches_itself_through_its_service),
+        PROMISE(a_node_port_answers_on_every_address_of_the_node),
+        PROMISE(an_external_address_leads_to_the_service),
+        PROMISE(pods_cannot_reach_what_the_node_has_on_its_loopback),
+        PROMISE(a_service_without_endpoints_is_refused_at_once),
+        PROMISE(an_address_that_no_service_has_is_refused_and_stays_here),
+        PROMISE(the_api_is_reached_through_its_service),
+        PROMISE(connections_are_balanced_over_all_endpoints),
+        PROMISE(an_established_connection_survives_its_endpoints_withdrawal),
+        PROMISE(a_udp_flow_leaves_a_withdrawn_endpoint),
+        PROMISE(a_client_stays_with_its_endpoint_while_affinity_lasts),
+        PROMISE(changes_never_lose_a_connection),
+        PROMISE(a_table_that_somebody_deleted_comes_back),
+        PROMISE(ten_thousand_services_cost_a_change_nothing),
+    };
+    own_namespace = argc < 2 || strcmp(argv[1], "shared") != 0;
+    if (argc > 2)
+        cmocka_set_test_filter(argv[2]);
+    return cmocka_run_group_tests(tests, set_up, tear_down);
+}

@@ -1,0 +1,318 @@
+/* The plan: services in, nft text out. No kernel. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "network/plan.h"
+
+static struct dataplane_plan *new_plan(void)
+{
+    struct dataplane_plan *plan;
+    struct dataplane_plan_config config = {.table = "t", .bridge = "br", .service_cidr = "10.96.0.0/16"};
+    assert_int_equal(dataplane_plan_new(&config, &plan, NULL), 0);
+    return plan;
+}
+
+static struct in_addr ip(const char *text)
+{
+    struct in_addr address;
+    assert_int_equal(inet_pton(AF_INET, text, &address), 1);
+    return address;
+}
+
+static struct dataplane_endpoint ready(const char *address)
+{
+    return (struct dataplane_endpoint){.address = ip(address), .port = 8080, .ready = true, .serving = true};
+}
+
+static struct dataplane_service web(const struct dataplane_endpoint *endpoints, size_t count)
+{
+    return (struct dataplane_service){.name = "default/web:http",
+                                      .protocol = IPPROTO_TCP,
+                                      .port = 80,
+                                      .cluster_address = ip("10.96.0.7"),
+                                      .endpoints = endpoints,
+                                      .endpoint_count = count};
+}
+
+/* The difference since the last call, in a static buffer. Withdrawals are counted in *withdrawn. */
+static const char *diff(struct dataplane_plan *plan, size_t *withdrawn)
+{
+    static char text[65536];
+    struct dataplane_transaction t = {0};
+    dataplane_plan_diff(plan, &t);
+    assert_true(t.script.size < sizeof(text));
+    memcpy(text, t.script.size ? t.script.data : "", t.script.size + 1);
+    if (withdrawn)
+        *withdrawn = t.withdrawals.count;
+    dataplane_transaction_free(&t);
+    return text;
+}
+
+static void settle(struct dataplane_plan *plan)
+{
+    struct dataplane_transaction t = {0};
+    dataplane_plan_full(plan, &t);
+    dataplane_transaction_free(&t);
+}
+
+static void a_service_is_its_elements(void **state)
+{
+    struct dataplane_plan *plan = new_plan();
+    settle(plan);
+    struct dataplane_endpoint e[] = {ready("10.244.0.3"), ready("10.244.0.2")};
+    struct dataplane_service s = web(e, 2);
+    assert_int_equal(dataplane_plan_set(plan, &s, NULL), 0);
+    const char *text = diff(plan, NULL);
+    assert_non_null(strstr(text, "add element ip t service-sizes { tcp . 10.96.0.7 . 80 : 2 }\n"));
+    assert_non_null(strstr(text, "add element ip t service-endpoints-tcp { "));
+    assert_non_null(strstr(text, "0 . 10.96.0.7 . 80 : 10.244.0.2 . 8080"));
+    assert_non_null(strstr(text, "1 . 10.96.0.7 . 80 : 10.244.0.3 . 8080"));
+    assert_non_null(strstr(text, "add chain ip t pick-2\n"));
+    assert_null(strstr(text, "delete"));
+    assert_string_equal(diff(plan, NULL), "");
+    assert_int_equal(dataplane_plan_set(plan, &s, NULL), 0);
+    assert_string_equal(diff(plan, NULL), "");
+    dataplane_plan_remove(plan, s.name);
+    dataplane_plan_remove(plan, s.name);
+    text = diff(plan, NULL);
+    assert_non_null(strstr(text, "delete element ip t service-sizes { tcp . 10.96.0.7 . 80 }\n"));
+    assert_null(strstr(text, "add"));
+    assert_int_equal(dataplane_plan_count(plan), 0);
+    dataplane_plan_free(plan);
+}
+
+static void a_change_costs_its_own_size(void **state)
+{
+    struct dataplane_plan *plan = new_plan();
+    struct dataplane_endpoint e[] = {ready("10.244.0.2"), ready("10.244.0.3"), ready("10.244.0.4"),
+                                     ready("10.244.0.5")};
+    struct dataplane_service s = web(e, 4);
+    char name[32];
+    for (int i = 0; i < 1000; i++) {
+        snprintf(name, sizeof(name), "n/%d", i);
+        s.name = name;
+        s.cluster_address.s_addr = htonl(0x0a600100 + (uint32_t)i);
+        dataplane_plan_set(plan, &s, NULL);
+    }
+    s = web(e, 3);
+    s.name = "n/three";
+    s.port = 81;
+    dataplane_plan_set(plan, &s, NULL); /* the chains for three endpoints are there then */
+    s = web(e, 4);
+    dataplane_plan_set(plan, &s, NULL);
+    settle(plan);
+    /* The second of four goes: the last takes its slot, and nothing else moves. */
+    e[1].ready = e[1].serving = false;
+    dataplane_plan_set(plan, &s, NULL);
+    assert_string_equal(diff(plan, NULL),
+                        "delete element ip t service-sizes { tcp . 10.96.0.7 . 80 }\n"
+                        "delete element ip t service-endpoints-tcp { 1 . 10.96.0.7 . 80, 3 . 10.96.0.7 . 80 }\n"
+                        "add element ip t service-sizes { tcp . 10.96.0.7 . 80 : 3 }\n"
+                        "add element ip t service-endpoints-tcp { 1 . 10.96.0.7 . 80 : 10.244.0.5 . 8080 }\n");
+    dataplane_plan_free(plan);
+}
+
+static void ready_endpoints_come_first_then_those_that_serve_while_terminating(void **state)
+{
+    struct dataplane_plan *plan = new_plan();
+    settle(plan);
+    struct dataplane_endpoint e[] = {ready("10.244.0.2"), ready("10.244.0.3")};
+    struct dataplane_service s = web(e, 2);
+    e[0].ready = false;
+    e[0].terminating = true;
+    dataplane_plan_set(plan, &s, NULL);
+    const char *text = diff(plan, NULL);
+    assert_null(strstr(text, "10.244.0.2"));
+    assert_non_null(strstr(text, "10.244.0.3 . 8080"));
+    e[1].ready = e[1].serving = false;
+    dataplane_plan_set(plan, &s, NULL);
+    text = diff(plan, NULL);
+    assert_non_null(strstr(text, "0 . 10.96.0.7 . 80 : 10.244.0.2 . 8080"));
+    e[0].serving = false;
+    dataplane_plan_set(plan, &s, NULL);
+    text = diff(plan, NULL);
+    assert_non_null(strstr(text, "add element ip t service-refused { tcp . 10.96.0.7 . 80 }"));
+    assert_null(strstr(text, "add element ip t service-sizes"));
+    dataplane_plan_free(plan);
+}
+
+static void local_policies_keep_to_this_node(void **state)
+{
+    struct dataplane_plan *plan = new_plan();
+    settle(plan);
+    struct dataplane_endpoint e[] = {ready("10.244.0.2"), ready("10.244.1.3")};
+    struct dataplane_service s = web(e, 2);
+    e[1].remote = true;
+    s.node_port = 30080;
+    s.external_local = true;
+    dataplane_plan_set(plan, &s, NULL);
+    const char *text = diff(plan, NULL);
+    assert_non_null(strstr(text, "node-port-sizes { tcp . 30080 : 1 }"));
+    assert_non_null(strstr(text, "service-sizes { tcp . 10.96.0.7 . 80 : 2 }"));
+    assert_null(strstr(text, "node-port-masquerade")); /* the client's address is kept */
+    s.external_local = false;
+    s.internal_local = true;
+    dataplane_plan_set(plan, &s, NULL);
+    text = diff(plan, NULL);
+    assert_non_null(strstr(text, "node-port-sizes { tcp . 30080 : 2 }"));
+    assert_non_null(strstr(text, "service-sizes { tcp . 10.96.0.7 . 80 : 1 }"));
+    assert_non_null(strstr(text, "add element ip t node-port-masquerade { tcp . 30080 }"));
+    dataplane_plan_free(plan);
+}
+
+static void the_first_to_claim_an_address_has_it(void **state)
+{
+    struct dataplane_plan *plan = new_plan();
+    settle(plan);
+    struct in_addr external = ip("192.0.2.1");
+    struct dataplane_endpoint a = ready("10.244.0.2"), b = ready("10.244.0.3");
+    struct dataplane_service first = {.name = "n/first:", .protocol = IPPROTO_TCP, .port = 80,
+                                      .external_addresses = &external, .external_address_count = 1,
+                                      .endpoints = &a, .endpoint_count = 1};
+    struct dataplane_service second = first;
+    second.name = "n/second:";
+    second.endpoints = &b;
+    dataplane_plan_set(plan, &first, NULL);
+    dataplane_plan_set(plan, &second, NULL);
+    const char *text = diff(plan, NULL);
+    assert_non_null(strstr(text, "0 . 192.0.2.1 . 80 : 10.244.0.2 . 8080"));
+    assert_null(strstr(text, "80 : 10.244.0.3"));
+    a = ready("10.244.0.4"); /* an update does not lose the place */
+    dataplane_plan_set(plan, &first, NULL);
+    text = diff(plan, NULL);
+    assert_non_null(strstr(text, "0 . 192.0.2.1 . 80 : 10.244.0.4 . 8080"));
+    dataplane_plan_remove(plan, first.name);
+    text = diff(plan, NULL);
+    assert_non_null(strstr(text, "0 . 192.0.2.1 . 80 : 10.244.0.3 . 8080"));
+    dataplane_plan_free(plan);
+}
+
+static void an_endpoint_shared_by_services_keeps_its_hairpin_until_the_last(void **state)
+{
+    struct dataplane_plan *plan = new_plan();
+    settle(plan);
+    struct dataplane_endpoint e[] = {ready("10.244.0.2"), ready("10.244.0.2"), ready("10.244.0.2")};
+    e[1].port = 8081; /* two ports of one pod, and the same endpoint twice */
+    struct dataplane_service one = web(e, 3), two = web(e, 1);
+    two.name = "n/two:";
+    two.port = 81;
+    dataplane_plan_set(plan, &one, NULL);
+    dataplane_plan_set(plan, &two, NULL);
+    const char *text = diff(plan, NULL);
+    assert_non_null(strstr(text, "hairpin { 10.244.0.2 . 10.244.0.2 }"));
+    assert_non_null(strstr(text, "tcp . 10.96.0.7 . 80 : 2"));
+    dataplane_plan_remove(plan, one.name);
+    assert_null(strstr(diff(plan, NULL), "hairpin"));
+    dataplane_plan_remove(plan, two.name);
+    assert_non_null(strstr(diff(plan, NULL), "delete element ip t hairpin"));
+    dataplane_plan_free(plan);
+}
+
+static void what_the_kernel_remembers_is_withdrawn(void **state)
+{
+    struct dataplane_plan *plan = new_plan();
+    settle(plan);
+    struct dataplane_endpoint e[] = {ready("10.244.0.2"), ready("10.244.0.3")};
+    struct dataplane_service s = web(e, 2);
+    size_t withdrawn;
+    s.protocol = IPPROTO_UDP;
+    s.node_port = 30053;
+    dataplane_plan_set(plan, &s, NULL);
+    diff(plan, &withdrawn);
+    assert_int_equal(withdrawn, 0);
+    s.endpoint_count = 1;
+    dataplane_plan_set(plan, &s, NULL);
+    diff(plan, &withdrawn);
+    assert_int_equal(withdrawn, 2); /* one for each way in */
+    s.endpoint_count = 2;
+    dataplane_plan_set(plan, &s, NULL);
+    diff(plan, &withdrawn);
+    s.endpoint_count = 1; /* gone and back between two transactions: nothing happened */
+    dataplane_plan_set(plan, &s, NULL);
+    s.endpoint_count = 2;
+    dataplane_plan_set(plan, &s, NULL);
+    assert_string_equal(diff(plan, &withdrawn), "");
+    assert_int_equal(withdrawn, 0);
+    dataplane_plan_remove(plan, s.name);
+    diff(plan, &withdrawn);
+    assert_int_equal(withdrawn, 4);
+
+    s = web(e, 1);
+    dataplane_plan_set(plan, &s, NULL);
+    dataplane_plan_remove(plan, s.name);
+    diff(plan, &withdrawn);
+    assert_int_equal(withdrawn, 0); /* TCP ends by itself */
+    dataplane_plan_free(plan);
+}
+
+static void impossible_services_are_refused_and_change_nothing(void **state)
+{
+    struct dataplane_plan *plan = new_plan();
+    settle(plan);
+    struct dataplane_service s = web(NULL, 0);
+    struct error e;
+    s.protocol = IPPROTO_ICMP;
+    assert_int_equal(dataplane_plan_set(plan, &s, &e), -1);
+    assert_int_equal(e.code, EINVAL);
+    s = web(NULL, 0);
+    s.port = 0;
+    assert_int_equal(dataplane_plan_set(plan, &s, &e), -1);
+    s = web(NULL, 0);
+    s.name = "";
+    assert_int_equal(dataplane_plan_set(plan, &s, &e), -1);
+    s = web(NULL, 0);
+    s.affinity_seconds = DATAPLANE_AFFINITY_SECONDS_MAX + 1;
+    assert_int_equal(dataplane_plan_set(plan, &s, &e), -1);
+    assert_string_equal(diff(plan, NULL), "");
+    dataplane_plan_free(plan);
+
+    static const char *const bad[] = {"", "1a", "a b", "a;b", "a\"", "a{"};
+    for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+        struct dataplane_plan_config config = {.table = bad[i], .bridge = "br", .service_cidr = "10.96.0.0/16"};
+        assert_int_equal(dataplane_plan_new(&config, &plan, &e), -1);
+        config = (struct dataplane_plan_config){.table = "t", .bridge = bad[i], .service_cidr = "10.96.0.0/16"};
+        assert_int_equal(dataplane_plan_new(&config, &plan, &e), -1);
+        config = (struct dataplane_plan_config){.table = "t", .bridge = "br", .service_cidr = bad[i]};
+        assert_int_equal(dataplane_plan_new(&config, &plan, &e), -1);
+    }
+}
+
+static void more_endpoints_than_the_limit_are_cut(void **state)
+{
+    enum { COUNT = DATAPLANE_ENDPOINTS_MAX + 10 };
+    static struct dataplane_endpoint e[COUNT];
+    struct dataplane_plan *plan = new_plan();
+    for (uint32_t i = 0; i < COUNT; i++)
+        e[i] = (struct dataplane_endpoint){.address = {htonl(0x0af40002 + i)}, .port = 80, .ready = true};
+    struct dataplane_service s = web(e, COUNT);
+    dataplane_plan_set(plan, &s, NULL);
+    struct dataplane_transaction t = {0};
+    dataplane_plan_full(plan, &t);
+    assert_non_null(strstr(t.script.data, "{ tcp . 10.96.0.7 . 80 : 4096 }"));
+    dataplane_transaction_free(&t);
+    dataplane_plan_free(plan);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_service_is_its_elements),
+        cmocka_unit_test(a_change_costs_its_own_size),
+        cmocka_unit_test(ready_endpoints_come_first_then_those_that_serve_while_terminating),
+        cmocka_unit_test(local_policies_keep_to_this_node),
+        cmocka_unit_test(the_first_to_claim_an_address_has_it),
+        cmocka_unit_test(an_endpoint_shared_by_services_keeps_its_hairpin_until_the_last),
+        cmocka_unit_test(what_the_kernel_remembers_is_withdrawn),
+        cmocka_unit_test(impossible_services_are_refused_and_change_nothing),
+        cmocka_unit_test(more_endpoints_than_the_limit_are_cut),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
