@@ -112,6 +112,7 @@ static struct status *validate(struct task *task, const void *value)
 void registry_create_value(struct task *task, void *value)
 {
     struct object_meta *meta = api_meta(task->resource, value);
+    registry_name_type(task->resource, value);
     struct status *refused = match_namespace(task, meta);
     if (!refused && !text_empty(meta->resource_version))
         refused = api_status(task->arena, 500, NULL, "resourceVersion should not be set on objects to be created");

@@ -96,6 +96,8 @@ void registry_add_warning(struct task *task, const char *text);
 void registry_put(struct task *task, const void *value, uint64_t expected);
 /* Deletes the head with the revision `expected`, and answers as a delete does. */
 void registry_remove(struct task *task, const struct object_meta *meta, uint64_t expected);
+/* Sets kind and apiVersion, which clients of typed libraries leave out. */
+void registry_name_type(const struct api_resource *resource, void *value);
 /* The head, as the client sees it (a reference), or NULL. */
 struct object *registry_head(struct task *task, const char *namespace, const char *name);
 /* A value's struct at an offset that the resource describes; NULL when it has none. */

@@ -168,6 +168,19 @@ static void answer_outcome(struct task *task, enum store_outcome outcome, const 
     registry_answer_status(task, status);
 }
 
+/* How every root struct begins. */
+struct root {
+    const char *kind;
+    const char *api_version;
+};
+
+void registry_name_type(const struct api_resource *resource, void *value)
+{
+    struct root *root = value;
+    root->kind = resource->kind;
+    root->api_version = resource->api_version;
+}
+
 void registry_put(struct task *task, const void *value, uint64_t expected)
 {
     struct registry *registry = task->registry;

@@ -172,7 +172,9 @@ void registry_apply_scale(struct task *task, const struct scale *scale)
 
 void registry_update_scale(struct task *task)
 {
-    const struct scale *scale = task->request->body;
+    struct scale *scale = task->request->body;
+    if (text_empty(scale->metadata.namespace))
+        scale->metadata.namespace = task->request->namespace;
     if (!text_equal(scale->metadata.name, task->request->name)) {
         registry_answer_status(
             task, api_status_bad_request(task->arena,

@@ -220,6 +220,7 @@ void registry_replace(struct task *task, void *value)
 {
     const char *subresource = task->request->subresource;
     struct object_meta *meta = api_meta(task->resource, value);
+    registry_name_type(task->resource, value);
     struct status *refused = check_preconditions(task, meta);
     if (refused) {
         registry_answer_status(task, refused);

@@ -344,12 +344,13 @@ static void events_are_one_set_of_objects_behind_two_apis(void **state)
     r = call(w, q);
     assert_int_equal(r->count, 1);
     assert_string_equal(r->items[0]->resource->api_version, "events.k8s.io/v1");
-    q = client_request_new(CLIENT_PATCH, &api_resources[API_EVENTS_EVENTS], "default", "e");
-    q->patch_kind = PATCH_MERGE;
-    q->patch = "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}";
-    q->patch_size = strlen(q->patch);
+    r = patch(w, "events/default/e", "{\"message\":\"other\"}");
+    assert_code(r, 200);
+    assert_field(r, "message", "other");
+    assert_field(r, "apiVersion", "v1");
+    q = client_request_new(CLIENT_DELETE, &api_resources[API_EVENTS_EVENTS], "default", "e");
     assert_code(call(w, q), 200);
-    assert_field(get(w, "events/default/e"), "metadata/labels/a", "b");
+    assert_code(get(w, "events/default/e"), 404);
     world_free(w);
 }
 

@@ -12,7 +12,7 @@
 
 static struct reply last;
 static json_t *last_json;
-static char scratch[4096];
+static char scratch[8192];
 
 void settle(struct world *w)
 {
