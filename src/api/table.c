@@ -1,0 +1,186 @@
+/* The table writer and the metadata-only forms. */
+#include "api/table.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "api/json.h"
+#include "api/table_cells.h"
+#include "api/table_columns.h"
+#include "base/timestamp.h"
+
+int table_include_parse(const char *text, enum table_include *include)
+{
+    static const struct {
+        const char *text;
+        enum table_include include;
+    } words[] = {{"", TABLE_INCLUDE_METADATA},
+                 {"Metadata", TABLE_INCLUDE_METADATA},
+                 {"None", TABLE_INCLUDE_NONE},
+                 {"Object", TABLE_INCLUDE_OBJECT}};
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (strcmp(text, words[i].text) == 0) {
+            *include = words[i].include;
+            return 0;
+        }
+    return -1;
+}
+
+const char *human_duration(int64_t microseconds, char out[HUMAN_DURATION_MAX])
+{
+    int64_t seconds = microseconds / SECOND, minutes = seconds / 60, hours = minutes / 60, days = hours / 24;
+    int64_t whole, rest = 0;
+    const char *unit, *rest_unit = "";
+    if (seconds < -1)
+        return strcpy(out, "<invalid>");
+    if (seconds < 120)
+        whole = seconds < 0 ? 0 : seconds, unit = "s";
+    else if (minutes < 180)
+        whole = minutes, unit = "m", rest = minutes < 10 ? seconds % 60 : 0, rest_unit = "s";
+    else if (hours < 48)
+        whole = hours, unit = "h", rest = hours < 8 ? minutes % 60 : 0, rest_unit = "m";
+    else if (days < 365 * 2)
+        whole = days, unit = "d", rest = days < 8 ? hours % 24 : 0, rest_unit = "h";
+    else
+        whole = days / 365, unit = "y", rest = days < 365 * 8 ? days % 365 : 0, rest_unit = "d";
+    int n = snprintf(out, HUMAN_DURATION_MAX, "%lld%s", (long long)whole, unit);
+    if (rest)
+        snprintf(out + n, (size_t)(HUMAN_DURATION_MAX - n), "%lld%s", (long long)rest, rest_unit);
+    return out;
+}
+
+static void separate(struct cells *cells)
+{
+    buffer_add_char(cells->out, cells->any ? ',' : '[');
+    cells->any = true;
+}
+
+void cell_text(struct cells *cells, const char *text)
+{
+    separate(cells);
+    json_encode_string(cells->out, text ? text : "");
+}
+
+void cell_text_or(struct cells *cells, const char *text, const char *otherwise)
+{
+    cell_text(cells, text && *text ? text : otherwise);
+}
+
+void cell_format(struct cells *cells, const char *format, ...)
+{
+    char text[128];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(text, sizeof(text), format, list);
+    va_end(list);
+    cell_text(cells, text);
+}
+
+void cell_number(struct cells *cells, int64_t number)
+{
+    separate(cells);
+    buffer_printf(cells->out, "%lld", (long long)number);
+}
+
+const char *age_text(const struct cells *cells, int64_t since, char out[HUMAN_DURATION_MAX])
+{
+    return since ? human_duration(cells->now - since, out) : strcpy(out, "<unknown>");
+}
+
+void cell_age(struct cells *cells, int64_t since)
+{
+    char text[HUMAN_DURATION_MAX];
+    cell_text(cells, age_text(cells, since, text));
+}
+
+void cell_labels(struct cells *cells, const struct string_map *labels)
+{
+    cleanup_buffer struct buffer text = {0};
+    for (size_t i = 0; i < labels->count; i++)
+        buffer_printf(&text, "%s%s=%s", i ? "," : "", labels->items[i].key,
+                      labels->items[i].value ? labels->items[i].value : "");
+    cell_text_or(cells, text.data, "<none>");
+}
+
+static void write_list_meta(const struct list_meta *meta, struct buffer *out)
+{
+    buffer_add_string(out, "\"metadata\":");
+    if (meta)
+        json_encode(&api_type_list_meta, meta, out);
+    else
+        buffer_add_string(out, "{}");
+}
+
+void table_begin(const struct api_resource *resource, const struct table_options *options,
+                 const struct list_meta *meta, struct buffer *out)
+{
+    buffer_printf(out, "{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/%s\",", options->version);
+    write_list_meta(meta, out);
+    buffer_add_string(out, ",\"columnDefinitions\":[");
+    for (const struct table_column *c = table_columns(resource); !options->no_headers && c->name; c++) {
+        buffer_add_string(out, c == table_columns(resource) ? "{\"name\":" : ",{\"name\":");
+        json_encode_string(out, c->name);
+        buffer_printf(out, ",\"type\":\"%s\",\"format\":\"%s\",\"description\":", c->type, c->format ? c->format : "");
+        json_encode_string(out, c->description);
+        buffer_printf(out, ",\"priority\":%d}", c->priority);
+    }
+    buffer_add_string(out, "],\"rows\":[");
+}
+
+void table_row(const struct api_resource *resource, const struct table_options *options, const void *value,
+               const char *json, size_t json_size, size_t index, struct buffer *out)
+{
+    struct cells cells = {.out = out, .now = options->now};
+    buffer_add_string(out, index ? ",{\"cells\":" : "{\"cells\":");
+    table_cells(resource, &cells, value);
+    buffer_add_char(out, ']');
+    const char *conditions = resource->index == API_PODS ? pod_row_conditions(value) : NULL;
+    if (conditions)
+        buffer_printf(out, ",\"conditions\":%s", conditions);
+    if (options->include == TABLE_INCLUDE_NONE) {
+        buffer_add_string(out, ",\"object\":null}");
+        return;
+    }
+    buffer_add_string(out, ",\"object\":");
+    if (options->include == TABLE_INCLUDE_METADATA)
+        partial_metadata_write(resource, options->version, value, out);
+    else if (json)
+        buffer_add(out, json, json_size);
+    else
+        json_encode(resource->type, value, out);
+    buffer_add_char(out, '}');
+}
+
+void table_end(struct buffer *out)
+{
+    buffer_add_string(out, "]}");
+}
+
+void partial_metadata_write(const struct api_resource *resource, const char *version, const void *value,
+                            struct buffer *out)
+{
+    buffer_printf(out, "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/%s\",\"metadata\":", version);
+    json_encode(&api_type_object_meta, api_meta(resource, value), out);
+    buffer_add_char(out, '}');
+}
+
+void partial_metadata_list_begin(const char *version, const struct list_meta *meta, struct buffer *out)
+{
+    buffer_printf(out, "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/%s\",", version);
+    write_list_meta(meta, out);
+    buffer_add_string(out, ",\"items\":[");
+}
+
+void partial_metadata_item(const struct api_resource *resource, const char *version, const void *value, size_t index,
+                           struct buffer *out)
+{
+    if (index)
+        buffer_add_char(out, ',');
+    partial_metadata_write(resource, version, value, out);
+}
+
+void partial_metadata_list_end(struct buffer *out)
+{
+    buffer_add_string(out, "]}");
+}

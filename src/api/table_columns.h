@@ -1,0 +1,19 @@
+/* The columns and cells of each kind, for table.c. */
+#ifndef CORACLE_API_TABLE_COLUMNS_H
+#define CORACLE_API_TABLE_COLUMNS_H
+
+#include "api/table_cells.h"
+
+struct table_column {
+    const char *name; /* NULL ends the columns */
+    const char *type; /* of OpenAPI */
+    const char *format;
+    const char *description;
+    int priority; /* 1: only in wide output */
+};
+
+const struct table_column *table_columns(const struct api_resource *resource);
+/* Writes "[" and the cells, without "]". */
+void table_cells(const struct api_resource *resource, struct cells *cells, const void *value);
+
+#endif

@@ -1,0 +1,258 @@
+/* The promise of validation: upstream's answers, word for word. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+
+#include "prepare.h"
+
+#define POD(spec) "{'metadata':{'name':'p','namespace':'default'},'spec':" spec "}"
+#define CONTAINER(more) "{'name':'c','image':'i'" more "}"
+#define POD_OF(more) POD("{'containers':[" CONTAINER(more) "]}")
+#define DEPLOYMENT(spec) "{'metadata':{'name':'d','namespace':'default'},'spec':{" spec "}}"
+#define TEMPLATE "'template':{'metadata':{'labels':{'app':'y'}},'spec':{'containers':[" CONTAINER("") "]}}"
+#define SELECTOR "'selector':{'matchLabels':{'app':'y'}}"
+#define SERVICE(spec) "{'metadata':{'name':'s','namespace':'default'},'spec':{" spec "}}"
+
+static const struct {
+    enum api_resource_index resource;
+    const char *json;
+    const char *message;
+} creations[] = {
+    {API_PODS, POD_OF(""), ""},
+    {API_PODS, POD("{}"), "Pod \"p\" is invalid: spec.containers: Required value"},
+    {API_PODS, POD("{'containers':[{'name':'A','image':'i'}]}"),
+     "Pod \"p\" is invalid: spec.containers[0].name: Invalid value: \"A\": a lowercase RFC 1123 label must consist of "
+     "lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. "
+     "'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"},
+    {API_PODS, POD("{'containers':[{'name':'a.b'}]}"),
+     "Pod \"p\" is invalid: [spec.containers[0].name: Invalid value: \"a.b\": must not contain dots, "
+     "spec.containers[0].image: Required value]"},
+    {API_PODS, POD("{'restartPolicy':'Sometimes','containers':[" CONTAINER("") "]}"),
+     "Pod \"p\" is invalid: spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", "
+     "\"OnFailure\", \"Never\""},
+    {API_PODS, POD("{'containers':[" CONTAINER("") "," CONTAINER("") "]}"),
+     "Pod \"p\" is invalid: spec.containers[1].name: Duplicate value: \"c\""},
+    {API_PODS, POD_OF(",'volumeMounts':[{'name':'v','mountPath':'/x'}]"),
+     "Pod \"p\" is invalid: spec.containers[0].volumeMounts[0].name: Not found: \"v\""},
+    {API_PODS, POD_OF(",'livenessProbe':{}"),
+     "Pod \"p\" is invalid: spec.containers[0].livenessProbe: Required value: must specify a handler type"},
+    {API_PODS, POD_OF(",'livenessProbe':{'httpGet':{'port':0},'successThreshold':2}"),
+     "Pod \"p\" is invalid: [spec.containers[0].livenessProbe.httpGet.port: Invalid value: 0: must be between 1 and "
+     "65535, inclusive, spec.containers[0].livenessProbe.successThreshold: Invalid value: 2: must be 1]"},
+    {API_PODS, POD_OF(",'resources':{'requests':{'cpu':'2'},'limits':{'cpu':'1'}}"),
+     "Pod \"p\" is invalid: spec.containers[0].resources.requests: Invalid value: \"2\": must be less than or equal to "
+     "cpu limit of 1"},
+    {API_PODS, POD_OF(",'resources':{'limits':{'foo':'1'}}"),
+     "Pod \"p\" is invalid: [spec.containers[0].resources.limits[foo]: Invalid value: \"foo\": must be a standard "
+     "resource type or fully qualified, spec.containers[0].resources.limits[foo]: Invalid value: \"foo\": must be a "
+     "standard resource for containers, spec.containers[0].resources.requests[foo]: Invalid value: \"foo\": must be a "
+     "standard resource type or fully qualified, spec.containers[0].resources.requests[foo]: Invalid value: \"foo\": "
+     "must be a standard resource for containers]"},
+    {API_PODS, POD_OF(",'env':[{'name':'A','value':'x','valueFrom':{'fieldRef':{'fieldPath':'metadata.name'}}}]"),
+     "Pod \"p\" is invalid: spec.containers[0].env[0].valueFrom: Invalid value: \"\": may not be specified when "
+     "`value` is not empty"},
+    {API_PODS, POD_OF(",'env':[{'name':'A','valueFrom':{'fieldRef':{'fieldPath':'metadata.nam'}}}]"),
+     "Pod \"p\" is invalid: spec.containers[0].env[0].valueFrom.fieldRef.fieldPath: Invalid value: \"metadata.nam\": "
+     "error converting fieldPath: field label not supported: metadata.nam"},
+    {API_PODS, POD_OF(",'env':[{'name':'A=B','value':'x'}]"),
+     "Pod \"p\" is invalid: spec.containers[0].env[0].name: Invalid value: \"A=B\": a valid environment variable name "
+     "must consist only of printable ASCII characters other than '='"},
+    {API_PODS, POD_OF(",'ports':[{'containerPort':80,'protocol':'HTTP'}]"),
+     "Pod \"p\" is invalid: spec.containers[0].ports[0].protocol: Unsupported value: \"HTTP\": supported values: "
+     "\"SCTP\", \"TCP\", \"UDP\""},
+    {API_PODS, POD("{'volumes':[{'name':'v','emptyDir':{},'hostPath':{'path':'/x'}}],'containers':[" CONTAINER("") "]}"),
+     "Pod \"p\" is invalid: spec.volumes[0].hostPath: Forbidden: may not specify more than 1 volume type"},
+    {API_PODS, POD("{'volumes':[{'name':'v','secret':{'secretName':'s','items':[{'key':'a','path':'../b'}]}}],"
+                   "'containers':[" CONTAINER("") "]}"),
+     "Pod \"p\" is invalid: spec.volumes[0].secret.items[0].path: Invalid value: \"../b\": must not contain '..'"},
+    {API_PODS, "{'metadata':{'name':'p','namespace':'default','labels':{'a b':'c'}},'spec':{'containers':["
+               CONTAINER("") "]}}",
+     "Pod \"p\" is invalid: metadata.labels: Invalid value: \"a b\": name part must consist of alphanumeric "
+     "characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or "
+     "'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"},
+    {API_PODS, POD("{'tolerations':[{'effect':'NoSchedule'}],'containers':[" CONTAINER("") "]}"),
+     "Pod \"p\" is invalid: spec.tolerations[0].operator: Invalid value: \"\": operator must be Exists when `key` is "
+     "empty, which means \"match all values and all keys\""},
+    {API_PODS, "{'metadata':{'namespace':'default'},'spec':{'containers':[" CONTAINER("") "]}}",
+     "Pod \"\" is invalid: metadata.name: Required value: name or generateName is required"},
+
+    {API_DEPLOYMENTS, DEPLOYMENT(SELECTOR "," TEMPLATE), ""},
+    {API_DEPLOYMENTS, DEPLOYMENT("'selector':{'matchLabels':{'app':'x'}}," TEMPLATE),
+     "Deployment.apps \"d\" is invalid: spec.template.metadata.labels: Invalid value: {\"app\":\"y\"}: `selector` does "
+     "not match template `labels`"},
+    {API_DEPLOYMENTS, DEPLOYMENT(TEMPLATE),
+     "Deployment.apps \"d\" is invalid: [spec.selector: Required value, spec.template.metadata.labels: Invalid value: "
+     "{\"app\":\"y\"}: `selector` does not match template `labels`]"},
+    {API_DEPLOYMENTS, DEPLOYMENT("'selector':{}," TEMPLATE),
+     "Deployment.apps \"d\" is invalid: spec.selector: Invalid value: {}: empty selector is invalid for deployment"},
+    {API_DEPLOYMENTS, DEPLOYMENT("'replicas':-1," SELECTOR "," TEMPLATE),
+     "Deployment.apps \"d\" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0"},
+    {API_DEPLOYMENTS,
+     DEPLOYMENT("'strategy':{'rollingUpdate':{'maxSurge':0,'maxUnavailable':0}}," SELECTOR "," TEMPLATE),
+     "Deployment.apps \"d\" is invalid: spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when "
+     "`maxSurge` is 0"},
+    {API_DEPLOYMENTS, DEPLOYMENT("'strategy':{'rollingUpdate':{'maxUnavailable':'101%'}}," SELECTOR "," TEMPLATE),
+     "Deployment.apps \"d\" is invalid: spec.strategy.rollingUpdate.maxUnavailable: Invalid value: \"101%\": must not be "
+     "greater than 100%"},
+    {API_DEPLOYMENTS, DEPLOYMENT("'strategy':{'type':'Big'}," SELECTOR "," TEMPLATE),
+     "Deployment.apps \"d\" is invalid: spec.strategy: Unsupported value: {\"Type\":\"Big\",\"RollingUpdate\":null}: "
+     "supported values: \"Recreate\", \"RollingUpdate\""},
+
+    {API_SERVICES, SERVICE("'ports':[{'port':80}]"), ""},
+    {API_SERVICES, SERVICE(""), "Service \"s\" is invalid: spec.ports: Required value"},
+    {API_SERVICES, "{'metadata':{'name':'1s','namespace':'default'},'spec':{'ports':[{'port':80}]}}",
+     "Service \"1s\" is invalid: metadata.name: Invalid value: \"1s\": a DNS-1035 label must consist of lower case "
+     "alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. "
+     "'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')"},
+    {API_SERVICES, SERVICE("'ports':[{'port':80},{'port':81}]"),
+     "Service \"s\" is invalid: [spec.ports[0].name: Required value, spec.ports[1].name: Required value]"},
+    {API_SERVICES, SERVICE("'ports':[{'port':0}]"),
+     "Service \"s\" is invalid: [spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive, "
+     "spec.ports[0].targetPort: Invalid value: 0: must be between 1 and 65535, inclusive]"},
+    {API_SERVICES, SERVICE("'type':'Nodeport','ports':[{'port':80}]"),
+     "Service \"s\" is invalid: spec.type: Unsupported value: \"Nodeport\": supported values: \"ClusterIP\", "
+     "\"ExternalName\", \"LoadBalancer\", \"NodePort\""},
+
+    {API_CONFIGMAPS, "{'metadata':{'name':'c','namespace':'default'},'data':{'a/b':'x'}}",
+     "ConfigMap \"c\" is invalid: data[a/b]: Invalid value: \"a/b\": a valid config key must consist of alphanumeric "
+     "characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is "
+     "'[-._a-zA-Z0-9]+')"},
+    {API_SECRETS, "{'metadata':{'name':'s','namespace':'default'},'type':'kubernetes.io/tls'}",
+     "Secret \"s\" is invalid: [data[tls.crt]: Required value, data[tls.key]: Required value]"},
+    {API_NAMESPACES, "{'metadata':{'name':'n','namespace':'x'}}",
+     "Namespace \"n\" is invalid: metadata.namespace: Forbidden: not allowed on this type"},
+    {API_ENDPOINTSLICES, "{'metadata':{'name':'e','namespace':'x'},'addressType':'IPv4','endpoints':[{'addresses':"
+                         "['127.0.0.1']}]}",
+     "EndpointSlice.discovery.k8s.io \"e\" is invalid: endpoints[0].addresses[0]: Invalid value: \"127.0.0.1\": may not "
+     "be in the loopback range (127.0.0.0/8, ::1/128)"},
+};
+
+static void new_objects_are_judged_in_upstreams_words(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(creations) / sizeof(creations[0]); i++) {
+        cleanup_arena struct arena *arena = arena_new(0);
+        assert_string_equal(create_message(arena, &api_resources[creations[i].resource], creations[i].json),
+                            creations[i].message);
+    }
+}
+
+static const struct {
+    enum api_resource_index resource;
+    const char *old;
+    const char *now;
+    const char *message; /* how it begins */
+} changes[] = {
+    {API_DEPLOYMENTS, DEPLOYMENT(SELECTOR "," TEMPLATE),
+     "{'metadata':{'name':'d','namespace':'default','resourceVersion':'1'},'spec':{'selector':{'matchLabels':{'app':'z'}},"
+     TEMPLATE "}}",
+     "Deployment.apps \"d\" is invalid: [spec.template.metadata.labels: Invalid value: {\"app\":\"y\"}: `selector` does "
+     "not match template `labels`, spec.selector: Invalid value: {\"matchLabels\":{\"app\":\"z\"}}: field is immutable]"},
+    {API_PODS, POD_OF(""),
+     "{'metadata':{'name':'p','namespace':'default','resourceVersion':'1'},'spec':{'containers':[{'name':'c','image':'j'}]}}",
+     ""},
+    {API_PODS, POD_OF(""),
+     "{'metadata':{'name':'p','namespace':'default','resourceVersion':'1'},'spec':{'containers':[{'name':'c','image':'i',"
+     "'tty':true}]}}",
+     "Pod \"p\" is invalid: spec: Forbidden: pod updates may not change fields other than "
+     "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only "
+     "additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was "
+     "previously negative)\n@@ -"},
+    {API_CONFIGMAPS, "{'metadata':{'name':'c','namespace':'default'},'immutable':true,'data':{'a':'b'}}",
+     "{'metadata':{'name':'c','namespace':'default','resourceVersion':'1'},'immutable':true,'data':{'a':'c'}}",
+     "ConfigMap \"c\" is invalid: data: Forbidden: field is immutable when `immutable` is set"},
+    {API_SECRETS, "{'metadata':{'name':'c','namespace':'default'}}",
+     "{'metadata':{'name':'c','namespace':'default','resourceVersion':'1'},'type':'a'}",
+     "Secret \"c\" is invalid: type: Invalid value: \"a\": field is immutable"},
+    {API_SERVICES, SERVICE("'clusterIP':'10.0.0.1','ports':[{'port':80}]"),
+     "{'metadata':{'name':'s','namespace':'default','resourceVersion':'1'},'spec':{'clusterIP':'10.0.0.2','ports':[{'port':"
+     "80}]}}",
+     "Service \"s\" is invalid: spec.clusterIPs[0]: Invalid value: [\"10.0.0.2\"]: may not change once set"},
+    {API_SERVICEACCOUNTS, "{'metadata':{'name':'s','namespace':'default','uid':'1'}}",
+     "{'metadata':{'name':'t','namespace':'default','uid':'2'}}",
+     "ServiceAccount \"t\" is invalid: [metadata.resourceVersion: Invalid value: \"\": must be specified for an update, "
+     "metadata.name: Invalid value: \"t\": field is immutable, metadata.uid: Invalid value: \"2\": field is immutable]"},
+};
+
+static void changed_objects_are_judged_in_upstreams_words(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++) {
+        cleanup_arena struct arena *arena = arena_new(0);
+        const struct api_resource *r = &api_resources[changes[i].resource];
+        void *old = prepare(arena, r, changes[i].old), *now = prepare(arena, r, changes[i].now);
+        struct api_field_errors errors = {.arena = arena};
+        api_validate_update(r, now, old, NULL, &errors);
+        const char *message = errors.count ? api_status_invalid(arena, r, api_meta(r, now)->name, &errors)->message : "";
+        if (*changes[i].message)
+            assert_memory_equal(message, changes[i].message, strlen(changes[i].message));
+        else
+            assert_string_equal(message, "");
+    }
+}
+
+static void an_invalid_answer_names_a_cause_per_field(void **state)
+{
+    (void)state;
+    cleanup_arena struct arena *arena = arena_new(0);
+    const struct api_resource *r = &api_resources[API_SERVICES];
+    void *value = prepare(arena, r, SERVICE("'ports':[{'port':80,'protocol':'x'}]"));
+    struct api_field_errors errors = {.arena = arena};
+    api_validate_create(r, value, &errors);
+    cleanup_buffer struct buffer json = {0};
+    api_status_write(api_status_invalid(arena, r, "s", &errors), &json);
+    assert_string_equal(
+        json.data,
+        "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\",\"message\":\"Service \\\"s\\\" is "
+        "invalid: spec.ports[0].protocol: Unsupported value: \\\"x\\\": supported values: \\\"SCTP\\\", \\\"TCP\\\", "
+        "\\\"UDP\\\"\",\"reason\":\"Invalid\",\"details\":{\"name\":\"s\",\"kind\":\"Service\",\"causes\":[{\"reason\":"
+        "\"FieldValueNotSupported\",\"message\":\"Unsupported value: \\\"x\\\": supported values: \\\"SCTP\\\", \\\"TCP\\\", "
+        "\\\"UDP\\\"\",\"field\":\"spec.ports[0].protocol\"}]},\"code\":422}");
+}
+
+static void other_failures_read_as_upstreams(void **state)
+{
+    (void)state;
+    cleanup_arena struct arena *arena = arena_new(0);
+    const struct api_resource *r = &api_resources[API_DEPLOYMENTS];
+    assert_string_equal(api_status_not_found(arena, r, "x")->message, "deployments.apps \"x\" not found");
+    assert_string_equal(api_status_already_exists(arena, r, "x")->message, "deployments.apps \"x\" already exists");
+    assert_string_equal(api_status_conflict(arena, r, "x", NULL)->message,
+                        "Operation cannot be fulfilled on deployments.apps \"x\": the object has been modified; please "
+                        "apply your changes to the latest version and try again");
+    assert_string_equal(api_status_forbidden(arena, r, "x", "no")->message, "deployments.apps \"x\" is forbidden: no");
+    assert_string_equal(api_status_too_old_resource_version(arena, 3, 7)->message, "too old resource version: 3 (7)");
+    assert_int_equal(api_status_too_old_resource_version(arena, 3, 7)->code, 410);
+}
+
+static void no_input_makes_endless_errors(void **state)
+{
+    (void)state;
+    cleanup_arena struct arena *arena = arena_new(0);
+    cleanup_buffer struct buffer json = {0};
+    buffer_add_string(&json, "{'metadata':{'name':'c','namespace':'x'},'data':{");
+    for (int i = 0; i < 3 * API_FIELD_ERROR_MAX; i++)
+        buffer_printf(&json, "%s'/%d':''", i ? "," : "", i);
+    buffer_add_string(&json, "}}");
+    const struct api_resource *r = &api_resources[API_CONFIGMAPS];
+    struct api_field_errors errors = {.arena = arena};
+    api_validate_create(r, prepare(arena, r, json.data), &errors);
+    assert_int_equal(errors.count, API_FIELD_ERROR_MAX);
+    assert_int_equal(errors.dropped, 2 * API_FIELD_ERROR_MAX);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(new_objects_are_judged_in_upstreams_words),
+        cmocka_unit_test(changed_objects_are_judged_in_upstreams_words),
+        cmocka_unit_test(an_invalid_answer_names_a_cause_per_field),
+        cmocka_unit_test(other_failures_read_as_upstreams),
+        cmocka_unit_test(no_input_makes_endless_errors),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
