@@ -1,0 +1,161 @@
+/* The promise of tables: the cells that upstream's kubectl get shows. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+
+#include "api/table.h"
+#include "base/timestamp.h"
+#include "prepare.h"
+
+#define META "'metadata':{'name':'x','namespace':'n','creationTimestamp':'2026-01-01T00:00:00Z'}"
+#define TERMINATED(reason, code) "'state':{'terminated':{'reason':'" reason "','exitCode':" #code "}}"
+
+/* Two minutes and five seconds after the objects were made. */
+static const char now_text[] = "2026-01-01T00:02:05Z";
+
+static const struct {
+    enum api_resource_index resource;
+    const char *json;
+    const char *cells; /* with single quotes */
+} rows[] = {
+    {API_PODS,
+     "{" META ",'spec':{'nodeName':'node','containers':[{'name':'a'},{'name':'b'}]},'status':{'phase':'Running','podIPs':[{"
+     "'ip':'10.1.0.2'}],'containerStatuses':[{'name':'a','ready':true,'restartCount':3,'state':{'running':{}},'lastState':{"
+     "'terminated':{'finishedAt':'2026-01-01T00:01:35Z'}}},{'name':'b','ready':true,'state':{'running':{}}}]}}",
+     "['x','2/2','Running','3 (30s ago)','2m5s','10.1.0.2','node','<none>','<none>']"},
+    {API_PODS, "{" META ",'spec':{'containers':[{'name':'a'}]},'status':{'phase':'Pending'}}",
+     "['x','0/1','Pending','0','2m5s','<none>','<none>','<none>','<none>']"},
+    {API_PODS,
+     "{" META ",'spec':{'containers':[{'name':'a'}]},'status':{'phase':'Running','containerStatuses':[{'name':'a','state':{"
+     "'waiting':{'reason':'CrashLoopBackOff'}}}]}}",
+     "['x','0/1','CrashLoopBackOff','0','2m5s','<none>','<none>','<none>','<none>']"},
+    {API_PODS,
+     "{" META ",'spec':{'initContainers':[{'name':'i'},{'name':'j'}],'containers':[{'name':'a'}],'readinessGates':[{"
+     "'conditionType':'g'}]},'status':{'phase':'Pending','initContainerStatuses':[{'name':'i'," TERMINATED("Completed", 0)
+     "},{'name':'j','state':{'running':{}}}]}}",
+     "['x','0/1','Init:1/2','0','2m5s','<none>','<none>','<none>','0/1']"},
+    {API_PODS,
+     "{" META ",'spec':{'initContainers':[{'name':'i'}],'containers':[{'name':'a'}]},'status':{'phase':'Pending',"
+     "'initContainerStatuses':[{'name':'i','state':{'terminated':{'exitCode':2}}}]}}",
+     "['x','0/1','Init:ExitCode:2','0','2m5s','<none>','<none>','<none>','<none>']"},
+    {API_PODS,
+     "{" META ",'spec':{'containers':[{'name':'a'},{'name':'b'}]},'status':{'phase':'Running','containerStatuses':[{'name':"
+     "'a'," TERMINATED("Completed", 0) "},{'name':'b','ready':true,'state':{'running':{}}}]}}",
+     "['x','1/2','NotReady','0','2m5s','<none>','<none>','<none>','<none>']"},
+    {API_PODS,
+     "{'metadata':{'name':'x','creationTimestamp':'2026-01-01T00:00:00Z','deletionTimestamp':'2026-01-01T00:00:00Z'},'spec':"
+     "{'containers':[{'name':'a'}]},'status':{'phase':'Running'}}",
+     "['x','0/1','Terminating','0','2m5s','<none>','<none>','<none>','<none>']"},
+    {API_DEPLOYMENTS,
+     "{" META ",'spec':{'replicas':3,'selector':{'matchLabels':{'app':'x'}},'template':{'spec':{'containers':[{'name':'a',"
+     "'image':'i:1'},{'name':'b','image':'j'}]}}},'status':{'readyReplicas':1,'updatedReplicas':2,'availableReplicas':1}}",
+     "['x','1/3',2,1,'2m5s','a,b','i:1,j','app=x']"},
+    {API_REPLICASETS, "{" META ",'spec':{'replicas':3},'status':{'replicas':2,'readyReplicas':1}}",
+     "['x',3,2,1,'2m5s','','','<none>']"},
+    {API_SERVICES,
+     "{" META ",'spec':{'type':'NodePort','clusterIPs':['10.0.0.1'],'ports':[{'port':80,'nodePort':30080,'protocol':'TCP'},{"
+     "'port':53,'protocol':'UDP'}],'selector':{'a':'b','c':'d'}}}",
+     "['x','NodePort','10.0.0.1','<none>','80:30080/TCP,53/UDP','2m5s','a=b,c=d']"},
+    {API_SERVICES, "{" META ",'spec':{'type':'LoadBalancer'}}",
+     "['x','LoadBalancer','<none>','<pending>','<none>','2m5s','<none>']"},
+    {API_ENDPOINTS,
+     "{" META ",'subsets':[{'addresses':[{'ip':'1.1.1.1'},{'ip':'1.1.1.2'},{'ip':'1.1.1.3'},{'ip':'1.1.1.4'}],'ports':[{"
+     "'port':80}]}]}",
+     "['x','1.1.1.1:80,1.1.1.2:80,1.1.1.3:80 + 1 more...','2m5s']"},
+    {API_ENDPOINTSLICES,
+     "{" META ",'addressType':'IPv4','endpoints':[{'addresses':['1.1.1.1']}],'ports':[{'port':80},{'name':'n'}]}",
+     "['x','IPv4','80,n','1.1.1.1','2m5s']"},
+    {API_NODES,
+     "{'metadata':{'name':'x','labels':{'node-role.kubernetes.io/worker':'','node-role.kubernetes.io/control-plane':''}},"
+     "'spec':{'unschedulable':true},'status':{'conditions':[{'type':'Ready','status':'True'}],'nodeInfo':{"
+     "'kubeletVersion':'v1'},'addresses':[{'type':'InternalIP','address':'1.2.3.4'}]}}",
+     "['x','Ready,SchedulingDisabled','control-plane,worker','<unknown>','v1','1.2.3.4','<none>','<unknown>','<unknown>',"
+     "'<unknown>']"},
+    {API_NAMESPACES, "{" META ",'status':{'phase':'Active'}}", "['x','Active','2m5s']"},
+    {API_CONFIGMAPS, "{" META ",'data':{'a':'','b':''},'binaryData':{'c':''}}", "['x',3,'2m5s']"},
+    {API_SECRETS, "{" META ",'type':'Opaque','data':{'a':''}}", "['x','Opaque',1,'2m5s']"},
+    {API_SERVICEACCOUNTS, "{" META "}", "['x',0,'2m5s']"},
+    {API_EVENTS,
+     "{'metadata':{'name':'x'},'type':'Normal','reason':'Pulled','message':' done\\n','count':2,'firstTimestamp':"
+     "'2026-01-01T00:00:00Z','lastTimestamp':'2026-01-01T00:02:00Z','involvedObject':{'kind':'Pod','name':'p','fieldPath':"
+     "'f'},'source':{'component':'kubelet','host':'n'}}",
+     "['5s','Normal','Pulled','pod/p','f','kubelet, n','done','2m5s',2,'x']"},
+    {API_LEASES, "{" META ",'spec':{'holderIdentity':'h'}}", "['x','h','2m5s']"},
+};
+
+static struct table_options options_now(void)
+{
+    struct table_options options = {.version = "v1", .include = TABLE_INCLUDE_NONE};
+    assert_int_equal(time_parse(now_text, &options.now), 0);
+    return options;
+}
+
+static void rows_show_upstreams_cells(void **state)
+{
+    (void)state;
+    struct table_options options = options_now();
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        cleanup_arena struct arena *arena = arena_new(0);
+        const struct api_resource *r = &api_resources[rows[i].resource];
+        cleanup_buffer struct buffer out = {0};
+        table_row(r, &options, decode(arena, r, rows[i].json), NULL, 0, 0, &out);
+        cleanup_buffer struct buffer wanted = {0};
+        buffer_add_string(&wanted, "{\"cells\":");
+        for (const char *c = rows[i].cells; *c; c++)
+            buffer_add_string(&wanted, *c == '\'' ? "\"" : *c == '<' ? "\\u003c" : *c == '>' ? "\\u003e" : (char[]){*c, 0});
+        buffer_add_string(&wanted, ",\"object\":null}");
+        assert_string_equal(out.data, wanted.data);
+    }
+}
+
+static void a_table_names_its_columns_and_objects(void **state)
+{
+    (void)state;
+    cleanup_arena struct arena *arena = arena_new(0);
+    const struct api_resource *r = &api_resources[API_CONFIGMAPS];
+    struct table_options options = options_now();
+    options.include = TABLE_INCLUDE_METADATA;
+    cleanup_buffer struct buffer out = {0};
+    table_begin(r, &options, &(struct list_meta){.resource_version = "7"}, &out);
+    void *value = decode(arena, r, "{'metadata':{'name':'x'}}");
+    table_row(r, &options, value, NULL, 0, 0, &out);
+    options.include = TABLE_INCLUDE_OBJECT;
+    table_row(r, &options, value, NULL, 0, 1, &out);
+    table_end(&out);
+    assert_non_null(strstr(out.data, "{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{\"resourceVersion\":"
+                                     "\"7\"},\"columnDefinitions\":[{\"name\":\"Name\",\"type\":\"string\",\"format\":\"name\","));
+    assert_non_null(strstr(out.data, "\"rows\":[{\"cells\":[\"x\",0,\"\\u003cunknown\\u003e\"],\"object\":{\"kind\":"
+                                     "\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{\"name\":\"x\"}}}"
+                                     ",{\"cells\":[\"x\",0,\"\\u003cunknown\\u003e\"],\"object\":{\"metadata\":{\"name\":\"x\"}}}]}"));
+}
+
+static void ages_are_as_short_as_kubectls(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t seconds;
+        const char *text;
+    } ages[] = {
+        {-5, "<invalid>"},     {-1, "0s"},           {119, "119s"},         {120, "2m"},           {599, "9m59s"},
+        {600, "10m"},          {10799, "179m"},      {10800, "3h"},         {7 * 3600 + 60, "7h1m"}, {47 * 3600, "47h"},
+        {49 * 3600, "2d1h"},   {8 * 86400, "8d"},    {729 * 86400, "729d"}, {730 * 86400, "2y"},   {731 * 86400, "2y1d"},
+        {INT64_C(3000) * 86400, "8y"},
+    };
+    char text[HUMAN_DURATION_MAX];
+    for (size_t i = 0; i < sizeof(ages) / sizeof(ages[0]); i++)
+        assert_string_equal(human_duration(ages[i].seconds * SECOND, text), ages[i].text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(rows_show_upstreams_cells),
+        cmocka_unit_test(a_table_names_its_columns_and_objects),
+        cmocka_unit_test(ages_are_as_short_as_kubectls),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
