@@ -1,0 +1,107 @@
+/* What to do next for a pod: a pure function from its spec, what has been observed of it, and the time, to
+ * the actions that are due. It calls no clock and does no I/O; the worker (node/worker.h) carries the actions
+ * out and observes again. An action that is under way shows in the observation (a state such as PART_BUSY),
+ * so asking again never repeats it. */
+#ifndef CORACLE_NODE_DECIDE_H
+#define CORACLE_NODE_DECIDE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "api/types.h"
+
+/* Restart and image pull backoff: upstream's 10 s doubling to 5 min, forgotten after 10 min of running well. */
+#define BACKOFF_FIRST (10 * INT64_C(1000000))
+#define BACKOFF_MAX (300 * INT64_C(1000000))
+#define BACKOFF_RESET (600 * INT64_C(1000000))
+
+struct backoff {
+    int64_t delay;   /* 0: never failed */
+    int64_t updated; /* when delay was last raised */
+};
+
+/* Raises the backoff at `now`, starting over when the last raise is long ago. */
+void backoff_raise(struct backoff *backoff, int64_t now);
+
+/* Sandbox, volumes and image go through the same states. */
+enum part_state { PART_NONE, PART_BUSY, PART_READY, PART_FAILED };
+
+enum container_phase {
+    CONTAINER_NONE,     /* not there */
+    CONTAINER_STARTING, /* being created and started */
+    CONTAINER_RUNNING,
+    CONTAINER_EXITED
+};
+
+struct container_observation {
+    const struct container *spec;
+    bool init;
+
+    enum part_state image;
+    int64_t image_retry_at; /* of PART_FAILED; 0: never (ErrImageNeverPull, InvalidImageName) */
+
+    enum container_phase phase;
+    bool start_failed;    /* EXITED without having run: CreateContainerError and the like */
+    int64_t finished_at;  /* of EXITED */
+    int exit_code;        /* of EXITED */
+    bool stopping;        /* SIGTERM has been sent */
+    bool killed;          /* SIGKILL has been sent */
+    int64_t kill_at;      /* when SIGKILL is due, once stopping */
+    bool must_restart;    /* the liveness probe failed, or its spec changed */
+    struct backoff restart;
+};
+
+struct pod_observation {
+    const struct pod *pod;
+    struct container_observation *containers; /* init containers first, in the order of the spec */
+    size_t container_count;
+
+    enum part_state volumes;
+    int64_t volumes_retry_at;
+    enum part_state sandbox;
+    int64_t sandbox_retry_at;
+
+    bool terminating;      /* deleted, evicted or over its deadline: it is to end */
+    int64_t terminate_by;  /* when SIGKILL is due for all containers */
+    enum part_state drain; /* READY: no data plane sends new connections here */
+    bool torn_down;        /* sandbox and volumes are gone, for good */
+};
+
+enum pod_action_kind {
+    ACTION_MOUNT_VOLUMES,
+    ACTION_CREATE_SANDBOX,
+    ACTION_PULL_IMAGE,       /* of container */
+    ACTION_START_CONTAINER,  /* create and start; the one before it under the name is removed first */
+    ACTION_STOP_CONTAINER,   /* SIGTERM, with `grace` microseconds until SIGKILL */
+    ACTION_KILL_CONTAINER,   /* SIGKILL */
+    ACTION_DRAIN,            /* wait until no data plane sends new connections */
+    ACTION_TEAR_DOWN,        /* remove sandbox, address and volumes; containers have ended */
+    ACTION_FINISH            /* the object may go: final status, then delete with grace 0 */
+};
+
+struct pod_action {
+    enum pod_action_kind kind;
+    size_t container; /* index into the observation */
+    int64_t grace;
+};
+
+/* Most actions of one decision: a pull, a start and a stop per container, and a few for the pod. */
+#define POD_ACTIONS_PER_CONTAINER 2
+#define POD_ACTIONS_EXTRA 4
+
+struct pod_decision {
+    struct pod_action *actions; /* room for POD_ACTIONS_PER_CONTAINER * container_count + POD_ACTIONS_EXTRA */
+    size_t count;
+    int64_t wake_at; /* decide again then, if nothing happens before; 0: no need */
+};
+
+void pod_decide(const struct pod_observation *observed, int64_t now, struct pod_decision *decision);
+
+/* The phase that the containers add up to, as upstream's getPhase: "Pending", "Running", "Succeeded", "Failed". */
+const char *pod_phase(const struct pod_observation *observed);
+/* Whether the container is to be started again after its end, by the pod's restartPolicy. */
+bool container_should_restart(const struct pod_observation *observed, const struct container_observation *container);
+/* When the next start is allowed. */
+int64_t container_restart_at(const struct container_observation *container);
+
+#endif

@@ -1,0 +1,51 @@
+/* The environment variables, command and arguments of a container: literal values, field, resource, ConfigMap
+ * and Secret references, service variables, and $(VAR) expansion. Pure: what it needs is handed in. */
+#ifndef CORACLE_NODE_ENVIRONMENT_H
+#define CORACLE_NODE_ENVIRONMENT_H
+
+#include <stdbool.h>
+
+#include "api/object.h"
+#include "base/arena.h"
+#include "base/error.h"
+
+/* Variables of one container, service variables included; more is an error (E2BIG). */
+#define ENVIRONMENT_MAX 16384
+
+struct environment_source {
+    const struct pod *pod;
+    const char *pod_ip; /* NULL: none yet */
+    const char *host_ip;
+    int64_t node_cpu_milli; /* allocatable of the node: what an unset limit stands for */
+    int64_t node_memory;
+    /* The object of the pod's namespace, borrowed, or NULL. */
+    struct object *(*config_map)(void *context, const char *name);
+    struct object *(*secret)(void *context, const char *name);
+    /* Calls visit for each Service of a namespace. */
+    void (*services)(void *context, const char *namespace, void (*visit)(void *visitor, const struct service *service),
+                     void *visitor);
+    void *context;
+};
+
+struct environment {
+    struct string_pair *items; /* no name twice; a later definition replaced an earlier one in place */
+    size_t count;
+};
+
+/* All variables of the container. Fails with upstream's text for a reference that cannot be resolved
+ * (`configmap "x" not found`), which makes CreateContainerConfigError. */
+int environment_build(struct arena *arena, const struct environment_source *source, const struct container *container,
+                      struct environment *out, struct error *err);
+/* The value of a variable, or NULL. */
+const char *environment_get(const struct environment *environment, const char *name);
+/* Expands $(VAR) from the environment; $$ stands for $; a reference to nothing stays as it is. */
+const char *environment_expand(struct arena *arena, const struct environment *environment, const char *text);
+
+/* The value of a downward API field ("metadata.labels['app']", "status.podIP"). */
+int pod_field_value(struct arena *arena, const struct environment_source *source, const char *path, const char **out,
+                    struct error *err);
+/* The value of a resourceFieldRef for the container, divided and rounded up. */
+int pod_resource_value(struct arena *arena, const struct environment_source *source, const struct container *container,
+                       const char *resource, const char *divisor, const char **out, struct error *err);
+
+#endif

@@ -1,0 +1,56 @@
+/* What the agent knows of one pod, and the status that users read of it. The status is a pure function of the
+ * state and the time, shaped as upstream's kubelet shapes it. */
+#ifndef CORACLE_NODE_POD_STATE_H
+#define CORACLE_NODE_POD_STATE_H
+
+#include "api/object.h"
+#include "base/arena.h"
+#include "node/decide.h"
+
+/* One finished run of a container. */
+struct container_termination {
+    char *container_id; /* NULL: there is none */
+    char *reason;       /* "Completed", "Error", "OOMKilled", "StartError" ... */
+    char *message;      /* may be NULL */
+    int exit_code;
+    int64_t started_at;
+    int64_t finished_at;
+};
+
+/* Everything of one container beyond what decisions need. Strings are owned. */
+struct container_record {
+    char *id;          /* of the present or last instance; NULL: none yet */
+    char *image;       /* as upstream shows it in the status: "docker.io/local/model-server:v1" */
+    char *image_id;    /* the image's digest reference */
+    int32_t restart_count;
+    int64_t started_at;
+    char *waiting_reason; /* while not running: "ErrImagePull", "CreateContainerError"; NULL: the ordinary one */
+    char *waiting_message;
+    struct container_termination current; /* of EXITED */
+    struct container_termination last;    /* of the run before */
+    bool ready;   /* the readiness probe passes, or there is none and it runs */
+    bool started; /* the startup probe has passed, or there is none and it runs */
+};
+
+struct pod_state {
+    struct object *pod; /* the newest snapshot */
+    struct pod_observation seen;
+    struct container_record *records; /* beside seen.containers */
+    char *ip;                         /* NULL: none */
+    int64_t start_time;               /* when the agent took the pod up */
+    bool restored;                    /* found running after a restart of the agent */
+    const char *reason;               /* of a pod that failed as a whole: "Evicted", "DeadlineExceeded"; static */
+    const char *message;
+};
+
+/* The index of a container by name, init containers first, or -1. */
+int pod_state_find(const struct pod_state *state, const char *name);
+
+/* The whole status. Conditions that others own (readiness gates, PodScheduled) and the transition times of
+ * those that did not change are taken from the pod's present status. */
+void pod_status_build(struct arena *arena, const struct pod_state *state, const char *host_ip, int64_t now,
+                      struct pod_status *out);
+/* "Guaranteed", "Burstable" or "BestEffort". */
+const char *pod_qos_class(const struct pod_spec *spec);
+
+#endif

@@ -1,0 +1,245 @@
+/* From the agent's state of a pod to its status: container states, conditions, phase. */
+#include <stdio.h>
+#include <string.h>
+
+#include "api/quantity.h"
+#include "base/buffer.h"
+#include "base/cleanup.h"
+#include "base/timestamp.h"
+#include "node/pod_state.h"
+
+/* Upstream prefixes ids with the runtime's name. */
+#define ID_SCHEME "crun://"
+/* Conditions that the agent writes, and those that it keeps of others. */
+#define CONDITIONS_MAX 32
+
+int pod_state_find(const struct pod_state *state, const char *name)
+{
+    for (size_t i = 0; i < state->seen.container_count; i++)
+        if (strcmp(state->seen.containers[i].spec->name, name) == 0)
+            return (int)i;
+    return -1;
+}
+
+static const char *quantity_of(const struct string_map *map, const char *name)
+{
+    const char *text = string_map_get(map, name);
+    return text && quantity_value(text) != 0 ? text : NULL;
+}
+
+const char *pod_qos_class(const struct pod_spec *spec)
+{
+    static const char *const names[] = {"cpu", "memory"};
+    bool any = false, guaranteed = true;
+    const struct container_array *lists[] = {&spec->containers, &spec->init_containers};
+    for (size_t l = 0; l < ARRAY_COUNT(lists); l++)
+        for (size_t i = 0; i < lists[l]->count; i++)
+            for (size_t n = 0; n < ARRAY_COUNT(names); n++) {
+                const struct resource_requirements *r = &lists[l]->items[i].resources;
+                const char *request = quantity_of(&r->requests, names[n]), *limit = quantity_of(&r->limits, names[n]);
+                any |= request || limit;
+                guaranteed &= limit && (!request || quantity_compare(request, limit) == 0);
+            }
+    return !any ? "BestEffort" : guaranteed ? "Guaranteed" : "Burstable";
+}
+
+static struct container_state_terminated *terminated(struct arena *arena, const struct container_termination *from)
+{
+    struct container_state_terminated *t = arena_alloc(arena, sizeof(*t));
+    t->container_id = from->container_id ? arena_printf(arena, ID_SCHEME "%s", from->container_id) : NULL;
+    t->exit_code = from->exit_code;
+    t->reason = arena_string(arena, from->reason);
+    t->message = arena_string(arena, from->message);
+    t->started_at = from->started_at;
+    t->finished_at = from->finished_at;
+    return t;
+}
+
+/* The state of a container that is not running but is to run again. */
+static void set_waiting(struct arena *arena, const struct pod_state *state, size_t i, int64_t now,
+                        struct container_status *out)
+{
+    const struct container_observation *seen = &state->seen.containers[i];
+    const struct container_record *record = &state->records[i];
+    const struct pod *pod = state->pod->value;
+    struct container_state_waiting *w = arena_alloc(arena, sizeof(*w));
+    out->state.waiting = w;
+    int64_t restart_at = container_restart_at(seen);
+    if (record->waiting_reason) {
+        w->reason = arena_string(arena, record->waiting_reason);
+        w->message = arena_string(arena, record->waiting_message);
+    } else if (seen->phase == CONTAINER_EXITED && restart_at > now) {
+        char delay[TIME_TEXT_MAX];
+        duration_format(seen->restart.delay, delay);
+        w->reason = "CrashLoopBackOff";
+        w->message = arena_printf(arena, "back-off %s restarting failed container=%s pod=%s_%s(%s)", delay,
+                                  seen->spec->name, pod->metadata.name, pod->metadata.namespace, pod->metadata.uid);
+    } else {
+        w->reason = pod->spec.init_containers.count ? "PodInitializing" : "ContainerCreating";
+    }
+    if (record->current.container_id)
+        out->last_state.terminated = terminated(arena, &record->current);
+}
+
+static void set_status(struct arena *arena, const struct pod_state *state, size_t i, int64_t now,
+                       struct container_status *out)
+{
+    const struct container_observation *seen = &state->seen.containers[i];
+    const struct container_record *record = &state->records[i];
+    const char *phase = ((const struct pod *)state->pod->value)->status.phase;
+    bool final = state->seen.terminating || (phase && (strcmp(phase, "Failed") == 0));
+    out->name = seen->spec->name;
+    out->image = arena_string(arena, record->image ? record->image : seen->spec->image);
+    out->image_id = arena_string(arena, record->image_id ? record->image_id : "");
+    out->container_id = record->id ? arena_printf(arena, ID_SCHEME "%s", record->id) : NULL;
+    out->restart_count = record->restart_count;
+    out->ready = seen->init ? seen->phase == CONTAINER_EXITED && seen->exit_code == 0 && !seen->start_failed
+                            : seen->phase == CONTAINER_RUNNING && record->ready;
+    out->started = opt_bool(seen->phase == CONTAINER_RUNNING && record->started);
+    if (record->last.container_id)
+        out->last_state.terminated = terminated(arena, &record->last);
+    if (seen->phase == CONTAINER_RUNNING) {
+        out->state.running = arena_alloc(arena, sizeof(*out->state.running));
+        out->state.running->started_at = record->started_at;
+    } else if (seen->phase == CONTAINER_EXITED && !seen->start_failed &&
+               (final || !container_should_restart(&state->seen, seen) || container_restart_at(seen) <= now)) {
+        out->state.terminated = terminated(arena, &record->current);
+    } else if (seen->phase == CONTAINER_EXITED && final && record->current.container_id) {
+        out->state.terminated = terminated(arena, &record->current);
+    } else {
+        set_waiting(arena, state, i, now, out);
+    }
+}
+
+struct conditions {
+    struct arena *arena;
+    const struct pod_condition_array *old;
+    struct pod_condition items[CONDITIONS_MAX];
+    size_t count;
+    int64_t generation;
+    int64_t now;
+};
+
+static const struct pod_condition *find_condition(const struct pod_condition_array *in, const char *type)
+{
+    for (size_t i = 0; i < in->count; i++)
+        if (strcmp(in->items[i].type, type) == 0)
+            return &in->items[i];
+    return NULL;
+}
+
+static void add_condition(struct conditions *c, const char *type, bool value, const char *reason, const char *message)
+{
+    const struct pod_condition *old = find_condition(c->old, type);
+    struct pod_condition *out = &c->items[c->count++];
+    *out = (struct pod_condition){.type = type,
+                                  .status = value ? "True" : "False",
+                                  .reason = value ? NULL : reason,
+                                  .message = value ? NULL : message,
+                                  .observed_generation = c->generation,
+                                  .last_transition_time = c->now};
+    if (old && strcmp(old->status, out->status) == 0 && old->last_transition_time)
+        out->last_transition_time = old->last_transition_time;
+}
+
+/* "containers with unready status: [a b]", or NULL when all are as they should be. */
+static const char *named(struct arena *arena, const struct container_status *statuses, size_t count, const char *text)
+{
+    cleanup_buffer struct buffer out = {0};
+    for (size_t i = 0; i < count; i++)
+        if (!statuses[i].ready)
+            buffer_printf(&out, "%s%s", out.size ? " " : "", statuses[i].name);
+    return out.size ? arena_printf(arena, "%s: [%s]", text, out.data) : NULL;
+}
+
+/* The readiness gates' conditions are set by others; a missing one counts as False. */
+static const char *unmet_gates(struct arena *arena, const struct pod *pod)
+{
+    cleanup_buffer struct buffer out = {0};
+    for (size_t i = 0; i < pod->spec.readiness_gates.count; i++) {
+        const char *type = pod->spec.readiness_gates.items[i].condition_type;
+        const struct pod_condition *c = find_condition(&pod->status.conditions, type);
+        if (!c || strcmp(c->status, "True") != 0)
+            buffer_printf(&out, "%s%s \"%s\"", out.size ? ", " : "",
+                          c ? "the status of pod readiness gate is not \"True\", but"
+                            : "corresponding condition of pod readiness gate does not exist:",
+                          c ? c->status : type);
+    }
+    return out.size ? arena_string(arena, out.data) : NULL;
+}
+
+static bool ours(const char *type)
+{
+    static const char *const types[] = {"PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"};
+    for (size_t i = 0; i < ARRAY_COUNT(types); i++)
+        if (strcmp(type, types[i]) == 0)
+            return true;
+    return false;
+}
+
+static void set_conditions(struct arena *arena, const struct pod_state *state, int64_t now, struct pod_status *out)
+{
+    const struct pod *pod = state->pod->value;
+    struct conditions c = {
+        .arena = arena, .old = &pod->status.conditions, .generation = pod->metadata.generation, .now = now};
+    bool succeeded = strcmp(out->phase, "Succeeded") == 0, failed = strcmp(out->phase, "Failed") == 0;
+    const char *initializing = named(arena, out->init_container_statuses.items, out->init_container_statuses.count,
+                                     "containers with incomplete status");
+    const char *unready = named(arena, out->container_statuses.items, out->container_statuses.count,
+                                "containers with unready status");
+    const char *gates = unmet_gates(arena, pod);
+    const char *over = succeeded ? "PodCompleted" : failed ? "PodFailed" : NULL;
+
+    add_condition(&c, "PodReadyToStartContainers", state->seen.sandbox == PART_READY, NULL, NULL);
+    add_condition(&c, "Initialized", !initializing || succeeded, "ContainersNotInitialized", initializing);
+    add_condition(&c, "Ready", !over && !unready && !gates,
+                  over ? over : unready ? "ContainersNotReady" : "ReadinessGatesNotReady",
+                  over ? NULL : unready ? unready : gates);
+    add_condition(&c, "ContainersReady", !over && !unready, over ? over : "ContainersNotReady", over ? NULL : unready);
+    if (succeeded)
+        c.items[1].reason = over;
+    for (size_t i = 0; i < pod->status.conditions.count && c.count < CONDITIONS_MAX; i++)
+        if (!ours(pod->status.conditions.items[i].type))
+            c.items[c.count++] = pod->status.conditions.items[i];
+    out->conditions.items = arena_copy(arena, c.items, c.count * sizeof(c.items[0]));
+    out->conditions.count = c.count;
+}
+
+void pod_status_build(struct arena *arena, const struct pod_state *state, const char *host_ip, int64_t now,
+                      struct pod_status *out)
+{
+    const struct pod *pod = state->pod->value;
+    /* What others own (nominated node, resize...) stays as it is. */
+    *out = pod->status;
+    out->phase = pod_phase(&state->seen);
+    if (state->reason)
+        out->phase = "Failed";
+    out->reason = state->reason;
+    out->message = arena_string(arena, state->message);
+    out->qos_class = pod_qos_class(&pod->spec);
+    out->observed_generation = pod->metadata.generation;
+    out->start_time = state->start_time;
+    out->host_ip = arena_string(arena, host_ip);
+    out->host_ips.items = arena_alloc(arena, sizeof(*out->host_ips.items));
+    out->host_ips.items[0].ip = out->host_ip;
+    out->host_ips.count = 1;
+    const char *ip = pod->spec.host_network ? host_ip : state->ip;
+    if (ip) {
+        out->pod_ip = arena_string(arena, ip);
+        out->pod_ips.items = arena_alloc(arena, sizeof(*out->pod_ips.items));
+        out->pod_ips.items[0].ip = out->pod_ip;
+        out->pod_ips.count = 1;
+    }
+
+    size_t inits = 0, count = state->seen.container_count;
+    struct container_status *statuses = arena_alloc(arena, count * sizeof(*statuses));
+    for (size_t i = 0; i < count; i++) {
+        set_status(arena, state, i, now, &statuses[i]);
+        inits += state->seen.containers[i].init;
+    }
+    out->init_container_statuses.items = inits ? statuses : NULL;
+    out->init_container_statuses.count = inits;
+    out->container_statuses.items = statuses + inits;
+    out->container_statuses.count = count - inits;
+    set_conditions(arena, state, now, out);
+}
