@@ -49,7 +49,9 @@ bool container_should_restart(const struct pod_observation *o, const struct cont
 int64_t container_restart_at(const struct container_observation *c)
 {
     /* The first restart is immediate; each raises the delay of the one after it. */
-    return c->restart.delay ? c->finished_at + c->restart.delay : 0;
+    if (!c->restart.delay || c->finished_at - c->restart.updated > BACKOFF_RESET)
+        return 0;
+    return c->finished_at + c->restart.delay;
 }
 
 static bool over(const struct container_observation *c)

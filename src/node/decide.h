@@ -38,6 +38,7 @@ struct container_observation {
     bool init;
 
     enum part_state image;
+    struct backoff image_backoff;
     int64_t image_retry_at; /* of PART_FAILED; 0: never (ErrImageNeverPull, InvalidImageName) */
 
     enum container_phase phase;

@@ -1,0 +1,65 @@
+/* The node agent: runs the pods that are bound to its node, and reports what becomes of them. It speaks to the
+ * cluster only through a client; an upstream kubelet could stand in for it.
+ *
+ * One thread: that of the environment's loop. */
+#ifndef CORACLE_NODE_AGENT_H
+#define CORACLE_NODE_AGENT_H
+
+#include "client/informer.h"
+#include "network/pod_network.h"
+#include "node/image/image.h"
+#include "node/runtime/runtime.h"
+
+/* Pods that one node takes, as upstream's default. */
+#define AGENT_PODS_MAX 110
+
+struct agent;
+
+struct agent_options {
+    const char *node_name;
+    const char *node_address;   /* InternalIP */
+    const char *pod_cidr;       /* spec.podCIDR of the node */
+    const char *data_directory; /* pods/, images/, log/ */
+    const char *run_directory;  /* on a file system that a reboot empties */
+    const char *cgroup_parent;  /* "/coracle/NAME" */
+    int pods_max;               /* 0: AGENT_PODS_MAX */
+    int host_network_fd;        /* the network namespace that registries are reached from; -1: the process's own */
+    const char *const *insecure_registries;
+    size_t insecure_registry_count;
+
+    /* None of these is taken over. */
+    struct env *env; /* of a libuv loop */
+    struct client *client;
+    struct image_store *images;
+    struct pod_network *network;
+
+    /* Asks whether a new connection may still be sent to a pod that is being deleted: true once every data plane
+     * has confirmed that it sends none. Asked again whenever agent_data_plane_changed is called. NULL: never. */
+    bool (*drained)(void *context, const struct pod *pod);
+    void *context;
+};
+
+/* Checks the machine (crun, conmon, cgroups). Blocks a few milliseconds. */
+int agent_new(const struct agent_options *options, struct agent **out, struct error *err);
+/* Takes up what an earlier agent left running, registers the node, and begins. ready runs once the node has been
+ * reported Ready. */
+void agent_start(struct agent *agent, env_callback ready, void *context);
+/* Stops deciding; containers stay as they are. stopped runs when nothing is under way any more, and then the
+ * agent is gone. */
+void agent_stop(struct agent *agent, env_callback stopped, void *context);
+
+/* The data plane has applied something: drains that wait are looked at again. */
+void agent_data_plane_changed(struct agent *agent);
+
+/* Where the log of a container of a pod is. */
+struct agent_log_source {
+    char *path; /* free() it */
+    char container_id[65]; /* "" when nothing writes any more */
+};
+/* The log file of a container's present run, or of the one before it. Fails with upstream's texts
+ * (`container "x" in pod "y" is waiting to start: ContainerCreating`, `previous terminated container ...`). */
+int agent_find_log(struct agent *agent, const char *namespace, const char *pod, const char *container, bool previous,
+                   struct agent_log_source *out, struct error *err);
+struct runtime *agent_runtime(struct agent *agent);
+
+#endif

@@ -1,0 +1,34 @@
+/* Shared by the files of the agent, not for other rooms (those use node/agent.h): what every worker needs. */
+#ifndef CORACLE_NODE_NODE_H
+#define CORACLE_NODE_NODE_H
+
+#include "client/informer.h"
+#include "client/recorder.h"
+#include "network/pod_network.h"
+#include "node/agent.h"
+#include "node/image/image.h"
+#include "node/runtime/runtime.h"
+
+struct agent {
+    struct agent_options options; /* strings are owned */
+    struct env *env;
+    struct client *client;
+    struct recorder *recorder;
+    struct runtime *runtime;
+    struct image_store *images;
+    struct pod_network *network;
+    struct informer *pods; /* of this node */
+    struct informer *config_maps;
+    struct informer *secrets;
+    struct informer *services;
+    struct map workers; /* pod uid -> struct worker */
+    struct node_registration *registration;
+    struct image_puller *puller;
+    struct http_prober *http_prober;
+    int64_t cpu_milli; /* of the machine */
+    int64_t memory;
+    bool stopping;
+    size_t removals; /* sandboxes and containers without a pod that are being removed */
+};
+
+#endif

@@ -1,0 +1,39 @@
+/* Probes: httpGet, tcpSocket and exec, with upstream's delays, thresholds and texts. A prober works from
+ * prober_new to prober_free on the loop's thread. Nothing blocks. */
+#ifndef CORACLE_NODE_PROBER_H
+#define CORACLE_NODE_PROBER_H
+
+#include <stdbool.h>
+
+#include "api/object.h"
+#include "base/env.h"
+
+struct agent;
+struct prober;
+
+enum prober_kind { PROBER_READINESS, PROBER_LIVENESS, PROBER_STARTUP, PROBER_KINDS };
+
+/* Bytes of an answer or of a command's output that are kept for the event's text. */
+#define PROBER_OUTPUT_MAX (10 * 1024)
+
+/* One attempt has ended. `healthy` is the verdict after thresholds, `changed` whether it has just turned.
+ * output is upstream's text of a failed attempt ("HTTP probe failed with statuscode: 503"), NULL of a successful
+ * one. The callback may free the prober. */
+typedef void (*prober_callback)(void *context, enum prober_kind kind, bool healthy, bool changed, const char *output);
+
+struct prober_options {
+    enum prober_kind kind;
+    struct object *pod;                /* the snapshot that holds probe and container; the prober keeps a reference */
+    const struct probe *probe;
+    const struct container *container; /* resolves named ports */
+    const char *pod_ip;                /* the default host; copied */
+    const char *container_id;          /* where exec runs; copied */
+    int64_t since_start;               /* microseconds that the container has been running: counts against the delay */
+};
+
+struct prober *prober_new(struct agent *agent, const struct prober_options *options, prober_callback callback,
+                          void *context);
+/* An attempt under way is dropped. NULL is fine. */
+void prober_free(struct prober *prober);
+
+#endif

@@ -1,0 +1,48 @@
+/* Volumes of a pod: emptyDir, configMap, secret, hostPath, and the files that every pod gets (/etc/hosts,
+ * /etc/hostname, /etc/resolv.conf).
+ *
+ *     DATA/pods/UID/volumes/NAME/            an emptyDir; tmpfs for medium Memory or a secret
+ *     DATA/pods/UID/volumes/NAME/..data ->   a configMap or secret: a link to the present version, so that all
+ *                                            files of one version appear at once (as upstream's atomic writer)
+ *     DATA/pods/UID/subpaths/CONTAINER/N     a bind mount of a subPath, resolved so that no link leads outside
+ *     DATA/pods/UID/{hosts,hostname,resolv.conf}
+ *
+ * The plan is made on the loop's thread from snapshots and owns copies of all it needs; applying it blocks and
+ * runs on any thread. Applying twice is harmless: that is how mounted ConfigMaps follow their objects. */
+#ifndef CORACLE_NODE_VOLUME_H
+#define CORACLE_NODE_VOLUME_H
+
+#include "api/object.h"
+#include "base/arena.h"
+#include "base/error.h"
+#include "node/runtime/container.h"
+
+struct volume_source {
+    /* The object of the pod's namespace, borrowed, or NULL. */
+    struct object *(*config_map)(void *context, const char *name);
+    struct object *(*secret)(void *context, const char *name);
+    void *context;
+};
+
+struct volume_plan;
+
+/* Collects what the volumes of the pod need. Fails with upstream's text when a reference cannot be resolved:
+ * `MountVolume.SetUp failed for volume "v" : configmap "x" not found`. Belongs to the arena. */
+int volume_plan_new(struct arena *arena, const struct pod *pod, const char *directory,
+                    const struct volume_source *source, struct volume_plan **out, struct error *err);
+/* Makes or updates all volumes. Blocks. */
+int volume_apply(const struct volume_plan *plan, struct error *err);
+/* Only the files that every pod gets; pod_ip may be NULL (then no line for it). Blocks. */
+int volume_write_pod_files(const char *directory, const struct pod *pod, const char *hostname, const char *pod_ip,
+                           struct error *err);
+/* Resolves the mounts of one container: sources exist afterwards, subPaths are bound. `expand` gives the value of
+ * subPathExpr's variables. The result lives in the arena. Blocks. */
+int volume_resolve_mounts(struct arena *arena, const struct pod *pod, const struct container *container,
+                          const char *directory, const char *(*expand)(void *context, const char *text), void *context,
+                          struct runtime_mount **out, size_t *count, struct error *err);
+/* Unmounts and removes everything below the pod's directory. Blocks. Fine when it is not there. */
+int volume_remove_all(const char *directory, struct error *err);
+/* True when a volume of the pod shows the ConfigMap or Secret of that name. */
+bool volume_uses(const struct pod *pod, const struct api_resource *resource, const char *name);
+
+#endif

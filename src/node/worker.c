@@ -1,0 +1,436 @@
+/* The worker of one pod: observation, turn, status. What actions do is in worker_container.c and
+ * worker_pod.c. */
+#include "node/worker.h"
+
+#include <arpa/inet.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/json.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "node/prober.h"
+
+#define EVENT_TEXT_MAX 1024
+
+const struct pod *worker_pod(const struct worker *w)
+{
+    return w->state.pod->value;
+}
+
+void worker_event(struct worker *w, const struct container *container, const char *type, const char *reason,
+                  const char *format, ...)
+{
+    char text[EVENT_TEXT_MAX], path[128];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    if (container)
+        snprintf(path, sizeof(path), "spec.%s{%s}",
+                 w->state.seen.containers[pod_state_find(&w->state, container->name)].init ? "initContainers"
+                                                                                           : "containers",
+                 container->name);
+    recorder_event(w->agent->recorder, &api_resources[API_PODS], w->state.pod->meta, container ? path : NULL, type,
+                   reason, "%s", text);
+}
+
+void worker_set_waiting(struct worker *w, size_t i, const char *reason, const char *message)
+{
+    struct container_record *r = &w->state.records[i];
+    free(r->waiting_reason);
+    free(r->waiting_message);
+    r->waiting_reason = reason ? mem_string(reason) : NULL;
+    r->waiting_message = message ? mem_string(message) : NULL;
+    w->status_dirty = true;
+}
+
+static void free_termination(struct container_termination *t)
+{
+    free(t->container_id);
+    free(t->reason);
+    free(t->message);
+    *t = (struct container_termination){0};
+}
+
+static void worker_free(struct worker *w)
+{
+    worker_free_probes(w);
+    env_timer_free(w->timer);
+    env_timer_free(w->settle);
+    for (size_t i = 0; i < w->state.seen.container_count; i++) {
+        struct container_record *r = &w->state.records[i];
+        free(r->id);
+        free(r->image);
+        free(r->image_id);
+        free(r->waiting_reason);
+        free(r->waiting_message);
+        free_termination(&r->current);
+        free_termination(&r->last);
+    }
+    map_remove(&w->agent->workers, worker_pod(w)->metadata.uid);
+    free(w->state.seen.containers);
+    free(w->state.records);
+    free(w->state.ip);
+    free(w->probers);
+    free(w->probe_contexts);
+    free(w->directory);
+    object_unref(w->state.pod);
+    free(w);
+}
+
+static bool may_go(const struct worker *w)
+{
+    return !w->pending && (w->agent->stopping || (w->gone && w->state.seen.torn_down));
+}
+
+void worker_hold(struct worker *w)
+{
+    w->pending++;
+}
+
+void worker_release(struct worker *w)
+{
+    w->pending--;
+    worker_poke(w);
+}
+
+/* ---- Status ---- */
+
+static void status_written(void *context, const struct client_result *result)
+{
+    struct worker *w = context;
+    w->status_busy = false;
+    if (!client_ok(result) && result->code != 404 && result->code != 409)
+        log_warning("Cannot write the status of pod %s/%s: %s", w->state.pod->meta->namespace,
+                    w->state.pod->meta->name, result->status ? result->status->message : "");
+    /* After a conflict, the informer brings the newer object, and the status is made again on top of it. */
+    if (client_ok(result) && result->object && result->object->revision > w->state.pod->revision)
+        worker_update(w, result->object);
+    for (size_t i = 0; client_ok(result) && i < w->state.seen.container_count; i++)
+        worker_show_image_backoff(w, i);
+    w->status_dirty = true;
+    worker_release(w);
+}
+
+/* Writes the status if it differs from what the API has. */
+static void write_status(struct worker *w)
+{
+    if (!w->status_dirty || w->status_busy || w->gone || w->finishing || w->frozen || w->agent->stopping)
+        return;
+    w->status_dirty = false;
+    struct arena *arena = arena_new(8192);
+    struct pod *pod = arena_copy(arena, w->state.pod->value, sizeof(*pod));
+    pod_status_build(arena, &w->state, w->agent->options.node_address, env_now(w->agent->env), &pod->status);
+    if (api_equal(&api_type_pod_status, &pod->status, &worker_pod(w)->status)) {
+        arena_free(arena);
+        return;
+    }
+    /* The copy shares strings with the snapshot: deepen it, the snapshot may go first. */
+    struct arena *own = arena_new(arena_size(arena) * 2);
+    struct pod *copy = api_copy(own, &api_type_pod, pod);
+    arena_free(arena);
+    w->status_busy = true;
+    worker_hold(w);
+    client_update(w->agent->client, &api_resources[API_PODS], "status", own, copy, status_written, w);
+}
+
+/* ---- The end of the object ---- */
+
+static void finished(void *context, const struct client_result *result)
+{
+    struct worker *w = context;
+    w->finishing = false;
+    if (client_ok(result) || result->code == 404 || result->code == 409)
+        w->gone = true;
+    worker_release(w);
+}
+
+static void finish(struct worker *w)
+{
+    if (w->finishing || w->gone || w->status_busy)
+        return;
+    w->status_dirty = true;
+    write_status(w); /* the last words: how the containers ended */
+    if (w->status_busy)
+        return; /* the turn after it has been written comes here again */
+    w->finishing = true;
+    worker_hold(w);
+    client_delete(w->agent->client, &api_resources[API_PODS], w->state.pod->meta->namespace,
+                  w->state.pod->meta->name, w->state.pod->meta->uid, 0, NULL, finished, w);
+}
+
+/* ---- The drain ---- */
+
+static void settled(void *context)
+{
+    struct worker *w = context;
+    w->state.seen.drain = PART_READY;
+    worker_poke(w);
+}
+
+static bool was_ready(const struct worker *w)
+{
+    const struct pod *pod = worker_pod(w);
+    for (size_t i = 0; i < pod->status.conditions.count; i++)
+        if (strcmp(pod->status.conditions.items[i].type, "Ready") == 0)
+            return strcmp(pod->status.conditions.items[i].status, "True") == 0;
+    return false;
+}
+
+void worker_data_plane_changed(struct worker *w)
+{
+    const struct agent_options *o = &w->agent->options;
+    if (w->state.seen.drain != PART_BUSY || w->settle)
+        return;
+    if (o->drained && !o->drained(o->context, worker_pod(w)))
+        return;
+    if (!o->drained || !was_ready(w)) {
+        settled(w);
+        return;
+    }
+    w->settle = env_timer_new(w->agent->env, settled, w);
+    env_timer_start(w->settle, WORKER_SETTLE_TIME);
+}
+
+/* ---- Turns ---- */
+
+static void act(struct worker *w, const struct pod_action *action)
+{
+    switch (action->kind) {
+    case ACTION_MOUNT_VOLUMES:
+        worker_mount_volumes(w);
+        break;
+    case ACTION_CREATE_SANDBOX:
+        worker_create_sandbox(w);
+        break;
+    case ACTION_PULL_IMAGE:
+        worker_pull_image(w, action->container);
+        break;
+    case ACTION_START_CONTAINER:
+        worker_start_container(w, action->container);
+        break;
+    case ACTION_STOP_CONTAINER:
+        worker_stop_container(w, action->container, action->grace);
+        break;
+    case ACTION_KILL_CONTAINER:
+        worker_kill_container(w, action->container);
+        break;
+    case ACTION_DRAIN:
+        w->state.seen.drain = PART_BUSY;
+        worker_data_plane_changed(w);
+        break;
+    case ACTION_TEAR_DOWN:
+        worker_tear_down(w);
+        break;
+    case ACTION_FINISH:
+        finish(w);
+        break;
+    }
+}
+
+static void turn(void *context)
+{
+    struct worker *w = context;
+    w->poked = false;
+    if (may_go(w)) {
+        worker_free(w);
+        return;
+    }
+    if (w->agent->stopping)
+        return;
+    struct pod_observation *seen = &w->state.seen;
+    struct pod_action actions[POD_ACTIONS_PER_CONTAINER * seen->container_count + POD_ACTIONS_EXTRA];
+    struct pod_decision decision = {.actions = actions};
+    pod_decide(seen, env_now(w->agent->env), &decision);
+    for (size_t i = 0; i < decision.count; i++)
+        act(w, &actions[i]);
+    for (size_t i = 0; i < seen->container_count; i++)
+        worker_sync_probes(w, i);
+    if (decision.wake_at)
+        env_timer_start(w->timer, decision.wake_at - env_now(w->agent->env));
+    else
+        env_timer_stop(w->timer);
+    w->status_dirty = true;
+    write_status(w);
+}
+
+void worker_poke(struct worker *w)
+{
+    if (w->poked)
+        return;
+    w->poked = true;
+    env_defer(w->agent->env, turn, w);
+}
+
+static void wake(void *context)
+{
+    worker_poke(context);
+}
+
+/* ---- The object ---- */
+
+static void begin_end(struct worker *w)
+{
+    struct pod_observation *seen = &w->state.seen;
+    const struct object_meta *meta = w->state.pod->meta;
+    int64_t now = env_now(w->agent->env);
+    int64_t grace = meta->deletion_grace_period_seconds.set ? meta->deletion_grace_period_seconds.value * 1000000 : 0;
+    int64_t by = w->gone ? now : now + grace;
+    /* A second delete may shorten the grace period, never lengthen it. */
+    if (!seen->terminating || by < seen->terminate_by)
+        seen->terminate_by = by;
+    seen->terminating = true;
+}
+
+/* Points the observation at the snapshot's containers. */
+static void look_at_spec(struct worker *w)
+{
+    const struct pod *pod = worker_pod(w);
+    size_t n = 0;
+    for (size_t i = 0; i < pod->spec.init_containers.count; i++, n++) {
+        w->state.seen.containers[n].spec = &pod->spec.init_containers.items[i];
+        w->state.seen.containers[n].init = true;
+    }
+    for (size_t i = 0; i < pod->spec.containers.count; i++, n++)
+        w->state.seen.containers[n].spec = &pod->spec.containers.items[i];
+    w->state.seen.pod = pod;
+}
+
+void worker_update(struct worker *w, struct object *pod)
+{
+    if (!pod) {
+        w->gone = true;
+    } else if (pod->revision > w->state.pod->revision) {
+        struct object *old = w->state.pod;
+        w->state.pod = object_ref(pod);
+        for (size_t i = 0; i < w->state.seen.container_count; i++) {
+            const char *image = w->state.seen.containers[i].spec->image;
+            w->state.seen.containers[i].spec = NULL;
+            const struct pod *now = pod->value;
+            size_t inits = now->spec.init_containers.count;
+            const char *fresh = i < inits ? now->spec.init_containers.items[i].image
+                                          : now->spec.containers.items[i - inits].image;
+            if (strcmp(image, fresh) != 0 && w->state.seen.containers[i].phase != CONTAINER_NONE) {
+                w->state.seen.containers[i].must_restart = true;
+                w->state.seen.containers[i].image = PART_NONE;
+            }
+        }
+        look_at_spec(w);
+        object_unref(old);
+    }
+    if (w->gone || worker_pod(w)->metadata.deletion_timestamp)
+        begin_end(w);
+    worker_poke(w);
+}
+
+/* ---- Taking up what runs ---- */
+
+
+static const char *annotation(const struct runtime_container_status *s, const char *key)
+{
+    for (size_t i = 0; i < s->annotation_count; i++)
+        if (strcmp(s->annotations[i].key, key) == 0)
+            return s->annotations[i].value;
+    return NULL;
+}
+
+static void restore_container(void *context, const struct runtime_container_status *s)
+{
+    struct worker *w = context;
+    int i = pod_state_find(&w->state, s->name);
+    if (i < 0)
+        return;
+    struct container_record *r = &w->state.records[i];
+    if (r->id && (int32_t)s->attempt < r->restart_count)
+        return;
+    free(r->id);
+    r->id = mem_string(s->id);
+    r->restart_count = (int32_t)s->attempt;
+    r->started_at = s->started_at;
+    w->state.restored = true;
+    struct container_observation *c = &w->state.seen.containers[i];
+    const char *image = annotation(s, "image"), *image_id = annotation(s, "image-id");
+    free(r->image);
+    free(r->image_id);
+    r->image = image ? mem_string(image) : NULL;
+    r->image_id = image_id ? mem_string(image_id) : NULL;
+    c->image = PART_READY;
+    /* An ended one is reported through worker_container_ended as well, which completes this. */
+    c->phase = s->state == RUNTIME_EXITED ? CONTAINER_STARTING : CONTAINER_RUNNING;
+}
+
+/* The history that only the API remembers. */
+static void restore_history(struct worker *w)
+{
+    const struct pod *pod = worker_pod(w);
+    const struct container_status_array *lists[] = {&pod->status.init_container_statuses,
+                                                    &pod->status.container_statuses};
+    for (size_t l = 0; l < ARRAY_COUNT(lists); l++)
+        for (size_t i = 0; i < lists[l]->count; i++) {
+            const struct container_status *s = &lists[l]->items[i];
+            int at = pod_state_find(&w->state, s->name);
+            if (at < 0)
+                continue;
+            struct container_record *r = &w->state.records[at];
+            r->restart_count = s->restart_count;
+            r->ready = s->ready;
+            r->started = s->started.set && s->started.value;
+            const struct container_state_terminated *t = s->last_state.terminated;
+            if (!t)
+                continue;
+            const char *id = t->container_id ? strstr(t->container_id, "://") : NULL;
+            r->last = (struct container_termination){
+                .container_id = mem_string(id ? id + 3 : ""),
+                .reason = mem_string(t->reason ? t->reason : ""),
+                .message = t->message ? mem_string(t->message) : NULL,
+                .exit_code = t->exit_code,
+                .started_at = t->started_at,
+                .finished_at = t->finished_at};
+        }
+}
+
+struct worker *worker_new(struct agent *agent, struct object *object)
+{
+    const struct pod *pod = object->value;
+    struct worker *w = mem_zero(1, sizeof(*w));
+    w->agent = agent;
+    w->directory = mem_printf("%s/pods/%s", agent->options.data_directory, pod->metadata.uid);
+    w->timer = env_timer_new(agent->env, wake, w);
+    w->state.pod = object_ref(object);
+    w->state.start_time = pod->status.start_time ? pod->status.start_time : env_now(agent->env) / 1000000 * 1000000;
+    size_t count = pod->spec.init_containers.count + pod->spec.containers.count;
+    w->state.seen.container_count = count;
+    w->state.seen.containers = mem_zero(count, sizeof(*w->state.seen.containers));
+    w->state.records = mem_zero(count, sizeof(*w->state.records));
+    w->probers = mem_zero(count * PROBER_KINDS, sizeof(*w->probers));
+    look_at_spec(w);
+    restore_history(w);
+    runtime_container_each(agent->runtime, pod->metadata.uid, restore_container, w);
+    if (runtime_sandbox_get(agent->runtime, pod->metadata.uid)) {
+        struct in_addr address;
+        char text[INET_ADDRSTRLEN];
+        w->state.restored = true;
+        w->state.seen.sandbox = PART_READY;
+        if (pod_network_find(agent->network, pod->metadata.uid, &address)) {
+            inet_ntop(AF_INET, &address, text, sizeof(text));
+            w->state.ip = mem_string(text);
+        }
+    }
+    const char *phase = pod->status.phase;
+    if (phase && (strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0) && !w->state.restored)
+        w->state.seen.torn_down = w->frozen = true;
+    map_set(&agent->workers, pod->metadata.uid, w);
+    if (pod->metadata.deletion_timestamp)
+        begin_end(w);
+    worker_poke(w);
+    return w;
+}
+
+void worker_stop(struct worker *w)
+{
+    worker_free_probes(w);
+    worker_poke(w);
+}

@@ -1,0 +1,75 @@
+/* One worker per pod: observes, asks node/decide.h what is due, carries it out, and writes the pod's status.
+ *
+ * Everything that it starts ends in a callback that records what happened and calls worker_poke, which
+ * decides again in the next turn of the loop. A worker is released when its pod has been torn down and the
+ * object is gone, and nothing is under way. */
+#ifndef CORACLE_NODE_WORKER_H
+#define CORACLE_NODE_WORKER_H
+
+#include "node/node.h"
+#include "node/pod_state.h"
+
+struct prober;
+struct probe_context;
+
+struct worker {
+    struct agent *agent;
+    struct pod_state state;
+    char *directory; /* DATA/pods/UID */
+    struct env_timer *timer;  /* the next wake */
+    bool poked;               /* a turn is arranged */
+    bool status_dirty;
+    bool status_busy;  /* a status update is on its way */
+    bool gone;         /* the object has been deleted */
+    bool finishing;    /* the final delete is on its way */
+    bool frozen;       /* it had ended before this agent started: its status stays as it is */
+    int64_t volumes_delay;
+    int64_t sandbox_delay;
+    struct env_timer *settle; /* after the drain: lets what is on its way arrive */
+    size_t pending;    /* operations under way; each holds the worker */
+    struct probe_context *probe_contexts;
+    struct prober **probers; /* PROBER_KINDS for each container */
+};
+
+/* How long after the data plane's confirmation connections that were on their way may still arrive. */
+#define WORKER_SETTLE_TIME (20 * INT64_C(1000))
+
+/* Takes up what an earlier agent left running of the pod. */
+struct worker *worker_new(struct agent *agent, struct object *pod);
+/* The pod object has changed, or gone (NULL). */
+void worker_update(struct worker *worker, struct object *pod);
+/* Arranges a turn. */
+void worker_poke(struct worker *worker);
+/* A container of the pod has ended. */
+void worker_container_ended(struct worker *worker, const struct runtime_container_status *status);
+/* The data plane has applied something. */
+void worker_data_plane_changed(struct worker *worker);
+/* A ConfigMap or Secret of the worker's namespace has changed: mounted copies follow. */
+void worker_config_changed(struct worker *worker, const struct api_resource *resource, const char *name);
+/* Stops everything of the worker but its containers; it frees itself when nothing is under way. */
+void worker_stop(struct worker *worker);
+
+/* For the files that carry out actions (worker_*.c). */
+void worker_hold(struct worker *worker);
+void worker_release(struct worker *worker);
+void worker_event(struct worker *worker, const struct container *container, const char *type, const char *reason,
+                  const char *format, ...) __attribute__((format(printf, 5, 6)));
+void worker_set_waiting(struct worker *worker, size_t container, const char *reason, const char *message);
+const struct pod *worker_pod(const struct worker *worker);
+
+/* Pull the image of a container, or find it. */
+void worker_pull_image(struct worker *worker, size_t container);
+/* After ErrImagePull has been reported: shows ImagePullBackOff. */
+void worker_show_image_backoff(struct worker *worker, size_t container);
+/* Create and start a container. */
+void worker_start_container(struct worker *worker, size_t container);
+void worker_stop_container(struct worker *worker, size_t container, int64_t grace);
+void worker_kill_container(struct worker *worker, size_t container);
+void worker_mount_volumes(struct worker *worker);
+void worker_create_sandbox(struct worker *worker);
+void worker_tear_down(struct worker *worker);
+/* Starts or stops the probes of a container as its state asks for. */
+void worker_sync_probes(struct worker *worker, size_t container);
+void worker_free_probes(struct worker *worker);
+
+#endif

@@ -1,0 +1,322 @@
+/* What a worker does for the pod as a whole: volumes, sandbox and address, tearing down. */
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/task.h"
+#include "node/runtime/container.h"
+#include "node/runtime/log.h"
+#include "node/runtime/sandbox.h"
+#include "node/volume.h"
+#include "node/worker.h"
+
+/* Retries of volumes and sandboxes: upstream's 500 ms doubling to about 2 minutes. */
+#define RETRY_FIRST (500 * INT64_C(1000))
+#define RETRY_MAX (122 * INT64_C(1000000))
+
+static int64_t next_delay(int64_t *delay)
+{
+    *delay = !*delay ? RETRY_FIRST : *delay * 2 < RETRY_MAX ? *delay * 2 : RETRY_MAX;
+    return *delay;
+}
+
+/* ---- Volumes ---- */
+
+struct mount {
+    struct worker *worker;
+    struct arena *arena;
+    struct volume_plan *plan;
+    struct object *pod;
+    bool update; /* an object has changed under a running pod */
+    struct error err;
+    bool failed;
+};
+
+static struct object *config_map(void *context, const char *name)
+{
+    struct worker *w = context;
+    return informer_get(w->agent->config_maps, worker_pod(w)->metadata.namespace, name);
+}
+
+static struct object *secret(void *context, const char *name)
+{
+    struct worker *w = context;
+    return informer_get(w->agent->secrets, worker_pod(w)->metadata.namespace, name);
+}
+
+static void mounted(void *context)
+{
+    struct mount *m = context;
+    struct worker *w = m->worker;
+    if (m->failed) {
+        worker_event(w, NULL, "Warning", "FailedMount", "%s", m->err.text);
+        if (!m->update) {
+            w->state.seen.volumes = PART_FAILED;
+            w->state.seen.volumes_retry_at = env_now(w->agent->env) + next_delay(&w->volumes_delay);
+        }
+    } else if (!m->update) {
+        w->state.seen.volumes = PART_READY;
+        w->volumes_delay = 0;
+    }
+    object_unref(m->pod);
+    arena_free(m->arena);
+    free(m);
+    worker_release(w);
+}
+
+static void mount(void *context)
+{
+    struct mount *m = context;
+    m->failed = volume_apply(m->plan, &m->err) < 0;
+}
+
+static void mount_volumes(struct worker *w, bool update)
+{
+    struct volume_source source = {.config_map = config_map, .secret = secret, .context = w};
+    struct mount *m = mem_zero(1, sizeof(*m));
+    m->worker = w;
+    m->update = update;
+    m->arena = arena_new(4096);
+    m->pod = object_ref(w->state.pod);
+    worker_hold(w);
+    if (!update)
+        w->state.seen.volumes = PART_BUSY;
+    if (volume_plan_new(m->arena, m->pod->value, w->directory, &source, &m->plan, &m->err) < 0) {
+        m->failed = true;
+        mounted(m);
+        return;
+    }
+    task_run(w->agent->env, mount, mounted, m);
+}
+
+void worker_mount_volumes(struct worker *w)
+{
+    mount_volumes(w, false);
+}
+
+void worker_config_changed(struct worker *w, const struct api_resource *resource, const char *name)
+{
+    if (w->state.seen.terminating || w->state.seen.torn_down)
+        return;
+    if (w->state.seen.volumes == PART_READY && volume_uses(worker_pod(w), resource, name)) {
+        mount_volumes(w, true);
+        return;
+    }
+    /* What was missing may be there now: volumes and references to it are tried at once. */
+    if (w->state.seen.volumes == PART_FAILED)
+        w->state.seen.volumes_retry_at = 0;
+    for (size_t i = 0; i < w->state.seen.container_count; i++) {
+        const char *waiting = w->state.records[i].waiting_reason;
+        if (waiting && strcmp(waiting, "CreateContainerConfigError") == 0)
+            w->state.seen.containers[i].restart = (struct backoff){0};
+    }
+    worker_poke(w);
+}
+
+/* ---- Sandbox ---- */
+
+struct attach {
+    struct worker *worker;
+    char *namespace_path; /* NULL: the node's network */
+    char *hostname;
+    struct object *pod;
+    struct in_addr address;
+    struct error err;
+    bool failed;
+};
+
+static void attach_free(struct attach *a)
+{
+    object_unref(a->pod);
+    free(a->namespace_path);
+    free(a->hostname);
+    free(a);
+}
+
+static void sandbox_failed(struct worker *w, const struct error *err)
+{
+    worker_event(w, NULL, "Warning", "FailedCreatePodSandBox", "Failed to create pod sandbox: %s", err->text);
+    w->state.seen.sandbox = PART_FAILED;
+    w->state.seen.sandbox_retry_at = env_now(w->agent->env) + next_delay(&w->sandbox_delay);
+}
+
+static void attached(void *context)
+{
+    struct attach *a = context;
+    struct worker *w = a->worker;
+    if (a->failed) {
+        sandbox_failed(w, &a->err);
+    } else {
+        char text[INET_ADDRSTRLEN];
+        free(w->state.ip);
+        w->state.ip = NULL;
+        if (a->namespace_path) {
+            inet_ntop(AF_INET, &a->address, text, sizeof(text));
+            w->state.ip = mem_string(text);
+        }
+        w->state.seen.sandbox = PART_READY;
+        w->sandbox_delay = 0;
+    }
+    attach_free(a);
+    worker_release(w);
+}
+
+static void attach(void *context)
+{
+    struct attach *a = context;
+    struct worker *w = a->worker;
+    char text[INET_ADDRSTRLEN] = "";
+    if (a->namespace_path) {
+        if (pod_network_attach(w->agent->network, a->pod->meta->uid, a->namespace_path, &a->address, &a->err) < 0) {
+            a->failed = true;
+            return;
+        }
+        inet_ntop(AF_INET, &a->address, text, sizeof(text));
+    }
+    a->failed = volume_write_pod_files(w->directory, a->pod->value, a->hostname, *text ? text : NULL, &a->err) < 0;
+}
+
+static void sandbox_created(void *context, const struct error *err)
+{
+    struct attach *a = context;
+    struct worker *w = a->worker;
+    /* One that an attempt before has made, and whose network failed, is good enough. */
+    if (err && err->code != EEXIST) {
+        sandbox_failed(w, err);
+        attach_free(a);
+        worker_release(w);
+        return;
+    }
+    const struct runtime_sandbox_status *s = runtime_sandbox_get(w->agent->runtime, a->pod->meta->uid);
+    a->namespace_path = s && s->network_namespace ? mem_string(s->network_namespace) : NULL;
+    task_run(w->agent->env, attach, attached, a);
+}
+
+/* As upstream: the pod's name, cut to 63 bytes without a trailing '-' or '.', unless the spec names one. */
+static char *hostname(const struct pod *pod)
+{
+    const char *name = pod->spec.hostname_override ? pod->spec.hostname_override
+                       : pod->spec.hostname && *pod->spec.hostname ? pod->spec.hostname
+                                                                   : pod->metadata.name;
+    char *out = strndup(name, 63);
+    for (size_t n = strlen(out); n && (out[n - 1] == '-' || out[n - 1] == '.'); n--)
+        out[n - 1] = 0;
+    return out;
+}
+
+void worker_create_sandbox(struct worker *w)
+{
+    const struct pod *pod = worker_pod(w);
+    struct attach *a = mem_zero(1, sizeof(*a));
+    a->worker = w;
+    a->pod = object_ref(w->state.pod);
+    a->hostname = hostname(pod);
+    const struct pod_security_context *security = pod->spec.security_context;
+    size_t sysctls = security ? security->sysctls.count : 0;
+    struct runtime_pair pairs[sysctls ? sysctls : 1];
+    for (size_t i = 0; i < sysctls; i++)
+        pairs[i] = (struct runtime_pair){security->sysctls.items[i].name, security->sysctls.items[i].value};
+    struct runtime_sandbox_config config = {
+        .pod_uid = pod->metadata.uid,
+        .pod_namespace = pod->metadata.namespace,
+        .pod_name = pod->metadata.name,
+        .hostname = a->hostname,
+        .host_network = pod->spec.host_network,
+        .host_ipc = pod->spec.host_ipc,
+        .host_pid = pod->spec.host_pid,
+        .share_process_namespace = pod->spec.share_process_namespace.set && pod->spec.share_process_namespace.value,
+        .sysctls = pairs,
+        .sysctl_count = sysctls,
+    };
+    w->state.seen.sandbox = PART_BUSY;
+    worker_hold(w);
+    runtime_sandbox_create(w->agent->runtime, &config, sandbox_created, a);
+}
+
+/* ---- Tearing down ---- */
+
+/* Containers one after the other, then network, mounts and files, then the sandbox. */
+struct tear_down {
+    struct worker *worker;
+    size_t next;
+    char *log_directory; /* NULL: logs stay */
+};
+
+static void tear_down_next(struct tear_down *t);
+
+static void sandbox_removed(void *context, const struct error *err)
+{
+    struct tear_down *t = context;
+    struct worker *w = t->worker;
+    if (err)
+        log_warning("Cannot remove the sandbox of pod %s: %s", w->state.pod->meta->name, err->text);
+    w->state.seen.sandbox = PART_NONE;
+    w->state.seen.torn_down = true;
+    free(t->log_directory);
+    free(t);
+    worker_release(w);
+}
+
+static void files_removed(void *context)
+{
+    struct tear_down *t = context;
+    struct worker *w = t->worker;
+    runtime_sandbox_remove(w->agent->runtime, w->state.pod->meta->uid, sandbox_removed, t);
+}
+
+static void remove_files(void *context)
+{
+    struct tear_down *t = context;
+    struct worker *w = t->worker;
+    struct error err;
+    if (pod_network_detach(w->agent->network, w->state.pod->meta->uid, &err) < 0)
+        log_warning("Cannot detach pod %s from the network: %s", w->state.pod->meta->name, err.text);
+    for (size_t i = 0; i < w->state.seen.container_count; i++) {
+        cleanup_free char *directory =
+            mem_printf("%s/containers/%s-%d", w->directory, w->state.seen.containers[i].spec->name,
+                       w->state.records[i].restart_count);
+        if (image_unmount_rootfs(w->agent->images, directory, &err) < 0)
+            log_warning("Cannot unmount %s: %s", directory, err.text);
+    }
+    if (volume_remove_all(w->directory, &err) < 0)
+        log_warning("Cannot remove the volumes of pod %s: %s", w->state.pod->meta->name, err.text);
+    if (t->log_directory && file_remove_tree(t->log_directory, &err) < 0)
+        log_warning("Cannot remove the logs of pod %s: %s", w->state.pod->meta->name, err.text);
+}
+
+static void container_deleted(void *context, const struct error *err)
+{
+    if (err)
+        log_warning("Cannot delete a container: %s", err->text);
+    tear_down_next(context);
+}
+
+static void tear_down_next(struct tear_down *t)
+{
+    struct worker *w = t->worker;
+    while (t->next < w->state.seen.container_count) {
+        const char *id = w->state.records[t->next++].id;
+        if (id && runtime_container_get(w->agent->runtime, id)) {
+            runtime_container_delete(w->agent->runtime, id, container_deleted, t);
+            return;
+        }
+    }
+    task_run(w->agent->env, remove_files, files_removed, t);
+}
+
+void worker_tear_down(struct worker *w)
+{
+    const struct object_meta *meta = w->state.pod->meta;
+    struct tear_down *t = mem_zero(1, sizeof(*t));
+    t->worker = w;
+    /* A pod that ran to its end keeps its logs until it is deleted. */
+    if (w->state.seen.terminating)
+        t->log_directory = runtime_pod_log_directory(w->agent->runtime, meta->namespace, meta->name, meta->uid);
+    w->state.seen.sandbox = PART_BUSY;
+    w->state.seen.volumes = PART_NONE;
+    worker_hold(w);
+    tear_down_next(t);
+}
