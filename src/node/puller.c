@@ -48,9 +48,6 @@ struct image_puller *puller_new(struct agent *agent)
 
 void puller_free(struct image_puller *p)
 {
-    if (!p)
-        return;
-    atomic_store(&p->cancel, true);
     free(p);
 }
 
@@ -154,6 +151,17 @@ static void start_pull(struct request *r)
     if (r->pulling)
         r->pulling(r->context);
     task_run_long(r->puller->agent->env, pull, pulled, r);
+}
+
+void puller_cancel(struct image_puller *p)
+{
+    atomic_store(&p->cancel, true);
+    while (!list_empty(&p->waiting)) {
+        struct request *r = list_entry(p->waiting.next, struct request, line);
+        list_remove(&r->line);
+        error_set(&r->err, ECANCELED, "the node agent is stopping");
+        answer(r);
+    }
 }
 
 static void looked(void *context)

@@ -23,7 +23,9 @@ struct image_answer {
 typedef void (*puller_done)(void *context, const struct image_answer *answer);
 
 struct image_puller *puller_new(struct agent *agent);
-/* Pulls under way are cancelled; their callbacks run before this is over: call it when no worker waits. */
+/* Ends pulls under way and drops those that wait; each is still answered. */
+void puller_cancel(struct image_puller *puller);
+/* Call when all requests have been answered. */
 void puller_free(struct image_puller *puller);
 /* pulling runs if and when a pull begins. */
 void puller_get(struct image_puller *puller, const struct pod *pod, const struct container *container,

@@ -12,6 +12,8 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "node/prober.h"
+#include "node/runtime/container.h"
+#include "node/runtime/sandbox.h"
 
 #define EVENT_TEXT_MAX 1024
 

@@ -1,5 +1,6 @@
 /* What a worker does for the pod as a whole: volumes, sandbox and address, tearing down. */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 

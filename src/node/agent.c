@@ -1,0 +1,376 @@
+/* The agent: informers in, workers out. */
+#include "node/agent.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/task.h"
+#include "base/timestamp.h"
+#include "node/http_probe.h"
+#include "node/node.h"
+#include "node/puller.h"
+#include "node/registration.h"
+#include "node/runtime/container.h"
+#include "node/runtime/log.h"
+#include "node/runtime/sandbox.h"
+#include "node/volume.h"
+#include "node/worker.h"
+
+/* How often a stopping agent looks whether all is over. */
+#define STOP_LOOK (5 * MILLISECOND)
+
+struct agent_private {
+    struct agent agent;
+    struct arena *arena; /* the field selector */
+    struct env_timer *rotate;
+    struct env_timer *stop_timer;
+    env_callback ready, stopped;
+    void *ready_context, *stopped_context;
+    bool recovered, rotating;
+};
+
+static struct agent_private *private_of(struct agent *agent)
+{
+    return (struct agent_private *)agent;
+}
+
+struct runtime *agent_runtime(struct agent *agent)
+{
+    return agent->runtime;
+}
+
+/* ---- Pods ---- */
+
+static void pod_changed(void *context, enum informer_change change, struct object *object, struct object *old)
+{
+    struct agent *agent = context;
+    (void)old;
+    if (!private_of(agent)->recovered || agent->stopping)
+        return;
+    struct worker *w = map_get(&agent->workers, object->meta->uid);
+    if (change == INFORMER_DELETED) {
+        if (w)
+            worker_update(w, NULL);
+    } else if (w) {
+        worker_update(w, object);
+    } else {
+        worker_new(agent, object);
+    }
+}
+
+static void config_changed(void *context, enum informer_change change, struct object *object, struct object *old)
+{
+    struct agent *agent = context;
+    (void)change, (void)old;
+    for (struct map_slot *s = NULL; (s = map_next(&agent->workers, s));) {
+        struct worker *w = s->value;
+        if (strcmp(worker_pod(w)->metadata.namespace, object->meta->namespace) == 0)
+            worker_config_changed(w, object->resource, object->meta->name);
+    }
+}
+
+void agent_data_plane_changed(struct agent *agent)
+{
+    for (struct map_slot *s = NULL; (s = map_next(&agent->workers, s));)
+        worker_data_plane_changed(s->value);
+}
+
+static void container_ended(void *context, const struct runtime_container_status *status)
+{
+    struct agent *agent = context;
+    struct worker *w = map_get(&agent->workers, status->pod_uid);
+    if (w)
+        worker_container_ended(w, status);
+}
+
+/* ---- What has no pod any more ---- */
+
+struct orphan {
+    struct agent *agent;
+    char *uid;
+    struct orphan *next;
+};
+
+static void orphan_done(void *context)
+{
+    struct orphan *o = context;
+    o->agent->removals--;
+    free(o->uid);
+    free(o);
+}
+
+static void remove_orphan_files(void *context)
+{
+    struct orphan *o = context;
+    struct error err;
+    cleanup_free char *directory = mem_printf("%s/pods/%s", o->agent->options.data_directory, o->uid);
+    if (pod_network_detach(o->agent->network, o->uid, &err) < 0 || volume_remove_all(directory, &err) < 0)
+        log_warning("Cannot remove what pod %s left: %s", o->uid, err.text);
+}
+
+static void orphan_sandbox_removed(void *context, const struct error *err)
+{
+    struct orphan *o = context;
+    if (err)
+        log_warning("Cannot remove the sandbox of pod %s: %s", o->uid, err->text);
+    task_run(o->agent->env, remove_orphan_files, orphan_done, o);
+}
+
+struct first_container {
+    char id[65];
+};
+
+static void note_container(void *context, const struct runtime_container_status *status)
+{
+    struct first_container *first = context;
+    if (!*first->id)
+        memcpy(first->id, status->id, sizeof(first->id));
+}
+
+static void remove_orphan(void *context, const struct error *err)
+{
+    struct orphan *o = context;
+    struct first_container first = {""};
+    runtime_container_each(o->agent->runtime, o->uid, note_container, &first);
+    if (*first.id && !err)
+        runtime_container_delete(o->agent->runtime, first.id, remove_orphan, o);
+    else
+        runtime_sandbox_remove(o->agent->runtime, o->uid, orphan_sandbox_removed, o);
+}
+
+struct orphans {
+    struct agent *agent;
+    struct orphan *first;
+};
+
+static void find_orphan(void *context, const struct runtime_sandbox_status *sandbox)
+{
+    struct orphans *all = context;
+    if (map_has(&all->agent->workers, sandbox->pod_uid))
+        return;
+    struct orphan *o = mem_zero(1, sizeof(*o));
+    o->agent = all->agent;
+    o->uid = mem_string(sandbox->pod_uid);
+    o->next = all->first;
+    all->first = o;
+}
+
+/* ---- Start ---- */
+
+static bool take_up(void *context, struct object *object)
+{
+    worker_new(context, object);
+    return true;
+}
+
+static void report_ended(void *context, const struct runtime_container_status *status)
+{
+    if (status->state == RUNTIME_EXITED)
+        container_ended(context, status);
+}
+
+static void begin(struct agent *agent)
+{
+    informer_each(agent->pods, NULL, take_up, agent);
+    runtime_container_each(agent->runtime, NULL, report_ended, agent);
+    struct orphans all = {.agent = agent};
+    runtime_sandbox_each(agent->runtime, find_orphan, &all);
+    for (struct orphan *o = all.first, *next; o; o = next) {
+        next = o->next;
+        agent->removals++;
+        remove_orphan(o, NULL);
+    }
+    registration_start(agent->registration, private_of(agent)->ready, private_of(agent)->ready_context);
+}
+
+static void maybe_begin(void *context)
+{
+    struct agent *agent = context;
+    struct agent_private *p = private_of(agent);
+    struct informer *needed[] = {agent->pods, agent->config_maps, agent->secrets, agent->services};
+    for (size_t i = 0; i < ARRAY_COUNT(needed); i++)
+        if (!informer_synced(needed[i])) {
+            env_timer_start(p->stop_timer, MILLISECOND);
+            return;
+        }
+    p->recovered = true;
+    begin(agent);
+}
+
+static void recovered(void *context, const struct error *err)
+{
+    struct agent *agent = context;
+    if (err)
+        log_warning("Cannot take up all containers: %s", err->text);
+    if (!agent->stopping)
+        maybe_begin(agent);
+}
+
+static void rotated(void *context, const struct error *err)
+{
+    struct agent_private *p = context;
+    if (err)
+        log_warning("Cannot rotate logs: %s", err->text);
+    p->rotating = false;
+    if (!p->agent.stopping)
+        env_timer_start(p->rotate, RUNTIME_LOG_ROTATE_PERIOD);
+}
+
+static void rotate(void *context)
+{
+    struct agent_private *p = context;
+    if (!p->agent.workers.count) {
+        env_timer_start(p->rotate, RUNTIME_LOG_ROTATE_PERIOD);
+        return;
+    }
+    p->rotating = true;
+    runtime_log_rotate(p->agent.runtime, RUNTIME_LOG_ROTATE_BYTES, RUNTIME_LOG_ROTATE_FILES, rotated, p);
+}
+
+int agent_new(const struct agent_options *options, struct agent **out, struct error *err)
+{
+    struct agent_private *p = mem_zero(1, sizeof(*p));
+    struct agent *agent = &p->agent;
+    p->arena = arena_new(0);
+    agent->options = *options;
+    agent->options.node_name = arena_string(p->arena, options->node_name);
+    agent->options.node_address = arena_string(p->arena, options->node_address);
+    agent->options.pod_cidr = arena_string(p->arena, options->pod_cidr);
+    agent->options.data_directory = arena_string(p->arena, options->data_directory);
+    agent->env = options->env;
+    agent->client = options->client;
+    agent->images = options->images;
+    agent->network = options->network;
+    cleanup_free char *logs = mem_printf("%s/log", options->data_directory);
+    struct runtime_options runtime = {.env = options->env,
+                                      .run_directory = options->run_directory,
+                                      .pods_log_directory = logs,
+                                      .cgroup_parent = options->cgroup_parent,
+                                      .container_ended = container_ended,
+                                      .context = agent};
+    const struct field_selector *mine;
+    if (field_selector_parse(p->arena, arena_printf(p->arena, "spec.nodeName=%s", options->node_name), &mine, err) < 0 ||
+        runtime_new(&runtime, &agent->runtime, err) < 0) {
+        arena_free(p->arena);
+        free(p);
+        return -1;
+    }
+    agent->recorder = recorder_new(agent->client, "kubelet", agent->options.node_name);
+    agent->puller = puller_new(agent);
+    agent->http_prober = http_prober_new(agent->env);
+    agent->registration = registration_new(agent);
+    agent->pods = informer_new(agent->client, &api_resources[API_PODS], NULL, NULL, mine);
+    agent->config_maps = informer_new(agent->client, &api_resources[API_CONFIGMAPS], NULL, NULL, NULL);
+    agent->secrets = informer_new(agent->client, &api_resources[API_SECRETS], NULL, NULL, NULL);
+    agent->services = informer_new(agent->client, &api_resources[API_SERVICES], NULL, NULL, NULL);
+    informer_add_handler(agent->pods, pod_changed, agent);
+    informer_add_handler(agent->config_maps, config_changed, agent);
+    informer_add_handler(agent->secrets, config_changed, agent);
+    p->rotate = env_timer_new(agent->env, rotate, p);
+    p->stop_timer = env_timer_new(agent->env, maybe_begin, agent);
+    *out = agent;
+    return 0;
+}
+
+void agent_start(struct agent *agent, env_callback ready, void *context)
+{
+    struct agent_private *p = private_of(agent);
+    p->ready = ready;
+    p->ready_context = context;
+    informer_start(agent->pods);
+    informer_start(agent->config_maps);
+    informer_start(agent->secrets);
+    informer_start(agent->services);
+    env_timer_start(p->rotate, RUNTIME_LOG_ROTATE_PERIOD);
+    runtime_recover(agent->runtime, recovered, agent);
+}
+
+/* ---- Stop ---- */
+
+static void runtime_closed(void *context)
+{
+    struct agent_private *p = context;
+    struct agent *agent = &p->agent;
+    env_callback stopped = p->stopped;
+    void *stopped_context = p->stopped_context;
+    puller_free(agent->puller);
+    http_prober_free(agent->http_prober);
+    registration_free(agent->registration);
+    recorder_free(agent->recorder);
+    map_free(&agent->workers);
+    env_timer_free(p->rotate);
+    env_timer_free(p->stop_timer);
+    arena_free(p->arena);
+    free(p);
+    if (stopped)
+        stopped(stopped_context);
+}
+
+static void look_whether_over(void *context)
+{
+    struct agent_private *p = context;
+    struct agent *agent = &p->agent;
+    if (agent->workers.count || agent->removals || p->rotating || !registration_idle(agent->registration)) {
+        env_timer_start(p->stop_timer, STOP_LOOK);
+        return;
+    }
+    runtime_close(agent->runtime, runtime_closed, p);
+}
+
+void agent_stop(struct agent *agent, env_callback stopped, void *context)
+{
+    struct agent_private *p = private_of(agent);
+    agent->stopping = true;
+    p->stopped = stopped;
+    p->stopped_context = context;
+    puller_cancel(agent->puller);
+    informer_free(agent->pods);
+    informer_free(agent->config_maps);
+    informer_free(agent->secrets);
+    informer_free(agent->services);
+    env_timer_stop(p->rotate);
+    registration_stop(agent->registration);
+    for (struct map_slot *s = NULL; (s = map_next(&agent->workers, s));)
+        worker_stop(s->value);
+    env_timer_free(p->stop_timer);
+    p->stop_timer = env_timer_new(agent->env, look_whether_over, p);
+    env_timer_start(p->stop_timer, 0);
+}
+
+/* ---- Logs ---- */
+
+int agent_find_log(struct agent *agent, const char *namespace, const char *pod_name, const char *container,
+                   bool previous, struct agent_log_source *out, struct error *err)
+{
+    struct object *object = informer_get(agent->pods, namespace, pod_name);
+    if (!object)
+        return error_set(err, ENOENT, "pods \"%s\" not found", pod_name);
+    struct worker *w = map_get(&agent->workers, object->meta->uid);
+    int i = w ? pod_state_find(&w->state, container) : -1;
+    if (i < 0)
+        return error_set(err, EINVAL, "container \"%s\" in pod \"%s\" is not available", container, pod_name);
+    const struct container_record *r = &w->state.records[i];
+    const struct container_observation *c = &w->state.seen.containers[i];
+    int32_t attempt = r->restart_count - (previous ? 1 : 0);
+    if (previous && !r->last.container_id)
+        return error_set(err, EINVAL, "previous terminated container \"%s\" in pod \"%s\" not found", container,
+                         pod_name);
+    if (!previous && c->phase != CONTAINER_RUNNING && !r->current.container_id && !w->frozen) {
+        /* Between two runs, the last one's log is what there is. */
+        if (!r->last.container_id)
+            return error_set(err, EAGAIN, "container \"%s\" in pod \"%s\" is waiting to start: %s", container, pod_name,
+                             r->waiting_reason                             ? r->waiting_reason
+                             : worker_pod(w)->spec.init_containers.count ? "PodInitializing"
+                                                                           : "ContainerCreating");
+        attempt--;
+    }
+    out->path = runtime_log_path(agent->runtime, namespace, pod_name, object->meta->uid, container, (uint32_t)attempt);
+    out->container_id[0] = 0;
+    if (!previous && r->id && runtime_container_get(agent->runtime, r->id))
+        memcpy(out->container_id, r->id, strlen(r->id) + 1);
+    return 0;
+}

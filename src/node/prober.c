@@ -1,0 +1,271 @@
+/* Probes. One attempt at a time per prober; a timer starts the next. HTTP goes through libcurl's multi interface on
+ * the loop (http_probe.c), TCP through libuv, exec through the runtime. */
+#include "node/prober.h"
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <uv.h>
+
+#include "base/cleanup.h"
+#include "base/timestamp.h"
+#include "node/http_probe.h"
+#include "node/node.h"
+#include "node/runtime/exec.h"
+
+struct tcp_attempt {
+    uv_tcp_t socket;
+    uv_timer_t timer;
+    uv_connect_t request;
+    struct prober *prober; /* NULL: dropped */
+    int open;              /* handles not yet closed */
+};
+
+struct prober {
+    struct agent *agent;
+    struct object *pod;
+    struct prober_options options;
+    char *pod_ip;
+    char *container_id;
+    prober_callback callback;
+    void *context;
+    struct env_timer *timer;
+    int successes, failures; /* in a row */
+    bool healthy;
+    bool *freed; /* set when the callback frees the prober */
+    struct tcp_attempt *tcp;
+    struct http_probe *http;
+    struct runtime_exec *exec;
+};
+
+static int32_t or_default(int32_t value, int32_t fallback)
+{
+    return value > 0 ? value : fallback;
+}
+
+static int64_t timeout(const struct prober *p)
+{
+    return or_default(p->options.probe->timeout_seconds, 1) * SECOND;
+}
+
+/* Counts one result and tells; `failure` NULL is a success. Arranges the next attempt. */
+static void result(struct prober *p, const char *failure)
+{
+    const struct probe *probe = p->options.probe;
+    bool before = p->healthy, freed = false;
+    if (failure) {
+        p->failures++;
+        p->successes = 0;
+        if (p->failures >= or_default(probe->failure_threshold, 3))
+            p->healthy = false;
+    } else {
+        p->successes++;
+        p->failures = 0;
+        if (p->successes >= or_default(probe->success_threshold, 1))
+            p->healthy = true;
+    }
+    /* A startup probe's first success is news although "healthy" is where nothing has been tried yet. */
+    bool changed = p->healthy != before;
+    env_timer_start(p->timer, or_default(probe->period_seconds, 10) * SECOND);
+    p->freed = &freed;
+    p->callback(p->context, p->options.kind, p->healthy, changed, failure);
+    if (!freed)
+        p->freed = NULL;
+}
+
+/* The number of a port given by number or by the container port's name; 0: there is none. */
+static int port_number(const struct prober *p, const struct int_or_string *port)
+{
+    if (port->kind == INT_OR_STRING_INT)
+        return port->number;
+    const struct container_port_array *ports = &p->options.container->ports;
+    for (size_t i = 0; port->kind == INT_OR_STRING_STRING && i < ports->count; i++)
+        if (ports->items[i].name && strcmp(ports->items[i].name, port->text) == 0)
+            return ports->items[i].container_port;
+    return port->kind == INT_OR_STRING_STRING ? atoi(port->text) : 0;
+}
+
+/* ---- tcpSocket ---- */
+
+static void tcp_closed(uv_handle_t *handle)
+{
+    struct tcp_attempt *a = handle->data;
+    if (--a->open == 0)
+        free(a);
+}
+
+static void tcp_close(struct tcp_attempt *a)
+{
+    uv_close((uv_handle_t *)&a->socket, tcp_closed);
+    uv_close((uv_handle_t *)&a->timer, tcp_closed);
+}
+
+static void tcp_end(struct tcp_attempt *a, const char *failure)
+{
+    struct prober *p = a->prober;
+    a->prober = NULL;
+    p->tcp = NULL;
+    tcp_close(a);
+    result(p, failure);
+}
+
+static void tcp_connected(uv_connect_t *request, int status)
+{
+    struct tcp_attempt *a = request->data;
+    char text[128];
+    if (!a->prober)
+        return;
+    if (status == 0) {
+        tcp_end(a, NULL);
+        return;
+    }
+    const struct tcp_socket_action *tcp = a->prober->options.probe->tcp_socket;
+    snprintf(text, sizeof(text), "dial tcp %s:%d: connect: %s",
+             tcp->host && *tcp->host ? tcp->host : a->prober->pod_ip, port_number(a->prober, &tcp->port),
+             uv_strerror(status));
+    tcp_end(a, text);
+}
+
+static void tcp_timed_out(uv_timer_t *timer)
+{
+    struct tcp_attempt *a = timer->data;
+    char text[128];
+    const struct tcp_socket_action *tcp = a->prober->options.probe->tcp_socket;
+    snprintf(text, sizeof(text), "dial tcp %s:%d: i/o timeout",
+             tcp->host && *tcp->host ? tcp->host : a->prober->pod_ip, port_number(a->prober, &tcp->port));
+    tcp_end(a, text);
+}
+
+static void tcp_attempt(struct prober *p)
+{
+    const struct tcp_socket_action *tcp = p->options.probe->tcp_socket;
+    struct sockaddr_in address;
+    int port = port_number(p, &tcp->port);
+    if (port < 1 || port > 65535 ||
+        uv_ip4_addr(tcp->host && *tcp->host ? tcp->host : p->pod_ip, port, &address) < 0) {
+        result(p, "the probe's host or port is not an address that can be connected to");
+        return;
+    }
+    uv_loop_t *loop = env_uv_loop(p->agent->env);
+    struct tcp_attempt *a = mem_zero(1, sizeof(*a));
+    a->prober = p;
+    a->open = 2;
+    a->socket.data = a->timer.data = a->request.data = a;
+    p->tcp = a;
+    uv_tcp_init(loop, &a->socket);
+    uv_timer_init(loop, &a->timer);
+    uv_timer_start(&a->timer, tcp_timed_out, (uint64_t)(timeout(p) / 1000), 0);
+    int status = uv_tcp_connect(&a->request, &a->socket, (const struct sockaddr *)&address, tcp_connected);
+    if (status < 0)
+        tcp_end(a, uv_strerror(status));
+}
+
+/* ---- httpGet ---- */
+
+static void http_ended(void *context, const char *failure)
+{
+    struct prober *p = context;
+    p->http = NULL;
+    result(p, failure);
+}
+
+static void http_attempt(struct prober *p)
+{
+    const struct http_get_action *get = p->options.probe->http_get;
+    const char *host = get->host && *get->host ? get->host : p->pod_ip;
+    p->http = http_probe_start(p->agent->http_prober, get, host, port_number(p, &get->port), timeout(p), http_ended, p);
+}
+
+/* ---- exec ---- */
+
+static void exec_ended(void *context, const struct runtime_exec_result *outcome, const struct error *err)
+{
+    struct prober *p = context;
+    char text[128];
+    if (!p)
+        return;
+    p->exec = NULL;
+    if (err) {
+        if (err->code == ENOENT || err->code == ESRCH || err->code == ECANCELED)
+            env_timer_start(p->timer, or_default(p->options.probe->period_seconds, 10) * SECOND);
+        else
+            result(p, err->text);
+        return;
+    }
+    if (outcome->timed_out) {
+        char limit[TIME_TEXT_MAX];
+        duration_format(timeout(p), limit);
+        snprintf(text, sizeof(text), "command timed out: \"%s\" timed out after %s",
+                 p->options.probe->exec->command.count ? p->options.probe->exec->command.items[0] : "", limit);
+        result(p, text);
+    } else if (outcome->exit_code) {
+        result(p, outcome->output);
+    } else {
+        result(p, NULL);
+    }
+}
+
+static void exec_attempt(struct prober *p)
+{
+    const struct string_array *command = &p->options.probe->exec->command;
+    struct runtime_exec_options options = {.args = (const char *const *)command->items,
+                                           .arg_count = command->count,
+                                           .timeout = timeout(p),
+                                           .output_limit = PROBER_OUTPUT_MAX};
+    p->exec = runtime_exec(p->agent->runtime, p->container_id, &options, exec_ended, p);
+}
+
+/* ---- */
+
+static void attempt(void *context)
+{
+    struct prober *p = context;
+    const struct probe *probe = p->options.probe;
+    if (probe->http_get)
+        http_attempt(p);
+    else if (probe->tcp_socket)
+        tcp_attempt(p);
+    else if (probe->exec && probe->exec->command.count)
+        exec_attempt(p);
+    else
+        result(p, "this kind of probe is not supported yet");
+}
+
+struct prober *prober_new(struct agent *agent, const struct prober_options *options, prober_callback callback,
+                          void *context)
+{
+    struct prober *p = mem_zero(1, sizeof(*p));
+    p->agent = agent;
+    p->options = *options;
+    p->pod = object_ref(options->pod);
+    p->pod_ip = mem_string(options->pod_ip ? options->pod_ip : "");
+    p->container_id = mem_string(options->container_id);
+    p->callback = callback;
+    p->context = context;
+    /* As upstream: readiness and startup begin as failed, liveness as healthy. */
+    p->healthy = options->kind == PROBER_LIVENESS;
+    p->timer = env_timer_new(agent->env, attempt, p);
+    int64_t delay = options->probe->initial_delay_seconds * SECOND - options->since_start;
+    env_timer_start(p->timer, delay > 0 ? delay : 0);
+    return p;
+}
+
+void prober_free(struct prober *p)
+{
+    if (!p)
+        return;
+    if (p->freed)
+        *p->freed = true;
+    if (p->tcp) {
+        p->tcp->prober = NULL;
+        uv_timer_stop(&p->tcp->timer);
+        tcp_close(p->tcp);
+    }
+    http_probe_cancel(p->http);
+    env_timer_free(p->timer);
+    object_unref(p->pod);
+    free(p->pod_ip);
+    free(p->container_id);
+    free(p);
+}

@@ -1,0 +1,380 @@
+/* Registers the node and keeps its status and lease. One write at a time; each starts from the newest object. */
+#include "node/registration.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <sys/sysinfo.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "api/json.h"
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/task.h"
+#include "base/timestamp.h"
+
+#define RETRY (1 * SECOND)
+/* The version of the API that the node speaks. */
+#define KUBELET_VERSION "v1.35.0+coracle"
+
+struct node_registration {
+    struct agent *agent;
+    env_callback ready;
+    void *context;
+    struct env_timer *status_timer, *lease_timer;
+    struct node_system_info info;
+    struct arena *arena; /* of info and image names */
+    int64_t disk;
+    bool busy, again, lease_busy, registered;
+    /* Listed on the pool. */
+    struct image_list images;
+    bool stopping;
+    size_t pending;
+};
+
+/* A file's first line, without the newline, or "". */
+static const char *first_line(struct arena *arena, const char *path)
+{
+    cleanup_buffer struct buffer b = {0};
+    if (file_read(path, 65536, &b, NULL) < 0 || !b.size)
+        return "";
+    return arena_string_n(arena, b.data, strcspn(b.data, "\n"));
+}
+
+static const char *os_image(struct arena *arena)
+{
+    cleanup_buffer struct buffer b = {0};
+    if (file_read("/etc/os-release", 65536, &b, NULL) < 0)
+        return "Linux";
+    const char *at = b.data ? strstr(b.data, "PRETTY_NAME=\"") : NULL;
+    if (!at)
+        return "Linux";
+    at += strlen("PRETTY_NAME=\"");
+    return arena_string_n(arena, at, strcspn(at, "\""));
+}
+
+static const char *architecture(const char *machine)
+{
+    return strcmp(machine, "x86_64") == 0 ? "amd64" : strcmp(machine, "aarch64") == 0 ? "arm64" : machine;
+}
+
+struct node_registration *registration_new(struct agent *agent)
+{
+    struct node_registration *r = mem_zero(1, sizeof(*r));
+    struct utsname uts;
+    struct sysinfo system;
+    struct statvfs disk;
+    r->agent = agent;
+    r->arena = arena_new(0);
+    uname(&uts);
+    sysinfo(&system);
+    agent->memory = (int64_t)system.totalram * system.mem_unit;
+    agent->cpu_milli = sysconf(_SC_NPROCESSORS_ONLN) * 1000;
+    if (statvfs(agent->options.data_directory, &disk) == 0)
+        r->disk = (int64_t)disk.f_blocks * (int64_t)disk.f_frsize;
+    r->info = (struct node_system_info){
+        .architecture = arena_string(r->arena, architecture(uts.machine)),
+        .boot_id = first_line(r->arena, "/proc/sys/kernel/random/boot_id"),
+        .container_runtime_version = "crun://1",
+        .kernel_version = arena_string(r->arena, uts.release),
+        .kube_proxy_version = "",
+        .kubelet_version = KUBELET_VERSION,
+        .machine_id = first_line(r->arena, "/etc/machine-id"),
+        .operating_system = "linux",
+        .os_image = os_image(r->arena),
+        .system_uuid = first_line(r->arena, "/sys/class/dmi/id/product_uuid"),
+    };
+    return r;
+}
+
+/* ---- The Node ---- */
+
+static void set_resource(struct arena *arena, struct string_map *map, const char *key, const char *value)
+{
+    /* Called in the order of keys. */
+    map->items[map->count++] = (struct string_pair){key, arena_string(arena, value)};
+}
+
+static void set_capacity(struct node_registration *r, struct arena *arena, struct string_map *map)
+{
+    map->items = arena_alloc(arena, 4 * sizeof(*map->items));
+    set_resource(arena, map, "cpu", arena_printf(arena, "%lld", (long long)r->agent->cpu_milli / 1000));
+    set_resource(arena, map, "ephemeral-storage", arena_printf(arena, "%lldKi", (long long)r->disk / 1024));
+    set_resource(arena, map, "memory", arena_printf(arena, "%lldKi", (long long)r->agent->memory / 1024));
+    set_resource(arena, map, "pods",
+                 arena_printf(arena, "%d", r->agent->options.pods_max ? r->agent->options.pods_max : AGENT_PODS_MAX));
+}
+
+static void set_condition(const struct node_status *old, struct node_condition *out, const char *type, bool value,
+                          const char *reason, const char *message, int64_t now)
+{
+    *out = (struct node_condition){.type = type,
+                                   .status = value ? "True" : "False",
+                                   .reason = reason,
+                                   .message = message,
+                                   .last_heartbeat_time = now,
+                                   .last_transition_time = now};
+    for (size_t i = 0; i < old->conditions.count; i++) {
+        const struct node_condition *c = &old->conditions.items[i];
+        if (strcmp(c->type, type) == 0 && strcmp(c->status, out->status) == 0)
+            out->last_transition_time = c->last_transition_time;
+    }
+}
+
+static int by_size(const void *a, const void *b)
+{
+    const struct image *const *x = a, *const *y = b;
+    return (*x)->size < (*y)->size ? 1 : (*x)->size > (*y)->size ? -1 : 0;
+}
+
+static void set_images(struct node_registration *r, struct arena *arena, struct node_status *status)
+{
+    size_t count = r->images.count < REGISTRATION_IMAGES_MAX ? r->images.count : REGISTRATION_IMAGES_MAX;
+    if (r->images.count)
+        qsort(r->images.items, r->images.count, sizeof(*r->images.items), by_size);
+    status->images.items = arena_alloc(arena, count * sizeof(*status->images.items));
+    status->images.count = count;
+    for (size_t i = 0; i < count; i++) {
+        const struct image *image = r->images.items[i];
+        struct container_image *out = &status->images.items[i];
+        out->size_bytes = (int64_t)image->size;
+        out->names.items = arena_alloc(arena, (image->digests.count + image->names.count) * sizeof(*out->names.items));
+        for (size_t n = 0; n < image->digests.count; n++)
+            out->names.items[out->names.count++] = arena_string(arena, image->digests.items[n]);
+        for (size_t n = 0; n < image->names.count; n++)
+            out->names.items[out->names.count++] = arena_string(arena, image->names.items[n]);
+    }
+}
+
+static void set_status(struct node_registration *r, struct arena *arena, const struct node_status *old,
+                       struct node_status *out)
+{
+    const struct agent_options *o = &r->agent->options;
+    int64_t now = env_now(r->agent->env) / SECOND * SECOND;
+    *out = *old;
+    out->node_info = r->info;
+    out->capacity = out->allocatable = (struct string_map){0};
+    set_capacity(r, arena, &out->capacity);
+    set_capacity(r, arena, &out->allocatable);
+    out->addresses.items = arena_alloc(arena, 2 * sizeof(*out->addresses.items));
+    out->addresses.count = 2;
+    out->addresses.items[0] = (struct node_address){.type = "InternalIP", .address = o->node_address};
+    out->addresses.items[1] = (struct node_address){.type = "Hostname", .address = o->node_name};
+    out->conditions.items = arena_alloc(arena, 4 * sizeof(*out->conditions.items));
+    out->conditions.count = 4;
+    struct node_condition *c = out->conditions.items;
+    set_condition(old, &c[0], "MemoryPressure", false, "KubeletHasSufficientMemory",
+                  "kubelet has sufficient memory available", now);
+    set_condition(old, &c[1], "DiskPressure", false, "KubeletHasNoDiskPressure", "kubelet has no disk pressure", now);
+    set_condition(old, &c[2], "PIDPressure", false, "KubeletHasSufficientPID",
+                  "kubelet has sufficient PID available", now);
+    set_condition(old, &c[3], "Ready", true, "KubeletReady", "kubelet is posting ready status", now);
+    set_images(r, arena, out);
+}
+
+static void list_images(void *context);
+static void begin(void *context);
+
+static void again_later(struct node_registration *r, int64_t delay)
+{
+    r->busy = false;
+    if (!r->stopping)
+        env_timer_start(r->status_timer, r->again ? 0 : delay);
+    r->again = false;
+}
+
+static void status_written(void *context, const struct client_result *result)
+{
+    struct node_registration *r = context;
+    r->pending--;
+    if (!client_ok(result)) {
+        if (result->code != 409)
+            log_warning("Cannot write the status of node %s: %s", r->agent->options.node_name,
+                        result->status ? result->status->message : "");
+        again_later(r, RETRY);
+        return;
+    }
+    if (!r->registered) {
+        r->registered = true;
+        recorder_event(r->agent->recorder, &api_resources[API_NODES], result->object->meta, NULL, "Normal",
+                       "NodeReady", "Node %s status is now: NodeReady", r->agent->options.node_name);
+        if (r->ready)
+            r->ready(r->context);
+    }
+    again_later(r, REGISTRATION_STATUS);
+}
+
+static void write_status(struct node_registration *r, struct object *object)
+{
+    struct arena *arena = arena_new(8192);
+    struct node *node = object_copy(arena, object);
+    struct node_status status;
+    set_status(r, arena, &node->status, &status);
+    node->status = status;
+    r->pending++;
+    client_update(r->agent->client, &api_resources[API_NODES], "status", arena, node, status_written, r);
+}
+
+static void created(void *context, const struct client_result *result)
+{
+    struct node_registration *r = context;
+    r->pending--;
+    if (!client_ok(result))
+        again_later(r, RETRY);
+    else
+        write_status(r, result->object);
+}
+
+static void create(struct node_registration *r)
+{
+    const struct agent_options *o = &r->agent->options;
+    struct arena *arena = arena_new(4096);
+    struct node *node = arena_alloc(arena, sizeof(*node));
+    const struct string_pair labels[] = {{"beta.kubernetes.io/arch", r->info.architecture},
+                                         {"beta.kubernetes.io/os", "linux"},
+                                         {"kubernetes.io/arch", r->info.architecture},
+                                         {"kubernetes.io/hostname", o->node_name},
+                                         {"kubernetes.io/os", "linux"},
+                                         {"node-role.kubernetes.io/control-plane", ""}};
+    node->metadata.name = arena_string(arena, o->node_name);
+    node->metadata.labels.items = arena_copy(arena, labels, sizeof(labels));
+    node->metadata.labels.count = ARRAY_COUNT(labels);
+    node->spec.pod_cidr = arena_string(arena, o->pod_cidr);
+    node->spec.pod_cidrs.items = arena_copy(arena, &node->spec.pod_cidr, sizeof(char *));
+    node->spec.pod_cidrs.count = 1;
+    r->pending++;
+    client_create(r->agent->client, &api_resources[API_NODES], NULL, arena, node, created, r);
+}
+
+static void got(void *context, const struct client_result *result)
+{
+    struct node_registration *r = context;
+    r->pending--;
+    if (result->code == 404)
+        create(r);
+    else if (client_ok(result))
+        write_status(r, result->object);
+    else
+        again_later(r, RETRY);
+}
+
+static void images_listed(void *context)
+{
+    struct node_registration *r = context;
+    r->pending--;
+    if (r->stopping)
+        return;
+    r->pending++;
+    client_get(r->agent->client, &api_resources[API_NODES], NULL, r->agent->options.node_name, got, r);
+}
+
+static void list_images(void *context)
+{
+    struct node_registration *r = context;
+    struct error err;
+    image_list_free(&r->images);
+    if (image_list(r->agent->images, &r->images, &err) < 0)
+        log_warning("Cannot list the images: %s", err.text);
+}
+
+static void begin(void *context)
+{
+    struct node_registration *r = context;
+    if (r->busy) {
+        r->again = true;
+        return;
+    }
+    r->busy = true;
+    r->pending++;
+    task_run(r->agent->env, list_images, images_listed, r);
+}
+
+void registration_poke(struct node_registration *r)
+{
+    begin(r);
+}
+
+/* ---- The Lease ---- */
+
+static void lease_written(void *context, const struct client_result *result)
+{
+    struct node_registration *r = context;
+    r->pending--;
+    r->lease_busy = false;
+    if (!r->stopping)
+        env_timer_start(r->lease_timer, client_ok(result) ? REGISTRATION_RENEW : RETRY);
+}
+
+static struct lease *fill_lease(struct node_registration *r, struct arena *arena, struct lease *lease)
+{
+    lease->spec.holder_identity = arena_string(arena, r->agent->options.node_name);
+    lease->spec.lease_duration_seconds = opt_int32(REGISTRATION_LEASE_SECONDS);
+    lease->spec.renew_time = env_now(r->agent->env);
+    return lease;
+}
+
+static void lease_got(void *context, const struct client_result *result)
+{
+    struct node_registration *r = context;
+    struct arena *arena = arena_new(2048);
+    const struct api_resource *leases = &api_resources[API_LEASES];
+    if (client_ok(result)) {
+        struct lease *lease = fill_lease(r, arena, object_copy(arena, result->object));
+        client_update(r->agent->client, leases, NULL, arena, lease, lease_written, r);
+    } else if (result->code == 404) {
+        struct lease *lease = fill_lease(r, arena, arena_alloc(arena, sizeof(*lease)));
+        lease->metadata.name = arena_string(arena, r->agent->options.node_name);
+        lease->metadata.namespace = "kube-node-lease";
+        client_create(r->agent->client, leases, "kube-node-lease", arena, lease, lease_written, r);
+    } else {
+        arena_free(arena);
+        lease_written(r, result);
+    }
+}
+
+static void renew(void *context)
+{
+    struct node_registration *r = context;
+    if (r->lease_busy)
+        return;
+    r->lease_busy = true;
+    r->pending++;
+    client_get(r->agent->client, &api_resources[API_LEASES], "kube-node-lease", r->agent->options.node_name, lease_got,
+               r);
+}
+
+void registration_start(struct node_registration *r, env_callback ready, void *context)
+{
+    r->ready = ready;
+    r->context = context;
+    r->status_timer = env_timer_new(r->agent->env, begin, r);
+    r->lease_timer = env_timer_new(r->agent->env, renew, r);
+    begin(r);
+    renew(r);
+}
+
+bool registration_idle(const struct node_registration *r)
+{
+    return r->pending == 0;
+}
+
+void registration_stop(struct node_registration *r)
+{
+    r->stopping = true;
+    if (r->status_timer)
+        env_timer_stop(r->status_timer);
+    if (r->lease_timer)
+        env_timer_stop(r->lease_timer);
+}
+
+void registration_free(struct node_registration *r)
+{
+    env_timer_free(r->status_timer);
+    env_timer_free(r->lease_timer);
+    image_list_free(&r->images);
+    arena_free(r->arena);
+    free(r);
+}
