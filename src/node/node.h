@@ -2,6 +2,7 @@
 #ifndef CORACLE_NODE_NODE_H
 #define CORACLE_NODE_NODE_H
 
+#include "base/map.h"
 #include "client/informer.h"
 #include "client/recorder.h"
 #include "network/pod_network.h"
