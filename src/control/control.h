@@ -1,0 +1,18 @@
+/* The controllers: each watches some kinds and moves the cluster towards what they ask for. They know only the
+ * client; one thread, that of the client's environment. One file per controller, one table of all of them. */
+#ifndef CORACLE_CONTROL_CONTROL_H
+#define CORACLE_CONTROL_CONTROL_H
+
+#include "client/informer.h"
+
+struct control;
+
+/* All controllers, on informers that are shared with others of the same client (the scheduler). Nothing is taken
+ * over. They begin once the informers are synced. */
+struct control *control_new(struct client *client, struct informer_set *informers);
+/* Call when the client answers no more. */
+void control_free(struct control *control);
+/* Keys that wait or are being worked on, over all controllers: 0 when they have nothing to do. */
+size_t control_depth(const struct control *control);
+
+#endif

@@ -1,0 +1,150 @@
+/* Owners, claims and pods, as all controllers see them. */
+#include "control/controller.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/vector.h"
+
+const struct owner_reference *controller_of(const struct object_meta *meta)
+{
+    for (size_t i = 0; i < meta->owner_references.count; i++) {
+        const struct owner_reference *r = &meta->owner_references.items[i];
+        if (r->controller.set && r->controller.value)
+            return r;
+    }
+    return NULL;
+}
+
+bool controller_index_owner(struct object *object, char *out, size_t size)
+{
+    const struct owner_reference *r = controller_of(object->meta);
+    if (r)
+        snprintf(out, size, "%s", r->uid);
+    else
+        snprintf(out, size, CONTROLLER_ORPHAN "%s", object->meta->namespace);
+    return true;
+}
+
+struct owner_reference controller_reference(const struct api_resource *resource, const struct object_meta *owner)
+{
+    return (struct owner_reference){.api_version = resource->api_version,
+                                    .kind = resource->kind,
+                                    .name = owner->name,
+                                    .uid = owner->uid,
+                                    .controller = opt_bool(true),
+                                    .block_owner_deletion = opt_bool(true)};
+}
+
+void controller_enqueue(struct controller *c, const struct object_meta *meta)
+{
+    queue_add(c->queue, meta->namespace, meta->name);
+}
+
+void controller_enqueue_owner(struct controller *c, const struct api_resource *owner, const struct object_meta *meta)
+{
+    const struct owner_reference *r = controller_of(meta);
+    if (r && strcmp(r->kind, owner->kind) == 0)
+        queue_add(c->queue, meta->namespace, r->name);
+}
+
+/* ---- Claims ---- */
+
+struct collect {
+    VECTOR(struct object *) items;
+};
+
+static bool collect(void *context, struct object *object)
+{
+    struct collect *c = context;
+    vector_push(&c->items, object);
+    return true;
+}
+
+static const struct string_map *labels_of(struct object *object)
+{
+    return &object->meta->labels;
+}
+
+static void adopt(struct work *work, const struct claim *claim, struct object *object)
+{
+    const char *patch = arena_printf(
+        work_arena(work),
+        "{\"metadata\":{\"ownerReferences\":[{\"apiVersion\":\"%s\",\"kind\":\"%s\",\"name\":\"%s\",\"uid\":\"%s\","
+        "\"controller\":true,\"blockOwnerDeletion\":true}],\"uid\":\"%s\"}}",
+        claim->owner_resource->api_version, claim->owner_resource->kind, claim->owner->name, claim->owner->uid,
+        object->meta->uid);
+    work_patch(work, claim->resource, NULL, object->meta, PATCH_STRATEGIC, patch, NULL, NULL);
+}
+
+static void release(struct work *work, const struct claim *claim, struct object *object)
+{
+    const char *patch = arena_printf(work_arena(work),
+                                     "{\"metadata\":{\"ownerReferences\":[{\"$patch\":\"delete\",\"uid\":\"%s\"}],"
+                                     "\"uid\":\"%s\"}}",
+                                     claim->owner->uid, object->meta->uid);
+    work_patch(work, claim->resource, NULL, object->meta, PATCH_STRATEGIC, patch, NULL, NULL);
+}
+
+void controller_claim(struct controller *c, struct work *work, const struct claim *claim, struct object_array *out)
+{
+    struct informer *informer = informer_set_get(c->informers, claim->resource);
+    char orphans[CONTROLLER_INDEX_MAX];
+    struct collect owned = {0}, free_ones = {0};
+    snprintf(orphans, sizeof(orphans), CONTROLLER_ORPHAN "%s", claim->owner->namespace);
+    informer_each_indexed(informer, claim->index, claim->owner->uid, collect, &owned);
+    informer_each_indexed(informer, claim->index, orphans, collect, &free_ones);
+    out->items = arena_alloc(work_arena(work), owned.items.count * sizeof(*out->items));
+    out->count = 0;
+    for (size_t i = 0; i < owned.items.count; i++) {
+        struct object *o = owned.items.items[i];
+        if (selector_matches(claim->selector, labels_of(o)))
+            out->items[out->count++] = o;
+        else if (!claim->owner->deletion_timestamp && !o->meta->deletion_timestamp)
+            release(work, claim, o);
+    }
+    for (size_t i = 0; i < free_ones.items.count && !claim->owner->deletion_timestamp; i++) {
+        struct object *o = free_ones.items.items[i];
+        if (!o->meta->deletion_timestamp && selector_matches(claim->selector, labels_of(o)))
+            adopt(work, claim, o);
+    }
+    vector_free(&owned.items);
+    vector_free(&free_ones.items);
+}
+
+/* ---- Pods ---- */
+
+static const struct pod_condition *ready_condition(const struct pod *pod)
+{
+    for (size_t i = 0; i < pod->status.conditions.count; i++)
+        if (strcmp(pod->status.conditions.items[i].type, "Ready") == 0)
+            return &pod->status.conditions.items[i];
+    return NULL;
+}
+
+bool pod_is_ready(const struct pod *pod)
+{
+    const struct pod_condition *c = ready_condition(pod);
+    return c && strcmp(c->status, "True") == 0;
+}
+
+bool pod_is_available(const struct pod *pod, int32_t min_ready_seconds, int64_t now, int64_t *later)
+{
+    if (later)
+        *later = 0;
+    if (!pod_is_ready(pod))
+        return false;
+    if (!min_ready_seconds)
+        return true;
+    int64_t at = ready_condition(pod)->last_transition_time + min_ready_seconds * INT64_C(1000000);
+    if (now < at && later)
+        *later = at;
+    return now >= at;
+}
+
+bool pod_is_active(const struct pod *pod)
+{
+    const char *phase = pod->status.phase ? pod->status.phase : "";
+    return strcmp(phase, "Succeeded") != 0 && strcmp(phase, "Failed") != 0 && !pod->metadata.deletion_timestamp;
+}

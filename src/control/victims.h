@@ -1,0 +1,15 @@
+/* Which pods of a ReplicaSet go first when it shrinks: upstream's order (ActivePodsWithRanks). */
+#ifndef CORACLE_CONTROL_VICTIMS_H
+#define CORACLE_CONTROL_VICTIMS_H
+
+#include "api/object.h"
+#include "base/arena.h"
+
+/* Sorts pods, those to delete first: unassigned before assigned; Pending, Unknown, Running; not ready before ready; lower
+ * controller.kubernetes.io/pod-deletion-cost; nodes with more of the related pods; ready for a shorter time; more
+ * restarts; younger. Times count in powers of two of their age, so that age does not decide among pods of similar
+ * age. */
+void victims_sort(struct arena *arena, struct object **pods, size_t count, struct object *const *related,
+                  size_t related_count, int64_t now);
+
+#endif

@@ -1,0 +1,63 @@
+/* The API server: HTTP in front of the registry. It authenticates, routes, decodes, submits to the registry's thread
+ * (the core thread), and writes what comes back; it serves discovery, OpenAPI, watches, logs and metrics. Rules are
+ * the registry's, words api/status.h's.
+ *
+ * Threads: I/O threads decode and encode; everything that touches the registry runs on the core thread, reached
+ * through a mailbox. The functions here are for the core thread. */
+#ifndef CORACLE_SERVER_SERVER_H
+#define CORACLE_SERVER_SERVER_H
+
+#include "base/buffer.h"
+#include "registry/registry.h"
+#include "server/pki.h"
+#include "store/store.h"
+
+/* A log being read, on the core thread. The implementation embeds this. */
+struct server_log {
+    /* Asks for one chunk, answered once, later: size 0 is the end, or an error when err is set. */
+    void (*next)(struct server_log *log,
+                 void (*chunk)(void *context, const char *data, size_t size, const struct error *err), void *context);
+    /* No chunk is delivered after this. */
+    void (*close)(struct server_log *log);
+};
+
+struct server_log_request {
+    const char *namespace;
+    const char *pod;
+    const char *container; /* never NULL: chosen by the server as upstream chooses it */
+    bool previous;
+    bool follow;
+    bool timestamps;
+    int64_t tail_lines;  /* negative: all */
+    int64_t since;       /* instant, microseconds; 0: all */
+    int64_t limit_bytes; /* negative: no limit */
+    bool skip_stdout, skip_stderr;
+};
+
+/* The way to the node that runs a pod. Called on the core thread. */
+struct server_node_access {
+    /* NULL with err set (ENOENT: 404, else 400, the text is upstream's) when there is no such log. */
+    struct server_log *(*open_log)(void *context, const struct server_log_request *request, struct error *err);
+    /* Appends lines in Prometheus' text format to what /metrics shows; may be NULL. */
+    void (*metrics)(void *context, struct buffer *out);
+    void *context;
+};
+
+struct server_options {
+    struct env *env; /* of the core thread's libuv loop */
+    struct registry *registry;
+    struct store *store; /* for figures */
+    struct pki *pki;
+    struct server_node_access node;
+    unsigned threads; /* I/O threads; 0: as many as there are cores, at most 4 */
+};
+
+struct server;
+
+int server_new(const struct server_options *options, struct server **out, struct error *err);
+/* Serves a bound, listening socket, which it takes over; see http/http.h. */
+int server_listen(struct server *server, int fd, struct error *err);
+/* Stops: watches end, requests finish. done runs on the core thread when the server is gone. */
+void server_stop(struct server *server, env_callback done, void *context);
+
+#endif
