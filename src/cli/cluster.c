@@ -1,0 +1,465 @@
+/* Puts the rooms together, in the order in which they need each other, and takes them apart in reverse. */
+#include "cli/cluster.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/cleanup.h"
+#include "base/encode.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/mailbox.h"
+#include "base/task.h"
+#include "cli/logs.h"
+#include "control/control.h"
+#include "network/namespace.h"
+#include "network/pod_network.h"
+#include "network/service_proxy.h"
+#include "node/agent.h"
+#include "registry/registry.h"
+#include "schedule/schedule.h"
+#include "server/pki.h"
+#include "server/server.h"
+#include "store/engine.h"
+#include "store/store.h"
+
+#define NODE_NAME_MAX 64
+#define PATH_ROOM 512
+
+struct cluster {
+    const struct cluster_options *options;
+    uv_loop_t loop;
+    uv_signal_t terminate, interrupt;
+    struct env *env;
+    struct mailbox *mailbox; /* of this thread */
+    struct store *store;
+    struct registry *registry;
+    struct client *control_client, *scheduler_client, *node_client, *proxy_client;
+    struct informer_set *informers;
+    struct control *control;
+    struct scheduler *scheduler;
+    struct pki *pki;
+    struct server *server;
+    struct pod_network *network;
+    struct dataplane *plane;
+    struct relay *relay;
+    struct service_proxy *proxy;
+    struct image_store *images;
+    struct agent *agent;
+    char node_name[NODE_NAME_MAX];
+    char node_address[INET_ADDRSTRLEN];
+    char gateway[INET_ADDRSTRLEN];
+    int signal;
+    bool stopping;
+    bool failed;
+    struct error err;
+    size_t image;  /* the next archive to load */
+    char loaded[ERROR_TEXT_MAX];
+};
+
+static void milestone(struct cluster *c, const char *name, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+static void milestone(struct cluster *c, const char *name, const char *format, ...)
+{
+    char text[PATH_ROOM * 2];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof(text), format, args);
+    va_end(args);
+    c->options->milestone(c->options->context, name, text);
+}
+
+static void begin_stop(struct cluster *c);
+
+static void fail(struct cluster *c)
+{
+    c->failed = true;
+    begin_stop(c);
+}
+
+/* ---- Kubeconfig ---- */
+
+static void add_base64(struct buffer *b, const char *key, const char *pem)
+{
+    size_t size = strlen(pem);
+    buffer_printf(b, "    %s: ", key);
+    base64_encode(pem, size, buffer_reserve(b, BASE64_SIZE(size)));
+    b->size += BASE64_SIZE(size);
+    buffer_add_char(b, '\n');
+}
+
+static int write_kubeconfig(struct cluster *c, struct error *err)
+{
+    static const char *const groups[] = {"system:masters"};
+    cleanup_pki_pair struct pki_pair admin = {0};
+    cleanup_buffer struct buffer b = {0};
+    const char *name = c->options->up->name;
+    char own[PATH_ROOM];
+    if (pki_client(c->pki, "kubernetes-admin", groups, 1, env_now(c->env), &admin, err) < 0)
+        return -1;
+    buffer_printf(&b, "apiVersion: v1\nkind: Config\nclusters:\n- name: %s\n  cluster:\n    server: %s\n", name,
+                  c->options->server_url);
+    add_base64(&b, "certificate-authority-data", pki_ca_certificate(c->pki));
+    buffer_printf(&b,
+                  "contexts:\n- name: %s\n  context:\n    cluster: %s\n    user: %s-admin\n"
+                  "current-context: %s\npreferences: {}\nusers:\n- name: %s-admin\n  user:\n",
+                  name, name, name, name, name);
+    add_base64(&b, "client-certificate-data", admin.certificate);
+    add_base64(&b, "client-key-data", admin.key);
+    snprintf(own, sizeof(own), "%s/kubeconfig", c->options->data_directory);
+    if (file_write_atomic(own, b.data, b.size, 0600, err) < 0)
+        return -1;
+    if (c->options->up->kubeconfig && strcmp(c->options->up->kubeconfig, own) != 0)
+        return file_write_atomic(c->options->up->kubeconfig, b.data, b.size, 0600, err);
+    return 0;
+}
+
+/* ---- Start, part two: what waits for the loop ---- */
+
+static void node_ready(void *context)
+{
+    struct cluster *c = context;
+    char own[PATH_ROOM];
+    snprintf(own, sizeof(own), "%s/kubeconfig", c->options->data_directory);
+    milestone(c, "node", "%s at %s", c->node_name, c->node_address);
+    milestone(c, "ready", "export KUBECONFIG=%s", c->options->up->kubeconfig ? c->options->up->kubeconfig : own);
+}
+
+static void start_agent(struct cluster *c)
+{
+    char run[PATH_ROOM], cgroup[PATH_ROOM];
+    if (c->stopping)
+        return;
+    snprintf(run, sizeof(run), "%s/node", c->options->sandbox->run_directory);
+    snprintf(cgroup, sizeof(cgroup), "/coracle/%s", c->options->up->name);
+    struct agent_options options = {.node_name = c->node_name,
+                                    .node_address = c->node_address,
+                                    .pod_cidr = POD_NETWORK_NODE_CIDR,
+                                    .data_directory = c->options->data_directory,
+                                    .run_directory = run,
+                                    .cgroup_parent = cgroup,
+                                    .host_network_fd = c->options->sandbox->isolated
+                                                           ? c->options->sandbox->host_network_fd
+                                                           : -1,
+                                    .env = c->env,
+                                    .client = c->node_client,
+                                    .images = c->images,
+                                    .network = c->network,
+                                    .drained = service_proxy_drained,
+                                    .context = c->proxy};
+    if (agent_new(&options, &c->agent, &c->err) < 0)
+        fail(c);
+    else
+        agent_start(c->agent, node_ready, c);
+}
+
+static void load_next(struct cluster *c);
+
+static void load(void *context)
+{
+    struct cluster *c = context;
+    const char *path = c->options->up->images[c->image];
+    struct image_list list = {0};
+    c->err.code = 0;
+    if (image_import(c->images, path, NULL, NULL, &list, &c->err) < 0)
+        error_wrap(&c->err, "load %s", path);
+    *c->loaded = 0;
+    for (size_t i = 0; i < list.count; i++)
+        for (size_t n = 0; n < list.items[i]->names.count; n++) {
+            size_t used = strlen(c->loaded);
+            snprintf(c->loaded + used, sizeof(c->loaded) - used, "%s%s", used ? ", " : "",
+                     list.items[i]->names.items[n]);
+        }
+    image_list_free(&list);
+}
+
+static void loaded(void *context)
+{
+    struct cluster *c = context;
+    if (c->err.code) {
+        fail(c);
+        return;
+    }
+    milestone(c, "image", "%s", c->loaded);
+    c->image++;
+    load_next(c);
+}
+
+static void load_next(struct cluster *c)
+{
+    if (c->stopping)
+        return;
+    if (c->image < c->options->up->image_count)
+        task_run_long(c->env, load, loaded, c);
+    else
+        start_agent(c);
+}
+
+static void informers_synced(void *context)
+{
+    struct cluster *c = context;
+    service_proxy_begin(c->proxy);
+    load_next(c);
+}
+
+static void data_plane_changed(void *context)
+{
+    struct cluster *c = context;
+    if (c->agent && !c->stopping)
+        agent_data_plane_changed(c->agent);
+}
+
+static int start_network(struct cluster *c, struct error *err)
+{
+    const struct sandbox *sandbox = c->options->sandbox;
+    char table[SANDBOX_NAME_MAX + 16];
+    snprintf(table, sizeof(table), "coracle-%s", sandbox->name);
+    struct service_proxy_options proxy = {.client = c->proxy_client,
+                                          .informers = c->informers,
+                                          .node_name = c->node_name,
+                                          .relay = c->relay,
+                                          .changed = data_plane_changed,
+                                          .context = c};
+    c->proxy = service_proxy_new(&proxy);
+    struct dataplane_config config = {.namespace_fd = -1,
+                                      .plan = {.table = table,
+                                               .bridge = POD_NETWORK_BRIDGE,
+                                               .service_cidr = CLUSTER_SERVICE_CIDR,
+                                               .pod_cidr = POD_NETWORK_CLUSTER_CIDR,
+                                               .masquerade_egress = !sandbox->isolated},
+                                      .applied = service_proxy_applied,
+                                      .context = c->proxy,
+                                      .mailbox = c->mailbox};
+    if (dataplane_start(&config, &c->plane, err) < 0)
+        return -1;
+    service_proxy_set_plane(c->proxy, c->plane);
+    return 0;
+}
+
+/* The control plane stands: its own objects are there. */
+static void bootstrapped(void *context)
+{
+    struct cluster *c = context;
+    if (c->stopping)
+        return;
+    c->control = control_new(c->control_client, c->informers);
+    c->scheduler = scheduler_new(c->scheduler_client, c->informers);
+    if (start_network(c, &c->err) < 0) {
+        fail(c);
+        return;
+    }
+    milestone(c, "network", "pods %s, services %s", POD_NETWORK_NODE_CIDR, CLUSTER_SERVICE_CIDR);
+    informer_set_start(c->informers, informers_synced, c);
+}
+
+/* ---- Start, part one: what can be done at once ---- */
+
+static struct client *client_as(struct cluster *c, const char *name, const char *group)
+{
+    const char *groups[] = {group, "system:authenticated", NULL};
+    struct client_user user = {.name = name, .groups = groups};
+    return registry_client(c->registry, &user);
+}
+
+static int open_store(struct cluster *c, struct error *err)
+{
+    char path[PATH_ROOM];
+    snprintf(path, sizeof(path), "%s/state.db", c->options->data_directory);
+    struct store_engine *engine = engine_sqlite_new(c->env, path, err);
+    if (!engine)
+        return -1;
+    c->store = store_new(c->env, engine);
+    if (store_open(c->store, err) < 0)
+        return -1;
+    milestone(c, "store", "%s at revision %llu", path, (unsigned long long)store_revision(c->store));
+    struct registry_options options = {
+        .service_cidr = CLUSTER_SERVICE_CIDR, .node_port_first = 30000, .node_port_last = 32767};
+    c->registry = registry_new(c->env, c->store, &options);
+    c->control_client = client_as(c, "system:kube-controller-manager", "system:controllers");
+    c->scheduler_client = client_as(c, "system:kube-scheduler", "system:schedulers");
+    c->proxy_client = client_as(c, "system:kube-proxy", "system:node-proxier");
+    c->node_client =
+        client_as(c, mem_printf("system:node:%s", c->node_name), "system:nodes");
+    c->informers = informer_set_new(c->control_client);
+    return 0;
+}
+
+static int open_network(struct cluster *c, struct error *err)
+{
+    const struct sandbox *sandbox = c->options->sandbox;
+    struct pod_network_config config = {
+        .namespace_fd = -1, .service_cidr = CLUSTER_SERVICE_CIDR, .own_namespace = sandbox->isolated};
+    if (pod_network_open(&config, &c->network, err) < 0)
+        return -1;
+    struct in_addr gateway = pod_network_gateway(c->network);
+    inet_ntop(AF_INET, &gateway, c->gateway, sizeof(c->gateway));
+    snprintf(c->node_address, sizeof(c->node_address), "%s", sandbox->isolated ? SANDBOX_NODE_ADDRESS : c->gateway);
+    if (!sandbox->isolated)
+        return 0;
+    struct relay_config relay = {.host_namespace_fd = sandbox->host_network_fd, .node_namespace_fd = -1};
+    inet_pton(AF_INET, "127.0.0.1", &relay.host_address);
+    inet_pton(AF_INET, SANDBOX_NODE_ADDRESS, &relay.node_address);
+    return relay_start(&relay, &c->relay, err);
+}
+
+/* The socket that pods reach the API at. */
+static int listen_for_pods(struct cluster *c, struct error *err)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(CLUSTER_API_PORT)};
+    inet_pton(AF_INET, c->gateway, &address.sin_addr);
+    cleanup_close int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int one = 1;
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
+        bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 128) < 0)
+        return error_errno(err, "listen on %s:%d for pods", c->gateway, CLUSTER_API_PORT);
+    return server_listen(c->server, steal_fd(fd), err);
+}
+
+static struct server_log *open_log(void *context, const struct server_log_request *request, struct error *err)
+{
+    struct cluster *c = context;
+    if (!c->agent) {
+        error_set(err, EAGAIN, "the node is still starting");
+        return NULL;
+    }
+    return logs_open(c->agent, request, err);
+}
+
+static int start_server(struct cluster *c, struct error *err)
+{
+    char directory[PATH_ROOM];
+    snprintf(directory, sizeof(directory), "%s/pki", c->options->data_directory);
+    const char *names[] = {c->node_name, c->node_address, c->gateway, "10.96.0.1"};
+    struct pki_options pki = {
+        .directory = directory, .now = env_now(c->env), .names = names, .name_count = ARRAY_COUNT(names)};
+    struct server_options options = {
+        .env = c->env, .registry = c->registry, .store = c->store, .node = {.open_log = open_log, .context = c}};
+    if (pki_open(&pki, &c->pki, err) < 0)
+        return -1;
+    options.pki = c->pki;
+    if (server_new(&options, &c->server, err) < 0)
+        return -1;
+    if (server_listen(c->server, c->options->listen_fd, err) < 0 || listen_for_pods(c, err) < 0 ||
+        write_kubeconfig(c, err) < 0)
+        return -1;
+    milestone(c, "api", "%s", c->options->server_url);
+    return 0;
+}
+
+static int start(struct cluster *c, struct error *err)
+{
+    char images[PATH_ROOM];
+    snprintf(images, sizeof(images), "%s/images", c->options->data_directory);
+    if (open_store(c, err) < 0 || open_network(c, err) < 0 || image_store_open(images, NULL, &c->images, err) < 0 ||
+        start_server(c, err) < 0)
+        return -1;
+    registry_bootstrap(c->registry, c->gateway, CLUSTER_API_PORT, bootstrapped, c);
+    return 0;
+}
+
+/* ---- Stop ---- */
+
+static void server_gone(void *context)
+{
+    struct cluster *c = context;
+    c->server = NULL;
+    uv_close((uv_handle_t *)&c->terminate, NULL);
+    uv_close((uv_handle_t *)&c->interrupt, NULL);
+    uv_stop(&c->loop);
+}
+
+static void agent_gone(void *context)
+{
+    struct cluster *c = context;
+    c->agent = NULL;
+    if (c->server)
+        server_stop(c->server, server_gone, c);
+    else
+        server_gone(c);
+}
+
+static void begin_stop(struct cluster *c)
+{
+    if (c->stopping)
+        return;
+    c->stopping = true;
+    if (c->agent)
+        agent_stop(c->agent, agent_gone, c);
+    else
+        agent_gone(c);
+}
+
+static void signalled(uv_signal_t *handle, int number)
+{
+    struct cluster *c = handle->data;
+    c->signal = number;
+    begin_stop(c);
+}
+
+/* Everything is quiet: nothing below is called back any more. */
+static void take_apart(struct cluster *c)
+{
+    if (c->plane)
+        dataplane_stop(c->plane);
+    scheduler_free(c->scheduler);
+    control_free(c->control);
+    service_proxy_free(c->proxy);
+    informer_set_free(c->informers);
+    registry_client_free(c->control_client);
+    registry_client_free(c->scheduler_client);
+    registry_client_free(c->proxy_client);
+    registry_client_free(c->node_client);
+    registry_free(c->registry);
+    store_free(c->store);
+    if (c->relay)
+        relay_stop(c->relay);
+    if (c->network)
+        pod_network_close(c->network);
+    image_store_close(c->images);
+    pki_free(c->pki);
+    mailbox_free(c->mailbox);
+    env_uv_free(c->env);
+    uv_run(&c->loop, UV_RUN_DEFAULT);
+    uv_loop_close(&c->loop);
+}
+
+static void name_node(struct cluster *c)
+{
+    if (c->options->sandbox->isolated)
+        snprintf(c->node_name, sizeof(c->node_name), "%s", c->options->up->name);
+    else
+        gethostname(c->node_name, sizeof(c->node_name) - 1);
+    for (char *p = c->node_name; *p; p++)
+        *p = *p >= 'A' && *p <= 'Z' ? (char)(*p - 'A' + 'a') : *p;
+}
+
+int cluster_run(const struct cluster_options *options, struct error *err)
+{
+    struct cluster c = {.options = options};
+    uv_loop_init(&c.loop);
+    c.env = env_uv_new(&c.loop);
+    c.mailbox = mailbox_new(&c.loop);
+    name_node(&c);
+    uv_signal_init(&c.loop, &c.terminate);
+    uv_signal_init(&c.loop, &c.interrupt);
+    c.terminate.data = c.interrupt.data = &c;
+    uv_signal_start(&c.terminate, signalled, SIGTERM);
+    uv_signal_start(&c.interrupt, signalled, SIGINT);
+    if (start(&c, &c.err) < 0)
+        fail(&c);
+    uv_run(&c.loop, UV_RUN_DEFAULT);
+    take_apart(&c);
+    if (c.failed) {
+        *err = c.err;
+        return -1;
+    }
+    return c.signal;
+}

@@ -1,0 +1,30 @@
+/* A whole cluster in this process: store, registry, API server, controllers, scheduler, network, node agent. The
+ * process has entered its sandbox already. */
+#ifndef CORACLE_CLI_CLUSTER_H
+#define CORACLE_CLI_CLUSTER_H
+
+#include "base/error.h"
+#include "cli/options.h"
+#include "cli/sandbox.h"
+
+#define CLUSTER_SERVICE_CIDR "10.96.0.0/16"
+/* The port that pods reach the API at, on the bridge's address. */
+#define CLUSTER_API_PORT 6443
+
+/* One line for people about what has been done: the milestone's name and a sentence. "ready" is the last one. */
+typedef void (*cluster_milestone)(void *context, const char *name, const char *text);
+
+struct cluster_options {
+    const struct up_options *up;
+    const struct sandbox *sandbox;
+    const char *data_directory;
+    int listen_fd; /* bound and listening on the host; the cluster closes it */
+    const char *server_url;
+    cluster_milestone milestone;
+    void *context;
+};
+
+/* Runs the cluster until SIGTERM or SIGINT; returns the signal, or -1 if it could not start. */
+int cluster_run(const struct cluster_options *options, struct error *err);
+
+#endif

@@ -1,0 +1,69 @@
+/* coracle: the table of subcommands. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "cli/command.h"
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv);
+    const char *usage;
+} commands[] = {
+    {"up", command_up,
+     "up [--sandbox] [--name NAME] [--data-dir DIR] [--listen ADDR:PORT] [--kubeconfig FILE]\n"
+     "             [--load-image FILE.tar]... [--detach] [--verbose]      start a cluster"},
+    {"down", command_down, "down [--name NAME]                                  stop it; a sandbox disappears entirely"},
+    {"enter", command_enter, "enter [--name NAME] -- COMMAND...                   run a command inside the node's network"},
+    {"image", command_image,
+     "image [--name NAME | --data-dir DIR] import FILE.tar | pull REF | ls | rm REF   the node's images"},
+    {"version", command_version, "version"},
+};
+
+static void print_usage(FILE *to)
+{
+    fprintf(to, "Coracle: Kubernetes in one small program.\n\n");
+    for (size_t i = 0; i < ARRAY_COUNT(commands); i++)
+        fprintf(to, "  coracle %s\n", commands[i].usage);
+}
+
+int command_failed(const char *command, const char *text)
+{
+    fprintf(stderr, "coracle %s: %s\n", command, text);
+    return EXIT_FAILED;
+}
+
+int command_misused(const char *command, const char *text)
+{
+    fprintf(stderr, "coracle %s: %s\nSee 'coracle --help'.\n", command, text);
+    return EXIT_USAGE;
+}
+
+int command_version(int argc, char **argv)
+{
+    (void)argc, (void)argv;
+    printf("coracle %s (Kubernetes API v1.35)\n", CORACLE_VERSION);
+    return EXIT_DONE;
+}
+
+int main(int argc, char **argv)
+{
+    /* A reader that goes away is an error of write(2), not the end of the process. */
+    signal(SIGPIPE, SIG_IGN);
+    if (argc < 2) {
+        print_usage(stderr);
+        return EXIT_USAGE;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
+        print_usage(stdout);
+        return EXIT_DONE;
+    }
+    for (size_t i = 0; i < ARRAY_COUNT(commands); i++)
+        if (strcmp(argv[1], commands[i].name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    fprintf(stderr, "coracle: unknown command '%s'\n", argv[1]);
+    print_usage(stderr);
+    return EXIT_USAGE;
+}

@@ -1,0 +1,23 @@
+/* What `coracle up` was asked for. */
+#ifndef CORACLE_CLI_OPTIONS_H
+#define CORACLE_CLI_OPTIONS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Archives that one `up` loads. */
+#define UP_IMAGES_MAX 64
+
+struct up_options {
+    const char *name;
+    bool sandbox;
+    bool detach;
+    const char *data_directory; /* NULL: /var/lib/coracle/NAME */
+    const char *listen;         /* ADDR:PORT; port 0: any */
+    const char *kubeconfig;     /* NULL: only the one in the data directory */
+    const char *images[UP_IMAGES_MAX];
+    size_t image_count;
+    bool verbose;
+};
+
+#endif

@@ -1,0 +1,235 @@
+/* coracle up: in the foreground this process becomes the cluster; with --detach a child does, and this process
+ * passes its milestones on until it is ready. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "cli/cluster.h"
+#include "cli/command.h"
+#include "cli/sandbox.h"
+
+#define LISTEN_BACKLOG 512
+/* A bootstrap of everything is a matter of milliseconds; images may take longer to load. */
+#define POOL_THREADS "8"
+
+static const struct option flags[] = {
+    {"sandbox", no_argument, NULL, 's'},          {"name", required_argument, NULL, 'n'},
+    {"data-dir", required_argument, NULL, 'd'},   {"listen", required_argument, NULL, 'l'},
+    {"kubeconfig", required_argument, NULL, 'k'}, {"load-image", required_argument, NULL, 'i'},
+    {"detach", no_argument, NULL, 'D'},           {"verbose", no_argument, NULL, 'v'},
+    {NULL, 0, NULL, 0},
+};
+
+static int parse(int argc, char **argv, struct up_options *o)
+{
+    *o = (struct up_options){.name = DEFAULT_NAME};
+    optind = 1;
+    opterr = 0;
+    for (int c; (c = getopt_long(argc, argv, ":", flags, NULL)) != -1;) {
+        switch (c) {
+        case 's':
+            o->sandbox = true;
+            break;
+        case 'n':
+            o->name = optarg;
+            break;
+        case 'd':
+            o->data_directory = optarg;
+            break;
+        case 'l':
+            o->listen = optarg;
+            break;
+        case 'k':
+            o->kubeconfig = optarg;
+            break;
+        case 'i':
+            if (o->image_count == UP_IMAGES_MAX)
+                return command_misused("up", "too many --load-image");
+            o->images[o->image_count++] = optarg;
+            break;
+        case 'D':
+            o->detach = true;
+            break;
+        case 'v':
+            o->verbose = true;
+            break;
+        default:
+            fprintf(stderr, "coracle up: %s '%s'\n", c == ':' ? "a value is missing after" : "unknown option",
+                    argv[optind - 1]);
+            return command_misused("up", "wrong usage");
+        }
+    }
+    if (optind < argc)
+        return command_misused("up", "takes no arguments, only options");
+    return EXIT_DONE;
+}
+
+/* The API's socket, made where the host sees it. */
+static int open_listener(const struct up_options *o, char url[64], struct error *err)
+{
+    const char *text = o->listen ? o->listen : o->sandbox ? "127.0.0.1:0" : "127.0.0.1:6443";
+    const char *colon = strrchr(text, ':');
+    char host[INET_ADDRSTRLEN] = "";
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    char *end;
+    long port = colon ? strtol(colon + 1, &end, 10) : -1;
+    if (!colon || (size_t)(colon - text) >= sizeof(host) || !colon[1] || *end || port < 0 || port > 65535)
+        return error_set(err, EINVAL, "--listen wants ADDRESS:PORT, not '%s'", text);
+    memcpy(host, text, (size_t)(colon - text));
+    if (inet_pton(AF_INET, host, &address.sin_addr) != 1)
+        return error_set(err, EINVAL, "--listen wants an IPv4 address, not '%s'", host);
+    address.sin_port = htons((uint16_t)port);
+    cleanup_close int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int one = 1;
+    socklen_t size = sizeof(address);
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
+        bind(fd, (const struct sockaddr *)&address, size) < 0 || listen(fd, LISTEN_BACKLOG) < 0 ||
+        getsockname(fd, (struct sockaddr *)&address, &size) < 0)
+        return error_errno(err, "listen on %s", text);
+    snprintf(url, 64, "https://%s:%d", address.sin_addr.s_addr ? host : "127.0.0.1", ntohs(address.sin_port));
+    return steal_fd(fd);
+}
+
+struct progress {
+    struct timespec began;
+    int ready_pipe; /* closed when ready; -1 in the foreground */
+    const char *log_path;
+};
+
+static void show(void *context, const char *name, const char *text)
+{
+    struct progress *p = context;
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    double seconds =
+        (double)(now.tv_sec - p->began.tv_sec) + (double)(now.tv_nsec - p->began.tv_nsec) / 1e9;
+    printf("%-8s %s  (%.3f s)\n", name, text, seconds);
+    fflush(stdout);
+    if (strcmp(name, "ready") != 0 || p->ready_pipe < 0)
+        return;
+    /* From here on nobody listens: what the cluster has to say goes to its log. */
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    int log = open(p->log_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    dup2(null, STDIN_FILENO);
+    dup2(log >= 0 ? log : null, STDOUT_FILENO);
+    dup2(log >= 0 ? log : null, STDERR_FILENO);
+    if (write(p->ready_pipe, "1", 1) < 0)
+        log_warning("Nobody waits for the cluster to be ready");
+    close(p->ready_pipe);
+    p->ready_pipe = -1;
+}
+
+/* Ctrl-C on a sandbox in the foreground takes all of it away, from outside: a child goes back to where the command
+ * was given and runs `down` there. */
+static int take_away(const char *name, int mount_fd, int network_fd)
+{
+    pid_t child = fork();
+    if (child == 0) {
+        if (setns(mount_fd, CLONE_NEWNS) < 0 || setns(network_fd, CLONE_NEWNET) < 0)
+            _exit(EXIT_FAILED);
+        char *arguments[] = {"down", "--name", (char *)(uintptr_t)name, NULL};
+        _exit(command_down(3, arguments));
+    }
+    int status = 0;
+    while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
+        ;
+    return child > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILED;
+}
+
+static int run(const struct up_options *o, struct progress *progress)
+{
+    struct error err = {0};
+    struct sandbox sandbox;
+    char url[64];
+    cleanup_free char *data = o->data_directory ? realpath(o->data_directory, NULL) : NULL;
+    if (!data)
+        data = o->data_directory ? mem_string(o->data_directory) : mem_printf(DATA_ROOT "/%s", o->name);
+    cleanup_free char *log_path = mem_printf("%s/coracle.log", data);
+    cleanup_close int mount_fd = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
+    struct sandbox_options where = {.name = o->name,
+                                    .isolated = o->sandbox,
+                                    .data_directory = data,
+                                    .disposable = o->sandbox && !o->data_directory};
+    progress->log_path = log_path;
+    /* Messages of sandbox_enter want the name checked first. */
+    if (sandbox_name_check(o->name, &err) < 0)
+        return command_misused("up", err.text);
+    if (file_make_directories(data, 0711, &err) < 0)
+        return command_failed("up", err.text);
+    int listen_fd = open_listener(o, url, &err);
+    if (listen_fd < 0)
+        return err.code == EINVAL ? command_misused("up", err.text) : command_failed("up", err.text);
+    if (sandbox_enter(&where, &sandbox, &err) < 0)
+        return command_failed("up", err.text);
+    struct cluster_options cluster = {.up = o,
+                                      .sandbox = &sandbox,
+                                      .data_directory = data,
+                                      .listen_fd = listen_fd,
+                                      .server_url = url,
+                                      .milestone = show,
+                                      .context = progress};
+    int result = cluster_run(&cluster, &err);
+    int network_fd = dup(sandbox.host_network_fd);
+    sandbox_close(&sandbox);
+    if (result < 0)
+        return command_failed("up", err.text);
+    if (result == SIGINT && o->sandbox && !o->detach)
+        return take_away(o->name, mount_fd, network_fd);
+    return EXIT_DONE;
+}
+
+static int detach(const struct up_options *o, struct progress *progress)
+{
+    int fds[2];
+    if (pipe2(fds, O_CLOEXEC) < 0)
+        return command_failed("up", strerror(errno));
+    pid_t child = fork();
+    if (child < 0)
+        return command_failed("up", strerror(errno));
+    if (child == 0) {
+        close(fds[0]);
+        setsid();
+        progress->ready_pipe = fds[1];
+        exit(run(o, progress));
+    }
+    close(fds[1]);
+    char ready;
+    ssize_t n;
+    while ((n = read(fds[0], &ready, 1)) < 0 && errno == EINTR)
+        ;
+    close(fds[0]);
+    if (n == 1)
+        return EXIT_DONE;
+    int status;
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+        ;
+    return WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : EXIT_FAILED;
+}
+
+int command_up(int argc, char **argv)
+{
+    struct up_options o;
+    struct progress progress = {.ready_pipe = -1};
+    int wrong = parse(argc, argv, &o);
+    if (wrong)
+        return wrong;
+    if (geteuid() != 0)
+        return command_failed("up", "needs root: it makes namespaces, mounts and cgroups. Try sudo.");
+    clock_gettime(CLOCK_MONOTONIC, &progress.began);
+    log_set_level(o.verbose ? LOG_DEBUG : LOG_WARNING);
+    setenv("UV_THREADPOOL_SIZE", POOL_THREADS, 0);
+    return o.detach ? detach(&o, &progress) : run(&o, &progress);
+}
