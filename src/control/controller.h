@@ -31,7 +31,6 @@ extern const struct controller_kind endpoints_controller;
 extern const struct controller_kind namespace_controller;
 extern const struct controller_kind service_account_controller;
 extern const struct controller_kind garbage_collector;
-extern const struct controller_kind node_lifecycle_controller;
 
 /* The owner reference with controller: true, or NULL. */
 const struct owner_reference *controller_of(const struct object_meta *meta);

@@ -315,8 +315,9 @@ static void answered(void *context, const struct client_result *result)
     free(context);
     if (call.done)
         call.done(call.context, result);
-    bool stale = result->code == 404 || (call.verb == CLIENT_CREATE && result->code == 409);
-    if (client_ok(result)) {
+    bool reading = call.verb == CLIENT_GET || call.verb == CLIENT_LIST || call.verb == CLIENT_DELETE_COLLECTION;
+    bool stale = reading || result->code == 404 || (call.verb == CLIENT_CREATE && result->code == 409);
+    if (client_ok(result) && !reading) {
         uint64_t revision = result->object ? result->object->revision : result->revision;
         note_written(w->key, call.resource, revision);
     } else if (!stale) {
@@ -377,4 +378,11 @@ void work_patch(struct work *w, const struct api_resource *resource, const char 
 {
     client_patch(w->key->queue->client, resource, subresource, meta->namespace, meta->name, kind, patch, answered,
                  call_new(w, CLIENT_PATCH, resource, done, context));
+}
+
+void work_submit(struct work *w, struct client_request *request, client_done done, void *context)
+{
+    enum client_verb verb = request->verb;
+    const struct api_resource *resource = request->resource;
+    client_submit(w->key->queue->client, request, answered, call_new(w, verb, resource, done, context));
 }

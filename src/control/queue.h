@@ -46,6 +46,8 @@ void work_delete(struct work *work, const struct api_resource *resource, const s
 void work_patch(struct work *work, const struct api_resource *resource, const char *subresource,
                 const struct object_meta *meta, enum patch_kind kind, const char *patch, client_done done,
                 void *context);
+/* Any other request on behalf of the item, taken over; its answer does not make the item fail. */
+void work_submit(struct work *work, struct client_request *request, client_done done, void *context);
 /* How often the key has failed in a row. */
 int work_failures(const struct work *work);
 /* Asks for another run with backoff, whatever the writes say. */

@@ -50,7 +50,5 @@ int pod_state_find(const struct pod_state *state, const char *name);
  * those that did not change are taken from the pod's present status. */
 void pod_status_build(struct arena *arena, const struct pod_state *state, const char *host_ip, int64_t now,
                       struct pod_status *out);
-/* "Guaranteed", "Burstable" or "BestEffort". */
-const char *pod_qos_class(const struct pod_spec *spec);
 
 #endif

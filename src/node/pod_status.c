@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "api/quantity.h"
+#include "api/pod_qos.h"
 #include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/timestamp.h"
@@ -19,28 +19,6 @@ int pod_state_find(const struct pod_state *state, const char *name)
         if (strcmp(state->seen.containers[i].spec->name, name) == 0)
             return (int)i;
     return -1;
-}
-
-static const char *quantity_of(const struct string_map *map, const char *name)
-{
-    const char *text = string_map_get(map, name);
-    return text && quantity_value(text) != 0 ? text : NULL;
-}
-
-const char *pod_qos_class(const struct pod_spec *spec)
-{
-    static const char *const names[] = {"cpu", "memory"};
-    bool any = false, guaranteed = true;
-    const struct container_array *lists[] = {&spec->containers, &spec->init_containers};
-    for (size_t l = 0; l < ARRAY_COUNT(lists); l++)
-        for (size_t i = 0; i < lists[l]->count; i++)
-            for (size_t n = 0; n < ARRAY_COUNT(names); n++) {
-                const struct resource_requirements *r = &lists[l]->items[i].resources;
-                const char *request = quantity_of(&r->requests, names[n]), *limit = quantity_of(&r->limits, names[n]);
-                any |= request || limit;
-                guaranteed &= limit && (!request || quantity_compare(request, limit) == 0);
-            }
-    return !any ? "BestEffort" : guaranteed ? "Guaranteed" : "Burstable";
 }
 
 static struct container_state_terminated *terminated(struct arena *arena, const struct container_termination *from)
@@ -216,7 +194,7 @@ void pod_status_build(struct arena *arena, const struct pod_state *state, const 
         out->phase = "Failed";
     out->reason = state->reason;
     out->message = arena_string(arena, state->message);
-    out->qos_class = pod_qos_class(&pod->spec);
+    out->qos_class = api_pod_qos_class(&pod->spec);
     out->observed_generation = pod->metadata.generation;
     out->start_time = state->start_time;
     out->host_ip = arena_string(arena, host_ip);

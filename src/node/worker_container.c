@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/pod_qos.h"
 #include "api/quantity.h"
 #include "base/cleanup.h"
 #include "base/file.h"
@@ -344,7 +345,7 @@ static void prepare(void *context)
 /* Upstream's: the more a container asks for, the less likely it is to be killed for memory. */
 static int oom_score(const struct worker *w, const struct container *spec)
 {
-    const char *qos = pod_qos_class(&worker_pod(w)->spec);
+    const char *qos = api_pod_qos_class(&worker_pod(w)->spec);
     if (strcmp(qos, "Guaranteed") == 0)
         return -997;
     int64_t request = quantity_value(string_map_get(&spec->resources.requests, "memory"));

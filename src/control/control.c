@@ -1,0 +1,53 @@
+/* The table of controllers. */
+#include "control/control.h"
+
+#include <stdlib.h>
+
+#include "base/cleanup.h"
+#include "control/controller.h"
+
+static const struct controller_kind *const kinds[] = {
+    &deployment_controller, &replica_set_controller,     &endpoint_slice_controller, &endpoints_controller,
+    &namespace_controller,  &service_account_controller, &garbage_collector,
+};
+
+struct control {
+    struct controller controllers[ARRAY_COUNT(kinds)];
+};
+
+struct control *control_new(struct client *client, struct informer_set *informers)
+{
+    struct control *control = mem_zero(1, sizeof(*control));
+    for (size_t i = 0; i < ARRAY_COUNT(kinds); i++) {
+        struct controller *c = &control->controllers[i];
+        c->client = client;
+        c->env = client->env;
+        c->informers = informers;
+        c->recorder = recorder_new(client, kinds[i]->name, NULL);
+        c->queue = queue_new(client, informers, kinds[i]->reconcile, c);
+        kinds[i]->start(c);
+    }
+    return control;
+}
+
+void control_free(struct control *control)
+{
+    if (!control)
+        return;
+    for (size_t i = 0; i < ARRAY_COUNT(kinds); i++) {
+        struct controller *c = &control->controllers[i];
+        queue_free(c->queue);
+        recorder_free(c->recorder);
+        if (kinds[i]->stop)
+            kinds[i]->stop(c);
+    }
+    free(control);
+}
+
+size_t control_depth(const struct control *control)
+{
+    size_t depth = 0;
+    for (size_t i = 0; i < ARRAY_COUNT(kinds); i++)
+        depth += queue_depth(control->controllers[i].queue);
+    return depth;
+}

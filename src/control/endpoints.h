@@ -1,0 +1,32 @@
+/* Shared by the EndpointSlice and the Endpoints controller: which pods stand behind a Service, at which ports. */
+#ifndef CORACLE_CONTROL_ENDPOINTS_H
+#define CORACLE_CONTROL_ENDPOINTS_H
+
+#include "control/controller.h"
+
+#define SERVICE_NAME_LABEL "kubernetes.io/service-name"
+#define HEADLESS_LABEL "service.kubernetes.io/headless"
+
+struct service_watch {
+    struct controller *controller;
+    struct informer *services, *pods;
+};
+
+/* Watches Services and pods, and adds the keys of Services whose endpoints may have changed. */
+void endpoints_watch(struct controller *controller, struct service_watch *watch);
+
+/* Calls visit for each pod that the Service selects and that has an address and has not ended. */
+void endpoints_each_pod(const struct service_watch *watch, const struct service *service,
+                        informer_visit visit, void *context);
+/* True when the Service has a selector, so that its endpoints are ours to make. */
+bool endpoints_managed(const struct service *service);
+/* The number of the pod's port that a Service port leads to; 0: the pod has no such port. */
+int32_t endpoints_port(const struct pod *pod, const struct service_port *port);
+bool endpoints_headless(const struct service *service);
+/* The labels of the Service, and one more pair per argument pair. */
+struct string_map endpoints_labels(struct arena *arena, const struct service *service, const char *key,
+                                   const char *value);
+/* The hostname under which a headless Service publishes the pod, or NULL. */
+const char *endpoints_hostname(const struct pod *pod, const struct service *service);
+
+#endif

@@ -1,0 +1,148 @@
+/* What both endpoint controllers know about Services and pods. */
+#include <string.h>
+
+#include "api/json.h"
+#include "control/deployment.h"
+#include "control/endpoints.h"
+
+bool endpoints_managed(const struct service *service)
+{
+    const char *type = service->spec.type;
+    return service->spec.selector.count && !(type && strcmp(type, "ExternalName") == 0);
+}
+
+bool endpoints_headless(const struct service *service)
+{
+    return service->spec.cluster_ip && strcmp(service->spec.cluster_ip, "None") == 0;
+}
+
+static bool selects(const struct service *service, const struct string_map *labels)
+{
+    const struct string_map *selector = &service->spec.selector;
+    for (size_t i = 0; i < selector->count; i++) {
+        const char *value = string_map_get(labels, selector->items[i].key);
+        if (!value || strcmp(value, selector->items[i].value) != 0)
+            return false;
+    }
+    return selector->count > 0;
+}
+
+struct labels_visit {
+    struct controller *controller;
+    const struct string_map *labels;
+};
+
+static bool enqueue_if_selected(void *context, struct object *object)
+{
+    struct labels_visit *v = context;
+    if (selects(object->value, v->labels))
+        controller_enqueue(v->controller, object->meta);
+    return true;
+}
+
+static void service_changed(void *context, enum informer_change change, struct object *object, struct object *old)
+{
+    (void)change, (void)old;
+    controller_enqueue(((struct service_watch *)context)->controller, object->meta);
+}
+
+/* True when something that endpoints show is different. */
+static bool pod_differs(const struct pod *a, const struct pod *b)
+{
+    return !a->metadata.deletion_timestamp != !b->metadata.deletion_timestamp || pod_is_ready(a) != pod_is_ready(b) ||
+           strcmp(a->status.pod_ip ? a->status.pod_ip : "", b->status.pod_ip ? b->status.pod_ip : "") != 0 ||
+           strcmp(a->status.phase ? a->status.phase : "", b->status.phase ? b->status.phase : "") != 0 ||
+           strcmp(a->spec.node_name ? a->spec.node_name : "", b->spec.node_name ? b->spec.node_name : "") != 0;
+}
+
+static bool same_labels(const struct string_map *a, const struct string_map *b)
+{
+    if (a->count != b->count)
+        return false;
+    for (size_t i = 0; i < a->count; i++)
+        if (strcmp(a->items[i].key, b->items[i].key) != 0 || strcmp(a->items[i].value, b->items[i].value) != 0)
+            return false;
+    return true;
+}
+
+static void pod_changed(void *context, enum informer_change change, struct object *object, struct object *old)
+{
+    struct service_watch *w = context;
+    bool relabelled = old && !same_labels(&old->meta->labels, &object->meta->labels);
+    if (change == INFORMER_UPDATED && old && !relabelled && !pod_differs(old->value, object->value))
+        return;
+    struct labels_visit v = {w->controller, &object->meta->labels};
+    informer_each(w->services, object->meta->namespace, enqueue_if_selected, &v);
+    if (relabelled) {
+        v.labels = &old->meta->labels;
+        informer_each(w->services, object->meta->namespace, enqueue_if_selected, &v);
+    }
+}
+
+void endpoints_watch(struct controller *c, struct service_watch *w)
+{
+    w->controller = c;
+    w->services = informer_set_get(c->informers, &api_resources[API_SERVICES]);
+    w->pods = informer_set_get(c->informers, &api_resources[API_PODS]);
+    informer_add_handler(w->services, service_changed, w);
+    informer_add_handler(w->pods, pod_changed, w);
+}
+
+struct pod_visit {
+    const struct service *service;
+    informer_visit visit;
+    void *context;
+};
+
+static bool visit_pod(void *context, struct object *object)
+{
+    struct pod_visit *v = context;
+    const struct pod *pod = object->value;
+    const char *phase = pod->status.phase ? pod->status.phase : "";
+    if (!pod->status.pod_ip || !*pod->status.pod_ip || strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0 ||
+        !selects(v->service, &object->meta->labels))
+        return true;
+    return v->visit(v->context, object);
+}
+
+void endpoints_each_pod(const struct service_watch *w, const struct service *service, informer_visit visit,
+                        void *context)
+{
+    struct pod_visit v = {service, visit, context};
+    informer_each(w->pods, service->metadata.namespace, visit_pod, &v);
+}
+
+int32_t endpoints_port(const struct pod *pod, const struct service_port *port)
+{
+    if (port->target_port.kind == INT_OR_STRING_INT)
+        return port->target_port.number;
+    if (port->target_port.kind == INT_OR_STRING_UNSET)
+        return port->port;
+    const char *protocol = port->protocol ? port->protocol : "TCP";
+    for (size_t i = 0; i < pod->spec.containers.count; i++) {
+        const struct container_port_array *ports = &pod->spec.containers.items[i].ports;
+        for (size_t k = 0; k < ports->count; k++)
+            if (ports->items[k].name && strcmp(ports->items[k].name, port->target_port.text) == 0 &&
+                strcmp(ports->items[k].protocol ? ports->items[k].protocol : "TCP", protocol) == 0)
+                return ports->items[k].container_port;
+    }
+    return 0;
+}
+
+struct string_map endpoints_labels(struct arena *arena, const struct service *service, const char *key,
+                                   const char *value)
+{
+    struct string_map labels = service->metadata.labels;
+    if (endpoints_headless(service))
+        string_map_set(arena, &labels, HEADLESS_LABEL, "");
+    string_map_set(arena, &labels, key, value);
+    return labels;
+}
+
+const char *endpoints_hostname(const struct pod *pod, const struct service *service)
+{
+    if (!pod->spec.hostname || !*pod->spec.hostname || !pod->spec.subdomain ||
+        strcmp(pod->spec.subdomain, service->metadata.name) != 0)
+        return NULL;
+    return pod->spec.hostname;
+}

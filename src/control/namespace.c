@@ -1,0 +1,108 @@
+/* The Namespace controller: empties a namespace that is being deleted, then lets it go. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "control/controller.h"
+
+/* Between two looks at a namespace whose content takes time to go (pods with a grace period). */
+#define LOOK_AGAIN (100 * INT64_C(1000))
+
+#define FINALIZER "kubernetes"
+
+static void namespace_changed(void *context, enum informer_change change, struct object *object, struct object *old)
+{
+    (void)old;
+    if (change != INFORMER_DELETED && object->meta->deletion_timestamp)
+        queue_add(((struct controller *)context)->queue, NULL, object->meta->name);
+}
+
+static void start(struct controller *c)
+{
+    c->state = informer_set_get(c->informers, &api_resources[API_NAMESPACES]);
+    informer_add_handler(c->state, namespace_changed, c);
+}
+
+/* One look: every kind is emptied, and what is left is counted. */
+struct emptying {
+    struct controller *controller;
+    struct work *work;
+    struct object *namespace;
+    size_t pending;
+    size_t left;
+    bool failed;
+};
+
+static void finalize(struct emptying *e)
+{
+    struct namespace fresh = *(const struct namespace *)e->namespace->value;
+    struct arena *arena = work_arena(e->work);
+    const char **kept = arena_alloc(arena, fresh.spec.finalizers.count * sizeof(*kept));
+    size_t n = 0;
+    for (size_t i = 0; i < fresh.spec.finalizers.count; i++)
+        if (strcmp(fresh.spec.finalizers.items[i], FINALIZER) != 0)
+            kept[n++] = fresh.spec.finalizers.items[i];
+    fresh.spec.finalizers.items = kept;
+    fresh.spec.finalizers.count = n;
+    work_update(e->work, e->namespace->resource, "finalize", &fresh, NULL, NULL);
+}
+
+static void look_over(struct emptying *e)
+{
+    if (!e->failed && !e->left)
+        finalize(e);
+    else
+        work_again_after(e->work, LOOK_AGAIN);
+    object_unref(e->namespace);
+    free(e);
+}
+
+static void counted(void *context, const struct client_result *result)
+{
+    struct emptying *e = context;
+    if (!client_ok(result))
+        e->failed = true;
+    e->left += result->count;
+    if (--e->pending == 0)
+        look_over(e);
+}
+
+static void emptied(void *context, const struct client_result *result)
+{
+    struct emptying *e = context;
+    (void)result;
+    if (--e->pending)
+        return;
+    /* All has been asked to go: what is still there? */
+    for (size_t i = 0; i < api_resource_count; i++) {
+        const struct api_resource *r = &api_resources[i];
+        if (!r->namespaced || r->storage != r->index)
+            continue;
+        struct client_request *list = client_request_new(CLIENT_LIST, r, e->namespace->meta->name, NULL);
+        list->limit = 1;
+        e->pending++;
+        work_submit(e->work, list, counted, e);
+    }
+}
+
+static void reconcile(void *context, struct work *work)
+{
+    struct controller *c = context;
+    struct object *object = informer_get(c->state, NULL, work_name(work));
+    if (!object || !object->meta->deletion_timestamp || !((const struct namespace *)object->value)->spec.finalizers.count)
+        return;
+    struct emptying *e = mem_zero(1, sizeof(*e));
+    e->controller = c;
+    e->work = work;
+    e->namespace = object_ref(object);
+    for (size_t i = 0; i < api_resource_count; i++) {
+        const struct api_resource *r = &api_resources[i];
+        if (!r->namespaced || r->storage != r->index)
+            continue;
+        e->pending++;
+        work_submit(work, client_request_new(CLIENT_DELETE_COLLECTION, r, object->meta->name, NULL), emptied, e);
+    }
+}
+
+const struct controller_kind namespace_controller = {
+    .name = "namespace-controller", .start = start, .reconcile = reconcile};
