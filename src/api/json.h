@@ -50,6 +50,8 @@ void json_encode(const struct api_type *type, const void *value, struct buffer *
 
 /* Appends a JSON string with its quotes. */
 void json_encode_string(struct buffer *out, const char *text);
+/* Appends a finite number in the shortest form that reads back as the same, spelled as Go spells it. */
+void json_encode_double(struct buffer *out, double value);
 
 /* A deep copy in the arena. */
 void *api_copy(struct arena *arena, const struct api_type *type, const void *value);

@@ -115,25 +115,35 @@ static void put_integer(struct buffer *b, int64_t value)
     put(b, p, (size_t)(digits + sizeof(digits) - p));
 }
 
-/* The shortest text that reads back as the same number, spelled as Go spells it. */
+/* The shortest digits that read back as the same number, laid out as Go lays them out. */
 static void put_double(struct buffer *b, double value)
 {
-    char text[SCALAR_MAX];
-    int precision = 0;
-    double magnitude = value < 0 ? -value : value;
-    if (magnitude == 0 || (magnitude >= 1e-6 && magnitude < 1e21)) {
-        while (snprintf(text, sizeof(text), "%.*f", precision, value), precision < 25 && strtod(text, NULL) != value)
-            precision++;
-        put(b, text, strlen(text));
+    char text[SCALAR_MAX], digits[SCALAR_MAX];
+    int precision = 0, exponent, count = 0;
+    do
+        snprintf(text, sizeof(text), "%.*e", precision, value);
+    while (strtod(text, NULL) != value && precision++ < 17);
+    char *e = strchr(text, 'e');
+    exponent = atoi(e + 1);
+    if (value != 0 && (exponent < -6 || exponent >= 21)) {
+        put(b, text, (size_t)(e - text));
+        size_t n = (size_t)snprintf(digits, sizeof(digits), "e%c%d", exponent < 0 ? '-' : '+', abs(exponent));
+        put(b, digits, n);
         return;
     }
-    while (snprintf(text, sizeof(text), "%.*e", precision, value), precision < 17 && strtod(text, NULL) != value)
-        precision++;
-    /* e-09 is written e-9. */
-    char *e = strchr(text, 'e');
-    if (e && e[1] == '-' && e[2] == '0' && e[3])
-        memmove(e + 2, e + 3, strlen(e + 3) + 1);
-    put(b, text, strlen(text));
+    for (char *p = text; p < e; p++)
+        if (*p >= '0' && *p <= '9')
+            digits[count++] = *p;
+    if (*text == '-')
+        put_char(b, '-');
+    if (exponent < 0)
+        put_literal(b, "0");
+    for (int i = 0; i <= exponent; i++)
+        put_char(b, i < count ? digits[i] : '0');
+    if (exponent + 1 < count)
+        put_char(b, '.');
+    for (int i = exponent + 1; i < count; i++)
+        put_char(b, i < 0 ? '0' : digits[i]);
 }
 
 static void put_time(struct buffer *b, int64_t instant, bool micro)
@@ -300,5 +310,11 @@ void json_encode(const struct api_type *type, const void *value, struct buffer *
 void json_encode_string(struct buffer *out, const char *text)
 {
     put_string(out, text);
+    *room(out, 0) = 0;
+}
+
+void json_encode_double(struct buffer *out, double value)
+{
+    put_double(out, value);
     *room(out, 0) = 0;
 }
