@@ -370,8 +370,11 @@ static bool begins_with_method(const char *data, size_t size)
 static void received(struct connection *c, const char *data, size_t size)
 {
     io_count(&c->io->counters.received, size);
-    if (c->lingering || (c->closing && !c->protocol))
+    if (c->lingering || (c->closing && !c->protocol)) {
+        c->discarded += size;
+        c->broken |= c->discarded > CONNECTION_LINGER_MAX;
         return;
+    }
     bool first = !c->started;
     c->started = true;
     if (!c->ssl) {

@@ -14,6 +14,10 @@
 struct ssl_st;
 struct peer;
 
+/* Bytes that a client may go on sending after an answer that did not wait for them; they are dropped. Beyond that the
+ * connection is closed, or the stream reset. */
+#define CONNECTION_LINGER_MAX (8 * 1024 * 1024)
+
 /* How a connection is spoken to. HTTP/1.1 and HTTP/2 are the two there are. */
 struct protocol {
     /* Takes over a connection: sets connection->session. */
@@ -56,6 +60,7 @@ struct connection {
     struct buffer input;  /* plaintext that the protocol could not deal with yet */
     struct buffer unsent; /* what the socket did not take */
     int fd;
+    size_t discarded; /* bytes that came while lingering */
     int events;      /* that are polled for */
     bool started;    /* a byte has come */
     bool paused;     /* the protocol takes no more input for now */

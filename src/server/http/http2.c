@@ -159,14 +159,27 @@ static int on_frame_received(nghttp2_session *session, const nghttp2_frame *fram
     return 0;
 }
 
+/* A response may be complete before the request is (RFC 9113, 8.1). To reset the stream at once would make some
+ * clients lose the response, so the rest of the body is dropped, within limits. */
+static void reset_late_upload(struct http2 *h, struct request *r)
+{
+    if (r->answered && r->discarded > CONNECTION_LINGER_MAX)
+        nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, r->stream, NGHTTP2_NO_ERROR);
+}
+
 static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream, const uint8_t *data, size_t size,
                    void *context)
 {
     (void)session, (void)flags;
     struct connection *c = context;
     struct request *r = stream_request(c->session, stream);
-    if (!r || r->dispatched)
-        return 0; /* it is answered already */
+    if (!r)
+        return 0;
+    if (r->dispatched) {
+        r->discarded += size;
+        reset_late_upload(c->session, r);
+        return 0;
+    }
     enum http_fault fault = request_add_body(r, (const char *)data, size);
     if (fault)
         request_dispatch(r, fault);
@@ -222,16 +235,19 @@ static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8
     return 0;
 }
 
-/* A response that is complete before the request is: the client need not send the rest (RFC 9113, 8.1). */
 static int on_frame_sent(nghttp2_session *session, const nghttp2_frame *frame, void *context)
 {
+    (void)session;
     struct connection *c = context;
     if ((frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA) ||
         !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM))
         return 0;
     struct request *r = stream_request(c->session, frame->hd.stream_id);
-    if (r && !r->remote_closed)
-        nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, frame->hd.stream_id, NGHTTP2_NO_ERROR);
+    if (r && !r->remote_closed) {
+        r->answered = true;
+        io_deadline_set(c->io, &r->deadline, DEADLINE_LINGER);
+        reset_late_upload(c->session, r);
+    }
     return 0;
 }
 
@@ -422,7 +438,8 @@ static void http2_expire(struct connection *c, struct request *r)
     else if (!r->dispatched)
         refuse(r, 408, "");
     else
-        nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, r->stream, NGHTTP2_CANCEL);
+        nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, r->stream,
+                                  r->answered ? NGHTTP2_NO_ERROR : NGHTTP2_CANCEL);
 }
 
 static void http2_close(struct connection *c)

@@ -51,6 +51,8 @@ struct request {
     struct list drained_node;
     size_t header_bytes;
     bool remote_closed; /* the client has sent all of it */
+    bool answered;      /* the whole response is sent */
+    size_t discarded;   /* bytes of the body that came too late */
 };
 
 struct request *request_new(struct connection *connection);

@@ -1,0 +1,78 @@
+/* A server for tests, with a handler whose doings a test can wait for, and a client made of blocking sockets. Every
+ * wait is bounded and ends the test when it takes too long.
+ *
+ *     GET  /hello          "hello"
+ *     any  /echo           method, path, host, parameters and body, one per line
+ *     GET  /lent           LENT_SIZE bytes in lent runs, whose releases are counted
+ *     any  /hold           kept until fixture_answer
+ *     GET  /stream?bytes=N a stream that fills its queue to HIGH_WATER and waits for it to drain
+ *     GET  /flood          writes to a stream until the transport refuses, then waits to be cancelled
+ *     GET  /endless        begins a stream, writes "begun" and waits to be cancelled
+ *     GET  /abort          begins a stream and breaks it off
+ *     GET  /peer           what is known of the client
+ *     GET  /forgotten      neither answers nor keeps the request
+ * A request with a fault gets 413 or 429. */
+#ifndef CORACLE_TEST_SERVER_HTTP_FIXTURE_H
+#define CORACLE_TEST_SERVER_HTTP_FIXTURE_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <pthread.h>
+#include <stdbool.h>
+
+#include "base/buffer.h"
+#include "server/http/http.h"
+#include "server/pki.h"
+
+#define LENT_SIZE (1024 * 1024)
+#define LENT_RUNS 64
+#define HIGH_WATER (128 * 1024)
+#define WAIT_SECONDS 20
+#define HELD_MAX 300
+
+struct fixture {
+    struct http_server *server;
+    struct pki *pki;
+    int port;     /* plain */
+    int tls_port;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    /* Counted under the lock */
+    unsigned arrived, cancelled, released, refused_writes;
+    size_t largest_queue;
+    struct http_request *held[HELD_MAX];
+    unsigned held_count;
+};
+
+extern struct fixture fixture;
+
+/* Starts the server with these limits and one I/O thread. */
+void fixture_start(const struct http_limits *limits);
+/* Stops it; all it had must be released. */
+void fixture_stop(void);
+/* Waits until the counter, one of the fixture's, has reached n. */
+void fixture_wait(const unsigned *counter, unsigned n);
+/* Waits until so many requests are held. */
+void fixture_wait_held(unsigned n);
+/* Answers the i-th held request, from this thread through its mailbox. */
+void fixture_answer(unsigned i, const char *body);
+
+/* A connected blocking socket. */
+int client_connect(int port);
+void client_send(int fd, const char *text);
+void client_send_bytes(int fd, const void *data, size_t size);
+/* Reads one response, head and body by Content-Length or chunks, into `out`, which is emptied first: the status line
+ * and headers as they came, then the body, dechunked. Returns the status, 0 at end of file. `head` means no body. */
+int client_read_response(int fd, struct buffer *out, bool head);
+/* The body in what client_read_response gave. */
+const char *client_body(const struct buffer *response);
+/* Sends, reads one response, asserts the status and returns the body. */
+const char *client_ask(int fd, const char *text, int status, struct buffer *response);
+/* Whether the connection is at its end; waits for it, and skips what comes before. */
+void client_expect_end(int fd);
+
+#endif
