@@ -560,7 +560,7 @@ static void two_thousand_idle_connections_are_small(void **state)
     }
     size_t each = (resident_bytes() - before) / COUNT;
     print_message("an idle connection takes %zu bytes\n", each);
-#if !defined(__SANITIZE_ADDRESS__)
+#ifndef SANITIZED
     assert_true(each < 4096);
 #endif
     client_ask(worker, GET("/hello"), 200, &response);
