@@ -354,27 +354,75 @@ static int old_node_port(const struct service_spec *old, const struct service_po
     return 0;
 }
 
-/* A type that has no cluster IP or node ports drops those that the client only repeats. */
-static void drop_unneeded(struct service_spec *spec, const struct service_spec *old)
+static bool strings_equal(const struct string_array *a, const struct string_array *b)
 {
-    if (needs_cluster_ip(old) && !needs_cluster_ip(spec) && text_equal(spec->cluster_ip, old->cluster_ip)) {
+    if (a->count != b->count)
+        return false;
+    for (size_t i = 0; i < a->count; i++)
+        if (!text_equal(a->items[i], b->items[i]))
+            return false;
+    return true;
+}
+
+static void drop_addresses(struct service_spec *spec, const struct service_spec *old)
+{
+    if (text_equal(spec->cluster_ip, old->cluster_ip) && strings_equal(&spec->cluster_ips, &old->cluster_ips)) {
         spec->cluster_ip = NULL;
         spec->cluster_ips = (struct string_array){0};
-        spec->ip_families = (struct string_array){0};
-        spec->ip_family_policy = NULL;
     }
-    if (!needs_node_port(old) || needs_node_port(spec))
-        return;
+    if (strings_equal(&spec->ip_families, &old->ip_families))
+        spec->ip_families = (struct string_array){0};
+    if (text_equal(spec->ip_family_policy, old->ip_family_policy))
+        spec->ip_family_policy = NULL;
+}
+
+static void drop_node_ports(struct service_spec *spec, const struct service_spec *old)
+{
     for (size_t i = 0; i < spec->ports.count; i++)
-        if (spec->ports.items[i].node_port == old_node_port(old, &spec->ports.items[i]))
-            spec->ports.items[i].node_port = 0;
+        if (spec->ports.items[i].node_port != old_node_port(old, &spec->ports.items[i]))
+            return;
+    for (size_t i = 0; i < spec->ports.count; i++)
+        spec->ports.items[i].node_port = 0;
+}
+
+/* Reached from outside the cluster: the type, or addresses that lead here. */
+static bool is_external(const struct service_spec *spec)
+{
+    return text_equal(spec->type, "NodePort") || text_equal(spec->type, "LoadBalancer") || spec->external_ips.count;
+}
+
+static bool has_health_port(const struct service_spec *spec)
+{
+    return text_equal(spec->type, "LoadBalancer") && text_equal(spec->external_traffic_policy, "Local");
+}
+
+/* Upstream's dropTypeDependentFields: what the new type has no use for goes, when the client only repeats it. */
+static void drop_unneeded(struct service_spec *spec, const struct service_spec *old)
+{
+    bool was_balanced = text_equal(old->type, "LoadBalancer"), is_balanced = text_equal(spec->type, "LoadBalancer");
+    if (needs_cluster_ip(old) && !needs_cluster_ip(spec))
+        drop_addresses(spec, old);
+    if (needs_node_port(old) && !needs_node_port(spec))
+        drop_node_ports(spec, old);
+    if (has_health_port(old) && !has_health_port(spec) && spec->health_check_node_port == old->health_check_node_port)
+        spec->health_check_node_port = 0;
+    if (was_balanced && !is_balanced) {
+        const struct opt_bool *now = &spec->allocate_load_balancer_node_ports,
+                              *before = &old->allocate_load_balancer_node_ports;
+        if (now->set == before->set && now->value == before->value)
+            spec->allocate_load_balancer_node_ports = (struct opt_bool){0};
+        if (text_equal(spec->load_balancer_class, old->load_balancer_class))
+            spec->load_balancer_class = NULL;
+    }
+    if (is_external(old) && !is_external(spec) &&
+        text_equal(spec->external_traffic_policy, old->external_traffic_policy))
+        spec->external_traffic_policy = NULL;
 }
 
 void service_carry(struct service *service, const struct service *before)
 {
     struct service_spec *spec = &service->spec;
     const struct service_spec *old = &before->spec;
-    drop_unneeded(spec, old);
     if (needs_cluster_ip(spec) && needs_cluster_ip(old) && text_empty(spec->cluster_ip) && !spec->cluster_ips.count) {
         spec->cluster_ip = old->cluster_ip;
         spec->cluster_ips = old->cluster_ips;
@@ -384,4 +432,5 @@ void service_carry(struct service *service, const struct service *before)
     for (size_t i = 0; needs_node_port(spec) && needs_node_port(old) && i < spec->ports.count; i++)
         if (!spec->ports.items[i].node_port)
             spec->ports.items[i].node_port = old_node_port(old, &spec->ports.items[i]);
+    drop_unneeded(spec, old);
 }

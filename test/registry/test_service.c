@@ -1,0 +1,171 @@
+/* The promises about services: addresses and node ports are given once, kept, and given back. */
+#include "world.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+
+#define SERVICE(name, spec) "{\"metadata\":{\"name\":\"" name "\"},\"spec\":{\"ports\":[{\"port\":80}]" spec "}}"
+
+static char kept[64];
+
+static const char *keep(const char *text)
+{
+    snprintf(kept, sizeof(kept), "%s", text);
+    return kept;
+}
+
+static void the_cluster_has_its_own_service(void **state)
+{
+    struct world *w = world_new();
+    struct reply *r = get(w, "services/default/kubernetes");
+    assert_code(r, 200);
+    assert_field(r, "spec/clusterIP", "10.96.0.1");
+    assert_field(r, "spec/clusterIPs", "[\"10.96.0.1\"]");
+    assert_field(r, "spec/ports/0/targetPort", "6443");
+    assert_field(r, "metadata/labels", "{\"component\":\"apiserver\",\"provider\":\"kubernetes\"}");
+    r = get(w, "endpoints/default/kubernetes");
+    assert_field(r, "subsets/0/addresses/0/ip", "192.0.2.1");
+    r = get(w, "endpointslices/default/kubernetes");
+    assert_field(r, "endpoints/0/addresses", "[\"192.0.2.1\"]");
+    assert_field(r, "ports/0/port", "6443");
+    world_free(w);
+}
+
+static void an_address_is_allocated_and_kept(void **state)
+{
+    struct world *w = world_new();
+    struct reply *r = create(w, "services/default", SERVICE("a", ""));
+    assert_code(r, 201);
+    const char *ip = keep(field(r, "spec/clusterIP"));
+    assert_memory_equal(ip, "10.96.", 6);
+    assert_field(r, "spec/type", "ClusterIP");
+    assert_field(r, "spec/ports/0/nodePort", NULL);
+    r = update(w, "services/default/a", SERVICE("a", ",\"selector\":{\"x\":\"y\"}"));
+    assert_code(r, 200);
+    assert_field(r, "spec/clusterIP", ip);
+    r = patch(w, "services/default/a", "{\"spec\":{\"clusterIP\":\"10.96.3.3\",\"clusterIPs\":[\"10.96.3.3\"]}}");
+    assert_code(r, 422);
+    assert_non_null(strstr(r->text, "may not change once set"));
+    world_free(w);
+}
+
+static void an_address_is_given_once_and_given_back(void **state)
+{
+    struct world *w = world_new();
+    assert_code(create(w, "services/default", SERVICE("a", ",\"clusterIP\":\"10.96.1.2\"")), 201);
+    struct reply *r = create(w, "services/kube-system", SERVICE("b", ",\"clusterIP\":\"10.96.1.2\""));
+    assert_code(r, 422);
+    assert_non_null(strstr(r->text, "failed to allocate IP 10.96.1.2: provided IP is already allocated"));
+    assert_non_null(strstr(r->text, "Service \"b\" is invalid: spec.clusterIPs: Invalid value: "));
+    r = create(w, "services/default", SERVICE("b", ",\"clusterIP\":\"10.97.1.2\""));
+    assert_code(r, 422);
+    assert_non_null(strstr(r->text, "the provided IP (10.97.1.2) is not in the valid range. The range of valid IPs is "
+                                    "10.96.0.0/16"));
+    assert_code(delete_(w, "services/default/a", NULL), 200);
+    assert_code(create(w, "services/default", SERVICE("b", ",\"clusterIP\":\"10.96.1.2\"")), 201);
+    world_free(w);
+}
+
+static void headless_and_external_services_have_no_address(void **state)
+{
+    struct world *w = world_new();
+    struct reply *r = create(w, "services/default", SERVICE("a", ",\"clusterIP\":\"None\""));
+    assert_code(r, 201);
+    assert_field(r, "spec/clusterIP", "None");
+    assert_field(r, "spec/clusterIPs", "[\"None\"]");
+    assert_code(create(w, "services/default", SERVICE("b", ",\"clusterIP\":\"None\"")), 201);
+    r = create(w, "services/default",
+               "{\"metadata\":{\"name\":\"c\"},\"spec\":{\"type\":\"ExternalName\",\"externalName\":\"example.com\"}}");
+    assert_code(r, 201);
+    assert_field(r, "spec/clusterIP", NULL);
+    /* One that becomes external gives its address back. */
+    assert_code(create(w, "services/default", SERVICE("d", ",\"clusterIP\":\"10.96.1.2\"")), 201);
+    r = patch(w, "services/default/d",
+              "{\"spec\":{\"type\":\"ExternalName\",\"externalName\":\"example.com\",\"clusterIP\":null,"
+              "\"clusterIPs\":null}}");
+    assert_code(r, 200);
+    assert_field(r, "spec/clusterIP", NULL);
+    assert_code(create(w, "services/default", SERVICE("e", ",\"clusterIP\":\"10.96.1.2\"")), 201);
+    world_free(w);
+}
+
+static void node_ports_are_given_once_and_given_back(void **state)
+{
+    struct world *w = world_new();
+    struct reply *r = create(w, "services/default", SERVICE("a", ",\"type\":\"NodePort\""));
+    assert_code(r, 201);
+    int port = atoi(field(r, "spec/ports/0/nodePort"));
+    assert_in_range(port, 30086, 32767);
+    r = update(w, "services/default/a", SERVICE("a", ",\"type\":\"NodePort\""));
+    assert_int_equal(atoi(field(r, "spec/ports/0/nodePort")), port);
+
+    char json[200];
+    snprintf(json, sizeof(json),
+             "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":80,\"nodePort\":%d}]}}",
+             port);
+    r = create(w, "services/default", json);
+    assert_code(r, 422);
+    assert_non_null(strstr(r->text, "provided port is already allocated"));
+    assert_non_null(strstr(r->text, "Service \"b\" is invalid: spec.ports[0].nodePort: Invalid value: "));
+    r = create(w, "services/default",
+               "{\"metadata\":{\"name\":\"c\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":80,\"nodePort\":80}]}}");
+    assert_code(r, 422);
+    assert_non_null(
+        strstr(r->text, "provided port is not in the valid range. The range of valid ports is 30000-32767"));
+
+    r = patch(w, "services/default/a", "{\"spec\":{\"type\":\"ClusterIP\"}}");
+    assert_code(r, 200);
+    assert_field(r, "spec/ports/0/nodePort", NULL);
+    assert_code(create(w, "services/default", json), 201);
+    world_free(w);
+}
+
+static void a_port_for_two_protocols_has_one_number(void **state)
+{
+    struct world *w = world_new();
+    struct reply *r = create(w, "services/default",
+                             "{\"metadata\":{\"name\":\"a\"},\"spec\":{\"type\":\"NodePort\",\"ports\":["
+                             "{\"name\":\"t\",\"port\":53,\"protocol\":\"TCP\"},"
+                             "{\"name\":\"u\",\"port\":53,\"protocol\":\"UDP\"}]}}");
+    assert_code(r, 201);
+    const char *port = keep(field(r, "spec/ports/0/nodePort"));
+    assert_field(r, "spec/ports/1/nodePort", port);
+    world_free(w);
+}
+
+static void thousands_of_services_have_addresses_of_their_own(void **state)
+{
+    struct world *w = world_new();
+    char json[128], key[32];
+    static bool seen[65536];
+    memset(seen, 0, sizeof(seen));
+    for (int i = 0; i < 5000; i++) {
+        snprintf(json, sizeof(json), "{\"metadata\":{\"name\":\"s%d\"},\"spec\":{\"ports\":[{\"port\":80}]}}", i);
+        struct reply *r = create(w, "services/default", json);
+        assert_code(r, 201);
+        const char *ip = ((const struct service *)r->object->value)->spec.cluster_ip;
+        int a, b;
+        assert_int_equal(sscanf(ip, "10.96.%d.%d", &a, &b), 2);
+        assert_false(seen[a * 256 + b]);
+        seen[a * 256 + b] = true;
+    }
+    (void)key;
+    world_free(w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_cluster_has_its_own_service),
+        cmocka_unit_test(an_address_is_allocated_and_kept),
+        cmocka_unit_test(an_address_is_given_once_and_given_back),
+        cmocka_unit_test(headless_and_external_services_have_no_address),
+        cmocka_unit_test(node_ports_are_given_once_and_given_back),
+        cmocka_unit_test(a_port_for_two_protocols_has_one_number),
+        cmocka_unit_test(thousands_of_services_have_addresses_of_their_own),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
