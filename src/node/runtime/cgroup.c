@@ -298,18 +298,26 @@ int cgroup_remove(const struct cgroup *cgroup, const char *name, struct error *e
     for (size_t i = 0; i < cgroup->hierarchy_count; i++)
         if (walk_group(cgroup, i, name, remove_group, &tries, err) < 0)
             result = -1;
+    if (cgroup->shadow) {
+        cleanup_free char *path = mem_printf("%s%s%s%s", cgroup->shadow, cgroup->parent, *name ? "/" : "", name);
+        if (file_remove_tree(path, err) < 0)
+            result = -1;
+    }
     return result;
+}
+
+static void remove_ancestors(const char *root, const char *parent)
+{
+    cleanup_free char *path = mem_printf("%s%s", root, parent);
+    /* The first that is in use ends it. */
+    for (char *slash = strrchr(path, '/'); slash > path + strlen(root) && (*slash = 0, rmdir(path) == 0);)
+        slash = strrchr(path, '/');
 }
 
 void cgroup_remove_ancestors(const struct cgroup *cgroup)
 {
-    char path[PATH_MAX];
-    for (size_t i = 0; i < cgroup->hierarchy_count; i++) {
-        size_t root = strlen(cgroup->hierarchies[i]);
-        if (cgroup_path(cgroup, i, "", NULL, path, NULL) < 0)
-            continue;
-        /* The first that is in use ends it. */
-        for (char *slash = strrchr(path, '/'); slash > path + root && (*slash = 0, rmdir(path) == 0);)
-            slash = strrchr(path, '/');
-    }
+    for (size_t i = 0; i < cgroup->hierarchy_count; i++)
+        remove_ancestors(cgroup->hierarchies[i], cgroup->parent);
+    if (cgroup->shadow)
+        remove_ancestors(cgroup->shadow, cgroup->parent);
 }

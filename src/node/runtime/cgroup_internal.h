@@ -8,6 +8,9 @@
 #include "base/cleanup.h"
 #include "node/runtime/cgroup.h"
 
+#define CGROUP_MOUNT "/sys/fs/cgroup"
+#define CGROUP_UNIFIED_MOUNT CGROUP_MOUNT "/unified"
+
 /* More hierarchies than any kernel has. */
 #define CGROUP_HIERARCHIES_MAX 16
 
@@ -22,6 +25,8 @@ struct cgroup {
     size_t hierarchy_count;
     size_t primary;                         /* membership is judged here */
     size_t controllers[CGROUP_CONTROLLERS]; /* which hierarchy carries it; all 0 on v2 */
+    /* On v1 beside a hidden v2, crun makes directories and files where v2 was mounted as if it still were. NULL: no. */
+    const char *shadow;
 };
 
 /* Closes *fd unless it is negative, and makes it negative. */

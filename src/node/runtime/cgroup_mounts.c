@@ -14,8 +14,6 @@
 #include "base/log.h"
 #include "node/runtime/cgroup_internal.h"
 
-#define CGROUP_MOUNT "/sys/fs/cgroup"
-#define CGROUP_UNIFIED_MOUNT CGROUP_MOUNT "/unified"
 /* The PID namespace of the machine itself, as the kernel numbers it. */
 #define FIRST_PID_NAMESPACE "pid:[4026531836]"
 
@@ -52,8 +50,8 @@ int cgroup_prepare_mounts(struct error *err)
         return error_errno(err, "make %s private", CGROUP_MOUNT);
     if (umount2(CGROUP_UNIFIED_MOUNT, MNT_DETACH) < 0)
         return error_errno(err, "unmount %s", CGROUP_UNIFIED_MOUNT);
-    /* crun makes directories there all the same; they shall go with the mount namespace, not stay with the machine. */
-    if (mount("tmpfs", CGROUP_UNIFIED_MOUNT, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=1m,mode=755") < 0)
+    /* crun makes its directories there all the same: they shall be in a place of our own. */
+    if (mount("tmpfs", CGROUP_UNIFIED_MOUNT, "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "size=64m,mode=755") < 0)
         return error_errno(err, "mount over %s", CGROUP_UNIFIED_MOUNT);
     return 0;
 }
@@ -95,6 +93,8 @@ static int find_v1(struct cgroup *cgroup, struct error *err)
         if (!found[i])
             return error_set(err, ENOENT, "cgroup controller %s is not mounted (see /proc/self/mounts)", names[i]);
     cgroup->primary = cgroup->controllers[CGROUP_PIDS];
+    if (access(CGROUP_UNIFIED_MOUNT, F_OK) == 0 && !is_cgroup2(CGROUP_UNIFIED_MOUNT))
+        cgroup->shadow = CGROUP_UNIFIED_MOUNT;
     return 0;
 }
 

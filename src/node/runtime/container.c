@@ -2,6 +2,7 @@
  * they end is container_end.c. */
 #include "node/runtime/container.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -262,12 +263,18 @@ void runtime_container_delete(struct runtime *runtime, const char *id, runtime_d
 
 /* Killing and clearing away, in libuv's pool. */
 
-/* The processes in the cluster's conmon group whose command line holds the id: its conmon, and a crun that still
- * creates for it. */
+/* Its conmon, and a crun that still creates for it: by their names and the id in their command lines. */
 struct search {
     const char *id;
     int found; /* a pidfd of one that was killed; -1 */
 };
+
+static bool is_helper(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash ? slash + 1 : path;
+    return !strcmp(name, "conmon") || !strcmp(name, "crun");
+}
 
 static void kill_if_of_container(void *context, pid_t pid)
 {
@@ -276,11 +283,26 @@ static void kill_if_of_container(void *context, pid_t pid)
     snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
     cleanup_close int process = (int)syscall(SYS_pidfd_open, pid, 0);
     cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t n = process < 0 || fd < 0 ? -1 : read(fd, line, sizeof(line));
-    if (n <= 0 || !memmem(line, (size_t)n, search->id, strlen(search->id)))
+    ssize_t n = process < 0 || fd < 0 ? -1 : read(fd, line, sizeof(line) - 1);
+    if (n <= 0)
+        return;
+    line[n] = 0;
+    if (!is_helper(line) || !memmem(line, (size_t)n, search->id, strlen(search->id)))
         return;
     if (syscall(SYS_pidfd_send_signal, process, SIGKILL, NULL, 0) == 0 && search->found < 0)
         search->found = steal_fd(process);
+}
+
+static int search_everywhere(struct search *search, struct error *err)
+{
+    DIR *d = opendir("/proc");
+    if (!d)
+        return error_errno(err, "open /proc");
+    for (struct dirent *entry; (entry = readdir(d));)
+        if (atoi(entry->d_name) > 0)
+            kill_if_of_container(search, atoi(entry->d_name));
+    closedir(d);
+    return 0;
 }
 
 static bool await_process(int fd, int milliseconds)
@@ -292,12 +314,13 @@ static bool await_process(int fd, int milliseconds)
     return n > 0;
 }
 
-static int kill_conmon(const struct runtime *runtime, const char *id, struct error *err)
+static int kill_conmon(const struct runtime *runtime, const char *id, bool everywhere, struct error *err)
 {
     /* Each round ends at least one process; a conmon has a handful. */
     for (int round = 0; round < 16; round++) {
         struct search search = {.id = id, .found = -1};
-        if (cgroup_each_process(runtime->cgroup, "conmon", kill_if_of_container, &search, err) < 0)
+        if (everywhere ? search_everywhere(&search, err) < 0
+                       : cgroup_each_process(runtime->cgroup, "conmon", kill_if_of_container, &search, err) < 0)
             return -1;
         if (search.found < 0)
             return 0;
@@ -316,7 +339,9 @@ int container_kill_all(const struct runtime *runtime, const char *id, const char
     if (conmon > 0 && (fd < 0 || await_process(fd, RUNTIME_CONMON_EXIT_WAIT)))
         return 0;
     /* It hangs, or its pid is not known. A crun that creates may put a process into the container's group meanwhile. */
-    return kill_conmon(runtime, id, err) < 0 || cgroup_kill(runtime->cgroup, cgroup, err) < 0 ? -1 : 0;
+    return kill_conmon(runtime, id, conmon == CONMON_ANYWHERE, err) < 0 || cgroup_kill(runtime->cgroup, cgroup, err) < 0
+               ? -1
+               : 0;
 }
 
 int container_remove_files(const struct runtime *runtime, const char *id, const char *cgroup, struct error *err)

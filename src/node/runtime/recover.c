@@ -77,7 +77,7 @@ static void clear_away(struct recovery *recovery, const char *id, const char *cg
 {
     struct error err;
     log_info("container %s is cleared away: %s", id, why);
-    if ((*cgroup && container_kill_all(recovery->runtime, id, cgroup, 0, &err) < 0) ||
+    if ((*cgroup && container_kill_all(recovery->runtime, id, cgroup, CONMON_ANYWHERE, &err) < 0) ||
         container_remove_files(recovery->runtime, id, *cgroup ? cgroup : "no-such-group", &err) < 0)
         log_warning("container %s is left behind: %s", id, err.text);
 }
@@ -206,10 +206,23 @@ static void visit_sandbox(struct recovery *recovery, const char *pod_uid)
         log_warning("%s", err.text);
 }
 
+/* A conmon that was killed while it wrote leaves ID.XXXXXX. */
+static void visit_exit(struct recovery *recovery, const char *name)
+{
+    for (size_t i = 0; i < recovery->containers.count; i++) {
+        const char *id = recovery->containers.items[i]->status.id;
+        if (!strncmp(name, id, strlen(id)) && recovery->containers.items[i]->phase == PHASE_RUNNING)
+            return;
+    }
+    cleanup_free char *path = container_exit_path(recovery->runtime, name);
+    unlink(path);
+}
+
 static void recover_work(void *context)
 {
     struct recovery *recovery = context;
-    if (list_names(recovery, "containers", visit_container) < 0 || list_names(recovery, "pods", visit_sandbox) < 0)
+    if (list_names(recovery, "containers", visit_container) < 0 || list_names(recovery, "exits", visit_exit) < 0 ||
+        list_names(recovery, "pods", visit_sandbox) < 0)
         recovery->result = -1;
 }
 

@@ -18,7 +18,7 @@
 #include "node/runtime/watch.h"
 
 /* Longest name taken as pod uid or container id: it becomes a file name and a cgroup name. */
-#define RUNTIME_NAME_MAX 64
+#define RUNTIME_NAME_MAX 72
 /* A record larger than this is not ours. */
 #define RUNTIME_RECORD_MAX (1 << 20)
 /* How long conmon and crun may take to create a container. */
@@ -161,7 +161,9 @@ void containers_check_exit(void *context, const char *id);
 int container_read_exit(struct container *container);
 /* Watches the conmon of a container whose conmon_pidfd is set. */
 void container_watch_conmon(struct container *container);
-/* Ends every process of the container, and its conmon. Blocks; pool only. */
+/* Ends every process of the container, and its conmon. Blocks; pool only. conmon: its pid; 0 when that is not known;
+ * CONMON_ANYWHERE when it may not even have got into the cluster's cgroup. */
+#define CONMON_ANYWHERE (-1)
 int container_kill_all(const struct runtime *runtime, const char *id, const char *cgroup, pid_t conmon,
                        struct error *err);
 /* Removes what it has in the kernel and in files, log files excepted. Blocks; pool only. */

@@ -136,7 +136,7 @@ static int count_files(const char *path)
     DIR *d = opendir(directory);
     int count = 0;
     for (struct dirent *entry; (entry = readdir(d));)
-        count += entry->d_name[0] != '.';
+        count += entry->d_name[0] != '.' && !strstr(entry->d_name, ".tmp"); /* conmon is at work on that */
     closedir(d);
     free(directory);
     return count;
