@@ -214,6 +214,10 @@ static void write_aggregated_group(const char *group, struct buffer *out)
             write_aggregated_resource(&api_resources[k], out);
             any = true;
         }
+        if (!*group)
+            buffer_add_string(out, ",{\"resource\":\"bindings\",\"responseKind\":{\"group\":\"\",\"version\":\"v1\","
+                                   "\"kind\":\"Binding\"},\"scope\":\"Namespaced\",\"singularResource\":\"binding\","
+                                   "\"verbs\":[\"create\"]}");
         buffer_add_string(out, "],\"freshness\":\"Current\"}");
         any_version = true;
     }
