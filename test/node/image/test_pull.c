@@ -4,9 +4,13 @@
 
 #include <archive_entry.h>
 #include <errno.h>
+#include <net/if.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -480,6 +484,40 @@ static void hostile_documents_are_refused(void **state)
     }
 }
 
+struct elsewhere {
+    int result;
+    struct error err;
+};
+
+/* A registry and a pull in a network namespace that only this thread and its children are in. */
+static void *pull_elsewhere(void *context)
+{
+    struct elsewhere *elsewhere = context;
+    struct ifreq loopback = {.ifr_name = "lo", .ifr_flags = IFF_UP};
+    void *state;
+    if (unshare(CLONE_NEWNET) < 0)
+        return NULL;
+    cleanup_close int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (ioctl(fd, SIOCSIFFLAGS, &loopback) < 0)
+        return NULL;
+    set_up(&state);
+    struct place *place = state;
+    elsewhere->result = pull(place, NULL, &elsewhere->err);
+    tear_down(&state);
+    return NULL;
+}
+
+static void a_pull_goes_through_the_network_namespace_of_its_thread(void **state)
+{
+    struct elsewhere elsewhere = {.result = -1, .err.text = "no network namespace"};
+    pthread_t thread;
+    (void)state;
+    assert_int_equal(pthread_create(&thread, NULL, pull_elsewhere, &elsewhere), 0);
+    pthread_join(thread, NULL);
+    if (elsewhere.result < 0)
+        fail_msg("%s", elsewhere.err.text);
+}
+
 #define with_place(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -506,6 +544,7 @@ int main(void)
         with_place(pulls_of_one_image_at_once_fetch_it_once),
         with_place(a_pull_can_be_cancelled_while_the_registry_is_silent),
         with_place(hostile_documents_are_refused),
+        cmocka_unit_test(a_pull_goes_through_the_network_namespace_of_its_thread),
     };
     if (geteuid() != 0)
         return 77;
