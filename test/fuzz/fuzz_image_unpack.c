@@ -14,7 +14,6 @@
 
 static char top[4096];
 
-int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void clean_up(void)
@@ -22,15 +21,17 @@ static void clean_up(void)
     image_tree_remove_path(top);
 }
 
-int LLVMFuzzerInitialize(int *argc, char ***argv)
+/* Makes the directory that all layers are in, once. */
+static void prepare(void)
 {
     const char *memory = "/dev/shm", *base = getenv("TMPDIR");
+    if (*top)
+        return;
     if (!base)
         base = access(memory, W_OK) == 0 ? memory : "/tmp";
     snprintf(top, sizeof(top), "%s/coracle-fuzz-XXXXXX", base);
-    if (!mkdtemp(top))
+    if (!mkdtemp(top) || atexit(clean_up) != 0)
         abort();
-    return atexit(clean_up);
 }
 
 struct memory {
@@ -100,6 +101,7 @@ static void unpack(const uint8_t *data, size_t size)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     uint8_t *copy = mem_alloc(size + 1);
+    prepare();
     memcpy(copy, data, size);
     repair(copy, size);
     unpack(copy, size);
