@@ -65,6 +65,23 @@ static void prepare_namespace(struct task *task, struct namespace *namespace)
     finalizers->items[finalizers->count++] = "kubernetes";
 }
 
+static void prepare_pod(struct task *task, struct pod *pod)
+{
+    pod->status.phase = "Pending";
+    pod->status.qos_class = api_pod_qos_class(&pod->spec);
+    if (!pod->spec.scheduling_gates.count)
+        return;
+    struct pod_condition *gated = arena_alloc(task->arena, sizeof(*gated));
+    *gated = (struct pod_condition){
+        .type = "PodScheduled",
+        .status = "False",
+        .reason = "SchedulingGated",
+        .message = "Scheduling is blocked due to non-empty scheduling gates",
+    };
+    pod->status.conditions.items = gated;
+    pod->status.conditions.count = 1;
+}
+
 /* Upstream's PrepareForCreate. */
 static void prepare(struct task *task, void *value)
 {
@@ -76,12 +93,9 @@ static void prepare(struct task *task, void *value)
     case API_NAMESPACES:
         prepare_namespace(task, value);
         break;
-    case API_PODS: {
-        struct pod *pod = value;
-        pod->status.phase = "Pending";
-        pod->status.qos_class = api_pod_qos_class(&pod->spec);
+    case API_PODS:
+        prepare_pod(task, value);
         break;
-    }
     default:
         break;
     }

@@ -196,7 +196,10 @@ static void *shallow_copy(struct task *task)
 static void put_marked(struct task *task, const void *value)
 {
     task->answer_status = false;
-    registry_put(task, value, task->old->revision);
+    if (registry_unchanged(task, value))
+        registry_answer_object(task, 200, task->old);
+    else
+        registry_put(task, value, task->old->revision);
 }
 
 /* A graceful object without grace left: its last state carries the deletion time, and it goes. */

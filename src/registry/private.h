@@ -111,6 +111,8 @@ void registry_create_value(struct task *task, void *value);
 /* update.c: `value` (in the task's arena) replaces the head `task->old`. */
 void registry_update(struct task *task);
 void registry_replace(struct task *task, void *value);
+/* The head is durable and already is what the client wants: no new revision is needed. */
+bool registry_unchanged(const struct task *task, const void *value);
 
 /* patch.c */
 void registry_patch(struct task *task);

@@ -84,6 +84,18 @@ static void copy_field(const struct api_resource *resource, const char *name, vo
         memcpy((char *)to + field->offset, (const char *)from + field->offset, field->type->size);
 }
 
+/* Upstream's preserveOldObservedGeneration: clients that do not know the field do not clear it. */
+static void keep_observed_generation(struct pod_status *status, const struct pod_status *old)
+{
+    if (!status->observed_generation)
+        status->observed_generation = old->observed_generation;
+    struct pod_condition_array *conditions = &status->conditions;
+    for (size_t i = 0; i < conditions->count; i++)
+        for (size_t k = 0; !conditions->items[i].observed_generation && k < old->conditions.count; k++)
+            if (text_equal(conditions->items[i].type, old->conditions.items[k].type))
+                conditions->items[i].observed_generation = old->conditions.items[k].observed_generation;
+}
+
 /* Upstream's PrepareForUpdate of the status strategies. */
 static void prepare_status(struct task *task, void *value)
 {
@@ -102,6 +114,7 @@ static void prepare_status(struct task *task, void *value)
             pod->status.qos_class = before->status.qos_class;
         if (text_empty(pod->status.qos_class))
             pod->status.qos_class = api_pod_qos_class(&before->spec);
+        keep_observed_generation(&pod->status, &before->status);
         break;
     }
     default:
@@ -188,8 +201,7 @@ static bool deletes(const struct task *task, const void *value)
     return !old->deletion_grace_period_seconds.set || old->deletion_grace_period_seconds.value == 0;
 }
 
-/* The head is durable and already is what the client wants: no new revision. */
-static bool unchanged(const struct task *task, const void *value)
+bool registry_unchanged(const struct task *task, const void *value)
 {
     const struct object_meta *meta = task->old->meta;
     const struct object *durable = store_get(task->registry->store, task->stored, meta->namespace, meta->name);
@@ -201,10 +213,10 @@ static void finish(struct task *task, const void *value)
 {
     if (deletes(task, value)) {
         task->code = 200;
-        task->answer = registry_view(task->resource, task->old);
-        task->service_write = task->stored->index == API_SERVICES;
+        struct arena *arena = arena_new(0);
+        task->answer = object_new(task->resource, arena, api_copy(arena, task->resource->type, value));
         registry_remove(task, task->old->meta, task->old->revision);
-    } else if (unchanged(task, value)) {
+    } else if (registry_unchanged(task, value)) {
         if (task->answer_scale)
             registry_answer_scale(task, 200, task->old);
         else
