@@ -6,24 +6,67 @@
 #include <string.h>
 #include <time.h>
 
+/* Writes value as `width` digits. */
+static char *put_digits(char *out, int64_t value, int width)
+{
+    for (int i = width - 1; i >= 0; i--, value /= 10)
+        out[i] = (char)('0' + value % 10);
+    return out + width;
+}
+
+/* Year, month and day of a day counted from 1970-01-01, by the rule of 400 years that begin with March. */
+static void civil_date(int64_t day, int64_t *year, int *month, int *day_of_month)
+{
+    day += 719468;
+    int64_t era = (day >= 0 ? day : day - 146096) / 146097;
+    int64_t of_era = day - era * 146097;
+    int64_t years = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+    int64_t of_year = of_era - (365 * years + years / 4 - years / 100);
+    int from_march = (int)((5 * of_year + 2) / 153);
+    *day_of_month = (int)(of_year - (153 * from_march + 2) / 5 + 1);
+    *month = from_march < 10 ? from_march + 3 : from_march - 9;
+    *year = era * 400 + years + (*month <= 2);
+}
+
 static size_t format(int64_t instant, int digits, char out[TIME_TEXT_MAX])
 {
-    int64_t seconds = instant / SECOND, fraction = instant % SECOND;
+    static const int64_t day_seconds = 86400;
+    int64_t seconds = instant / SECOND, fraction = instant % SECOND, year;
+    int month, day;
     if (fraction < 0) {
         fraction += SECOND;
         seconds--;
     }
-    time_t t = (time_t)seconds;
-    struct tm utc;
-    gmtime_r(&t, &utc);
-    size_t n = strftime(out, TIME_TEXT_MAX, "%Y-%m-%dT%H:%M:%S", &utc);
-    if (digits == 6)
-        n += (size_t)snprintf(out + n, TIME_TEXT_MAX - n, ".%06lld", (long long)fraction);
-    else if (digits == 9)
-        n += (size_t)snprintf(out + n, TIME_TEXT_MAX - n, ".%06lld000", (long long)fraction);
-    out[n++] = 'Z';
-    out[n] = 0;
-    return n;
+    int64_t days = seconds / day_seconds, second = seconds % day_seconds;
+    if (second < 0) {
+        second += day_seconds;
+        days--;
+    }
+    civil_date(days, &year, &month, &day);
+    char *p = out;
+    if (year < 0)
+        *p++ = '-';
+    year = year < 0 ? -year : year;
+    p = put_digits(p, year, year > 9999 ? 6 : 4);
+    *p++ = '-';
+    p = put_digits(p, month, 2);
+    *p++ = '-';
+    p = put_digits(p, day, 2);
+    *p++ = 'T';
+    p = put_digits(p, second / 3600, 2);
+    *p++ = ':';
+    p = put_digits(p, second / 60 % 60, 2);
+    *p++ = ':';
+    p = put_digits(p, second % 60, 2);
+    if (digits) {
+        *p++ = '.';
+        p = put_digits(p, fraction, 6);
+        for (int i = 6; i < digits; i++)
+            *p++ = '0';
+    }
+    *p++ = 'Z';
+    *p = 0;
+    return (size_t)(p - out);
 }
 
 size_t time_format(int64_t instant, char out[TIME_TEXT_MAX])

@@ -1,0 +1,138 @@
+/* What the decoder says of values that do not fit, in the words of Go's decoder. */
+#include <stdio.h>
+
+#include "api/json_decoder.h"
+#include "base/cleanup.h"
+
+/* What Go's decoder calls the value at d->p. */
+const char *json_token_name(const struct json_decoder *d)
+{
+    switch (d->p < d->end ? *d->p : 0) {
+    case '"':
+        return "string";
+    case '{':
+        return "object";
+    case '[':
+        return "array";
+    case 't':
+    case 'f':
+        return "bool";
+    default:
+        return "number";
+    }
+}
+
+/* "v1.PodSpec" of "io.k8s.api.core.v1.PodSpec". */
+const char *json_go_type_name(const struct api_type *type)
+{
+    const char *dots[2] = {type->openapi, type->openapi};
+    for (const char *p = type->openapi; *p; p++) {
+        if (*p == '.') {
+            dots[0] = dots[1];
+            dots[1] = p + 1;
+        }
+    }
+    return dots[0];
+}
+
+static const char *go_kind_name(const struct api_field *f)
+{
+    static const char *const names[] = {
+        [API_STRING] = "string",
+        [API_BOOL] = "bool",
+        [API_INT32] = "int32",
+        [API_INT64] = "int64",
+        [API_DOUBLE] = "float64",
+        [API_TIME] = "v1.Time",
+        [API_MICRO_TIME] = "v1.MicroTime",
+        [API_QUANTITY] = "resource.Quantity",
+        [API_INT_OR_STRING] = "int32",
+        [API_BYTES] = "[]uint8",
+        [API_RAW] = "v1.FieldsV1",
+    };
+    return f->kind == API_STRUCT ? json_go_type_name(f->type) : names[f->kind];
+}
+
+/* The path as Go's decoder gives it: names of fields only. Returns the innermost struct. */
+static const struct api_type *go_path(const struct json_frame *at, struct buffer *path)
+{
+    const struct json_frame *fields[JSON_DEPTH_MAX + 1];
+    size_t n = 0;
+    for (; at && n < ARRAY_COUNT(fields); at = at->up)
+        if (at->type)
+            fields[n++] = at;
+    const struct api_type *innermost = n ? fields[0]->type : NULL;
+    for (; n; n--) {
+        if (path->size)
+            buffer_add_char(path, '.');
+        buffer_add(path, fields[n - 1]->name, fields[n - 1]->name_size);
+    }
+    return innermost;
+}
+
+/* Remembers the wrong type unless there was one before. `whole`: the list or map is meant, not its element. */
+void json_wrong_type(struct json_decoder *d, const char *token, const struct api_field *f, bool whole,
+                     const struct json_frame *at)
+{
+    if (d->failed)
+        return;
+    d->failed = true;
+    cleanup_buffer struct buffer path = {0};
+    const struct api_type *type = go_path(at, &path);
+    const char *shape = whole && f->shape == API_ARRAY ? "[]" : whole && f->shape == API_MAP ? "map[string]" : "";
+    const char *name = go_kind_name(f);
+    if (whole && f->shape == API_MAP && f->kind == API_QUANTITY) {
+        shape = "";
+        name = "v1.ResourceList";
+    }
+    error_set(&d->first, EINVAL, "json: cannot unmarshal %s into Go struct field %s.%s of type %s%s", token,
+              type ? type->name : "", path.data ? path.data : "", shape, name);
+}
+
+/* The value at d->p is of the wrong type: says so and passes over it. */
+int json_skip_wrong_type(struct json_decoder *d, const struct api_field *f, bool whole, const struct json_frame *at)
+{
+    json_wrong_type(d, json_token_name(d), f, whole, at);
+    return json_skip_value(d);
+}
+
+/* Where an unmarshaler of its own wanted `wanted`, Go names no field, and decoding ends. */
+int json_wrong_for_unmarshaler(struct json_decoder *d, const char *token, const char *wanted)
+{
+    return error_set(&d->fatal, EINVAL, "json: cannot unmarshal %s into Go value of type %s", token, wanted);
+}
+
+/* Adds to the report: at + name, as sigs.k8s.io/json spells a path. */
+void json_report_problem(struct json_decoder *d, enum json_problem_kind kind, const struct json_frame *at,
+                         const char *name, size_t name_size)
+{
+    struct json_report *r = d->report;
+    if (!r)
+        return;
+    const struct json_frame *frames[2 * JSON_DEPTH_MAX + 2];
+    size_t n = 0;
+    for (; at && n < ARRAY_COUNT(frames); at = at->up)
+        frames[n++] = at;
+    cleanup_buffer struct buffer path = {0};
+    for (; n; n--) {
+        const struct json_frame *f = frames[n - 1];
+        if (!f->name) {
+            buffer_printf(&path, "[%zu]", f->index);
+            continue;
+        }
+        if (path.size)
+            buffer_add_char(&path, '.');
+        buffer_add(&path, f->name, f->name_size);
+    }
+    if (path.size)
+        buffer_add_char(&path, '.');
+    buffer_add(&path, name, name_size);
+    for (size_t i = 0; i < r->count; i++)
+        if (r->items[i].kind == kind && strcmp(r->items[i].path, path.data) == 0)
+            return;
+    if (r->count == JSON_PROBLEM_MAX) {
+        r->dropped++;
+        return;
+    }
+    r->items[r->count++] = (struct json_problem){kind, arena_string_n(d->arena, path.data, path.size)};
+}
