@@ -1,0 +1,137 @@
+/* Requests of pods and sums per node. */
+#include "schedule/node_info.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/quantity.h"
+#include "base/cleanup.h"
+
+/* Upstream's stand-ins for a container without a request, in scores. */
+#define DEFAULT_MILLI_CPU 100
+#define DEFAULT_MEMORY (200 * 1024 * 1024)
+
+const char *const schedule_resource_names[RESOURCE_KINDS] = {"cpu", "memory", "ephemeral-storage"};
+
+static int64_t amount(const struct string_map *map, int kind)
+{
+    const char *text = string_map_get(map, schedule_resource_names[kind]);
+    return kind == RESOURCE_CPU ? quantity_milli_value(text) : quantity_value(text);
+}
+
+static bool is_sidecar(const struct container *c)
+{
+    return c->restart_policy && strcmp(c->restart_policy, "Always") == 0;
+}
+
+typedef int64_t (*container_amount)(const struct container *container, const void *what);
+
+/* The rule of what init containers, sidecars and containers add up to. */
+static int64_t add_up(const struct pod_spec *spec, container_amount of, const void *what)
+{
+    int64_t sum = 0, sidecars = 0, most = 0;
+    for (size_t i = 0; i < spec->containers.count; i++)
+        sum += of(&spec->containers.items[i], what);
+    for (size_t i = 0; i < spec->init_containers.count; i++) {
+        const struct container *c = &spec->init_containers.items[i];
+        int64_t own = of(c, what);
+        if (is_sidecar(c))
+            sidecars += own;
+        else
+            own += sidecars;
+        int64_t now = is_sidecar(c) ? sidecars : own;
+        most = now > most ? now : most;
+    }
+    sum += sidecars;
+    return sum > most ? sum : most;
+}
+
+static int64_t requested(const struct container *c, const void *what)
+{
+    return amount(&c->resources.requests, *(const int *)what);
+}
+
+static int64_t requested_or_default(const struct container *c, const void *what)
+{
+    int kind = *(const int *)what;
+    int64_t n = amount(&c->resources.requests, kind);
+    if (n || string_map_get(&c->resources.requests, schedule_resource_names[kind]))
+        return n;
+    return kind == RESOURCE_CPU ? DEFAULT_MILLI_CPU : kind == RESOURCE_MEMORY ? DEFAULT_MEMORY : 0;
+}
+
+static int64_t requested_by_name(const struct container *c, const void *name)
+{
+    return quantity_value(string_map_get(&c->resources.requests, name));
+}
+
+void pod_requests(const struct pod_spec *spec, struct resource_amounts *out)
+{
+    for (int kind = 0; kind < RESOURCE_KINDS; kind++)
+        out->of[kind] = add_up(spec, requested, &kind) + amount(&spec->overhead, kind);
+}
+
+void pod_load(const struct pod_spec *spec, struct resource_amounts *out)
+{
+    for (int kind = 0; kind < RESOURCE_KINDS; kind++)
+        out->of[kind] = add_up(spec, requested_or_default, &kind) + amount(&spec->overhead, kind);
+}
+
+int64_t pod_request_of(const struct pod_spec *spec, const char *name)
+{
+    return add_up(spec, requested_by_name, name) + quantity_value(string_map_get(&spec->overhead, name));
+}
+
+void node_info_set(struct node_info *info, struct object *node)
+{
+    object_unref(info->object);
+    info->object = node ? object_ref(node) : NULL;
+    info->node = node ? node->value : NULL;
+    const struct string_map *allocatable = node ? &info->node->status.allocatable : NULL;
+    for (int kind = 0; kind < RESOURCE_KINDS; kind++)
+        info->allocatable.of[kind] = allocatable ? amount(allocatable, kind) : 0;
+    info->pods_allocatable = allocatable ? quantity_value(string_map_get(allocatable, "pods")) : 0;
+}
+
+/* Names other than those of enum schedule_resource. */
+static bool is_extended(const char *name)
+{
+    for (int kind = 0; kind < RESOURCE_KINDS; kind++)
+        if (strcmp(name, schedule_resource_names[kind]) == 0)
+            return false;
+    return true;
+}
+
+static void add_extended(struct node_info *info, const struct pod *pod, int sign)
+{
+    for (size_t i = 0; i < pod->spec.containers.count; i++) {
+        const struct string_map *requests = &pod->spec.containers.items[i].resources.requests;
+        for (size_t r = 0; r < requests->count; r++) {
+            const char *name = requests->items[r].key;
+            if (is_extended(name))
+                map_set(&info->extended, name,
+                        (void *)((intptr_t)map_get(&info->extended, name) +
+                                 sign * (intptr_t)quantity_value(requests->items[r].value)));
+        }
+    }
+}
+
+void node_info_add_pod(struct node_info *info, const struct pod *pod, int sign)
+{
+    struct resource_amounts asked, load;
+    pod_requests(&pod->spec, &asked);
+    pod_load(&pod->spec, &load);
+    for (int kind = 0; kind < RESOURCE_KINDS; kind++) {
+        info->requested.of[kind] += sign * asked.of[kind];
+        info->assumed_load.of[kind] += sign * load.of[kind];
+    }
+    info->pods += sign;
+    add_extended(info, pod, sign);
+}
+
+void node_info_free(struct node_info *info)
+{
+    object_unref(info->object);
+    map_free(&info->extended);
+    free(info);
+}

@@ -1,0 +1,43 @@
+/* What the scheduler knows of a node: its object, and what the pods on it have asked for. */
+#ifndef CORACLE_SCHEDULE_NODE_INFO_H
+#define CORACLE_SCHEDULE_NODE_INFO_H
+
+#include <stdbool.h>
+
+#include "api/object.h"
+#include "base/map.h"
+
+/* Amounts of the resources that every node has; others go by name. */
+enum schedule_resource { RESOURCE_CPU, RESOURCE_MEMORY, RESOURCE_STORAGE, RESOURCE_KINDS };
+
+/* cpu in thousandths, the rest in bytes. */
+struct resource_amounts {
+    int64_t of[RESOURCE_KINDS];
+};
+
+struct node_info {
+    struct object *object; /* NULL: only pods of it are known */
+    const struct node *node;
+    struct resource_amounts allocatable;
+    struct resource_amounts requested;
+    struct resource_amounts assumed_load; /* requested, with upstream's minimum for pods that ask for nothing */
+    int64_t pods, pods_allocatable;
+    struct map extended; /* name -> (intptr_t) amount requested of other resources */
+};
+
+/* What a pod asks for, as upstream counts: the sum of its containers or its largest init container, whichever is more
+ * (sidecars count with both), plus overhead. */
+void pod_requests(const struct pod_spec *spec, struct resource_amounts *out);
+/* The same for one resource by name, as a whole number. */
+int64_t pod_request_of(const struct pod_spec *spec, const char *name);
+/* The amounts used in scores: 100m of cpu and 200 MiB of memory at least per container that asks for none. */
+void pod_load(const struct pod_spec *spec, struct resource_amounts *out);
+
+void node_info_set(struct node_info *info, struct object *node);
+/* sign: 1 adds, -1 takes away. */
+void node_info_add_pod(struct node_info *info, const struct pod *pod, int sign);
+void node_info_free(struct node_info *info);
+
+extern const char *const schedule_resource_names[RESOURCE_KINDS];
+
+#endif

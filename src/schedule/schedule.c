@@ -1,0 +1,534 @@
+/* The scheduler. Pods without a node wait in the active list, by priority and age; one attempt filters and scores all
+ * nodes, assumes the pod there, and binds it. A pod that fits nowhere is told why and waits for a change: a node that
+ * changed, a pod that went. */
+#include "schedule/schedule.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "base/cleanup.h"
+#include "base/env.h"
+#include "base/list.h"
+#include "base/vector.h"
+#include "client/recorder.h"
+#include "schedule/plugin.h"
+
+#define NAME "default-scheduler"
+/* Upstream's backoff between attempts: 1 s doubling to 10 s. */
+#define BACKOFF_FIRST (1 * INT64_C(1000000))
+#define BACKOFF_MAX (10 * INT64_C(1000000))
+/* Unschedulable pods are tried again after so long, even if nothing has changed. */
+#define UNSCHEDULABLE_MAX (300 * INT64_C(1000000))
+/* Attempts in one turn of the loop. */
+#define TURN_MAX 256
+
+enum where { IN_NONE, IN_ACTIVE, IN_UNSCHEDULABLE, IN_BINDING };
+
+/* A pod without a node. */
+struct pending {
+    struct list link;
+    struct scheduler *scheduler;
+    struct object *pod;
+    char *uid;
+    enum where where;
+    struct env_timer *timer; /* backoff, or the end of UNSCHEDULABLE_MAX */
+    int attempts;
+    uint64_t order;  /* of arrival */
+    char *node;      /* where it is being bound */
+    char *message;   /* the last reason that was reported */
+};
+
+/* A pod that counts on a node, bound or assumed. */
+struct placed {
+    struct object *pod;
+    char *node;
+    bool assumed;
+};
+
+struct scheduler {
+    struct client *client;
+    struct env *env;
+    struct recorder *recorder;
+    struct informer *pods, *nodes;
+    struct map infos;   /* node name -> struct node_info */
+    struct map placed;  /* pod uid -> struct placed */
+    struct map pendings; /* pod uid -> struct pending */
+    VECTOR(struct node_info *) order; /* nodes that have an object, in the order of their names */
+    struct list active, unschedulable;
+    uint64_t arrivals;
+    bool turn_arranged, freed, order_stale;
+    size_t binding;
+};
+
+/* ---- Nodes and what is on them ---- */
+
+static struct node_info *info_of(struct scheduler *s, const char *name)
+{
+    struct node_info *info = map_get(&s->infos, name);
+    if (!info) {
+        info = mem_zero(1, sizeof(*info));
+        map_set(&s->infos, name, info);
+    }
+    return info;
+}
+
+static void unplace(struct scheduler *s, const char *uid)
+{
+    struct placed *p = map_remove(&s->placed, uid);
+    if (!p)
+        return;
+    node_info_add_pod(info_of(s, p->node), p->pod->value, -1);
+    object_unref(p->pod);
+    free(p->node);
+    free(p);
+}
+
+static void place(struct scheduler *s, struct object *pod, const char *node, bool assumed)
+{
+    unplace(s, pod->meta->uid);
+    struct placed *p = mem_zero(1, sizeof(*p));
+    p->pod = object_ref(pod);
+    p->node = mem_string(node);
+    p->assumed = assumed;
+    map_set(&s->placed, pod->meta->uid, p);
+    node_info_add_pod(info_of(s, node), pod->value, 1);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    const struct node_info *const *x = a, *const *y = b;
+    return strcmp((*x)->object->meta->name, (*y)->object->meta->name);
+}
+
+static void refresh_order(struct scheduler *s)
+{
+    if (!s->order_stale)
+        return;
+    s->order_stale = false;
+    s->order.count = 0;
+    for (struct map_slot *slot = NULL; (slot = map_next(&s->infos, slot));)
+        if (((struct node_info *)slot->value)->object)
+            vector_push(&s->order, slot->value);
+    if (s->order.count)
+        qsort(s->order.items, s->order.count, sizeof(*s->order.items), by_name);
+}
+
+/* ---- The queue ---- */
+
+static void turn(void *context);
+
+static void arrange_turn(struct scheduler *s)
+{
+    if (s->turn_arranged)
+        return;
+    s->turn_arranged = true;
+    env_defer(s->env, turn, s);
+}
+
+static int32_t priority(const struct pending *p)
+{
+    return ((const struct pod *)p->pod->value)->spec.priority.value;
+}
+
+static void activate(struct pending *p)
+{
+    struct scheduler *s = p->scheduler;
+    struct list *before = &s->active;
+    if (p->where == IN_BINDING || p->where == IN_ACTIVE)
+        return;
+    list_remove(&p->link);
+    p->where = IN_ACTIVE;
+    /* Behind all of at least its priority. Most pods have the same, so the walk is short. */
+    while (before->previous != &s->active && priority(list_entry(before->previous, struct pending, link)) < priority(p))
+        before = before->previous;
+    list_append(before, &p->link);
+    arrange_turn(s);
+}
+
+static void timer_fired(void *context)
+{
+    activate(context);
+}
+
+static int64_t backoff(const struct pending *p)
+{
+    int64_t delay = BACKOFF_FIRST;
+    for (int i = 1; i < p->attempts && delay < BACKOFF_MAX; i++)
+        delay *= 2;
+    return delay < BACKOFF_MAX ? delay : BACKOFF_MAX;
+}
+
+static void forget(struct pending *p)
+{
+    struct scheduler *s = p->scheduler;
+    list_remove(&p->link);
+    map_remove(&s->pendings, p->uid);
+    env_timer_free(p->timer);
+    object_unref(p->pod);
+    free(p->uid);
+    free(p->node);
+    free(p->message);
+    free(p);
+}
+
+static void park(struct pending *p, int64_t delay)
+{
+    list_remove(&p->link);
+    p->where = IN_UNSCHEDULABLE;
+    list_append(&p->scheduler->unschedulable, &p->link);
+    env_timer_start(p->timer, delay);
+}
+
+/* Something has changed for the better: those that fitted nowhere are tried again, after their backoff. */
+static void stir(struct scheduler *s)
+{
+    struct pending *p;
+    list_for_each(&s->unschedulable, p, link) env_timer_start(p->timer, p->attempts > 1 ? backoff(p) : 0);
+}
+
+/* ---- Events ---- */
+
+static bool is_ours(const struct pod *pod)
+{
+    return !pod->spec.scheduler_name || strcmp(pod->spec.scheduler_name, NAME) == 0;
+}
+
+static bool has_ended(const struct pod *pod)
+{
+    const char *phase = pod->status.phase ? pod->status.phase : "";
+    return strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0;
+}
+
+static void pod_waits(struct scheduler *s, struct object *object)
+{
+    struct pending *p = map_get(&s->pendings, object->meta->uid);
+    if (!p) {
+        p = mem_zero(1, sizeof(*p));
+        p->scheduler = s;
+        p->uid = mem_string(object->meta->uid);
+        p->order = s->arrivals++;
+        p->timer = env_timer_new(s->env, timer_fired, p);
+        list_init(&p->link);
+        p->pod = object_ref(object);
+        map_set(&s->pendings, p->uid, p);
+        activate(p);
+        return;
+    }
+    const struct object_meta *old = p->pod->meta;
+    bool changed = old->generation != object->meta->generation;
+    object_unref(p->pod);
+    p->pod = object_ref(object);
+    if (changed)
+        activate(p);
+}
+
+static void pod_changed(void *context, enum informer_change change, struct object *object, struct object *old)
+{
+    struct scheduler *s = context;
+    const struct pod *pod = object->value;
+    const char *node = pod->spec.node_name && *pod->spec.node_name ? pod->spec.node_name : NULL;
+    bool gone = change == INFORMER_DELETED || has_ended(pod);
+    struct pending *p = map_get(&s->pendings, object->meta->uid);
+    (void)old;
+    if (gone || node) {
+        if (p && p->where != IN_BINDING)
+            forget(p);
+        if (!gone) {
+            place(s, object, node, false);
+        } else if (map_has(&s->placed, object->meta->uid)) {
+            unplace(s, object->meta->uid);
+            stir(s);
+        }
+        return;
+    }
+    if (is_ours(pod) && !object->meta->deletion_timestamp && !pod->spec.scheduling_gates.count)
+        pod_waits(s, object);
+    else if (p && p->where != IN_BINDING)
+        forget(p);
+}
+
+static void node_changed(void *context, enum informer_change change, struct object *object, struct object *old)
+{
+    struct scheduler *s = context;
+    struct node_info *info = info_of(s, object->meta->name);
+    (void)old;
+    node_info_set(info, change == INFORMER_DELETED ? NULL : object);
+    if (change == INFORMER_DELETED && !info->pods) {
+        map_remove(&s->infos, object->meta->name);
+        node_info_free(info);
+    }
+    s->order_stale = true;
+    if (change != INFORMER_DELETED)
+        stir(s);
+}
+
+/* ---- One attempt ---- */
+
+struct tally {
+    struct map reasons; /* text -> count */
+    size_t nodes, unresolvable;
+};
+
+static void count_reasons(struct tally *tally, const struct schedule_verdict *verdict)
+{
+    for (size_t i = 0; i < verdict->count; i++)
+        map_set(&tally->reasons, verdict->reasons[i],
+                (void *)((intptr_t)map_get(&tally->reasons, verdict->reasons[i]) + 1));
+    tally->unresolvable += verdict->unresolvable;
+}
+
+static bool fits(const struct schedule_pod *pod, const struct node_info *node, struct tally *tally)
+{
+    for (const struct schedule_plugin *p = schedule_plugins; p->name; p++) {
+        struct schedule_verdict verdict = {.count = 0};
+        if (!p->filter)
+            continue;
+        p->filter(pod, node, &verdict);
+        if (verdict.count) {
+            count_reasons(tally, &verdict);
+            return false;
+        }
+    }
+    return true;
+}
+
+static int64_t score(const struct schedule_pod *pod, const struct node_info *node)
+{
+    int64_t sum = 0;
+    for (const struct schedule_plugin *p = schedule_plugins; p->name; p++)
+        if (p->score)
+            sum += p->score(pod, node) * p->weight;
+    return sum;
+}
+
+/* The best node, one at random among equals, or NULL with the tally of reasons. */
+static struct node_info *choose(struct scheduler *s, const struct schedule_pod *pod, struct tally *tally)
+{
+    struct node_info *best = NULL;
+    int64_t best_score = -1;
+    uint64_t equals = 0;
+    refresh_order(s);
+    tally->nodes = s->order.count;
+    for (size_t i = 0; i < s->order.count; i++) {
+        struct node_info *node = s->order.items[i];
+        if (!fits(pod, node, tally))
+            continue;
+        int64_t now = score(pod, node);
+        if (now > best_score) {
+            best = node;
+            best_score = now;
+            equals = 1;
+        } else if (now == best_score && env_random(s->env) % ++equals == 0) {
+            best = node;
+        }
+    }
+    return best;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Upstream's sentence: counts per reason, sorted, and what preemption could do about it. */
+static const char *explain(struct arena *arena, const struct tally *tally)
+{
+    if (!tally->nodes)
+        return "no nodes available to schedule pods";
+    cleanup_buffer struct buffer out = {0};
+    char *parts[tally->reasons.count + 1];
+    size_t n = 0;
+    for (struct map_slot *slot = NULL; (slot = map_next(&tally->reasons, slot));)
+        parts[n++] = arena_printf(arena, "%ld %s", (long)(intptr_t)slot->value, slot->key);
+    qsort(parts, n, sizeof(parts[0]), by_text);
+    buffer_printf(&out, "0/%zu nodes are available: ", tally->nodes);
+    for (size_t i = 0; i < n; i++)
+        buffer_printf(&out, "%s%s", i ? ", " : "", parts[i]);
+    buffer_printf(&out, ". no new claims to deallocate, preemption: 0/%zu nodes are available: ", tally->nodes);
+    size_t resolvable = tally->nodes - tally->unresolvable;
+    if (resolvable)
+        buffer_printf(&out, "%zu No preemption victims found for incoming pod%s", resolvable,
+                      tally->unresolvable ? ", " : "");
+    if (tally->unresolvable)
+        buffer_printf(&out, "%zu Preemption is not helpful for scheduling", tally->unresolvable);
+    buffer_add_char(&out, '.');
+    return arena_string(arena, out.data);
+}
+
+/* ---- Reporting ---- */
+
+static void report(struct pending *p, const char *message)
+{
+    struct scheduler *s = p->scheduler;
+    const struct pod *old = p->pod->value;
+    recorder_event(s->recorder, p->pod->resource, p->pod->meta, NULL, "Warning", "FailedScheduling", "%s", message);
+    if (p->message && strcmp(p->message, message) == 0)
+        return;
+    free(p->message);
+    p->message = mem_string(message);
+    struct arena *own = arena_new(4096);
+    struct pod *pod = object_copy(own, p->pod);
+    struct pod_condition *items =
+        arena_array_grow(own, pod->status.conditions.items, pod->status.conditions.count, 1, sizeof(*items));
+    size_t at = 0;
+    while (at < pod->status.conditions.count && strcmp(items[at].type, "PodScheduled") != 0)
+        at++;
+    int64_t since = at < pod->status.conditions.count && strcmp(items[at].status, "False") == 0
+                        ? items[at].last_transition_time
+                        : env_now(s->env);
+    items[at] = (struct pod_condition){.type = "PodScheduled",
+                                       .status = "False",
+                                       .reason = "Unschedulable",
+                                       .message = arena_string(own, message),
+                                       .observed_generation = old->metadata.generation,
+                                       .last_transition_time = since};
+    pod->status.conditions.items = items;
+    if (at == pod->status.conditions.count)
+        pod->status.conditions.count++;
+    client_update(s->client, p->pod->resource, "status", own, pod, NULL, NULL);
+}
+
+static void bound(void *context, const struct client_result *result)
+{
+    struct pending *p = context;
+    struct scheduler *s = p->scheduler;
+    s->binding--;
+    p->where = IN_NONE;
+    if (s->freed)
+        return;
+    if (client_ok(result)) {
+        recorder_event(s->recorder, p->pod->resource, p->pod->meta, NULL, "Normal", "Scheduled",
+                       "Successfully assigned %s/%s to %s", p->pod->meta->namespace, p->pod->meta->name, p->node);
+        forget(p);
+        return;
+    }
+    unplace(s, p->uid);
+    if (result->code == 404 || result->code == 409) {
+        /* Gone, or bound by somebody else: the informer brings what it is now. */
+        struct object *now = informer_get(s->pods, p->pod->meta->namespace, p->pod->meta->name);
+        bool waits = now && strcmp(now->meta->uid, p->uid) == 0 && !now->meta->deletion_timestamp &&
+                     !((const struct pod *)now->value)->spec.node_name;
+        if (!waits) {
+            forget(p);
+            return;
+        }
+    }
+    park(p, backoff(p));
+}
+
+static void bind(struct pending *p, const char *node)
+{
+    struct scheduler *s = p->scheduler;
+    struct client_request *r =
+        client_request_new(CLIENT_CREATE, p->pod->resource, p->pod->meta->namespace, p->pod->meta->name);
+    struct binding *binding = arena_alloc(r->arena, sizeof(*binding));
+    binding->metadata.namespace = arena_string(r->arena, p->pod->meta->namespace);
+    binding->metadata.name = arena_string(r->arena, p->pod->meta->name);
+    binding->metadata.uid = arena_string(r->arena, p->uid);
+    binding->target.kind = "Node";
+    binding->target.name = arena_string(r->arena, node);
+    r->subresource = "binding";
+    r->body = binding;
+    list_remove(&p->link);
+    p->where = IN_BINDING;
+    free(p->node);
+    p->node = mem_string(node);
+    s->binding++;
+    place(s, p->pod, node, true);
+    client_submit(s->client, r, bound, p);
+}
+
+static void attempt(struct pending *p)
+{
+    struct scheduler *s = p->scheduler;
+    cleanup_arena struct arena *arena = arena_new(0);
+    struct schedule_pod pod = {.pod = p->pod->value, .arena = arena};
+    struct tally tally = {.nodes = 0};
+    pod_requests(&pod.pod->spec, &pod.requests);
+    pod_load(&pod.pod->spec, &pod.load);
+    p->attempts++;
+    struct node_info *node = choose(s, &pod, &tally);
+    if (node) {
+        bind(p, node->object->meta->name);
+    } else {
+        const char *message = explain(arena, &tally);
+        park(p, UNSCHEDULABLE_MAX);
+        report(p, message);
+    }
+    map_free(&tally.reasons);
+}
+
+static void scheduler_release(struct scheduler *s);
+
+static void turn(void *context)
+{
+    struct scheduler *s = context;
+    s->turn_arranged = false;
+    if (s->freed) {
+        scheduler_release(s);
+        return;
+    }
+    if (!informer_synced(s->pods) || !informer_synced(s->nodes)) {
+        arrange_turn(s);
+        return;
+    }
+    for (int n = 0; n < TURN_MAX && !list_empty(&s->active); n++)
+        attempt(list_entry(s->active.next, struct pending, link));
+    if (!list_empty(&s->active))
+        arrange_turn(s);
+}
+
+/* ---- */
+
+struct scheduler *scheduler_new(struct client *client, struct informer_set *informers)
+{
+    struct scheduler *s = mem_zero(1, sizeof(*s));
+    s->client = client;
+    s->env = client->env;
+    s->recorder = recorder_new(client, NAME, NULL);
+    list_init(&s->active);
+    list_init(&s->unschedulable);
+    s->pods = informer_set_get(informers, &api_resources[API_PODS]);
+    s->nodes = informer_set_get(informers, &api_resources[API_NODES]);
+    informer_add_handler(s->pods, pod_changed, s);
+    informer_add_handler(s->nodes, node_changed, s);
+    return s;
+}
+
+static void scheduler_release(struct scheduler *s)
+{
+    for (struct map_slot *slot; (slot = map_next(&s->pendings, NULL));)
+        forget(slot->value);
+    for (struct map_slot *slot; (slot = map_next(&s->placed, NULL));) {
+        cleanup_free char *uid = mem_string(slot->key);
+        unplace(s, uid);
+    }
+    for (struct map_slot *slot = NULL; (slot = map_next(&s->infos, slot));)
+        node_info_free(slot->value);
+    map_free(&s->pendings);
+    map_free(&s->placed);
+    map_free(&s->infos);
+    vector_free(&s->order);
+    recorder_free(s->recorder);
+    free(s);
+}
+
+void scheduler_free(struct scheduler *s)
+{
+    if (!s)
+        return;
+    /* A turn that is arranged still comes, and releases it then. */
+    s->freed = true;
+    if (!s->turn_arranged)
+        scheduler_release(s);
+}
+
+size_t scheduler_depth(const struct scheduler *s)
+{
+    size_t n = s->binding;
+    for (const struct list *l = s->active.next; l != &s->active; l = l->next)
+        n++;
+    return n;
+}
