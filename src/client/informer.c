@@ -428,14 +428,26 @@ struct informer *informer_set_get(struct informer_set *set, const struct api_res
     return *informer;
 }
 
+void informer_set_when_synced(struct informer_set *set, void (*done)(void *context), void *context)
+{
+    vector_push(&set->waiting, (struct waiting){done, context});
+    set_check(set);
+}
+
+void informer_set_forget(struct informer_set *set, void *context)
+{
+    for (size_t i = set->waiting.count; i-- > 0;)
+        if (set->waiting.items[i].context == context)
+            vector_remove(&set->waiting, i);
+}
+
 void informer_set_start(struct informer_set *set, void (*done)(void *context), void *context)
 {
-    if (done)
-        vector_push(&set->waiting, (struct waiting){done, context});
     for (size_t i = 0; i < api_resource_count; i++)
         if (set->informers[i])
             informer_start(set->informers[i]);
-    set_check(set);
+    if (done)
+        informer_set_when_synced(set, done, context);
 }
 
 void informer_set_free(struct informer_set *set)

@@ -54,6 +54,9 @@ struct informer_set *informer_set_new(struct client *client);
 struct informer *informer_set_get(struct informer_set *set, const struct api_resource *resource);
 /* Starts all and calls done once every one is synced. */
 void informer_set_start(struct informer_set *set, void (*done)(void *context), void *context);
+/* Calls done(context) once all are synced, later in any case; informer_set_forget takes it back. */
+void informer_set_when_synced(struct informer_set *set, void (*done)(void *context), void *context);
+void informer_set_forget(struct informer_set *set, void *context);
 void informer_set_free(struct informer_set *set);
 
 #endif

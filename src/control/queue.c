@@ -50,9 +50,20 @@ struct queue {
     void *context;
     struct map keys;
     struct list ready;
+    bool open; /* the informers are synced: before, half an observation would be acted on */
     bool turn_arranged;
     size_t running;
 };
+
+static void arrange_turn(struct queue *q);
+
+static void open_queue(void *context)
+{
+    struct queue *q = context;
+    q->open = true;
+    if (!list_empty(&q->ready))
+        arrange_turn(q);
+}
 
 struct queue *queue_new(struct client *client, struct informer_set *informers, queue_reconcile reconcile, void *context)
 {
@@ -62,6 +73,7 @@ struct queue *queue_new(struct client *client, struct informer_set *informers, q
     q->reconcile = reconcile;
     q->context = context;
     list_init(&q->ready);
+    informer_set_when_synced(informers, open_queue, q);
     return q;
 }
 
@@ -79,6 +91,7 @@ void queue_free(struct queue *q)
 {
     if (!q)
         return;
+    informer_set_forget(q->informers, q);
     for (struct map_slot *s; (s = map_next(&q->keys, NULL));)
         key_free(s->value);
     map_free(&q->keys);
@@ -193,8 +206,6 @@ static void run(struct key *k)
         over(w);
 }
 
-static void arrange_turn(struct queue *q);
-
 static void turn(void *context)
 {
     struct queue *q = context;
@@ -218,7 +229,7 @@ static void turn(void *context)
 
 static void arrange_turn(struct queue *q)
 {
-    if (q->turn_arranged)
+    if (q->turn_arranged || !q->open)
         return;
     q->turn_arranged = true;
     env_defer(q->client->env, turn, q);

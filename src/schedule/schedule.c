@@ -58,7 +58,9 @@ struct scheduler {
     VECTOR(struct node_info *) order; /* nodes that have an object, in the order of their names */
     struct list active, unschedulable;
     uint64_t arrivals;
+    bool open; /* the informers are synced */
     bool turn_arranged, freed, order_stale;
+    struct informer_set *informers;
     size_t binding;
 };
 
@@ -121,7 +123,7 @@ static void turn(void *context);
 
 static void arrange_turn(struct scheduler *s)
 {
-    if (s->turn_arranged)
+    if (s->turn_arranged || !s->open)
         return;
     s->turn_arranged = true;
     env_defer(s->env, turn, s);
@@ -470,10 +472,6 @@ static void turn(void *context)
         scheduler_release(s);
         return;
     }
-    if (!informer_synced(s->pods) || !informer_synced(s->nodes)) {
-        arrange_turn(s);
-        return;
-    }
     for (int n = 0; n < TURN_MAX && !list_empty(&s->active); n++)
         attempt(list_entry(s->active.next, struct pending, link));
     if (!list_empty(&s->active))
@@ -481,6 +479,14 @@ static void turn(void *context)
 }
 
 /* ---- */
+
+static void open_queue(void *context)
+{
+    struct scheduler *s = context;
+    s->open = true;
+    if (!list_empty(&s->active))
+        arrange_turn(s);
+}
 
 struct scheduler *scheduler_new(struct client *client, struct informer_set *informers)
 {
@@ -490,6 +496,8 @@ struct scheduler *scheduler_new(struct client *client, struct informer_set *info
     s->recorder = recorder_new(client, NAME, NULL);
     list_init(&s->active);
     list_init(&s->unschedulable);
+    s->informers = informers;
+    informer_set_when_synced(informers, open_queue, s);
     s->pods = informer_set_get(informers, &api_resources[API_PODS]);
     s->nodes = informer_set_get(informers, &api_resources[API_NODES]);
     informer_add_handler(s->pods, pod_changed, s);
@@ -519,6 +527,7 @@ void scheduler_free(struct scheduler *s)
 {
     if (!s)
         return;
+    informer_set_forget(s->informers, s);
     /* A turn that is arranged still comes, and releases it then. */
     s->freed = true;
     if (!s->turn_arranged)
