@@ -179,6 +179,16 @@ static void answer_hello(struct http_request *request)
     http_respond(request, 200, &HTTP_STATIC("hello"), 1);
 }
 
+static void answer_headers(struct http_request *request)
+{
+    cleanup_free char *value = mem_zero(1, 1001);
+    memset(value, 'w', 1000);
+    http_response_header(request, "X-First", "a\r\nX-Evil: b");
+    for (int i = 0; i < 1000; i++)
+        http_response_header(request, "Warning", http_request_parameter(request, "long") ? value : "short");
+    http_respond(request, 200, &HTTP_STATIC("ok"), 1);
+}
+
 static void forget(struct http_request *request)
 {
     (void)request;
@@ -191,6 +201,7 @@ static const struct {
     {"/hello", answer_hello}, {"/echo", echo},           {"/lent", answer_lent},       {"/hold", hold},
     {"/peer", answer_peer},   {"/stream", answer_stream}, {"/flood", answer_flood},     {"/endless", answer_endless},
     {"/abort", answer_abort}, {"/forgotten", forget},
+    {"/headers", answer_headers},
 };
 
 static void handle(struct http_request *request, void *context)

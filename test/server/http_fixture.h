@@ -11,6 +11,7 @@
  *     GET  /abort          begins a stream and breaks it off
  *     GET  /peer           what is known of the client
  *     GET  /forgotten      neither answers nor keeps the request
+ *     GET  /headers?long   sets more headers than there may be
  * A request with a fault gets 413 or 429. */
 #ifndef CORACLE_TEST_SERVER_HTTP_FIXTURE_H
 #define CORACLE_TEST_SERVER_HTTP_FIXTURE_H

@@ -227,6 +227,17 @@ static void too_many_headers_are_refused(void **state)
     client_ask(fd, text.data, 431, &response);
 }
 
+static void response_headers_are_bounded_and_clean(void **state)
+{
+    (void)state;
+    cleanup_buffer struct buffer response = {0};
+    cleanup_close int fd = client_connect(fixture.port);
+    assert_string_equal(client_ask(fd, GET("/headers"), 200, &response), "ok");
+    assert_non_null(strstr(response.data, "X-First: a  X-Evil: b\r\n"));
+    assert_string_equal(client_ask(fd, GET("/headers?long"), 200, &response), "ok");
+    assert_true(response.size < HTTP_RESPONSE_HEADER_BYTES + 1000);
+}
+
 static void bodies_in_memory_are_bounded_over_all_requests(void **state)
 {
     (void)state;
@@ -307,9 +318,9 @@ static void slow_clients_cost_no_more_than_their_time(void **state)
 {
     (void)state;
     const struct http_limits limits = {
-        .header_timeout = 50 * MILLISECOND,
-        .body_timeout = 50 * MILLISECOND,
-        .idle_timeout = 50 * MILLISECOND,
+        .header_timeout = 200 * MILLISECOND,
+        .body_timeout = 200 * MILLISECOND,
+        .idle_timeout = 200 * MILLISECOND,
         .linger_timeout = 50 * MILLISECOND,
     };
     fixture_start(&limits);
@@ -358,8 +369,10 @@ static void a_client_that_does_not_read_is_let_go(void **state)
     client_send(fd, GET("/stream?bytes=500000000"));
     fixture_wait(&fixture.cancelled, 1);
     cleanup_close int lender = client_connect(fixture.port);
+    cleanup_buffer struct buffer requests = {0};
     for (int i = 0; i < 40; i++)
-        client_send(lender, GET("/lent"));
+        buffer_add_string(&requests, GET("/lent"));
+    client_send(lender, requests.data);
     client_expect_end(fd);
     /* What was lent comes back, sent or not. */
     fixture_wait(&fixture.released, LENT_RUNS);
@@ -587,6 +600,7 @@ int main(void)
         WITH_SERVER(a_smuggled_request_is_never_answered),
         cmocka_unit_test(more_than_the_limits_is_refused_and_told),
         WITH_SERVER(too_many_headers_are_refused),
+        WITH_SERVER(response_headers_are_bounded_and_clean),
         cmocka_unit_test(bodies_in_memory_are_bounded_over_all_requests),
         cmocka_unit_test(connections_beyond_the_limit_wait_their_turn),
         cmocka_unit_test(a_stream_that_nobody_reads_is_bounded),

@@ -207,7 +207,10 @@ static void streams_are_answered_beside_each_other(void **state)
     int32_t lent = ask(c, "GET", "/lent", NULL);
     int32_t stream = ask(c, "GET", "/stream?bytes=3000000", NULL);
     int32_t missing = ask(c, "GET", "/missing", NULL);
-    wait_closed(c, 6);
+    int32_t warned = ask(c, "GET", "/headers", NULL), warned_long = ask(c, "GET", "/headers?long", NULL);
+    wait_closed(c, 8);
+    assert_string_equal(stream_of(c, warned)->body.data, "ok");
+    assert_string_equal(stream_of(c, warned_long)->body.data, "ok");
     assert_false(stream_of(c, held)->closed);
     assert_string_equal(stream_of(c, echo)->body.data, "GET /echo\nhost=h:1\na=+\nb=\n");
     assert_int_equal(stream_of(c, head)->length, 5);
@@ -219,7 +222,7 @@ static void streams_are_answered_beside_each_other(void **state)
     assert_int_equal(stream_of(c, stream)->body.size, 3000000);
     assert_int_equal(stream_of(c, missing)->status, 404);
     fixture_answer(0, "at last");
-    wait_closed(c, 7);
+    wait_closed(c, 9);
     assert_string_equal(stream_of(c, held)->body.data, "at last");
     fixture_wait(&fixture.released, LENT_RUNS);
 }

@@ -50,8 +50,10 @@ struct http_limits {
 
 /* Request headers per request; more is answered with 431. */
 #define HTTP_HEADERS_MAX 256
-/* Response headers that a handler may set; asserted. */
-#define HTTP_RESPONSE_HEADERS_MAX 64
+/* Response headers that a handler may set, and their bytes; further ones are dropped. More than upstream makes: it warns
+ * of 100 fields at most. */
+#define HTTP_RESPONSE_HEADERS_MAX 192
+#define HTTP_RESPONSE_HEADER_BYTES (32 * 1024)
 /* A whole body at least this long is compressed when the client accepts gzip, as upstream does. */
 #define HTTP_GZIP_MIN (128 * 1024)
 
@@ -208,7 +210,7 @@ struct http_bytes {
 /* Bytes from malloc, released with free. */
 struct http_bytes http_bytes_owned(void *data, size_t size);
 
-/* Adds a response header. Before http_respond or http_stream_begin. `name` as upstream writes it
+/* Adds a response header; the same name may come again. Before http_respond or http_stream_begin. `name` as upstream writes it
  * ("Content-Type"); both are copied. The transport adds Date, Content-Length, Transfer-Encoding, Connection and
  * Content-Encoding itself. A value with control characters is cleaned of them. */
 void http_response_header(struct http_request *request, const char *name, const char *value);

@@ -352,11 +352,11 @@ void http_response_header(struct http_request *request, const char *name, const 
     struct request *r = inside(request);
     assert_own_thread(r);
     assert(r->state == RESPONSE_NONE || !r->connection);
-    if (!r->connection)
-        return;
-    assert(r->response_headers < HTTP_RESPONSE_HEADERS_MAX);
-    r->response_headers++;
     size_t name_size = strlen(name), value_size = strlen(value);
+    if (!r->connection || r->response_headers == HTTP_RESPONSE_HEADERS_MAX ||
+        r->response.size + name_size + value_size > HTTP_RESPONSE_HEADER_BYTES)
+        return;
+    r->response_headers++;
     char *out = buffer_reserve(&r->response, name_size + value_size + 4);
     memcpy(out, name, name_size);
     out += name_size;
@@ -376,7 +376,6 @@ void request_finish_headers(struct request *r, int64_t length)
     size_t date_size;
     const char *date = io_date(r->io, &date_size);
     buffer_add(&r->response, date, date_size);
-    r->response_headers++;
     if (length < 0)
         return;
     static const char name[] = "Content-Length: ";
@@ -389,7 +388,6 @@ void request_finish_headers(struct request *r, int64_t length)
     at -= sizeof(name) - 1;
     memcpy(at, name, sizeof(name) - 1);
     buffer_add(&r->response, at, (size_t)(text + sizeof(text) - at));
-    r->response_headers++;
 }
 
 /* The request is answered. Its connection may have gone already. */
