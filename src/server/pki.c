@@ -47,8 +47,13 @@ struct pki {
 };
 
 static const char *const standard_names[] = {
-    "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
-    "localhost",  "127.0.0.1",          "::1",
+    "kubernetes",
+    "kubernetes.default",
+    "kubernetes.default.svc",
+    "kubernetes.default.svc.cluster.local",
+    "localhost",
+    "127.0.0.1",
+    "::1",
 };
 
 static void cleanup_x509(X509 **certificate)
@@ -312,7 +317,8 @@ static int make_ca(struct pki *pki, int64_t now, struct error *err)
         make_certificate(&profile, pki->ca_key, NULL, pki->ca_key, &pki->ca, err) < 0)
         return -1;
     struct pki_pair pair = {certificate_text(pki->ca), key_text(pki->ca_key)};
-    int failed = store_pair(pki, "ca.crt", "ca.key", &pair, err);
+    int failed = pair.certificate && pair.key ? store_pair(pki, "ca.crt", "ca.key", &pair, err)
+                                              : openssl_error(err, "write the authority's certificate");
     pki->ca_text = steal_pointer(pair.certificate);
     pki_pair_free(&pair);
     return failed;
@@ -438,6 +444,8 @@ static int open_service_account(struct pki *pki, struct error *err)
         return -1;
     }
     pki->service_account = (struct pki_pair){public_key_text(key), key_text(key)};
+    if (!pki->service_account.certificate || !pki->service_account.key)
+        return openssl_error(err, "write the service accounts' key");
     return text && pki->directory ? store(pki, "sa.pub", pki->service_account.certificate, 0644, err)
                                   : store_pair(pki, "sa.pub", "sa.key", &pki->service_account, err);
 }
@@ -451,8 +459,8 @@ static int take_names(struct pki *pki, const struct pki_options *options, struct
         return error_set(err, E2BIG, "a server certificate with more than %d names", PKI_NAMES_MAX);
     pki->names = mem_zero(total, sizeof(*pki->names));
     for (size_t i = 0; i < total; i++) {
-        const char *name = i < ARRAY_COUNT(standard_names) ? standard_names[i]
-                                                           : options->names[i - ARRAY_COUNT(standard_names)];
+        const char *name =
+            i < ARRAY_COUNT(standard_names) ? standard_names[i] : options->names[i - ARRAY_COUNT(standard_names)];
         if (check_name(name, err) < 0)
             return -1;
         pki->names[pki->name_count++] = mem_string(name);

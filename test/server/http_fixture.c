@@ -165,9 +165,10 @@ static void answer_peer(struct http_request *request)
     buffer_printf(&b, "%s %s cn=%s", p->address, p->tls ? "tls" : "plain", p->common_name ? p->common_name : "-");
     for (size_t i = 0; i < p->organization_count; i++)
         buffer_printf(&b, " o=%s", p->organizations[i]);
-    buffer_printf(&b, " %s %s %zu", p->certificate == HTTP_CERTIFICATE_NONE       ? "none"
-                                    : p->certificate == HTTP_CERTIFICATE_VERIFIED ? "verified"
-                                                                                  : "refused",
+    buffer_printf(&b, " %s %s %zu",
+                  p->certificate == HTTP_CERTIFICATE_NONE       ? "none"
+                  : p->certificate == HTTP_CERTIFICATE_VERIFIED ? "verified"
+                                                                : "refused",
                   p->certificate_error ? p->certificate_error : "-", strlen(p->fingerprint));
     struct http_bytes run = http_bytes_owned(b.data, b.size);
     http_respond(request, 200, &run, 1);
@@ -198,9 +199,11 @@ static const struct {
     const char *path;
     void (*answer)(struct http_request *request);
 } routes[] = {
-    {"/hello", answer_hello}, {"/echo", echo},           {"/lent", answer_lent},       {"/hold", hold},
-    {"/peer", answer_peer},   {"/stream", answer_stream}, {"/flood", answer_flood},     {"/endless", answer_endless},
-    {"/abort", answer_abort}, {"/forgotten", forget},
+    {"/hello", answer_hello},     {"/echo", echo},
+    {"/lent", answer_lent},       {"/hold", hold},
+    {"/peer", answer_peer},       {"/stream", answer_stream},
+    {"/flood", answer_flood},     {"/endless", answer_endless},
+    {"/abort", answer_abort},     {"/forgotten", forget},
     {"/headers", answer_headers},
 };
 

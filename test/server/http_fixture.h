@@ -48,7 +48,7 @@
 struct fixture {
     struct http_server *server;
     struct pki *pki;
-    int port;     /* plain */
+    int port; /* plain */
     int tls_port;
     pthread_mutex_t lock;
     pthread_cond_t changed;

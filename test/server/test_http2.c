@@ -60,8 +60,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     return 0;
 }
 
-static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data, size_t size,
-                   void *context)
+static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const uint8_t *data, size_t size, void *context)
 {
     (void)flags;
     struct client *c = context;
@@ -163,7 +162,10 @@ static ssize_t read_upload(nghttp2_session *session, int32_t id, uint8_t *out, s
 }
 
 #define FIELD(name, value)                                                                                             \
-    (nghttp2_nv){(uint8_t *)(name), (uint8_t *)(value), strlen(name), strlen(value), NGHTTP2_NV_FLAG_NONE}
+    (nghttp2_nv)                                                                                                       \
+    {                                                                                                                  \
+        (uint8_t *)(name), (uint8_t *)(value), strlen(name), strlen(value), NGHTTP2_NV_FLAG_NONE                       \
+    }
 
 static int32_t ask(struct client *c, const char *method, const char *path, struct upload *upload)
 {

@@ -109,7 +109,9 @@ static void what_two_parsers_could_read_differently_is_refused(void **state)
         {HEAD("Transfer-Encoding: identity\r\n"), 501},
         {HEAD("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n"), 400},
         {HEAD("Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n"), 400},
-        {HEAD("Transfer-Encoding: \x0b" "chunked\r\n"), 400},
+        {HEAD("Transfer-Encoding: \x0b"
+              "chunked\r\n"),
+         400},
         {HEAD("Transfer-Encoding: CHUNKED\r\n"), 0},
         {HEAD("Expect: 200-ok\r\n"), 417},
         {"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
@@ -170,7 +172,8 @@ static int unfold(const char *text, size_t first, struct buffer *out)
 static void a_chunked_body_unfolds_the_same_wherever_it_is_split(void **state)
 {
     (void)state;
-    static const char text[] = "5;name=\"v\"\r\nhello\r\n00A\r\n, chunked \r\n5\r\nworld\r\n0\r\nX-T: 1\r\nY:\r\n\r\nGET";
+    static const char text[] =
+        "5;name=\"v\"\r\nhello\r\n00A\r\n, chunked \r\n5\r\nworld\r\n0\r\nX-T: 1\r\nY:\r\n\r\nGET";
     cleanup_buffer struct buffer out = {0};
     for (size_t i = 0; i < sizeof(text); i++) {
         assert_int_equal(unfold(text, i, &out), 3);
@@ -182,11 +185,16 @@ static void malformed_chunks_are_refused(void **state)
 {
     (void)state;
     static const char *const cases[] = {
-        "5\nhello\r\n0\r\n\r\n",  "5\r\nhello0\r\n\r\n",     "5\r\nhello\n0\r\n\r\n", "\r\nhello\r\n0\r\n\r\n",
-        "-5\r\nhello\r\n",        "+5\r\nhello\r\n",         "0x5\r\nhello\r\n",      " 5\r\nhello\r\n",
-        "5 \r\nhello\r\n",        "5;a\rb\r\nhello\r\n",     "5;a\nhello\r\n",        "ffffffffffffffff\r\n",
-        "00000000000000005\r\n",  "0\r\n\rx",                "0\r\n a: b\r\n\r\n",    "0\r\nGET / HTTP/1.1\r\n\r\n",
-        "0\r\na: b\n\r\n",        "g\r\n",                   "5\r\nhello\rx",         "0\n\r\n",
+        "5\nhello\r\n0\r\n\r\n", "5\r\nhello0\r\n\r\n",
+        "5\r\nhello\n0\r\n\r\n", "\r\nhello\r\n0\r\n\r\n",
+        "-5\r\nhello\r\n",       "+5\r\nhello\r\n",
+        "0x5\r\nhello\r\n",      " 5\r\nhello\r\n",
+        "5 \r\nhello\r\n",       "5;a\rb\r\nhello\r\n",
+        "5;a\nhello\r\n",        "ffffffffffffffff\r\n",
+        "00000000000000005\r\n", "0\r\n\rx",
+        "0\r\n a: b\r\n\r\n",    "0\r\nGET / HTTP/1.1\r\n\r\n",
+        "0\r\na: b\n\r\n",       "g\r\n",
+        "5\r\nhello\rx",         "0\n\r\n",
     };
     cleanup_buffer struct buffer out = {0};
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++)

@@ -93,7 +93,8 @@ static void exchange(SSL *ssl, const char *request, struct buffer *response)
         response->data[response->size] = 0;
         char *head = strstr(response->data, "\r\n\r\n");
         if (head && end == SIZE_MAX)
-            end = (size_t)(head + 4 - response->data) + strtoull(strstr(response->data, "Content-Length: ") + 16, NULL, 10);
+            end = (size_t)(head + 4 - response->data) +
+                  strtoull(strstr(response->data, "Content-Length: ") + 16, NULL, 10);
     }
 }
 

@@ -40,8 +40,7 @@ static int remove_directory(void **state)
 
 static int open_at(int64_t now, const char *name, struct pki **pki, struct error *err)
 {
-    const struct pki_options options = {
-        .directory = directory, .now = now, .names = &name, .name_count = name ? 1 : 0};
+    const struct pki_options options = {.directory = directory, .now = now, .names = &name, .name_count = name ? 1 : 0};
     return pki_open(&options, pki, err);
 }
 
@@ -124,12 +123,9 @@ static void a_directory_keeps_what_was_made(void **state)
 static void the_server_has_all_its_names(void **state)
 {
     (void)state;
-    static const char *const hosts[] = {"kubernetes",
-                                        "kubernetes.default",
-                                        "kubernetes.default.svc",
-                                        "kubernetes.default.svc.cluster.local",
-                                        "localhost",
-                                        "node-1.example"};
+    static const char *const hosts[] = {
+        "kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local",
+        "localhost",  "node-1.example"};
     static const char *const addresses[] = {"127.0.0.1", "::1", "10.96.0.1", "fd00::7"};
     static const char *const names[] = {"node-1.example", "10.96.0.1", "fd00::7"};
     const struct pki_options options = {.now = start, .names = names, .name_count = 3};
@@ -227,8 +223,8 @@ static void a_damaged_authority_is_refused_and_left_alone(void **state)
     const struct {
         const char *file, *text, *says;
     } cases[] = {
-        {"ca.crt", "", "not a certificate"},    {"ca.crt", "nonsense", "not a certificate"},
-        {"ca.crt", key, "not a certificate"},   {"ca.key", "", "not a private key"},
+        {"ca.crt", "", "not a certificate"},          {"ca.crt", "nonsense", "not a certificate"},
+        {"ca.crt", key, "not a certificate"},         {"ca.key", "", "not a private key"},
         {"ca.key", certificate, "not a private key"}, {"ca.key", other, "does not belong"},
         {"sa.key", "nonsense", "not a private key"},
     };

@@ -53,7 +53,7 @@ struct connection {
     struct list dirty;    /* in io->dirty, or alone */
     struct list requests; /* whose response is not complete or not sent */
     struct deadline deadline;
-    struct ssl_st *ssl; /* NULL: plain */
+    struct ssl_st *ssl;              /* NULL: plain */
     const struct protocol *protocol; /* NULL until it is known */
     void *session;
     struct peer *peer;
@@ -61,15 +61,15 @@ struct connection {
     struct buffer unsent; /* what the socket did not take */
     int fd;
     size_t discarded; /* bytes that came while lingering */
-    int events;      /* that are polled for */
-    bool started;    /* a byte has come */
-    bool paused;     /* the protocol takes no more input for now */
-    bool restart;    /* what it waits for is a new one, though of the same class */
-    bool moved;      /* bytes were sent since the deadline was set */
+    int events;       /* that are polled for */
+    bool started;     /* a byte has come */
+    bool paused;      /* the protocol takes no more input for now */
+    bool restart;     /* what it waits for is a new one, though of the same class */
+    bool moved;       /* bytes were sent since the deadline was set */
     bool end_of_input;
-    bool closing;    /* to be closed when all is sent */
-    bool broken;     /* to be closed at once */
-    bool lingering;  /* all is sent: waits for the client to close */
+    bool closing;   /* to be closed when all is sent */
+    bool broken;    /* to be closed at once */
+    bool lingering; /* all is sent: waits for the client to close */
     bool closed;
     bool flushing;
 };

@@ -34,24 +34,24 @@
 
 /* Durations in microseconds (base/timestamp.h). A member that is 0 takes its default. */
 struct http_limits {
-    size_t header_bytes;     /* request line and headers; more is answered with 431. 64 KiB */
-    size_t body_bytes;       /* of one request; more sets request.fault. 3 MiB, as upstream's resource limit */
-    size_t body_total;       /* of all requests of one I/O thread; more sets request.fault. 256 MiB */
-    size_t stream_bytes;     /* queued and unsent in one streaming response. 16 MiB */
-    size_t connections;      /* open at once; further ones wait in the listen backlog. 16384 */
-    unsigned streams;        /* open at once in an HTTP/2 connection. 250 */
-    int64_t header_timeout;  /* to finish the TLS handshake, and from a request's first byte to its last header. 32 s */
-    int64_t body_timeout;    /* from a request's headers to the end of its body. 60 s */
-    int64_t idle_timeout;    /* without a request. 90 s */
-    int64_t write_timeout;   /* without the client taking a byte of what is due to it. 60 s */
-    int64_t linger_timeout;  /* for the client to read the last answer before its connection is closed. 2 s */
+    size_t header_bytes;    /* request line and headers; more is answered with 431. 64 KiB */
+    size_t body_bytes;      /* of one request; more sets request.fault. 3 MiB, as upstream's resource limit */
+    size_t body_total;      /* of all requests of one I/O thread; more sets request.fault. 256 MiB */
+    size_t stream_bytes;    /* queued and unsent in one streaming response. 16 MiB */
+    size_t connections;     /* open at once; further ones wait in the listen backlog. 16384 */
+    unsigned streams;       /* open at once in an HTTP/2 connection. 250 */
+    int64_t header_timeout; /* to finish the TLS handshake, and from a request's first byte to its last header. 32 s */
+    int64_t body_timeout;   /* from a request's headers to the end of its body. 60 s */
+    int64_t idle_timeout;   /* without a request. 90 s */
+    int64_t write_timeout;  /* without the client taking a byte of what is due to it. 60 s */
+    int64_t linger_timeout; /* for the client to read the last answer before its connection is closed. 2 s */
     int64_t shutdown_timeout; /* for requests in flight when the server stops. 10 s */
 };
 
 /* Request headers per request; more is answered with 431. */
 #define HTTP_HEADERS_MAX 256
-/* Response headers that a handler may set, and their bytes; further ones are dropped. More than upstream makes: it warns
- * of 100 fields at most. */
+/* Response headers that a handler may set, and their bytes; further ones are dropped. More than upstream makes: it
+ * warns of 100 fields at most. */
 #define HTTP_RESPONSE_HEADERS_MAX 192
 #define HTTP_RESPONSE_HEADER_BYTES (32 * 1024)
 /* A whole body at least this long is compressed when the client accepts gzip, as upstream does. */
@@ -149,8 +149,8 @@ struct http_peer {
     uint16_t port;
     bool tls;
     enum http_certificate certificate;
-    const char *certificate_error;   /* why it was refused, or NULL */
-    const char *common_name;         /* of the certificate: the user. "" when it has none, NULL without one */
+    const char *certificate_error;    /* why it was refused, or NULL */
+    const char *common_name;          /* of the certificate: the user. "" when it has none, NULL without one */
     const char *const *organizations; /* its groups, organization_count of them */
     size_t organization_count;
     char fingerprint[65]; /* SHA-256 of the certificate, hexadecimal; "" without one */
@@ -159,12 +159,12 @@ struct http_peer {
 struct http_request {
     enum http_method method;
     enum http_fault fault;
-    const char *method_name; /* as sent */
-    const char *path;        /* percent-decoded; "/" at least, or "*" */
-    const char *raw_path;    /* as sent */
-    const char *query;       /* as sent, without '?'; "" when there is none */
-    const char *host;        /* Host or :authority; "" when there is none */
-    const struct http_field *headers;    /* in the order sent */
+    const char *method_name;          /* as sent */
+    const char *path;                 /* percent-decoded; "/" at least, or "*" */
+    const char *raw_path;             /* as sent */
+    const char *query;                /* as sent, without '?'; "" when there is none */
+    const char *host;                 /* Host or :authority; "" when there is none */
+    const struct http_field *headers; /* in the order sent */
     size_t header_count;
     const struct http_field *parameters; /* of the query, decoded, in order; malformed ones are left out, as in Go */
     size_t parameter_count;
@@ -210,9 +210,9 @@ struct http_bytes {
 /* Bytes from malloc, released with free. */
 struct http_bytes http_bytes_owned(void *data, size_t size);
 
-/* Adds a response header; the same name may come again. Before http_respond or http_stream_begin. `name` as upstream writes it
- * ("Content-Type"); both are copied. The transport adds Date, Content-Length, Transfer-Encoding, Connection and
- * Content-Encoding itself. A value with control characters is cleaned of them. */
+/* Adds a response header; the same name may come again. Before http_respond or http_stream_begin. `name` is as upstream
+ * writes it ("Content-Type"); both are copied. The transport adds Date, Content-Length, Transfer-Encoding, Connection
+ * and Content-Encoding itself. A value with control characters is cleaned of them. */
 void http_response_header(struct http_request *request, const char *name, const char *value);
 
 /* Answers completely: the body is the runs one after the other, whose ownership is taken in any case. HEAD is

@@ -25,7 +25,7 @@ struct http1 {
     enum http1_state state;
     struct http1_scan scan;
     struct http1_chunks chunks;
-    uint64_t left; /* of the body */
+    uint64_t left;           /* of the body */
     struct request *request; /* the present one */
     struct output output;
     bool served;     /* a request has come */
@@ -261,7 +261,9 @@ static size_t read_chunks(struct connection *c, const char *data, size_t size)
 static size_t digest(struct connection *c, const char *data, size_t size)
 {
     static size_t (*const readers[])(struct connection *, const char *, size_t) = {
-        [READING_HEAD] = read_head, [READING_LENGTH] = read_length, [READING_CHUNKS] = read_chunks,
+        [READING_HEAD] = read_head,
+        [READING_LENGTH] = read_length,
+        [READING_CHUNKS] = read_chunks,
     };
     struct http1 *h = c->session;
     size_t at = 0;
@@ -339,7 +341,9 @@ static enum deadline_class http1_waiting(const struct connection *c)
 {
     const struct http1 *h = c->session;
     static const enum deadline_class classes[] = {
-        [READING_LENGTH] = DEADLINE_BODY, [READING_CHUNKS] = DEADLINE_BODY, [HANDLING] = DEADLINE_NONE,
+        [READING_LENGTH] = DEADLINE_BODY,
+        [READING_CHUNKS] = DEADLINE_BODY,
+        [HANDLING] = DEADLINE_NONE,
         [DONE] = DEADLINE_LINGER,
     };
     if (h->state == READING_HEAD)

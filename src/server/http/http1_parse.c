@@ -13,11 +13,11 @@ enum { TOKEN = 1, FIELD = 2, TARGET = 4 };
 #define T (TOKEN | FIELD | TARGET)
 #define V (FIELD | TARGET)
 static const unsigned char classes[256] = {
-    ['\t'] = FIELD, [' '] = FIELD,
-    ['!'] = T, ['"'] = V, ['#'] = T, ['$'] = T, ['%'] = T, ['&'] = T, ['\''] = T, ['('] = V, [')'] = V, ['*'] = T,
-    ['+'] = T, [','] = V, ['-'] = T, ['.'] = T, ['/'] = V, ['0' ... '9'] = T, [':' ... '@'] = V, ['A' ... 'Z'] = T,
-    ['['] = V, ['\\'] = V, [']'] = V, ['^'] = T, ['_'] = T, ['`'] = T, ['a' ... 'z'] = T, ['{'] = V, ['|'] = T,
-    ['}'] = V, ['~'] = T, [0x80 ... 0xff] = V,
+    ['\t'] = FIELD, [' '] = FIELD, ['!'] = T, ['"'] = V,           ['#'] = T,         ['$'] = T,         ['%'] = T,
+    ['&'] = T,      ['\''] = T,    ['('] = V, [')'] = V,           ['*'] = T,         ['+'] = T,         [','] = V,
+    ['-'] = T,      ['.'] = T,     ['/'] = V, ['0' ... '9'] = T,   [':' ... '@'] = V, ['A' ... 'Z'] = T, ['['] = V,
+    ['\\'] = V,     [']'] = V,     ['^'] = T, ['_'] = T,           ['`'] = T,         ['a' ... 'z'] = T, ['{'] = V,
+    ['|'] = T,      ['}'] = V,     ['~'] = T, [0x80 ... 0xff] = V,
 };
 #undef T
 #undef V
@@ -174,8 +174,7 @@ static const struct {
     {"transfer-encoding", parse_transfer_encoding},
 };
 
-static int parse_field(char *line, char *end, struct http_fields *fields, struct http1_head *head,
-                       const char **reason)
+static int parse_field(char *line, char *end, struct http_fields *fields, struct http1_head *head, const char **reason)
 {
     if (fields->count == HTTP_HEADERS_MAX)
         return refuse(431, reason, "too many headers");
@@ -199,8 +198,7 @@ static int parse_field(char *line, char *end, struct http_fields *fields, struct
     return 0;
 }
 
-int http1_parse_head(char *text, size_t size, struct http_fields *fields, struct http1_head *head,
-                     const char **reason)
+int http1_parse_head(char *text, size_t size, struct http_fields *fields, struct http1_head *head, const char **reason)
 {
     *head = (struct http1_head){0};
     fields->count = 0;
@@ -235,17 +233,17 @@ int http1_parse_head(char *text, size_t size, struct http_fields *fields, struct
 
 /* What the next byte of a chunked body is. */
 enum chunk_state {
-    SIZE,           /* a digit of a chunk's size */
-    EXTENSION,      /* part of a chunk extension, which is ignored */
-    SIZE_LF,        /* the LF behind the size line */
-    CONTENT,        /* of the chunk */
-    CONTENT_CR,     /* the line end behind the content */
-    CONTENT_LF,     /**/
-    TRAILER_START,  /* the first of a trailer line, or the end */
-    TRAILER_NAME,   /**/
-    TRAILER_VALUE,  /**/
-    TRAILER_LF,     /* the LF behind a trailer */
-    END_LF,         /* the last one */
+    SIZE,          /* a digit of a chunk's size */
+    EXTENSION,     /* part of a chunk extension, which is ignored */
+    SIZE_LF,       /* the LF behind the size line */
+    CONTENT,       /* of the chunk */
+    CONTENT_CR,    /* the line end behind the content */
+    CONTENT_LF,    /**/
+    TRAILER_START, /* the first of a trailer line, or the end */
+    TRAILER_NAME,  /**/
+    TRAILER_VALUE, /**/
+    TRAILER_LF,    /* the LF behind a trailer */
+    END_LF,        /* the last one */
     OVER,
 };
 

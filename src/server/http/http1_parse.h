@@ -54,8 +54,7 @@ struct http1_head {
 
 /* Reads a complete head in place: names become lower-case, names and values are ended with NUL, and `fields` (emptied
  * first) points into text. Returns 0, or the status to refuse the request with and *reason in a few words. */
-int http1_parse_head(char *text, size_t size, struct http_fields *fields, struct http1_head *head,
-                     const char **reason);
+int http1_parse_head(char *text, size_t size, struct http_fields *fields, struct http1_head *head, const char **reason);
 
 /* ---- Chunked bodies ---- */
 

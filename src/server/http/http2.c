@@ -56,7 +56,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     struct connection *c = context;
     struct request *r = stream_request(c->session, frame->hd.stream_id);
     if (!r || frame->headers.cat != NGHTTP2_HCAT_REQUEST)
-        return 0; /* a trailer */
+        return 0;                                   /* a trailer */
     r->header_bytes += name_size + value_size + 32; /* as SETTINGS_MAX_HEADER_LIST_SIZE counts */
     if (r->header_bytes > c->io->limits->header_bytes || r->headers.count >= HTTP_HEADERS_MAX) {
         r->header_bytes = SIZE_MAX / 2;
@@ -266,9 +266,9 @@ static void submit_head(struct request *r, bool body)
         char *stop = memchr(colon, '\r', (size_t)(end - colon));
         for (char *letter = at; letter < colon; letter++)
             *letter |= *letter >= 'A' && *letter <= 'Z' ? 0x20 : 0;
-        fields[count++] = (nghttp2_nv){(uint8_t *)at, (uint8_t *)colon + 2, (size_t)(colon - at),
-                                       (size_t)(stop - colon - 2),
-                                       NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE};
+        fields[count++] =
+            (nghttp2_nv){(uint8_t *)at, (uint8_t *)colon + 2, (size_t)(colon - at), (size_t)(stop - colon - 2),
+                         NGHTTP2_NV_FLAG_NO_COPY_NAME | NGHTTP2_NV_FLAG_NO_COPY_VALUE};
         at = stop + 2;
     }
     nghttp2_data_provider provider = {.source.ptr = r, .read_callback = read_output};
@@ -390,8 +390,7 @@ static void http2_stop(struct connection *c)
 {
     struct request *r;
     go_away(c->session);
-    list_for_each(&c->requests, r, node)
-        request_stop(r);
+    list_for_each(&c->requests, r, node) request_stop(r);
 }
 
 static void run_drained(struct http2 *h)

@@ -18,9 +18,8 @@ static uint64_t class_milliseconds(const struct io_thread *io, enum deadline_cla
 {
     const struct http_limits *l = io->limits;
     const int64_t durations[DEADLINE_CLASSES] = {
-        [DEADLINE_HEADER] = l->header_timeout, [DEADLINE_BODY] = l->body_timeout,
-        [DEADLINE_IDLE] = l->idle_timeout,     [DEADLINE_WRITE] = l->write_timeout,
-        [DEADLINE_LINGER] = l->linger_timeout,
+        [DEADLINE_HEADER] = l->header_timeout, [DEADLINE_BODY] = l->body_timeout,     [DEADLINE_IDLE] = l->idle_timeout,
+        [DEADLINE_WRITE] = l->write_timeout,   [DEADLINE_LINGER] = l->linger_timeout,
     };
     return (uint64_t)(durations[class] + 999) / 1000;
 }
@@ -79,8 +78,8 @@ void io_deadline_set(struct io_thread *io, struct deadline *deadline, enum deadl
     bool first = list_empty(&io->deadlines[class]);
     deadline->at = uv_now(&io->loop) + class_milliseconds(io, class);
     list_append(&io->deadlines[class], &deadline->node);
-    if (first && (!uv_is_active((uv_handle_t *)&io->clock) ||
-                  uv_timer_get_due_in(&io->clock) > class_milliseconds(io, class)))
+    if (first &&
+        (!uv_is_active((uv_handle_t *)&io->clock) || uv_timer_get_due_in(&io->clock) > class_milliseconds(io, class)))
         set_clock(io);
 }
 
@@ -194,8 +193,7 @@ void io_stop(void *context)
     struct io_thread *io = context;
     struct connection *connection;
     io->stopping = true;
-    list_for_each(&io->connections, connection, node)
-        connection_stop(connection);
+    list_for_each(&io->connections, connection, node) connection_stop(connection);
     uv_timer_start(&io->shutdown, shutdown_over, (uint64_t)io->limits->shutdown_timeout / 1000, 0);
     io_check_finished(io);
 }

@@ -78,19 +78,19 @@ struct io_thread {
     bool stopping;
     bool finished;
 
-    char *received;        /* IO_RECEIVE_MAX: as it came from the socket */
-    const char *incoming;  /* the part of it that TLS has not taken yet */
+    char *received;       /* IO_RECEIVE_MAX: as it came from the socket */
+    const char *incoming; /* the part of it that TLS has not taken yet */
     size_t incoming_size;
-    char *plain;           /* IO_PLAIN_MAX: decrypted */
-    char *staging;         /* IO_RECORD_MAX: gathered plaintext of the next record */
+    char *plain;   /* IO_PLAIN_MAX: decrypted */
+    char *staging; /* IO_RECORD_MAX: gathered plaintext of the next record */
     size_t staged;
     struct buffer outgoing; /* for the socket */
     struct buffer head;     /* a response head that is being written */
 
     struct request *pool; /* linked by their context pointers */
     size_t pooled;
-    size_t live;          /* requests out of the pool */
-    size_t body_bytes;    /* that all requests hold */
+    size_t live;       /* requests out of the pool */
+    size_t body_bytes; /* that all requests hold */
 
     time_t date_second;
     char date[64]; /* "Date: ...\r\n" */

@@ -36,8 +36,8 @@ struct request *request_new(struct connection *c)
     r->connection = c;
     r->peer = c->peer;
     r->peer->references++;
-    r->public = (struct http_request){.query = "", .host = "", .body = "", .path = "/", .raw_path = "/",
-                                      .method_name = "", .peer = &c->peer->public};
+    r->public = (struct http_request){
+        .query = "", .host = "", .body = "", .path = "/", .raw_path = "/", .method_name = "", .peer = &c->peer->public};
     atomic_init(&r->references, 1);
     atomic_init(&r->cancelled, false);
     list_append(&c->requests, &r->node);
@@ -68,8 +68,13 @@ static void recycle(void *context)
     trim(&r->decoded);
     trim(&r->body);
     trim(&r->response);
-    struct request kept = {.io = io, .text = r->text, .decoded = r->decoded, .body = r->body, .response = r->response,
-                           .headers = r->headers, .parameters = r->parameters};
+    struct request kept = {.io = io,
+                           .text = r->text,
+                           .decoded = r->decoded,
+                           .body = r->body,
+                           .response = r->response,
+                           .headers = r->headers,
+                           .parameters = r->parameters};
     *r = kept;
     r->headers.count = r->parameters.count = 0;
     if (io->pooled < IO_POOL_MAX) {
@@ -109,7 +114,7 @@ struct mailbox *http_request_mailbox(const struct http_request *request)
     return inside(request)->io->mailbox;
 }
 
-void request_over(struct request *r)
+static void detach(struct request *r)
 {
     list_remove(&r->node);
     list_remove(&r->drained_node);
@@ -117,6 +122,11 @@ void request_over(struct request *r)
     r->connection = NULL;
     r->drained = NULL;
     output_free(&r->own_output);
+}
+
+void request_over(struct request *r)
+{
+    detach(r);
     http_request_release(&r->public);
 }
 
@@ -129,8 +139,7 @@ void request_cancel(struct request *r)
     r->cancel = NULL;
     if (!complete)
         atomic_store(&r->cancelled, true);
-    http_request_retain(&r->public);
-    request_over(r);
+    detach(r);
     if (callback)
         callback(context);
     http_request_release(&r->public);
@@ -208,8 +217,8 @@ static const struct {
     const char *name;
     enum http_method method;
 } methods[] = {
-    {"GET", HTTP_GET}, {"HEAD", HTTP_HEAD},   {"POST", HTTP_POST},     {"PUT", HTTP_PUT}, {"PATCH", HTTP_PATCH},
-    {"DELETE", HTTP_DELETE}, {"OPTIONS", HTTP_OPTIONS},
+    {"GET", HTTP_GET},     {"HEAD", HTTP_HEAD},     {"POST", HTTP_POST},       {"PUT", HTTP_PUT},
+    {"PATCH", HTTP_PATCH}, {"DELETE", HTTP_DELETE}, {"OPTIONS", HTTP_OPTIONS},
 };
 
 /* Cuts "scheme://authority" off an absolute target; the authority takes Host's place (RFC 9112, 3.2.2). */
@@ -241,7 +250,7 @@ int request_set_target(struct request *r, const char *method, char *target, cons
     public->method_name = method;
     for (size_t i = 0; i < ARRAY_COUNT(methods); i++)
         if (strcmp(methods[i].name, method) == 0)
-            public->method = methods[i].method;
+    public->method = methods[i].method;
     r->head_only = public->method == HTTP_HEAD;
     *reason = "malformed request target";
     if (strcmp(target, "*") == 0 && public->method == HTTP_OPTIONS) {

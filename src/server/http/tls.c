@@ -231,8 +231,8 @@ static const char *entry_text(struct peer *peer, X509_NAME *name, int index)
 {
     unsigned char *utf8 = NULL;
     int n = ASN1_STRING_to_UTF8(&utf8, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, index)));
-    char *text = n < 0 || memchr(utf8, 0, (size_t)n) ? NULL
-                                                     : arena_string_n(peer->arena, (const char *)utf8, (size_t)n);
+    char *text =
+        n < 0 || memchr(utf8, 0, (size_t)n) ? NULL : arena_string_n(peer->arena, (const char *)utf8, (size_t)n);
     OPENSSL_free(utf8);
     return text;
 }
