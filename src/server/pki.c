@@ -74,7 +74,8 @@ static int openssl_error(struct error *err, const char *what)
     unsigned long code = ERR_get_error();
     const char *reason = code ? ERR_reason_error_string(code) : NULL;
     ERR_clear_error();
-    return error_set(err, EINVAL, "%s: %s", what, reason ? reason : "not understood");
+    error_set(err, EINVAL, "%s: %s", what, reason ? reason : "not understood");
+    return -1;
 }
 
 void pki_pair_free(struct pki_pair *pair)
