@@ -22,7 +22,6 @@
 #define WHITEOUT_META_PREFIX ".wh..wh." /* of aufs; all but the opaque mark mean nothing here */
 #define WHITEOUT_OPAQUE ".wh..wh..opq"
 #define OPAQUE_ATTRIBUTE "trusted.overlay.opaque"
-#define NO_ENTRIES_YET "\001" /* in parent_path: no path is like this */
 
 static char implied_mark;
 
@@ -30,7 +29,6 @@ void image_placer_start(struct placer *placer, int root, struct archive *tar, st
                         struct map *implied)
 {
     *placer = (struct placer){.root = root, .tar = tar, .budget = budget, .implied = implied, .parent = -1};
-    strcpy(placer->parent_path, NO_ENTRIES_YET);
     map_set(implied, ".", &implied_mark);
 }
 
@@ -38,7 +36,6 @@ static void forget_parent(struct placer *placer)
 {
     cleanup_close_fd(&placer->parent);
     placer->parent = -1;
-    strcpy(placer->parent_path, NO_ENTRIES_YET);
 }
 
 void image_placer_discard(struct placer *placer)
@@ -164,7 +161,7 @@ static int open_directory(struct placer *placer, const char *path, struct error 
 /* The parent directory of an entry, from the cache if possible. The cache owns the descriptor. */
 static int open_parent(struct placer *placer, const char *path, struct error *err)
 {
-    if (strcmp(placer->parent_path, path) == 0)
+    if (placer->parent >= 0 && strcmp(placer->parent_path, path) == 0)
         return placer->parent;
     int fd = open_directory(placer, path, err);
     if (fd < 0)

@@ -25,7 +25,7 @@ struct placer {
     VECTOR(struct directory_time) times;
     /* The parent of the last entry: entries of one directory mostly follow each other. */
     char parent_path[PATH_MAX];
-    int parent;
+    int parent; /* -1: none yet */
 };
 
 void image_placer_start(struct placer *placer, int root, struct archive *tar, struct unpack_budget *budget,
