@@ -96,6 +96,12 @@ static char *token_url(const struct registry *registry, const struct challenge *
     return buffer_steal(&url, NULL);
 }
 
+static bool is_host_of(const char *host, const char *url)
+{
+    const char *start = strstr(url, "://");
+    return start && strcspn(start + 3, "/?#") == strlen(host) && strncmp(start + 3, host, strlen(host)) == 0;
+}
+
 static int read_token(const struct http_response *response, char **out, struct error *err)
 {
     json_error_t where;
@@ -128,7 +134,8 @@ static int fetch_token(const struct registry *registry, const struct challenge *
     /* The token server is another host than the registry: what was granted for that one does not hold here. */
     const struct http_options options = {.cancel = registry->cancel,
                                          .ca_file = registry->options->ca_file,
-                                         .unverified = registry->insecure && strstr(challenge->realm, registry->host),
+                                         .unverified =
+                                             registry->insecure && is_host_of(registry->host, challenge->realm),
                                          .direct = registry->loopback,
                                          .stall_seconds = registry->options->stall_seconds};
     cleanup_http_client struct http_client *client = image_http_client_new(&options);

@@ -10,8 +10,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/file.h"
-
 /* Options of mount(2) must fit in a page. */
 #define MOUNT_OPTIONS_MAX 4095
 
@@ -37,7 +35,14 @@ static int note_use(struct image_store *store, const struct image *image, const 
             return error_set(err, ENOENT, "image %s: layer %s is gone", image->id, image->layers.items[i]);
         buffer_printf(&text, "%s\n", image->layers.items[i]);
     }
-    return file_write_atomic(path, text.data, text.size, 0600, err);
+    /* Not synced: a crash of the machine ends the mount, too. */
+    cleanup_close int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0 || write(fd, text.data, text.size) != (ssize_t)text.size) {
+        error_errno(err, "write %s", path);
+        unlink(path);
+        return -1;
+    }
+    return 0;
 }
 
 /* Directories for the mount. The merged root shows owner and mode of `upper`: those of the image's top layer. */
