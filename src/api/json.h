@@ -10,6 +10,8 @@
 
 /* Deeper nesting is an error. */
 #define JSON_DEPTH_MAX 100
+/* A type has no more fields. */
+#define JSON_FIELD_MAX 128
 /* Unknown and duplicate fields that are reported by path; more are only counted. */
 #define JSON_PROBLEM_MAX 100
 /* Bytes that the elements of lists and maps of one decoded text may take: "[{},{},..." in a few megabytes of

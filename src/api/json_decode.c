@@ -19,7 +19,6 @@
 #include "api/walk.h"
 
 #define SCRATCH_FIRST 4096
-#define FIELD_MAX 128
 
 const max_align_t walk_empty_items = {0};
 
@@ -131,7 +130,7 @@ static int read_key(struct json_decoder *d, struct json_slice *key)
 
 static int decode_struct(struct json_decoder *d, const struct api_type *type, char *value, const struct json_frame *at)
 {
-    uint64_t seen[FIELD_MAX / 64] = {0};
+    uint64_t seen[JSON_FIELD_MAX / 64] = {0};
     uint32_t guess = 0;
     int more = json_first_member(d, '}');
     while (more > 0) {
