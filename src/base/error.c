@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-int error_set(struct error *err, int code, const char *format, ...)
+int (error_set)(struct error *err, int code, const char *format, ...)
 {
     if (!err)
         return -1;
@@ -18,7 +18,7 @@ int error_set(struct error *err, int code, const char *format, ...)
     return -1;
 }
 
-int error_errno(struct error *err, const char *format, ...)
+int (error_errno)(struct error *err, const char *format, ...)
 {
     int code = errno;
     if (!err)
@@ -33,7 +33,7 @@ int error_errno(struct error *err, const char *format, ...)
     return -1;
 }
 
-int error_wrap(struct error *err, const char *format, ...)
+int (error_wrap)(struct error *err, const char *format, ...)
 {
     if (!err)
         return -1;

@@ -23,4 +23,16 @@ int error_errno(struct error *err, const char *format, ...) __attribute__((forma
 /* Puts "context: " before what err says already. Returns -1. */
 int error_wrap(struct error *err, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
+/* The compiler does not see into these functions: this tells it that they return -1 and nothing else, so that it does
+ * not warn of what would be uninitialized if they returned 0. */
+static inline int error_result(int result)
+{
+    if (result != -1)
+        __builtin_unreachable();
+    return result;
+}
+#define error_set(...) error_result(error_set(__VA_ARGS__))
+#define error_errno(...) error_result(error_errno(__VA_ARGS__))
+#define error_wrap(...) error_result(error_wrap(__VA_ARGS__))
+
 #endif

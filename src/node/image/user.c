@@ -77,7 +77,7 @@ static int find_user(struct buffer *passwd, const char *wanted, struct image_use
                      struct error *err)
 {
     char *fields[ACCOUNT_FIELDS_MAX], *rest = passwd->data;
-    uint32_t number, uid, gid;
+    uint32_t number = 0, uid, gid;
     bool numeric = parse_id(wanted, &number);
     while (next_line(&rest, fields)) {
         if (!parse_id(fields[2], &uid) || !parse_id(fields[3], &gid))
