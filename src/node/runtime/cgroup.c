@@ -19,6 +19,8 @@
 
 /* Groups nest no deeper below one of ours (a container may make its own). */
 #define CGROUP_DEPTH_MAX 16
+/* Another cluster's end may remove a common ancestor while it is empty; then it is made again. */
+#define CREATE_TRIES 10
 /* A removal that meets processes on their way out is tried again this often, a millisecond apart. */
 #define CGROUP_REMOVE_TRIES 200
 
@@ -55,15 +57,11 @@ static int enable_controllers(const char *directory, struct error *err)
 }
 
 /* mkdir -p from the mount point down; on v2 every group on the way hands its controllers on. */
-static int make_group(const struct cgroup *cgroup, size_t hierarchy, const char *name, bool hand_on, struct error *err)
+static int make_path(const struct cgroup *cgroup, size_t hierarchy, char *path, bool hand_on, struct error *err)
 {
-    char path[PATH_MAX];
-    if (cgroup_path(cgroup, hierarchy, name, NULL, path, err) < 0)
-        return -1;
-    size_t root = strlen(cgroup->hierarchies[hierarchy]);
     if (cgroup->version == 1)
         return file_make_directories(path, 0755, err);
-    for (char *p = path + root; p;) {
+    for (char *p = path + strlen(cgroup->hierarchies[hierarchy]); p;) {
         char saved = *p;
         *p = 0;
         if (mkdir(path, 0755) < 0 && errno != EEXIST)
@@ -74,6 +72,21 @@ static int make_group(const struct cgroup *cgroup, size_t hierarchy, const char 
         p = saved ? strchrnul(p + 1, '/') : NULL;
     }
     return 0;
+}
+
+static int make_group(const struct cgroup *cgroup, size_t hierarchy, const char *name, bool hand_on, struct error *err)
+{
+    char path[PATH_MAX];
+    struct error failure;
+    for (int i = 0; i < CREATE_TRIES; i++) {
+        if (cgroup_path(cgroup, hierarchy, name, NULL, path, err) < 0)
+            return -1;
+        if (make_path(cgroup, hierarchy, path, hand_on, &failure) == 0)
+            return 0;
+        if (failure.code != ENOENT)
+            break;
+    }
+    return error_set(err, failure.code, "%s", failure.text);
 }
 
 static int apply_v1(const struct cgroup *cgroup, const char *name, const struct cgroup_resources *r, struct error *err)
@@ -135,9 +148,8 @@ int cgroup_create(const struct cgroup *cgroup, const char *name, const struct cg
         if (make_group(cgroup, 0, name, true, err) < 0)
             return -1;
     } else {
-        static const enum cgroup_controller limiting[] = {CGROUP_CPU, CGROUP_MEMORY, CGROUP_PIDS};
-        for (size_t i = 0; i < ARRAY_COUNT(limiting); i++)
-            if (make_group(cgroup, cgroup->controllers[limiting[i]], name, true, err) < 0)
+        for (size_t i = 0; i < CGROUP_CONTROLLERS; i++)
+            if (make_group(cgroup, cgroup->controllers[i], name, true, err) < 0)
                 return -1;
     }
     return resources ? cgroup_update(cgroup, name, resources, err) : 0;
@@ -146,9 +158,12 @@ int cgroup_create(const struct cgroup *cgroup, const char *name, const struct cg
 int cgroup_attach(const struct cgroup *cgroup, const char *name, pid_t pid, struct error *err)
 {
     char text[16];
-    if (make_group(cgroup, cgroup->primary, name, false, err) < 0)
-        return -1;
+    struct error first;
     snprintf(text, sizeof(text), "%d", (int)pid);
+    if (write_value(cgroup, cgroup->primary, name, "cgroup.procs", text, &first) == 0)
+        return 0;
+    if (first.code == ENOENT && make_group(cgroup, cgroup->primary, name, false, err) < 0)
+        return -1;
     return write_value(cgroup, cgroup->primary, name, "cgroup.procs", text, err);
 }
 
