@@ -133,14 +133,28 @@ static void output_is_bounded(void **state)
     assert_true(answer.result.truncated);
 }
 
-static void timeout_kills_the_whole_tree(void **state)
+static void timeout_kills(void **state)
 {
     struct setting *s = *state;
     struct answer answer;
-    run(&s->fixture, s->id, "echo begun; sleep 3333 & (sleep 3333 &); sh -c 'sleep 3333; true'", SECOND / 2, 0,
-        &answer);
+    run(&s->fixture, s->id, "sleep 2222", SECOND / 3, 0, &answer);
+    assert_int_equal(answer.err.code, 0);
     assert_true(answer.result.timed_out);
-    assert_string_equal(answer.output, "begun\n");
+    assert_int_equal(count_processes(s, "2222"), 0);
+}
+
+static void killing_takes_the_whole_tree(void **state)
+{
+    struct setting *s = *state;
+    struct answer answer;
+    struct runtime_exec *exec = begin(
+        &s->fixture, s->id,
+        "sleep 3333 & (sleep 3333 &); sh -c 'sleep 3333; true' & echo grown > /proc/1/fd/1; sleep 3333", 0, 0, &answer);
+    fixture_await_log(&s->fixture, s->id, "grown");
+    assert_int_equal(count_processes(s, "1000"), 1);
+    runtime_exec_cancel(exec);
+    fixture_wait(&s->fixture, &answer.done);
+    assert_int_equal(answer.err.code, ECANCELED);
     assert_int_equal(count_processes(s, "3333"), 0);
     /* The container itself is not touched. */
     assert_int_equal(count_processes(s, "1000"), 1);
@@ -216,7 +230,8 @@ static void ended_container_takes_no_command(void **state)
     char id[65], unknown[65];
     fixture_run(&s->fixture, "pod-1", "short", "echo ready; sleep 1000", id, NULL);
     fixture_await_log(&s->fixture, id, "ready");
-    begin(&s->fixture, id, "sleep 7777", 0, 0, &during);
+    begin(&s->fixture, id, "echo begun > /proc/1/fd/1; sleep 7777", 0, 0, &during);
+    fixture_await_log(&s->fixture, id, "begun");
     run(&s->fixture, id, "exit 0", 0, 0, &answer);
     assert_int_equal(answer.err.code, 0);
     struct error err;
@@ -242,7 +257,8 @@ int main(void)
         cmocka_unit_test(exit_code_and_output_come_back),
         cmocka_unit_test(command_has_the_containers_surroundings),
         cmocka_unit_test(output_is_bounded),
-        cmocka_unit_test(timeout_kills_the_whole_tree),
+        cmocka_unit_test(timeout_kills),
+        cmocka_unit_test(killing_takes_the_whole_tree),
         cmocka_unit_test(immediate_timeout_leaves_nothing),
         cmocka_unit_test(canceled_command_is_killed),
         cmocka_unit_test(background_process_does_not_hold_the_answer),
