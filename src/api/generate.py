@@ -2,6 +2,8 @@
 """Turns the type descriptions (types/*.api, resources.api) into C: structs and descriptor tables.
 
     generate.py DESCRIPTION... --header types.h --source types.c
+    generate.py DESCRIPTION... --compatibility docs/compatibility.md
+    generate.py DESCRIPTION... --check-compatibility docs/compatibility.md
 
 A description holds, per type, `type NAME OPENAPI-NAME | one sentence`, then one indented line per field:
 
@@ -12,7 +14,8 @@ of a type; `*T` is optional (unset differs from zero), `[]T` a list, `map[string
 
 Attributes: required, always, set, retain-keys, key=A[,B] (list-map and strategic-merge keys), map-key=A
 (list-map key only), default=JSON (no blanks), values=A,B,C (the allowed strings), inert=LATER (accepted and
-stored, but does not act yet: LATER says, with _ for blanks, what it waits for).
+stored, but does not act yet: LATER says, with _ for blanks, what it waits for), harmless=A,B (values of an
+inert field that need no warning, because they ask for what happens anyway; so does its default).
 """
 import re
 import sys
@@ -60,6 +63,9 @@ class Field:
         self.name, spelled = words[:2]
         self.c = snake(self.name)
         self.flags, self.keys, self.default, self.values, self.inert = [], None, None, None, None
+        self.harmless = None
+        if not self.doc:
+            fail(where, "a field needs a description")
         for word in words[2:]:
             key, _, value = word.partition("=")
             if word in FLAGS:
@@ -73,6 +79,8 @@ class Field:
                 self.default = value
             elif key == "values":
                 self.values = value.split(",")
+            elif key == "harmless":
+                self.harmless = value.split(",")
             elif key == "inert":
                 self.inert = value.replace("_", " ")
             else:
@@ -135,7 +143,7 @@ def parse(paths):
             if line.startswith("type "):
                 head, _, doc = line[5:].partition("|")
                 words = head.split()
-                if len(words) != 2 or words[0] in types:
+                if len(words) != 2 or words[0] in types or not doc.strip():
                     fail(where, "expected `type NAME OPENAPI-NAME | doc`, each name once")
                 current = types[words[0]] = Type(words[0], words[1], doc.strip())
             elif line.startswith("resource "):
@@ -213,6 +221,8 @@ def source(types, resources):
                 parts.append(f".values = {strings(f.values)}")
             if f.inert:
                 parts.append(f".inert = {quoted(f.inert)}")
+            if f.harmless:
+                parts.append(f".harmless = {strings(f.harmless)}")
             out.append("    {" + ", ".join(parts) + "},")
         if t.fields:
             out.append("};")
@@ -240,17 +250,67 @@ def source(types, resources):
     return "\n".join(out)
 
 
+def inert_fields(type_, types, path="", inside=()):
+    """(path, reason) of every field that does not act, below type_; what an inert field holds is not looked at."""
+    for f in type_.fields:
+        here = path + f.name + ("[]" if f.shape == 2 else "")
+        if f.inert:
+            yield here, f
+        elif f.type in types and f.type not in inside:
+            yield from inert_fields(types[f.type], types, here + ".", inside + (f.type,))
+
+
+def compatibility(types, resources):
+    out = ["# What acts, and what does not yet", "",
+           "Made from the type descriptions (`src/api/types`) by `src/api/generate.py`: do not edit.", "",
+           "Every field of the kinds below, as of Kubernetes v1.35, is accepted, validated and stored. The fields listed",
+           "under \"Stored, but without effect yet\" do nothing else so far; an answer to a request that sets one carries a",
+           "`Warning:` that says so. All other fields act.", "",
+           "## Kinds", "",
+           "| Kind | API version | Resource | Short | Subresources |", "| --- | --- | --- | --- | --- |"]
+    for r in resources:
+        out.append(f"| {r.kind} | {r.api_version} | {r.plural} | {', '.join(r.short)} | {', '.join(r.subresources)} |")
+    out += ["", "## Stored, but without effect yet", ""]
+    for r in resources:
+        if any(f.type == "PodTemplateSpec" for f in types.get(r.kind + "Spec", r.type).fields):
+            found = [(p, f) for p, f in inert_fields(r.type, types) if not p.startswith("spec.template.")]
+            note = f"`spec.template`: as {next(k.kind for k in resources if k.plural == 'pods')}."
+        else:
+            found, note = list(inert_fields(r.type, types)), None
+        if not found and not note:
+            continue
+        out += [f"### {r.kind} ({r.api_version})", ""]
+        if note:
+            out += [note, ""]
+        if found:
+            out += ["| Field | Why |", "| --- | --- |"]
+            for path, f in found:
+                harmless = [v for v in (f.harmless or []) + ([f.default.strip('"')] if f.default else [])]
+                but = f" (`{'`, `'.join(harmless)}` is what happens anyway)" if harmless else ""
+                out.append(f"| `{path}` | {f.inert}{but} |")
+            out.append("")
+    return "\n".join(out).rstrip() + "\n"
+
+
 def main():
     arguments = sys.argv[1:]
     options = {}
-    for name in ("--header", "--source"):
-        at = arguments.index(name)
-        options[name] = arguments[at + 1]
-        del arguments[at:at + 2]
+    for name in ("--header", "--source", "--compatibility", "--check-compatibility"):
+        if name in arguments:
+            at = arguments.index(name)
+            options[name] = arguments[at + 1]
+            del arguments[at:at + 2]
     types, resources = parse(arguments)
-    for name, text in (("--header", header(types, resources)), ("--source", source(types, resources))):
-        with open(options[name], "w", encoding="utf-8") as out:
-            out.write(text)
+    made = {"--header": header, "--source": source, "--compatibility": compatibility}
+    for name, make in made.items():
+        if name in options:
+            with open(options[name], "w", encoding="utf-8") as out:
+                out.write(make(types, resources))
+    if "--check-compatibility" in options:
+        path = options["--check-compatibility"]
+        with open(path, encoding="utf-8") as present:
+            if present.read() != compatibility(types, resources):
+                sys.exit(f"{path} is out of date: ninja -C build compatibility")
 
 
 main()

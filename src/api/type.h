@@ -142,6 +142,8 @@ struct api_field {
     uint16_t flags;
     /* Why this field does not act yet, for Warning headers and docs/compatibility.md; NULL: it acts. */
     const char *inert;
+    /* Values of an inert field that ask for what happens anyway, NULL-terminated; NULL: none but its default. */
+    const char *const *harmless;
 };
 
 struct api_type {
