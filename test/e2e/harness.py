@@ -464,8 +464,9 @@ class Cluster:
     def leftovers(self, network_namespace=None):
         """Everything on this machine that still belongs to the cluster, in words."""
         found = []
-        if self.run_directory.exists():
-            found.append(f"directory {self.run_directory}")
+        for directory in (self.run_directory, pathlib.Path("/var/lib/coracle") / self.name):
+            if directory.exists():
+                found.append(f"directory {directory}")
         for root, directories, _ in os.walk("/sys/fs/cgroup"):
             found += [f"cgroup {root}/{name}" for name in directories
                       if name == self.name and os.path.basename(root) == "coracle"]

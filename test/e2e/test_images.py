@@ -17,7 +17,7 @@ def oci_image(workspace):
 
 
 def image(cluster, *arguments, **options):
-    return harness.run([harness.CORACLE, "image", *arguments, "--name", cluster.name], **options)
+    return harness.run([harness.CORACLE, "image", "--name", cluster.name, *arguments], **options)
 
 
 def listed(cluster):
