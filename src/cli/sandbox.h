@@ -1,7 +1,8 @@
 /* Where a cluster lives: its namespaces, lock and run directory, and how all of that goes away again.
  *
- *     /run/coracle/NAME/lock      held (flock) by the cluster's process; holds its process id
+ *     /run/coracle/NAME/lock      locked by the cluster's process; holds its process id
  *     /run/coracle/NAME/state     what destroy has to know: mode, data directory
+ *     /run/coracle/NAME/identity  which namespaces are the cluster's
  *     /run/coracle/NAME/ns/net    the network namespace, bound here (sandbox only)
  *     /run/coracle/NAME/ns/mnt    the mount namespace, bound here
  *
@@ -43,7 +44,7 @@ struct sandbox {
     char name[SANDBOX_NAME_MAX + 1];
     bool isolated;
     bool reentered;        /* the namespaces were there already: containers may be running in them */
-    char run_directory[128]; /* /run/coracle/NAME */
+    char run_directory[160]; /* /run/coracle/NAME */
     int lock_fd;
     int host_network_fd; /* the host's network namespace, for sockets that the host has to see */
     int network_fd;      /* the node's: the same as the host's when not isolated */
@@ -55,7 +56,8 @@ int sandbox_name_check(const char *name, struct error *err);
 /* Takes the name's lock, and makes or re-enters its namespaces; the caller's process is inside afterwards. Sockets
  * that must be on the host can be made before, or later through host_network_fd. EBUSY when the cluster is running
  * already: the text says where and how to stop it. On error the process may be in any of the namespaces: report
- * and exit. */
+ * and exit. The working directory is / after re-entering. Call it in the process that stays (after a fork into the
+ * background): children that do not exec would hold the lock on. */
 int sandbox_enter(const struct sandbox_options *options, struct sandbox *out, struct error *err);
 /* Closes the descriptors, and so gives the lock up. Namespaces and files stay for the next process. */
 void sandbox_close(struct sandbox *sandbox);
