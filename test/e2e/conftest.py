@@ -30,10 +30,11 @@ def pytest_runtest_makereport(item, call):
     report = outcome.get_result()
     if not report.failed:
         return
-    clusters = {value.name: value for value in getattr(item, "funcargs", {}).values()
-                if isinstance(value, harness.Cluster)}
-    for name, cluster in clusters.items():
-        report.sections.append((f"cluster {name}", cluster.describe()))
+    clusters = []
+    for value in getattr(item, "funcargs", {}).values():
+        clusters += [value] if isinstance(value, harness.Cluster) else getattr(value, "clusters", [])
+    for cluster in clusters:
+        report.sections.append((f"cluster {cluster.name}", cluster.describe()))
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +71,7 @@ def make_cluster(workspace, images):
         made.append(one)
         return one
 
+    make.clusters = made
     yield make
     leftovers, reports = [], []
     for one in made:

@@ -404,6 +404,7 @@ class Cluster:
         except Failure as failure:
             tail = self.log_tail()
             self.kill()
+            self.down(check=False)
             raise Failure(f"{' '.join(self.command())} did not get ready: {failure}\n{tail}") from None
         self.starts += 1
         self.api = Api(self.kubeconfig)
@@ -491,6 +492,8 @@ class Cluster:
         """What a person would look at first when a test has failed."""
         kubectl = self.kubectl()
         parts = []
+        if not self.kubeconfig.exists():
+            return f"it never got ready\n--- {self.log_path}\n{self.log_tail()}"
         for arguments in (("get", "nodes,pods,deployments,replicasets,services,endpoints", "-A", "-o", "wide"),
                           ("get", "events", "-A"), ("describe", "pods", "-A")):
             try:
