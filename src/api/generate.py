@@ -277,6 +277,11 @@ def compatibility(types, resources):
             note = f"`spec.template`: as {next(k.kind for k in resources if k.plural == 'pods')}."
         else:
             found, note = list(inert_fields(r.type, types)), None
+        same = "spec.initContainers[].", "spec.containers[]."
+        paths = {path for path, _ in found}
+        if any(path.startswith(same[0]) for path in paths):
+            found = [(p, f) for p, f in found if p.replace(*same) == p or p.replace(*same) not in paths]
+            note = f"`{same[0][:-1]}`: as `{same[1][:-1]}`."
         if not found and not note:
             continue
         out += [f"### {r.kind} ({r.api_version})", ""]

@@ -23,15 +23,15 @@ static void inert_fields_that_are_set_are_named(void **state)
     const struct api_resource *r = &api_resources[API_DEPLOYMENTS];
     struct api_warnings warnings = {.arena = arena};
     void *value = decode(arena, r,
-                         "{'spec':{'template':{'spec':{'hostNetwork':true,'affinity':{},'shareProcessNamespace':false,"
-                         "'dnsPolicy':'ClusterFirst','containers':[{'name':'a'},{'name':'b','startupProbe':{},"
-                         "'securityContext':{'runAsUser':0}}],'volumes':[{'name':'v','projected':{}}]}}}}");
+                         "{'spec':{'template':{'spec':{'subdomain':'s','affinity':{},'setHostnameAsFQDN':false,"
+                         "'dnsPolicy':'ClusterFirst','containers':[{'name':'a'},{'name':'b','lifecycle':{},"
+                         "'securityContext':{'runAsUser':0,'seccompProfile':{}}}],'volumes':[{'name':'v','projected':{}}]}}}}");
     api_warn_inert(r->type, value, NULL, &warnings);
     static const char *const fields[] = {
         "spec.template.spec.affinity",
-        "spec.template.spec.containers[1].securityContext.runAsUser",
-        "spec.template.spec.containers[1].startupProbe",
-        "spec.template.spec.hostNetwork",
+        "spec.template.spec.containers[1].lifecycle",
+        "spec.template.spec.containers[1].securityContext.seccompProfile",
+        "spec.template.spec.subdomain",
         "spec.template.spec.volumes[0].projected",
     };
     assert_int_equal(warnings.count, sizeof(fields) / sizeof(fields[0]));
@@ -55,7 +55,7 @@ static void values_that_ask_for_what_happens_anyway_are_not(void **state)
         size_t warnings;
     } cases[] = {
         {API_SERVICES, "{'spec':{'type':'NodePort','ports':[{'port':80}]}}", 0},
-        {API_SERVICES, "{'spec':{'type':'LoadBalancer','ports':[{'port':80,'protocol':'SCTP'}]}}", 2},
+        {API_SERVICES, "{'spec':{'type':'LoadBalancer','ports':[{'port':80,'protocol':'SCTP'}],'loadBalancerIP':'1.2.3.4'}}", 2},
         {API_PODS, "{'metadata':{'name':'p'},'spec':{'containers':[{'name':'a','image':'i','ports':[{'containerPort':1}]}]}}", 0},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
