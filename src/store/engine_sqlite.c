@@ -24,7 +24,7 @@
 #define APPLICATION_ID 0x436f7261 /* "Cora" */
 #define SCHEMA_VERSION 1
 /* Pages of the write-ahead log that are enough to copy it into the file. */
-#define CHECKPOINT_PAGES 4000
+#define CHECKPOINT_PAGES 1000
 
 struct job {
     const struct engine_write *writes; /* NULL: none */

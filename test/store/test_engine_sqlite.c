@@ -54,6 +54,7 @@ static struct world *world_open(const char *file, struct error *err)
 static void world_close(struct world *w)
 {
     store_free(w->store);
+    uv_run(&w->loop, UV_RUN_DEFAULT);
     env_uv_free(w->env);
     uv_run(&w->loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(&w->loop), 0);
