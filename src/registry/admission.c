@@ -38,13 +38,32 @@ static struct status *admit_namespaced(struct task *task, const struct object_me
     return head->meta->deletion_timestamp ? terminating(task, meta->name, meta->namespace) : NULL;
 }
 
+/* Upstream's ServiceAccount plugin: the account that a pod names must be there. "default" is taken on trust: every
+ * namespace gets it, if a moment after its first pod. */
+static struct status *admit_service_account(struct task *task, const struct pod *pod)
+{
+    const char *name = pod->spec.service_account_name, *namespace = pod->metadata.namespace;
+    if (text_empty(name) || strcmp(name, "default") == 0 ||
+        string_map_get(&pod->metadata.annotations, "kubernetes.io/config.mirror") ||
+        store_get(task->registry->store, &api_resources[API_SERVICEACCOUNTS], namespace, name))
+        return NULL;
+    return api_status_forbidden(task->arena, task->resource, pod->metadata.name,
+                                arena_printf(task->arena,
+                                             "error looking up service account %s/%s: serviceaccount \"%s\" not found",
+                                             namespace, name, name));
+}
+
 struct status *registry_admit_create(struct task *task, void *value)
 {
     const struct object_meta *meta = api_meta(task->resource, value);
     struct status *refused = NULL;
     if (task->resource->namespaced && !text_empty(meta->namespace))
         refused = admit_namespaced(task, meta);
-    return refused ? refused : api_admit_create(task->arena, task->resource, value);
+    if (!refused)
+        refused = api_admit_create(task->arena, task->resource, value);
+    if (!refused && task->resource->index == API_PODS)
+        refused = admit_service_account(task, value);
+    return refused;
 }
 
 struct status *registry_admit_delete(struct task *task, const char *name)

@@ -47,6 +47,20 @@ static void create_namespace(struct bootstrap *bootstrap, const char *name)
     client_create(bootstrap->client, &api_resources[API_NAMESPACES], NULL, NULL, &namespace, stepped, bootstrap);
 }
 
+/* The service is there already, from an earlier start: it may lead to another port now. */
+static void service_created(void *context, const struct client_result *result)
+{
+    struct bootstrap *bootstrap = context;
+    if (result->code != 409) {
+        stepped(bootstrap, result);
+        return;
+    }
+    char patch[128];
+    snprintf(patch, sizeof(patch), "{\"spec\":{\"ports\":[{\"port\":443,\"targetPort\":%d}]}}", bootstrap->api_port);
+    client_patch(bootstrap->client, &api_resources[API_SERVICES], NULL, "default", "kubernetes", PATCH_STRATEGIC,
+                 patch, stepped, bootstrap);
+}
+
 static void create_service(struct bootstrap *bootstrap)
 {
     static const char *const labels[][2] = {{"component", "apiserver"}, {"provider", "kubernetes"}};
@@ -63,7 +77,8 @@ static void create_service(struct bootstrap *bootstrap)
         .spec = {.type = "ClusterIP", .cluster_ip = bootstrap->service_address, .ports = {&port, 1}},
     };
     set_labels(bootstrap->arena, &service.metadata.labels, labels, ARRAY_COUNT(labels));
-    client_create(bootstrap->client, &api_resources[API_SERVICES], "default", NULL, &service, stepped, bootstrap);
+    client_create(bootstrap->client, &api_resources[API_SERVICES], "default", NULL, &service, service_created,
+                  bootstrap);
 }
 
 /* Writes it whether or not it exists: endpoints are created by an update without a resourceVersion. */

@@ -152,6 +152,7 @@ void registry_create_value(struct task *task, void *value)
         return;
     }
     task->code = 201;
+    registry_warn_inert(task, value);
     registry_put(task, value, 0);
 }
 

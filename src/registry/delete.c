@@ -332,6 +332,10 @@ static bool collect(void *context, struct object *object)
 
 void registry_delete_collection(struct task *task)
 {
+    if (registry_strategy(task->resource)->no_collection) {
+        registry_unsupported(task);
+        return;
+    }
     struct status *refused = registry_check_delete_options(task);
     if (refused) {
         registry_answer_status(task, refused);

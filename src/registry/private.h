@@ -13,6 +13,8 @@
 #define REGISTRY_NAME_ATTEMPTS 8
 /* Requests that may wait for their turn; further ones are answered 429. */
 #define REGISTRY_QUEUE_MAX 65536
+/* Warnings of one answer; further ones are left out. */
+#define REGISTRY_WARNING_MAX 50
 /* Seconds that a client should wait after a 429. */
 #define REGISTRY_RETRY_SECONDS 1
 
@@ -40,6 +42,7 @@ struct task {
 };
 
 struct service_addresses;
+struct expiry;
 
 struct registry {
     struct env *env;
@@ -47,6 +50,7 @@ struct registry {
     char *service_cidr;
     int node_port_first, node_port_last;
     struct service_addresses *addresses;
+    struct expiry *expiry;
     VECTOR(struct task *) queue;
     struct list tasks;   /* struct task.node: all that are not answered */
     struct list watches; /* struct registry_watch.node */
@@ -73,6 +77,7 @@ struct strategy {
     bool graceful;         /* has a grace period (pods) */
     bool no_garbage_collection; /* propagation policies mean nothing (events) */
     bool keeps_status;     /* a create may bring a status (nodes) */
+    bool no_collection;    /* cannot be deleted as a collection (namespaces) */
 };
 const struct strategy *registry_strategy(const struct api_resource *resource);
 
@@ -87,6 +92,9 @@ void registry_answer_status(struct task *task, const struct status *status);
 void registry_answer_object(struct task *task, int code, struct object *object);
 void registry_answer_scale(struct task *task, int code, struct object *object);
 void registry_add_warning(struct task *task, const char *text);
+/* A warning for each field of the value that is accepted but does not act yet. */
+void registry_warn_inert(struct task *task, const void *value);
+void registry_unsupported(struct task *task);
 
 /* registry.c: the last step of every write. Copies value, a root value of task->resource in any arena, into a
  * snapshot and puts it into the store; answers task->code with it when it is durable, or answers with what
@@ -154,6 +162,10 @@ void service_addresses_free(struct service_addresses *addresses);
 struct status *service_prepare(struct task *task, struct service *service, const struct service *old);
 void service_accepted(struct registry *registry, const struct service *service, const struct service *old);
 void service_settled(struct registry *registry, const struct service *now, const struct service *old, bool failed);
+
+/* expire.c: takes events away when their time is up. */
+struct expiry *registry_expiry_new(struct registry *registry);
+void registry_expiry_free(struct expiry *expiry);
 
 /* events.c: the same object as another resource shows it: a new snapshot, or another reference to the same. */
 struct object *registry_view(const struct api_resource *resource, struct object *object);

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/inert.h"
 #include "api/json.h"
 #include "base/cleanup.h"
 #include "registry/private.h"
@@ -24,6 +25,7 @@ static const struct strategy strategies[] = {
     [API_SERVICES] = {.create_on_update = true, .returns_deleted = true},
     [API_SERVICEACCOUNTS] = {.returns_deleted = true},
     [API_ENDPOINTS] = {.create_on_update = true},
+    [API_NAMESPACES] = {.no_collection = true},
     [API_NODES] = {.keeps_status = true},
     [API_DEPLOYMENTS] = {.generation = GENERATION_SPEC_ANNOTATIONS},
     [API_REPLICASETS] = {.generation = GENERATION_SPEC},
@@ -87,6 +89,18 @@ void registry_add_warning(struct task *task, const char *text)
         arena_array_grow(task->arena, task->warnings, task->warning_count, 1, sizeof(*warnings));
     warnings[task->warning_count++] = arena_string(task->arena, text);
     task->warnings = warnings;
+}
+
+static void warn_inert(void *context, const char *path, const char *reason)
+{
+    struct task *task = context;
+    if (task->warning_count < REGISTRY_WARNING_MAX)
+        registry_add_warning(task, arena_printf(task->arena, "%s: does not act yet: %s", path, reason));
+}
+
+void registry_warn_inert(struct task *task, const void *value)
+{
+    api_each_inert(task->resource->type, value, warn_inert, task);
 }
 
 /* Of a delete whose answer is a Status: Success with what was deleted. */
@@ -238,7 +252,7 @@ void *registry_status_of(const struct api_resource *resource, void *value, size_
 
 /* Dispatch. */
 
-static void unsupported(struct task *task)
+void registry_unsupported(struct task *task)
 {
     static const char *const verbs[] = {"get", "list", "create", "update", "patch", "delete", "deletecollection"};
     registry_answer_status(task,
@@ -296,7 +310,7 @@ static void run(struct task *task)
         route->run(task);
         return;
     }
-    unsupported(task);
+    registry_unsupported(task);
 }
 
 static void turn(void *context)
@@ -361,6 +375,7 @@ struct registry *registry_new(struct env *env, struct store *store, const struct
     list_init(&registry->tasks);
     list_init(&registry->watches);
     registry->addresses = service_addresses_new(registry);
+    registry->expiry = registry_expiry_new(registry);
     return registry;
 }
 
@@ -371,6 +386,7 @@ void registry_free(struct registry *registry)
     registry->freed = true;
     registry_bookmarks_free(registry);
     service_addresses_free(registry->addresses);
+    registry_expiry_free(registry->expiry);
     free(registry->service_cidr);
     size_t count = registry->queue.count;
     cleanup_free struct task **tasks = registry->queue.items;

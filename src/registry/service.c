@@ -57,7 +57,7 @@ static bool names_port(const struct service *service, const char *protocol, int 
         if (service->spec.ports.items[i].node_port == port &&
             text_equal(service->spec.ports.items[i].protocol, protocol))
             return true;
-    return false;
+    return service && text_equal(protocol, "TCP") && service->spec.health_check_node_port == port;
 }
 
 /* Counts what `service` names and `other` (may be NULL) does not. */
@@ -75,6 +75,11 @@ static void count_all(struct map *taken, const struct service *service, const st
         port_key(key, port->protocol, port->node_port);
         if (port->node_port && !names_port(other, port->protocol, port->node_port))
             count(taken, key, change);
+    }
+    if (spec->health_check_node_port && !names_port(other, "TCP", spec->health_check_node_port)) {
+        char key[32];
+        port_key(key, "TCP", spec->health_check_node_port);
+        count(taken, key, change);
     }
 }
 
@@ -222,6 +227,17 @@ static bool needs_node_port(const struct service_spec *spec)
             !(spec->allocate_load_balancer_node_ports.set && !spec->allocate_load_balancer_node_ports.value));
 }
 
+/* Reached from outside the cluster: the type, or addresses that lead here. */
+static bool is_external(const struct service_spec *spec)
+{
+    return text_equal(spec->type, "NodePort") || text_equal(spec->type, "LoadBalancer") || spec->external_ips.count;
+}
+
+static bool has_health_port(const struct service_spec *spec)
+{
+    return text_equal(spec->type, "LoadBalancer") && text_equal(spec->external_traffic_policy, "Local");
+}
+
 static struct status *invalid(struct task *task, const struct service *service, const struct api_field_errors *errors)
 {
     return api_status_invalid(task->arena, task->resource, service->metadata.name, errors);
@@ -276,21 +292,20 @@ static struct status *prepare_ip(struct task *task, struct service *service, con
     return NULL;
 }
 
-static struct status *claim_port(struct task *task, const struct service *service, size_t i)
+static struct status *claim_port(struct task *task, const struct service *service, const struct api_path *path,
+                                 const char *protocol, int port)
 {
     const struct registry *registry = task->registry;
-    const struct service_port *port = &service->spec.ports.items[i];
-    const struct api_path *path = PATH(PATH_INDEX(PATH(PATH(NULL, "spec"), "ports"), i), "nodePort");
     struct api_field_errors errors = {.arena = task->arena};
     char key[32];
-    port_key(key, port->protocol, port->node_port);
-    if (port->node_port < registry->node_port_first || port->node_port > registry->node_port_last)
-        field_invalid_int(&errors, path, port->node_port,
+    port_key(key, protocol, port);
+    if (port < registry->node_port_first || port > registry->node_port_last)
+        field_invalid_int(&errors, path, port,
                           arena_printf(task->arena,
                                        "provided port is not in the valid range. The range of valid ports is %d-%d",
                                        registry->node_port_first, registry->node_port_last));
     else if (map_has(&registry->addresses->taken, key))
-        field_invalid_int(&errors, path, port->node_port, "provided port is already allocated");
+        field_invalid_int(&errors, path, port, "provided port is already allocated");
     return errors.count ? invalid(task, service, &errors) : NULL;
 }
 
@@ -305,6 +320,19 @@ static int sibling_port(const struct service *service, size_t i)
     return 0;
 }
 
+/* A free port of the range; 0: none is left. */
+static int draw_port(const struct registry *registry, struct service *service)
+{
+    uint32_t size = (uint32_t)(registry->node_port_last - registry->node_port_first + 1);
+    uint32_t offset = draw(registry->addresses, size, lower_part(size, 32, 128), port_is_free, service);
+    return offset == UINT32_MAX ? 0 : registry->node_port_first + (int)offset;
+}
+
+static struct status *range_is_full(struct task *task)
+{
+    return api_status_internal_error(task->arena, "failed to allocate a nodePort: range is full");
+}
+
 static struct status *prepare_ports(struct task *task, struct service *service, const struct service *old)
 {
     struct service_spec *spec = &service->spec;
@@ -312,36 +340,49 @@ static struct status *prepare_ports(struct task *task, struct service *service, 
         struct service_port *port = &spec->ports.items[i];
         if (!port->node_port || names_port(old, port->protocol, port->node_port))
             continue;
-        struct status *refused = claim_port(task, service, i);
+        const struct api_path *path = PATH(PATH_INDEX(PATH(PATH(NULL, "spec"), "ports"), i), "nodePort");
+        struct status *refused = claim_port(task, service, path, port->protocol, port->node_port);
         if (refused)
             return refused;
     }
-    const struct registry *registry = task->registry;
-    uint32_t size = (uint32_t)(registry->node_port_last - registry->node_port_first + 1);
     for (size_t i = 0; needs_node_port(spec) && i < spec->ports.count; i++) {
         struct service_port *port = &spec->ports.items[i];
         char key[32];
         if (port->node_port)
             continue;
-        int sibling = sibling_port(service, i);
-        port_key(key, port->protocol, sibling);
-        if (sibling && !map_has(&registry->addresses->taken, key)) {
-            port->node_port = sibling;
-            continue;
+        port->node_port = sibling_port(service, i);
+        port_key(key, port->protocol, port->node_port);
+        if (!port->node_port || map_has(&task->registry->addresses->taken, key)) {
+            port->node_port = 0;
+            port->node_port = draw_port(task->registry, service);
         }
-        uint32_t offset = draw(registry->addresses, size, lower_part(size, 32, 128), port_is_free, service);
-        if (offset == UINT32_MAX)
-            return api_status_internal_error(task->arena, "failed to allocate a nodePort: range is full");
-        port->node_port = registry->node_port_first + (int)offset;
+        if (!port->node_port)
+            return range_is_full(task);
     }
     return NULL;
+}
+
+/* Where the load balancer asks whether this node has endpoints. */
+static struct status *prepare_health_port(struct task *task, struct service *service, const struct service *old)
+{
+    struct service_spec *spec = &service->spec;
+    if (!has_health_port(spec) || (old && spec->health_check_node_port == old->spec.health_check_node_port &&
+                                   spec->health_check_node_port))
+        return NULL;
+    if (spec->health_check_node_port)
+        return claim_port(task, service, PATH(PATH(NULL, "spec"), "healthCheckNodePort"), "TCP",
+                          spec->health_check_node_port);
+    spec->health_check_node_port = draw_port(task->registry, service);
+    return spec->health_check_node_port ? NULL : range_is_full(task);
 }
 
 struct status *service_prepare(struct task *task, struct service *service, const struct service *old)
 {
     make_valid(task->registry->addresses);
     struct status *refused = prepare_ip(task, service, old);
-    return refused ? refused : prepare_ports(task, service, old);
+    if (!refused)
+        refused = prepare_ports(task, service, old);
+    return refused ? refused : prepare_health_port(task, service, old);
 }
 
 /* Updating. */
@@ -383,17 +424,6 @@ static void drop_node_ports(struct service_spec *spec, const struct service_spec
             return;
     for (size_t i = 0; i < spec->ports.count; i++)
         spec->ports.items[i].node_port = 0;
-}
-
-/* Reached from outside the cluster: the type, or addresses that lead here. */
-static bool is_external(const struct service_spec *spec)
-{
-    return text_equal(spec->type, "NodePort") || text_equal(spec->type, "LoadBalancer") || spec->external_ips.count;
-}
-
-static bool has_health_port(const struct service_spec *spec)
-{
-    return text_equal(spec->type, "LoadBalancer") && text_equal(spec->external_traffic_policy, "Local");
 }
 
 /* Upstream's dropTypeDependentFields: what the new type has no use for goes, when the client only repeats it. */

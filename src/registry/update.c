@@ -259,10 +259,13 @@ void registry_replace(struct task *task, void *value)
         refused = service_prepare(task, value, task->old->value);
         task->service_write = true;
     }
-    if (refused)
+    if (refused) {
         registry_answer_status(task, refused);
-    else
-        finish(task, value);
+        return;
+    }
+    if (!subresource)
+        registry_warn_inert(task, value);
+    finish(task, value);
 }
 
 void registry_update(struct task *task)

@@ -270,6 +270,7 @@ static void a_collection_is_deleted_by_selector(void **state)
     assert_int_equal(r->count, 5);
     assert_int_equal(list(w, "configmaps/default")->count, 0);
     assert_code(call(w, request(CLIENT_DELETE_COLLECTION, "configmaps/default")), 200);
+    assert_code(call(w, request(CLIENT_DELETE_COLLECTION, "namespaces")), 405);
     world_free(w);
 }
 

@@ -136,10 +136,43 @@ static void a_port_for_two_protocols_has_one_number(void **state)
     world_free(w);
 }
 
+static void a_local_load_balancer_has_a_port_for_its_health(void **state)
+{
+    struct world *w = world_new();
+    struct reply *r =
+        create(w, "services/default", SERVICE("a", ",\"type\":\"LoadBalancer\",\"externalTrafficPolicy\":\"Local\""));
+    assert_code(r, 201);
+    int health = atoi(field(r, "spec/healthCheckNodePort"));
+    assert_in_range(health, 30000, 32767);
+    assert_int_not_equal(health, atoi(field(r, "spec/ports/0/nodePort")));
+    char json[200];
+    snprintf(json, sizeof(json),
+             "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":80,\"nodePort\":%d}]}}",
+             health);
+    assert_code(create(w, "services/default", json), 422);
+    r = patch(w, "services/default/a", "{\"spec\":{\"type\":\"ClusterIP\"}}");
+    assert_code(r, 200);
+    assert_field(r, "spec/healthCheckNodePort", NULL);
+    assert_code(create(w, "services/default", json), 201);
+    world_free(w);
+}
+
+static void the_clusters_own_service_follows_its_port(void **state)
+{
+    struct world *w = world_new();
+    registry_bootstrap(w->registry, "192.0.2.7", 7443, NULL, NULL);
+    settle(w);
+    assert_field(get(w, "services/default/kubernetes"), "spec/ports/0/targetPort", "7443");
+    assert_field(get(w, "services/default/kubernetes"), "spec/ports/0/name", "https");
+    assert_field(get(w, "endpoints/default/kubernetes"), "subsets/0/addresses/0/ip", "192.0.2.7");
+    assert_field(get(w, "endpointslices/default/kubernetes"), "ports/0/port", "7443");
+    world_free(w);
+}
+
 static void thousands_of_services_have_addresses_of_their_own(void **state)
 {
     struct world *w = world_new();
-    char json[128], key[32];
+    char json[128];
     static bool seen[65536];
     memset(seen, 0, sizeof(seen));
     for (int i = 0; i < 5000; i++) {
@@ -152,7 +185,6 @@ static void thousands_of_services_have_addresses_of_their_own(void **state)
         assert_false(seen[a * 256 + b]);
         seen[a * 256 + b] = true;
     }
-    (void)key;
     world_free(w);
 }
 
@@ -165,6 +197,8 @@ int main(void)
         cmocka_unit_test(headless_and_external_services_have_no_address),
         cmocka_unit_test(node_ports_are_given_once_and_given_back),
         cmocka_unit_test(a_port_for_two_protocols_has_one_number),
+        cmocka_unit_test(a_local_load_balancer_has_a_port_for_its_health),
+        cmocka_unit_test(the_clusters_own_service_follows_its_port),
         cmocka_unit_test(thousands_of_services_have_addresses_of_their_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -48,6 +48,11 @@ static void what_cannot_be_created_is_refused_with_upstreams_words(void **state)
          "the namespace of the provided object does not match the namespace sent on the request"},
         {"configmaps/default", "{\"metadata\":{\"name\":\"b\",\"resourceVersion\":\"5\"}}", 500, "",
          "resourceVersion should not be set on objects to be created"},
+        {"pods/default",
+         "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"serviceAccountName\":\"none\",\"containers\":[{\"name\":\"c\","
+         "\"image\":\"i\"}]}}",
+         403, "Forbidden",
+         "pods \"b\" is forbidden: error looking up service account default/none: serviceaccount \"none\" not found"},
         {"configmaps/default", "{}", 422, "Invalid",
          "ConfigMap \"\" is invalid: metadata.name: Required value: name or generateName is required"},
     };
