@@ -131,6 +131,7 @@ void registry_create_value(struct task *task, void *value)
     if (!refused && !text_empty(meta->resource_version))
         refused = api_status(task->arena, 500, NULL, "resourceVersion should not be set on objects to be created");
     if (!refused) {
+        registry_warn_inert(task, value, NULL);
         api_set_defaults(task->arena, task->resource, value);
         fill_system_fields(task, meta);
         refused = settle_name(task, meta);
@@ -152,7 +153,6 @@ void registry_create_value(struct task *task, void *value)
         return;
     }
     task->code = 201;
-    registry_warn_inert(task, value);
     registry_put(task, value, 0);
 }
 

@@ -13,8 +13,6 @@
 #define REGISTRY_NAME_ATTEMPTS 8
 /* Requests that may wait for their turn; further ones are answered 429. */
 #define REGISTRY_QUEUE_MAX 65536
-/* Warnings of one answer; further ones are left out. */
-#define REGISTRY_WARNING_MAX 50
 /* Seconds that a client should wait after a 429. */
 #define REGISTRY_RETRY_SECONDS 1
 
@@ -92,8 +90,9 @@ void registry_answer_status(struct task *task, const struct status *status);
 void registry_answer_object(struct task *task, int code, struct object *object);
 void registry_answer_scale(struct task *task, int code, struct object *object);
 void registry_add_warning(struct task *task, const char *text);
-/* A warning for each field of the value that is accepted but does not act yet. */
-void registry_warn_inert(struct task *task, const void *value);
+/* A warning for each field that the client sets (value, before defaults) and that does not act yet, unless `old`
+ * (NULL: nothing) has it too. */
+void registry_warn_inert(struct task *task, const void *value, const void *old);
 void registry_unsupported(struct task *task);
 
 /* registry.c: the last step of every write. Copies value, a root value of task->resource in any arena, into a

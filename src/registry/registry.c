@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/inert.h"
 #include "api/json.h"
+#include "api/warnings.h"
 #include "base/cleanup.h"
 #include "registry/private.h"
 
@@ -91,16 +91,12 @@ void registry_add_warning(struct task *task, const char *text)
     task->warnings = warnings;
 }
 
-static void warn_inert(void *context, const char *path, const char *reason)
+void registry_warn_inert(struct task *task, const void *value, const void *old)
 {
-    struct task *task = context;
-    if (task->warning_count < REGISTRY_WARNING_MAX)
-        registry_add_warning(task, arena_printf(task->arena, "%s: does not act yet: %s", path, reason));
-}
-
-void registry_warn_inert(struct task *task, const void *value)
-{
-    api_each_inert(task->resource->type, value, warn_inert, task);
+    struct api_warnings warnings = {.arena = task->arena};
+    api_warn_inert(task->resource->type, value, old, &warnings);
+    for (size_t i = 0; i < warnings.count; i++)
+        registry_add_warning(task, warnings.items[i]);
 }
 
 /* Of a delete whose answer is a Status: Success with what was deleted. */

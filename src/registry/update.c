@@ -245,6 +245,8 @@ void registry_replace(struct task *task, void *value)
         prepare_status(task, value);
     else if (!text_equal(subresource, "finalize"))
         prepare_object(task, value);
+    if (!subresource)
+        registry_warn_inert(task, value, task->old->value);
     api_set_defaults(task->arena, task->resource, value);
     bool service = task->resource->index == API_SERVICES && !subresource;
     if (service)
@@ -263,8 +265,6 @@ void registry_replace(struct task *task, void *value)
         registry_answer_status(task, refused);
         return;
     }
-    if (!subresource)
-        registry_warn_inert(task, value);
     finish(task, value);
 }
 

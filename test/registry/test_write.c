@@ -329,6 +329,25 @@ static void unknown_fields_in_a_patch_are_named_as_the_client_asks(void **state)
     world_free(w);
 }
 
+static void a_field_that_does_not_act_yet_is_named(void **state)
+{
+    struct world *w = world_new();
+    struct reply *r = create(w, "pods/default",
+                             "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"affinity\":{\"podAntiAffinity\":{"
+                             "\"requiredDuringSchedulingIgnoredDuringExecution\":[{\"topologyKey\":\"zone\"}]}},"
+                             "\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}");
+    assert_code(r, 201);
+    assert_non_null(r->warning);
+    assert_memory_equal(r->warning, "spec.affinity: ", 15);
+    r = patch(w, "pods/default/p", "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}");
+    assert_code(r, 200);
+    assert_null(r->warning);
+    assert_code(create(w, "pods/default", "{\"metadata\":{\"name\":\"q\"},\"spec\":{\"containers\":[{\"name\":\"c\","
+                                          "\"image\":\"i\"}]}}"),
+                201);
+    world_free(w);
+}
+
 static void events_are_one_set_of_objects_behind_two_apis(void **state)
 {
     struct world *w = world_new();
@@ -376,6 +395,7 @@ int main(void)
         cmocka_unit_test(a_scale_is_a_view_of_its_object),
         cmocka_unit_test(a_patch_applies_to_what_is_there),
         cmocka_unit_test(unknown_fields_in_a_patch_are_named_as_the_client_asks),
+        cmocka_unit_test(a_field_that_does_not_act_yet_is_named),
         cmocka_unit_test(events_are_one_set_of_objects_behind_two_apis),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
