@@ -1,0 +1,42 @@
+/* YAML: the outcome is an error or JSON, and where that JSON is YAML again, it means the same. */
+#include <jansson.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include "api/json_text.h"
+#include "api/yaml.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define CHECK(condition)                                                                                               \
+    do {                                                                                                               \
+        if (!(condition))                                                                                              \
+            abort();                                                                                                   \
+    } while (0)
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct buffer json = {0}, again = {0}, duplicates = {0};
+    struct error err = {0};
+    int r = yaml_to_json((const char *)data, size, &json, &duplicates, &err);
+    CHECK((r == 0) == (err.code == 0));
+    if (r == 0) {
+        CHECK(json_check_syntax(json.data, json.size, NULL) == 0);
+        if (yaml_to_json(json.data, json.size, &again, NULL, NULL) == 0) {
+            json_t *a = json_loadb(json.data, json.size, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
+            json_t *b = json_loadb(again.data, again.size, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
+            CHECK(!a || (b && json_equal(a, b)));
+            json_decref(a);
+            json_decref(b);
+        }
+    }
+    struct yaml_reader *reader = yaml_reader_new((const char *)data, size);
+    do
+        buffer_clear(&json);
+    while (yaml_reader_next(reader, &json, NULL, NULL) > 0);
+    yaml_reader_free(reader);
+    buffer_free(&json);
+    buffer_free(&again);
+    buffer_free(&duplicates);
+    return 0;
+}
