@@ -136,10 +136,12 @@ static void finish(struct creation *creation)
         container_check_exit(container);
         container_idle(container);
     }
+    struct runtime *runtime = creation->runtime;
     buffer_free(&creation->answer);
     free(creation->conmon_output);
     arena_free(creation->arena);
     free(creation);
+    runtime_release(runtime);
 }
 
 static void finish_after(void *context)
@@ -555,5 +557,6 @@ void runtime_container_create(struct runtime *runtime, const struct runtime_cont
     container->busy = true;
     container_insert(container);
     read_surroundings(creation, sandbox);
+    runtime_hold(runtime);
     runtime_work(runtime, prepare_work, prepare_after, creation);
 }

@@ -12,6 +12,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "node/runtime/cgroup_internal.h"
+#include "node/runtime/oci_internal.h"
 
 /* By number, as the kernel counts them. */
 static const char *const capability_names[] = {"CHOWN",
@@ -391,6 +392,8 @@ static int add_linux(json_t *root, const struct runtime_container_config *config
         json_object_set_new(linux_object, "maskedPaths", string_array(masked_paths, ARRAY_COUNT(masked_paths)));
         json_object_set_new(linux_object, "readonlyPaths", string_array(read_only_paths, ARRAY_COUNT(read_only_paths)));
     }
+    if (config->privileged)
+        json_object_set_new(linux_object, "devices", oci_node_devices());
     enum runtime_mount_propagation widest = RUNTIME_PROPAGATION_PRIVATE;
     for (size_t i = 0; i < config->mount_count; i++)
         if (config->mounts[i].propagation > widest)

@@ -69,7 +69,7 @@ static void read_text(const struct cgroup *cgroup, enum cgroup_controller contro
 static void kernel_takes_the_limits(void **state)
 {
     struct error err;
-    struct cgroup *cgroup;
+    struct cgroup *cgroup = NULL;
     char parent[64], text[256];
     snprintf(parent, sizeof(parent), "/coracle-test/cgroup-%d", (int)getpid());
     if (geteuid() != 0 || cgroup_open(parent, &cgroup, &err) < 0) {
@@ -135,7 +135,7 @@ static void check_killing(struct cgroup *cgroup)
 static void killing_empties_a_tree(void **state)
 {
     struct error err;
-    struct cgroup *cgroup;
+    struct cgroup *cgroup = NULL;
     char parent[64];
     snprintf(parent, sizeof(parent), "/coracle-test/kill-%d", (int)getpid());
     if (geteuid() != 0 || cgroup_open(parent, &cgroup, &err) < 0)

@@ -70,27 +70,33 @@ static void exit_code_and_output_are_kept(void **state)
     fixture_delete(f, id);
 }
 
+static void let_administer_network(struct runtime_container_config *config)
+{
+    static const char *const capabilities[] = {"NET_ADMIN"};
+    config->add_capabilities = capabilities;
+    config->add_capability_count = 1;
+}
+
 static void pod_shares_network_hostname_and_shm(void **state)
 {
     struct fixture *f = *state;
     char first[65], second[65];
     fixture_run(f, "pod-1", "first",
-                "echo from-first > /dev/shm/x; ip link add d0 type dummy; hostname; "
+                "echo from-first > /dev/shm/x; ip addr add 10.99.0.1/32 dev lo; hostname; "
                 "ip addr show lo | grep 127.0.0.1; echo ready; sleep 1000",
-                first, NULL);
+                first, let_administer_network);
     fixture_await_log(f, first, "ready");
     fixture_run(f, "pod-1", "second",
-                "cat /dev/shm/x; hostname; ip link show d0; echo $HOSTNAME; cat /proc/1/comm; true", second, NULL);
+                "cat /dev/shm/x; hostname; echo $HOSTNAME; cat /proc/1/comm; ip addr show lo | grep 10.99.0.1; true",
+                second, NULL);
     const struct runtime_container_status *status = fixture_await_end(f, second);
     assert_int_equal(status->exit_code, 0);
     cleanup_buffer struct buffer out = {0};
     fixture_read_log(f, status->log_path, NULL, &out);
-    assert_non_null(strstr(out.data, "from-first\nthe-pod\n"));
-    assert_non_null(strstr(out.data, "d0"));
-    assert_non_null(strstr(out.data, "the-pod\nsh\n"));
+    assert_string_equal(out.data, "from-first\nthe-pod\nthe-pod\nsh\n    inet 10.99.0.1/32 scope global lo\n");
     buffer_clear(&out);
     fixture_read_log(f, runtime_container_get(f->runtime, first)->log_path, NULL, &out);
-    assert_non_null(strstr(out.data, "127.0.0.1"));
+    assert_non_null(strstr(out.data, "inet 127.0.0.1"));
     fixture_delete(f, first);
     fixture_delete(f, second);
 }
@@ -352,6 +358,191 @@ static void sandbox_goes_when_its_containers_are_gone(void **state)
     assert_int_not_equal(access(path, F_OK), 0);
 }
 
+static void begin_create(struct fixture *f, const char *id, struct reply *reply)
+{
+    static const char *const args[] = {"/bin/sleep", "100000"};
+    struct runtime_container_config config = {
+        .id = id, .pod_uid = "pod-1", .name = "many", .rootfs = f->rootfs, .args = args, .arg_count = 2};
+    *reply = (struct reply){0};
+    runtime_container_create(f->runtime, &config, fixture_reply, reply);
+    assert_false(reply->done);
+}
+
+static void containers_are_made_and_removed_in_parallel(void **state)
+{
+    struct fixture *f = *state;
+    enum { COUNT = 20 };
+    char ids[COUNT][65];
+    struct reply replies[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        runtime_container_id(f->env, ids[i]);
+        begin_create(f, ids[i], &replies[i]);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        fixture_succeed(f, &replies[i]);
+        replies[i] = (struct reply){0};
+        runtime_container_start(f->runtime, ids[i], fixture_reply, &replies[i]);
+    }
+    for (int i = 0; i < COUNT; i++) {
+        fixture_succeed(f, &replies[i]);
+        replies[i] = (struct reply){0};
+        runtime_container_delete(f->runtime, ids[i], fixture_reply, &replies[i]);
+    }
+    for (int i = 0; i < COUNT; i++)
+        fixture_succeed(f, &replies[i]);
+}
+
+static void deletion_during_creation_waits_its_turn(void **state)
+{
+    struct fixture *f = *state;
+    char id[65];
+    struct reply created, deleted = {0}, again = {0}, twin;
+    runtime_container_id(f->env, id);
+    begin_create(f, id, &created);
+    begin_create(f, id, &twin);
+    runtime_container_delete(f->runtime, id, fixture_reply, &deleted);
+    runtime_container_delete(f->runtime, id, fixture_reply, &again);
+    fixture_wait(f, &deleted.done);
+    assert_true(created.done);
+    assert_int_equal(deleted.err.code, 0);
+    fixture_succeed(f, &again);
+    fixture_wait(f, &twin.done);
+    assert_int_equal(twin.err.code, EEXIST);
+    assert_null(runtime_container_get(f->runtime, id));
+}
+
+static void closing_answers_all_that_is_under_way(void **state)
+{
+    struct fixture *f = *state;
+    enum { COUNT = 6 };
+    char ids[COUNT][65], path[512];
+    struct reply replies[COUNT];
+    for (int i = 0; i < COUNT; i++) {
+        runtime_container_id(f->env, ids[i]);
+        begin_create(f, ids[i], &replies[i]);
+        /* At different stages. */
+        uv_run(&f->loop, UV_RUN_NOWAIT);
+    }
+    fixture_close_runtime(f);
+    for (int i = 0; i < COUNT; i++) {
+        assert_true(replies[i].done);
+        assert_true(replies[i].err.code == 0 || replies[i].err.code == ECANCELED);
+    }
+    fixture_open_runtime(f);
+    for (int i = 0; i < COUNT; i++) {
+        assert_null(runtime_container_get(f->runtime, ids[i]));
+        snprintf(path, sizeof(path), "%s/containers/%s", f->run, ids[i]);
+        assert_int_not_equal(access(path, F_OK), 0);
+    }
+}
+
+static void misuse_is_refused(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *id, *pod_uid, *name;
+        int code;
+    } cases[] = {
+        {"../x", "pod-1", "main", EINVAL},
+        {"", "pod-1", "main", EINVAL},
+        {"ok", "nosuch", "main", ENOENT},
+        {"ok", "pod-1", "a/b", EINVAL},
+    };
+    static const char *const args[] = {"/bin/true"};
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct runtime_container_config config = {.id = cases[i].id,
+                                                  .pod_uid = cases[i].pod_uid,
+                                                  .name = cases[i].name,
+                                                  .rootfs = f->rootfs,
+                                                  .args = args,
+                                                  .arg_count = 1};
+        struct reply reply = {0};
+        runtime_container_create(f->runtime, &config, fixture_reply, &reply);
+        fixture_wait(f, &reply.done);
+        assert_int_equal(reply.err.code, cases[i].code);
+    }
+    static const struct runtime_pair foreign[] = {{"kernel.panic", "1"}};
+    static const struct runtime_sandbox_config sandboxes[] = {
+        {.pod_uid = "../x", .hostname = "h"},
+        {.pod_uid = "x", .hostname = ""},
+        {.pod_uid = "x", .hostname = "h", .share_process_namespace = true},
+        {.pod_uid = "pod-1", .hostname = "h"},
+        {.pod_uid = "x", .hostname = "h", .sysctls = foreign, .sysctl_count = 1},
+    };
+    static const int codes[] = {EINVAL, EINVAL, ENOTSUP, EEXIST, EPERM};
+    for (size_t i = 0; i < ARRAY_COUNT(sandboxes); i++) {
+        struct reply reply = {0};
+        runtime_sandbox_create(f->runtime, &sandboxes[i], fixture_reply, &reply);
+        fixture_wait(f, &reply.done);
+        assert_int_equal(reply.err.code, codes[i]);
+    }
+    assert_null(runtime_sandbox_get(f->runtime, "x"));
+    struct reply reply = {0};
+    runtime_container_start(f->runtime, "nosuch", fixture_reply, &reply);
+    fixture_wait(f, &reply.done);
+    assert_int_equal(reply.err.code, ENOENT);
+}
+
+static void host_network_is_the_nodes(void **state)
+{
+    struct fixture *f = *state;
+    struct runtime_sandbox_config config = {
+        .pod_uid = "host", .pod_namespace = "default", .pod_name = "host", .host_network = true, .host_pid = true};
+    struct reply reply = {0};
+    runtime_sandbox_create(f->runtime, &config, fixture_reply, &reply);
+    fixture_succeed(f, &reply);
+    assert_null(runtime_sandbox_get(f->runtime, "host")->network_namespace);
+    char id[65], mine[64] = "", hostname[65] = "", expected[256];
+    fixture_run(f, "host", "main", "ls -l /proc/self/ns/net; hostname; sleep 2000 & echo pid $$; exit 0", id, NULL);
+    cleanup_buffer struct buffer out = {0};
+    fixture_read_log(f, fixture_await_end(f, id)->log_path, NULL, &out);
+    assert_true(readlink("/proc/self/ns/net", mine, sizeof(mine) - 1) > 0);
+    gethostname(hostname, sizeof(hostname) - 1);
+    snprintf(expected, sizeof(expected), "%s\n%s\npid ", mine, hostname);
+    if (!strstr(out.data, expected))
+        fail_msg("%s", out.data);
+    assert_null(strstr(out.data, "pid 1\n"));
+    fixture_delete(f, id);
+    reply = (struct reply){0};
+    runtime_sandbox_remove(f->runtime, "host", fixture_reply, &reply);
+    fixture_succeed(f, &reply);
+}
+
+static void make_privileged(struct runtime_container_config *config)
+{
+    config->privileged = true;
+}
+
+static void privileged_container_has_the_nodes_devices(void **state)
+{
+    struct fixture *f = *state;
+    char id[65];
+    fixture_run(f, "pod-1", "privileged",
+                "mount -t tmpfs t /tmp || exit 2; for d in null zero kmsg; do ls /dev/$d; done; "
+                "[ -w /proc/sys/kernel/hostname ] || exit 3; [ -c /dev/pts/ptmx ] || exit 4",
+                id, make_privileged);
+    const struct runtime_container_status *status = fixture_await_end(f, id);
+    cleanup_buffer struct buffer out = {0};
+    fixture_read_log(f, status->log_path, NULL, &out);
+    assert_int_equal(status->exit_code, 0);
+    if (access("/dev/kmsg", F_OK) == 0)
+        assert_string_equal(out.data, "/dev/null\n/dev/zero\n/dev/kmsg\n");
+    fixture_delete(f, id);
+}
+
+static void signal_names_are_known(void **state)
+{
+    assert_int_equal(runtime_signal_number("SIGTERM"), SIGTERM);
+    assert_int_equal(runtime_signal_number("quit"), SIGQUIT);
+    assert_int_equal(runtime_signal_number("9"), 9);
+    assert_int_equal(runtime_signal_number("SIGRTMIN+3"), SIGRTMIN + 3);
+    assert_int_equal(runtime_signal_number("SIGRTMAX"), SIGRTMAX);
+    assert_int_equal(runtime_signal_number("SIGNOSUCH"), -1);
+    assert_int_equal(runtime_signal_number("0"), -1);
+    assert_int_equal(runtime_signal_number("99"), -1);
+    assert_int_equal(runtime_signal_number(""), -1);
+}
+
 int main(void)
 {
     cmocka_set_test_filter(getenv("CORACLE_TEST_FILTER"));
@@ -371,6 +562,13 @@ int main(void)
         cmocka_unit_test(restarted_agent_finds_its_containers),
         cmocka_unit_test(killed_conmon_loses_the_exit_code_but_not_the_container),
         cmocka_unit_test(sandbox_goes_when_its_containers_are_gone),
+        cmocka_unit_test(containers_are_made_and_removed_in_parallel),
+        cmocka_unit_test(deletion_during_creation_waits_its_turn),
+        cmocka_unit_test(closing_answers_all_that_is_under_way),
+        cmocka_unit_test(misuse_is_refused),
+        cmocka_unit_test(host_network_is_the_nodes),
+        cmocka_unit_test(privileged_container_has_the_nodes_devices),
+        cmocka_unit_test(signal_names_are_known),
     };
     return cmocka_run_group_tests(tests, open_fixture, close_fixture);
 }
