@@ -1,0 +1,266 @@
+/* Container logs: chunks come from the node on the core thread and go out on the I/O thread, one asked for when the
+ * one before has been taken, so that a slow reader holds the node back and not memory. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/timestamp.h"
+#include "server/private.h"
+
+/* Bytes that may wait in the stream before the next chunk is asked for. */
+#define QUEUE_LOW (256 * 1024)
+
+struct log_stream {
+    struct server *server;
+    struct http_request *http;
+    struct arena *arena;
+    struct route route;
+    struct server_log_request request;
+    struct client_user user;
+    /* Core thread. */
+    struct server_log *log;
+    bool asked;     /* a chunk is on its way */
+    bool core_over;
+    /* I/O thread. */
+    bool begun, io_over;
+};
+
+struct chunk {
+    struct log_stream *stream;
+    char *data;
+    size_t size;
+    struct status *status; /* instead of a stream; in the stream's arena */
+    bool end;
+};
+
+static void ask(void *context);
+static void end_core(void *context);
+
+/* ---- I/O thread ---- */
+
+static void stream_free(void *context)
+{
+    struct log_stream *s = context;
+    http_request_release(s->http);
+    arena_free(s->arena);
+    free(s);
+}
+
+static void end_io(struct log_stream *s)
+{
+    if (s->io_over)
+        return;
+    s->io_over = true;
+    http_request_on_cancel(s->http, NULL, NULL);
+    mailbox_send(s->server->core, end_core, s);
+}
+
+static void cancelled(void *context)
+{
+    end_io(context);
+}
+
+static void drained(void *context)
+{
+    struct log_stream *s = context;
+    if (!s->io_over)
+        mailbox_send(s->server->core, ask, s);
+}
+
+static void begin(struct log_stream *s)
+{
+    if (s->begun)
+        return;
+    s->begun = true;
+    http_response_header(s->http, "Content-Type", "text/plain");
+    http_stream_begin(s->http, 200);
+}
+
+static void deliver(void *context)
+{
+    struct chunk *c = context;
+    struct log_stream *s = c->stream;
+    if (!s->io_over && c->status) {
+        answer_status(s->http, c->status);
+        end_io(s);
+    } else if (!s->io_over) {
+        begin(s);
+        struct http_bytes run = http_bytes_owned(steal_pointer(c->data), c->size);
+        bool ok = c->size ? http_stream_write(s->http, &run, 1) : true;
+        if (!c->size)
+            free((void *)(uintptr_t)run.data);
+        if (c->end || !ok) {
+            http_stream_end(s->http);
+            end_io(s);
+        } else if (http_stream_queued(s->http) > QUEUE_LOW) {
+            http_stream_on_drained(s->http, QUEUE_LOW, drained, s);
+        } else {
+            mailbox_send(s->server->core, ask, s);
+        }
+    }
+    free(c->data);
+    free(c);
+}
+
+/* ---- Core thread ---- */
+
+static void send_chunk(struct log_stream *s, const char *data, size_t size, bool end, struct status *status)
+{
+    struct chunk *c = mem_zero(1, sizeof(*c));
+    c->stream = s;
+    c->data = mem_alloc(size + 1);
+    if (size)
+        memcpy(c->data, data, size);
+    c->size = size;
+    c->end = end;
+    c->status = status;
+    mailbox_send(http_request_mailbox(s->http), deliver, c);
+}
+
+static void got_chunk(void *context, const char *data, size_t size, const struct error *err)
+{
+    struct log_stream *s = context;
+    s->asked = false;
+    if (err)
+        send_chunk(s, err->text, strlen(err->text), true, NULL);
+    else
+        send_chunk(s, data, size, size == 0, NULL);
+}
+
+static void ask(void *context)
+{
+    struct log_stream *s = context;
+    if (s->core_over || s->asked)
+        return;
+    s->asked = true;
+    s->log->next(s->log, got_chunk, s);
+}
+
+static void end_core(void *context)
+{
+    struct log_stream *s = context;
+    s->core_over = true;
+    if (s->log)
+        s->log->close(s->log);
+    s->log = NULL;
+    mailbox_send(http_request_mailbox(s->http), stream_free, s);
+}
+
+/* Upstream's choice of a container when none is named, and its complaint when there are several. */
+static struct status *choose_container(struct log_stream *s, const struct pod *pod)
+{
+    const char *wanted = s->request.container;
+    cleanup_buffer struct buffer names = {0};
+    const struct container_array *lists[] = {&pod->spec.containers, &pod->spec.init_containers};
+    for (size_t l = 0; l < ARRAY_COUNT(lists); l++)
+        for (size_t i = 0; i < lists[l]->count; i++)
+            if (wanted && strcmp(lists[l]->items[i].name, wanted) == 0)
+                return NULL;
+    if (wanted)
+        return api_status_bad_request(s->arena, "container %s is not valid for pod %s", wanted, pod->metadata.name);
+    const char *preferred = string_map_get(&pod->metadata.annotations, "kubectl.kubernetes.io/default-container");
+    if (preferred || pod->spec.containers.count == 1) {
+        s->request.container = arena_string(s->arena, preferred ? preferred : pod->spec.containers.items[0].name);
+        return NULL;
+    }
+    for (size_t i = 0; i < pod->spec.containers.count; i++)
+        buffer_printf(&names, "%s%s", i ? " " : "", pod->spec.containers.items[i].name);
+    return api_status_bad_request(s->arena, "a container name must be specified for pod %s, choose one of: [%s]",
+                                  pod->metadata.name, names.data);
+}
+
+static void got_pod(void *context, const struct client_result *result)
+{
+    struct log_stream *s = context;
+    struct status *status = NULL;
+    struct error err = {0};
+    if (s->core_over)
+        return;
+    if (!client_ok(result)) {
+        status = api_status_not_found(s->arena, &api_resources[API_PODS], s->request.pod);
+    } else {
+        const struct pod *pod = result->object->value;
+        status = choose_container(s, pod);
+        if (!status && (!pod->spec.node_name || !*pod->spec.node_name))
+            status = api_status_bad_request(s->arena, "pod %s does not have a host assigned", s->request.pod);
+    }
+    if (!status) {
+        s->log = s->server->options.node.open_log(s->server->options.node.context, &s->request, &err);
+        if (!s->log)
+            status = err.code == ENOENT ? api_status(s->arena, 404, "NotFound", "%s", err.text)
+                                        : api_status_bad_request(s->arena, "%s", err.text);
+    }
+    if (status)
+        send_chunk(s, NULL, 0, true, status);
+    else
+        ask(s);
+}
+
+static void start(void *context)
+{
+    struct log_stream *s = context;
+    client_get(s->server->client, &api_resources[API_PODS], s->request.namespace, s->request.pod, got_pod, s);
+}
+
+/* ---- The way in ---- */
+
+static int64_t number(const struct http_request *http, const char *name, int64_t missing)
+{
+    const char *text = http_request_parameter(http, name);
+    return text && *text ? strtoll(text, NULL, 10) : missing;
+}
+
+static struct status *prepare(struct log_stream *s)
+{
+    const struct http_request *http = s->http;
+    struct server_log_request *r = &s->request;
+    struct api_field_errors errors = {.arena = s->arena};
+    const char *since = http_request_parameter(http, "sinceTime");
+    const char *which = http_request_parameter(http, "stream");
+    int64_t seconds = number(http, "sinceSeconds", -1);
+    r->namespace = s->route.namespace;
+    r->pod = s->route.name;
+    r->container = http_request_parameter(http, "container");
+    r->container = r->container && *r->container ? arena_string(s->arena, r->container) : NULL;
+    r->previous = parameter_flag(http, "previous");
+    r->follow = parameter_flag(http, "follow");
+    r->timestamps = parameter_flag(http, "timestamps");
+    r->tail_lines = number(http, "tailLines", -1);
+    r->limit_bytes = number(http, "limitBytes", -1);
+    r->skip_stdout = which && strcmp(which, "Stderr") == 0;
+    r->skip_stderr = which && strcmp(which, "Stdout") == 0;
+    if (http_request_parameter(http, "tailLines") && r->tail_lines < 0)
+        field_invalid_int(&errors, PATH(NULL, "tailLines"), r->tail_lines, "must be greater than or equal to 0");
+    if (http_request_parameter(http, "limitBytes") && r->limit_bytes < 1)
+        field_invalid_int(&errors, PATH(NULL, "limitBytes"), r->limit_bytes, "must be greater than 0");
+    if (since && *since && seconds >= 0)
+        field_forbidden(&errors, PATH(NULL, ""), "at most one of `sinceTime` or `sinceSeconds` may be specified");
+    else if (seconds >= 0 && seconds < 1)
+        field_invalid_int(&errors, PATH(NULL, "sinceSeconds"), seconds, "must be greater than 0");
+    if (seconds > 0)
+        r->since = env_now(s->server->options.env) - seconds * SECOND;
+    if (since && *since && time_parse(since, &r->since) < 0)
+        return api_status_bad_request(s->arena, "parsing time \"%s\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"%s\"",
+                                      since, since);
+    return errors.count ? api_status_invalid(s->arena, s->route.resource, s->route.name, &errors) : NULL;
+}
+
+void log_handle(struct rest_request *request)
+{
+    struct log_stream *s = mem_zero(1, sizeof(*s));
+    s->server = request->server;
+    s->http = request->http;
+    s->arena = request->arena;
+    s->route = request->route;
+    struct status *status = prepare(s);
+    if (status) {
+        answer_status(s->http, status);
+        arena_free(s->arena);
+        free(s);
+        return;
+    }
+    http_request_retain(s->http);
+    mailbox_send(s->server->core, start, s);
+    http_request_on_cancel(s->http, cancelled, s);
+}

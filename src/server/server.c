@@ -1,0 +1,285 @@
+/* The front door: who asks, for what, and which file answers. */
+#include "server/server.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/json.h"
+#include "base/cleanup.h"
+#include "base/log.h"
+#include "base/timestamp.h"
+#include "server/private.h"
+
+/* How often the certificate is looked at. */
+#define RENEWAL_LOOK (24 * HOUR)
+
+/* ---- Negotiation ---- */
+
+/* Whether one element of Accept, such as "application/json;as=Table;v=v1;g=meta.k8s.io", is something that we write. */
+static bool acceptable(const char *element, size_t size, struct negotiated *out)
+{
+    char text[256];
+    size_t n = 0;
+    for (size_t i = 0; i < size && n + 1 < sizeof(text); i++)
+        if (element[i] != ' ' && element[i] != '\t')
+            text[n++] = element[i];
+    text[n] = 0;
+    char *rest = text, *type = strsep(&rest, ";"), *parameter;
+    const char *as = NULL, *version = NULL;
+    if (strcmp(type, CONTENT_JSON) != 0 && strcmp(type, "*/*") != 0 && strcmp(type, "application/*") != 0)
+        return false;
+    *out = (struct negotiated){.version = "v1"};
+    while ((parameter = strsep(&rest, ";"))) {
+        if (strncmp(parameter, "as=", 3) == 0)
+            as = parameter + 3;
+        else if (strncmp(parameter, "v=", 2) == 0)
+            version = parameter + 2;
+    }
+    if (!as)
+        return true;
+    if (version && strcmp(version, "v1beta1") == 0)
+        out->version = "v1beta1";
+    else if (version && strcmp(version, "v1") != 0)
+        return false;
+    if (strcmp(as, "Table") == 0)
+        out->form = ANSWER_TABLE;
+    else if (strcmp(as, "PartialObjectMetadata") == 0 || strcmp(as, "PartialObjectMetadataList") == 0)
+        out->form = ANSWER_METADATA;
+    else
+        return false;
+    return true;
+}
+
+bool parameter_flag(const struct http_request *request, const char *name)
+{
+    const char *text = http_request_parameter(request, name);
+    return text && strcmp(text, "false") != 0 && strcmp(text, "0") != 0;
+}
+
+bool negotiate(const struct http_request *request, struct negotiated *out)
+{
+    const char *accept = http_request_header(request, "accept");
+    *out = (struct negotiated){.version = "v1"};
+    bool ok = !accept || !*accept;
+    for (const char *at = accept; !ok && at && *at;) {
+        size_t size = strcspn(at, ",");
+        ok = acceptable(at, size, out);
+        at += size + (at[size] == ',');
+    }
+    out->pretty = parameter_flag(request, "pretty");
+    return ok;
+}
+
+void content_type(const struct http_request *request, char *out, size_t size)
+{
+    const char *header = http_request_header(request, "content-type");
+    size_t n = header ? strcspn(header, "; \t") : 0;
+    if (n >= size)
+        n = size - 1;
+    for (size_t i = 0; i < n; i++)
+        out[i] = header[i] >= 'A' && header[i] <= 'Z' ? (char)(header[i] - 'A' + 'a') : header[i];
+    out[n] = 0;
+}
+
+/* ---- Answers ---- */
+
+void answer_json(struct http_request *request, int code, struct buffer *json)
+{
+    size_t size;
+    char *data = buffer_steal(json, &size);
+    struct http_bytes run = http_bytes_owned(data, size);
+    http_response_header(request, "Content-Type", CONTENT_JSON);
+    http_respond(request, code, &run, 1);
+}
+
+void answer_status(struct http_request *request, const struct status *status)
+{
+    struct buffer json = {0};
+    api_status_write(status, &json);
+    buffer_add_char(&json, '\n');
+    if (status->details && status->details->retry_after_seconds) {
+        char seconds[16];
+        snprintf(seconds, sizeof(seconds), "%d", status->details->retry_after_seconds);
+        http_response_header(request, "Retry-After", seconds);
+    }
+    answer_json(request, status->code, &json);
+}
+
+void answer_warning(struct http_request *request, const char *text)
+{
+    cleanup_buffer struct buffer out = {0};
+    buffer_add_string(&out, "299 - \"");
+    for (const char *c = text; *c; c++) {
+        if (*c == '"' || *c == '\\')
+            buffer_add_char(&out, '\\');
+        buffer_add_char(&out, *c);
+    }
+    buffer_add_char(&out, '"');
+    http_response_header(request, "Warning", out.data);
+}
+
+/* ---- The way in ---- */
+
+/* The user of a verified client certificate, as upstream reads it: CN is the name, O are the groups. */
+static const struct client_user *authenticate(struct arena *arena, const struct http_request *request)
+{
+    const struct http_peer *peer = request->peer;
+    if (peer->certificate != HTTP_CERTIFICATE_VERIFIED || !peer->common_name || !*peer->common_name)
+        return NULL;
+    struct client_user *user = arena_alloc(arena, sizeof(*user));
+    const char **groups = arena_alloc(arena, (peer->organization_count + 2) * sizeof(*groups));
+    for (size_t i = 0; i < peer->organization_count; i++)
+        groups[i] = arena_string(arena, peer->organizations[i]);
+    groups[peer->organization_count] = "system:authenticated";
+    user->name = arena_string(arena, peer->common_name);
+    user->groups = groups;
+    return user;
+}
+
+static bool is_health(const char *path)
+{
+    static const char *const paths[] = {"/healthz", "/livez", "/readyz"};
+    for (size_t i = 0; i < ARRAY_COUNT(paths); i++) {
+        size_t n = strlen(paths[i]);
+        if (strncmp(path, paths[i], n) == 0 && (!path[n] || path[n] == '/'))
+            return true;
+    }
+    return false;
+}
+
+static void answer_health(struct http_request *request)
+{
+    char text[256];
+    if (!parameter_flag(request, "verbose")) {
+        http_respond_text(request, 200, "text/plain; charset=utf-8", "ok");
+        return;
+    }
+    snprintf(text, sizeof(text), "[+]ping ok\n[+]log ok\n[+]store ok\n%s check passed\n", request->path + 1);
+    http_respond_text(request, 200, "text/plain; charset=utf-8", text);
+}
+
+static void route(struct server *server, struct http_request *request, struct arena *arena)
+{
+    struct rest_request r = {.server = server, .http = request, .arena = arena};
+    struct status *status = NULL;
+    const struct client_user *user = authenticate(arena, request);
+    r.user = user;
+    if (!user)
+        status = api_status_unauthorized(arena);
+    else if (request->fault == HTTP_FAULT_BODY_TOO_LARGE)
+        status = api_status_request_entity_too_large(arena, 3 * 1024 * 1024);
+    else if (request->fault == HTTP_FAULT_OVERLOADED)
+        status = api_status_too_many_requests(arena, "The server is busy: too many bodies are being received", 1);
+    else if (documents_handle(server->documents, request)) {
+        arena_free(arena);
+        return;
+    } else if (strcmp(request->path, "/metrics") == 0) {
+        arena_free(arena);
+        metrics_handle(server, request);
+        return;
+    } else if (!route_parse(arena, request->path, &r.route) || !r.route.resource)
+        status = api_status_no_resource(arena);
+    else if (!negotiate(request, &r.negotiated))
+        status = api_status_not_acceptable(arena, "application/json, application/json;stream=watch");
+    if (status) {
+        answer_status(request, status);
+        arena_free(arena);
+        return;
+    }
+    bool get = request->method == HTTP_GET || request->method == HTTP_HEAD;
+    if (get && r.route.subresource && strcmp(r.route.subresource, "log") == 0 && r.route.resource->index == API_PODS)
+        log_handle(&r);
+    else if (get && !r.route.subresource && (r.route.watch || parameter_flag(request, "watch")))
+        watch_handle(&r);
+    else
+        rest_handle(&r);
+}
+
+static void handle(struct http_request *request, void *context)
+{
+    struct server *server = context;
+    http_response_header(request, "Cache-Control", "no-cache, private");
+    if (is_health(request->path)) {
+        answer_health(request);
+        return;
+    }
+    if (strcmp(request->path, "/version") == 0 && documents_handle(server->documents, request))
+        return;
+    route(server, request, arena_new(2048));
+}
+
+/* ---- Start and stop ---- */
+
+static int set_certificates(struct server *server, struct error *err)
+{
+    struct http_tls tls = {.certificate = pki_server_certificate(server->options.pki),
+                           .key = pki_server_key(server->options.pki),
+                           .client_ca = pki_ca_certificate(server->options.pki)};
+    return http_server_set_tls(server->http, &tls, err);
+}
+
+static void renew(void *context)
+{
+    struct server *server = context;
+    struct error err;
+    int renewed = pki_renew(server->options.pki, env_now(server->options.env), &err);
+    if (renewed < 0 || (renewed > 0 && set_certificates(server, &err) < 0))
+        log_warning("Cannot renew the server's certificate: %s", err.text);
+    env_timer_start(server->renewal, RENEWAL_LOOK);
+}
+
+int server_new(const struct server_options *options, struct server **out, struct error *err)
+{
+    struct server *server = mem_zero(1, sizeof(*server));
+    struct http_options http = {.threads = options->threads, .handler = handle, .context = server};
+    server->options = *options;
+    server->http = http_server_new(&http, err);
+    if (!server->http || set_certificates(server, err) < 0) {
+        http_server_free(server->http);
+        free(server);
+        return -1;
+    }
+    server->core = mailbox_new(env_uv_loop(options->env));
+    server->client = registry_client(options->registry, NULL);
+    server->documents = documents_new();
+    server->metrics = request_metrics_new();
+    server->renewal = env_timer_new(options->env, renew, server);
+    env_timer_start(server->renewal, RENEWAL_LOOK);
+    *out = server;
+    return 0;
+}
+
+int server_listen(struct server *server, int fd, struct error *err)
+{
+    return http_server_listen(server->http, fd, false, err);
+}
+
+static void gone(void *context)
+{
+    struct server *server = context;
+    env_callback stopped = server->stopped;
+    void *stopped_context = server->stopped_context;
+    http_server_free(server->http);
+    registry_client_free(server->client);
+    documents_free(server->documents);
+    request_metrics_free(server->metrics);
+    env_timer_free(server->renewal);
+    mailbox_free(server->core);
+    free(server);
+    stopped(stopped_context);
+}
+
+/* On an I/O thread: the core thread does the rest. */
+static void http_stopped(void *context)
+{
+    struct server *server = context;
+    mailbox_send(server->core, gone, server);
+}
+
+void server_stop(struct server *server, env_callback done, void *context)
+{
+    server->stopped = done;
+    server->stopped_context = context;
+    http_server_on_stopped(server->http, http_stopped, server);
+    http_server_stop(server->http);
+}
