@@ -29,8 +29,6 @@ struct deployment_run {
 int64_t deployment_next_revision(const struct rollout *rollout);
 /* The annotations that a ReplicaSet takes from its Deployment, with revision, history and counts. */
 void deployment_set_annotations(struct deployment_run *run, struct string_map *annotations, int64_t revision);
-/* Sets a pair of a sorted map in the arena. */
-void string_map_set(struct arena *arena, struct string_map *map, const char *key, const char *value);
 /* Creates the new ReplicaSet with so many replicas. */
 void deployment_create_replica_set(struct deployment_run *run, int32_t replicas);
 /* Deletes old ReplicaSets beyond revisionHistoryLimit. */

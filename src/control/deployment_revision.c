@@ -11,26 +11,6 @@
 /* The longest history that is kept in the annotation, as upstream's maxRevHistoryLengthInChars. */
 #define HISTORY_MAX 2000
 
-void string_map_set(struct arena *arena, struct string_map *map, const char *key, const char *value)
-{
-    struct string_pair *items = arena_alloc(arena, (map->count + 1) * sizeof(*items));
-    size_t n = 0;
-    bool placed = false;
-    for (size_t i = 0; i < map->count; i++) {
-        int order = strcmp(map->items[i].key, key);
-        if (order >= 0 && !placed) {
-            items[n++] = (struct string_pair){key, value};
-            placed = true;
-        }
-        if (order != 0)
-            items[n++] = map->items[i];
-    }
-    if (!placed)
-        items[n++] = (struct string_pair){key, value};
-    map->items = items;
-    map->count = n;
-}
-
 int64_t deployment_next_revision(const struct rollout *r)
 {
     int64_t most = 0;

@@ -1,8 +1,6 @@
 /* What both endpoint controllers know about Services and pods. */
 #include <string.h>
 
-#include "api/json.h"
-#include "control/deployment.h"
 #include "control/endpoints.h"
 
 bool endpoints_managed(const struct service *service)
