@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "api/json.h"
+#include "api/warnings.h"
 #include "api/yaml.h"
 #include "base/cleanup.h"
 #include "base/timestamp.h"
@@ -296,7 +297,14 @@ static struct status *decode_object(struct job *job)
     if (sub && strcmp(sub, "binding") == 0)
         return decode(job, &api_type_binding, "v1", "Binding", r->arena, &r->body);
     const struct api_resource *resource = job->route.resource;
-    return decode(job, resource->type, resource->api_version, resource->kind, r->arena, &r->body);
+    struct status *status = decode(job, resource->type, resource->api_version, resource->kind, r->arena, &r->body);
+    if (status || sub)
+        return status;
+    struct api_warnings inert = {.arena = job->arena};
+    api_warn_inert(resource->type, r->body, NULL, &inert);
+    for (size_t i = 0; i < inert.count; i++)
+        warn(job, inert.items[i]);
+    return NULL;
 }
 
 static struct status *decode_patch(struct job *job)
