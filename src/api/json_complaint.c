@@ -35,7 +35,72 @@ const char *json_go_type_name(const struct api_type *type)
     return dots[0];
 }
 
-static const char *go_kind_name(const struct api_field *f)
+/* Strings that have a type of their own in Go, which its messages name. */
+static const struct {
+    const char *type; /* NULL: any */
+    const char *field;
+    const char *go;
+} go_strings[] = {
+    {NULL, "uid", "types.UID"},
+    {NULL, "imagePullPolicy", "v1.PullPolicy"},
+    {NULL, "terminationMessagePolicy", "v1.TerminationMessagePolicy"},
+    {NULL, "mountPropagation", "v1.MountPropagationMode"},
+    {NULL, "recursiveReadOnly", "v1.RecursiveReadOnlyMode"},
+    {NULL, "protocol", "v1.Protocol"},
+    {NULL, "stopSignal", "v1.Signal"},
+    {"PodSpec", "restartPolicy", "v1.RestartPolicy"},
+    {"PodSpec", "dnsPolicy", "v1.DNSPolicy"},
+    {"PodSpec", "preemptionPolicy", "v1.PreemptionPolicy"},
+    {"Container", "restartPolicy", "v1.ContainerRestartPolicy"},
+    {"HTTPGetAction", "scheme", "v1.URIScheme"},
+    {"Toleration", "operator", "v1.TolerationOperator"},
+    {"Toleration", "effect", "v1.TaintEffect"},
+    {"Taint", "effect", "v1.TaintEffect"},
+    {"TopologySpreadConstraint", "whenUnsatisfiable", "v1.UnsatisfiableConstraintAction"},
+    {"NodeSelectorRequirement", "operator", "v1.NodeSelectorOperator"},
+    {"LabelSelectorRequirement", "operator", "v1.LabelSelectorOperator"},
+    {"SeccompProfile", "type", "v1.SeccompProfileType"},
+    {"AppArmorProfile", "type", "v1.AppArmorProfileType"},
+    {"Capabilities", "add", "v1.Capability"},
+    {"Capabilities", "drop", "v1.Capability"},
+    {"SecurityContext", "procMount", "v1.ProcMountType"},
+    {"PodSecurityContext", "fsGroupChangePolicy", "v1.PodFSGroupChangePolicy"},
+    {"PodOS", "name", "v1.OSName"},
+    {"EmptyDirVolumeSource", "medium", "v1.StorageMedium"},
+    {"HostPathVolumeSource", "type", "v1.HostPathType"},
+    {"PodStatus", "phase", "v1.PodPhase"},
+    {"PodStatus", "qosClass", "v1.PodQOSClass"},
+    {"PodCondition", "type", "v1.PodConditionType"},
+    {"PodCondition", "status", "v1.ConditionStatus"},
+    {"PodReadinessGate", "conditionType", "v1.PodConditionType"},
+    {"NodeCondition", "type", "v1.NodeConditionType"},
+    {"NodeCondition", "status", "v1.ConditionStatus"},
+    {"NodeAddress", "type", "v1.NodeAddressType"},
+    {"NamespaceStatus", "phase", "v1.NamespacePhase"},
+    {"NamespaceSpec", "finalizers", "v1.FinalizerName"},
+    {"NamespaceCondition", "type", "v1.NamespaceConditionType"},
+    {"NamespaceCondition", "status", "v1.ConditionStatus"},
+    {"ServiceSpec", "type", "v1.ServiceType"},
+    {"ServiceSpec", "sessionAffinity", "v1.ServiceAffinity"},
+    {"ServiceSpec", "externalTrafficPolicy", "v1.ServiceExternalTrafficPolicy"},
+    {"ServiceSpec", "internalTrafficPolicy", "v1.ServiceInternalTrafficPolicy"},
+    {"ServiceSpec", "ipFamilyPolicy", "v1.IPFamilyPolicy"},
+    {"ServiceSpec", "ipFamilies", "v1.IPFamily"},
+    {"Secret", "type", "v1.SecretType"},
+    {"EndpointSlice", "addressType", "v1.AddressType"},
+    {"Condition", "status", "v1.ConditionStatus"},
+    {"ReplicaSetCondition", "type", "v1.ReplicaSetConditionType"},
+    {"ReplicaSetCondition", "status", "v1.ConditionStatus"},
+    {"DeploymentStrategy", "type", "v1.DeploymentStrategyType"},
+    {"DeploymentCondition", "type", "v1.DeploymentConditionType"},
+    {"DeploymentCondition", "status", "v1.ConditionStatus"},
+    {"DeleteOptions", "propagationPolicy", "v1.DeletionPropagation"},
+    {"Status", "reason", "v1.StatusReason"},
+    {"StatusCause", "reason", "v1.CauseType"},
+};
+
+/* The type of a field, or of its elements, of the struct `type`. */
+static const char *go_kind_name(const struct api_type *type, const struct api_field *f)
 {
     static const char *const names[] = {
         [API_STRING] = "string",
@@ -50,6 +115,10 @@ static const char *go_kind_name(const struct api_field *f)
         [API_BYTES] = "[]uint8",
         [API_RAW] = "v1.FieldsV1",
     };
+    for (size_t i = 0; type && f->kind == API_STRING && i < ARRAY_COUNT(go_strings); i++)
+        if (strcmp(go_strings[i].field, f->name) == 0 &&
+            (!go_strings[i].type || strcmp(go_strings[i].type, type->name) == 0))
+            return go_strings[i].go;
     return f->kind == API_STRUCT ? json_go_type_name(f->type) : names[f->kind];
 }
 
@@ -80,7 +149,7 @@ void json_wrong_type(struct json_decoder *d, const char *token, const struct api
     cleanup_buffer struct buffer path = {0};
     const struct api_type *type = go_path(at, &path);
     const char *shape = whole && f->shape == API_ARRAY ? "[]" : whole && f->shape == API_MAP ? "map[string]" : "";
-    const char *name = go_kind_name(f);
+    const char *name = go_kind_name(type, f);
     if (whole && f->shape == API_MAP && f->kind == API_QUANTITY) {
         shape = "";
         name = "v1.ResourceList";

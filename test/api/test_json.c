@@ -85,6 +85,11 @@ static void a_wrong_value_gets_upstreams_words(void **state)
          "json: cannot unmarshal array into Go struct field ObjectMeta.metadata.labels of type map[string]string"},
         {&api_type_pod, "{\"spec\":{\"hostNetwork\":\"true\"}}",
          "json: cannot unmarshal string into Go struct field PodSpec.spec.hostNetwork of type bool"},
+        {&api_type_pod, "{\"spec\":{\"restartPolicy\":true}}",
+         "json: cannot unmarshal bool into Go struct field PodSpec.spec.restartPolicy of type v1.RestartPolicy"},
+        {&api_type_pod, "{\"spec\":{\"containers\":[{\"securityContext\":{\"capabilities\":{\"add\":\"X\"}}}]}}",
+         "json: cannot unmarshal string into Go struct field "
+         "Capabilities.spec.containers.securityContext.capabilities.add of type []v1.Capability"},
         {&api_type_pod, "[]", "json: cannot unmarshal array into Go value of type v1.Pod"},
         {&api_type_pod, "{\"spec\":{\"containers\":[{\"resources\":{\"limits\":{\"cpu\":\"1x\"}}}]}}",
          "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"},
