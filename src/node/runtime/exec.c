@@ -16,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -41,7 +42,8 @@ struct runtime_exec {
     struct process *process;
     pid_t crun;
     int pidfd;       /* of crun */
-    int description; /* memory file; -1 */
+    int description; /* memory files; -1: for crun to read the process from, and to write the command's pid to */
+    int pid_file;
     struct env_timer *timer;
     bool describing; /* the pool is at it */
     bool killing;    /* the pool is at it */
@@ -66,9 +68,23 @@ static void exec_free(struct runtime_exec *exec)
     free(exec->args);
     close_and_forget(&exec->pidfd);
     close_and_forget(&exec->description);
+    close_and_forget(&exec->pid_file);
     free(exec->id);
     free(exec->output);
     free(exec);
+}
+
+/* crun writes the pid when the command has been started, and exits with 255 and a sentence when it cannot be. */
+static bool was_started(const struct runtime_exec *exec)
+{
+    struct stat info;
+    return exec->pid_file < 0 || fstat(exec->pid_file, &info) < 0 || info.st_size > 0;
+}
+
+static const char *without_newline(char *text)
+{
+    text[strcspn(text, "\n")] = 0;
+    return *text ? text : "crun ended without running the command";
 }
 
 static void finish(struct runtime_exec *exec)
@@ -76,6 +92,8 @@ static void finish(struct runtime_exec *exec)
     struct runtime *runtime = exec->runtime;
     if (exec->canceled)
         error_set(&exec->err, ECANCELED, "the command was canceled");
+    else if (!exec->err.code && !exec->timed_out && !was_started(exec))
+        error_set(&exec->err, ENOEXEC, "%s", without_newline(exec->output));
     if (exec->err.code) {
         exec->done(exec->context, NULL, &exec->err);
     } else {
@@ -260,6 +278,9 @@ static int describe(struct runtime_exec *exec, struct error *err)
     size_t size = strlen(description);
     if (fd < 0 || write(fd, description, size) != (ssize_t)size || lseek(fd, 0, SEEK_SET) < 0)
         return error_errno(err, "describe the command");
+    exec->pid_file = memfd_create("pid", MFD_CLOEXEC);
+    if (exec->pid_file < 0)
+        return error_errno(err, "describe the command");
     exec->description = steal_fd(fd);
     return 0;
 }
@@ -274,10 +295,14 @@ static void spawn(struct runtime_exec *exec)
 {
     struct runtime *runtime = exec->runtime;
     cleanup_free char *root = mem_printf("--root=%s/crun", runtime->run);
-    const char *args[] = {runtime->crun, root, "exec", "--process=/proc/self/fd/3", exec->id, NULL};
+    const char *args[] = {runtime->crun, root, "exec", "--process=/proc/self/fd/3", "--pid-file=/proc/self/fd/4",
+                          exec->id,      NULL};
     static const char *const env[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", NULL};
-    struct process_options options = {
-        .args = args, .env = env, .output_limit = exec->output_limit, .fds = {exec->description}, .fd_count = 1};
+    struct process_options options = {.args = args,
+                                      .env = env,
+                                      .output_limit = exec->output_limit,
+                                      .fds = {exec->description, exec->pid_file},
+                                      .fd_count = 2};
     exec->process = process_start(runtime->loop, &options, on_ended, exec, &exec->err);
     if (!exec->process)
         return;
@@ -325,7 +350,7 @@ struct runtime_exec *runtime_exec(struct runtime *runtime, const char *container
     struct runtime_exec *exec = mem_zero(1, sizeof(*exec));
     list_init(&exec->node);
     exec->runtime = runtime;
-    exec->pidfd = exec->description = -1;
+    exec->pidfd = exec->description = exec->pid_file = -1;
     exec->id = mem_string(container_id);
     exec->done = done;
     exec->context = context;

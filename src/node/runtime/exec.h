@@ -22,14 +22,15 @@ struct runtime_exec_options {
 };
 
 struct runtime_exec_result {
-    int exit_code;      /* 128 + n after signal n; 126 and 127 when it could not be run, with the reason in output */
+    int exit_code;      /* 128 + n after signal n */
     bool timed_out;     /* exit_code is meaningless then */
     bool truncated;     /* there was more output */
     const char *output; /* NUL-terminated; valid during the call */
     size_t output_size;
 };
 
-/* Exactly one of result and err is set. err: ENOENT no such container, ESRCH it does not run, ECANCELED. */
+/* Exactly one of result and err is set. err: ENOENT no such container, ESRCH it does not run, ENOEXEC the command could
+ * not be started (the text says why: what upstream calls a probe that errored, not one that failed), ECANCELED. */
 typedef void (*runtime_exec_done)(void *context, const struct runtime_exec_result *result, const struct error *err);
 
 /* Runs args in the container with the container's own user, environment, working directory and limits.

@@ -204,9 +204,10 @@ static void missing_program_is_told(void **state)
     struct runtime_exec_options options = {.args = args, .arg_count = 1};
     runtime_exec(s->fixture.runtime, s->id, &options, on_done, &answer);
     fixture_wait(&s->fixture, &answer.done);
-    assert_int_equal(answer.err.code, 0);
-    assert_int_not_equal(answer.result.exit_code, 0);
-    assert_non_null(strstr(answer.output, "executable file `nosuch` not found in $PATH"));
+    assert_int_equal(answer.err.code, ENOEXEC);
+    assert_string_equal(answer.err.text, "executable file `nosuch` not found in $PATH: No such file or directory");
+    run(&s->fixture, s->id, "exit 255", 0, 0, &answer);
+    assert_int_equal(answer.result.exit_code, 255);
 }
 
 static void many_wait_in_line(void **state)
