@@ -83,15 +83,6 @@ static void patch_scale(struct task *task)
         registry_apply_scale(task, scale);
 }
 
-/* A patch may leave out or repeat what names the object, not change it. */
-static struct status *match_url(struct task *task, const struct object_meta *meta)
-{
-    if (text_equal(meta->name, task->request->name))
-        return NULL;
-    return api_status_bad_request(task->arena, "the name of the object (%s) does not match the name on the URL (%s)",
-                                  meta->name ? meta->name : "", task->request->name);
-}
-
 void registry_patch(struct task *task)
 {
     task->old = registry_head(task, task->request->namespace, task->request->name);
@@ -108,7 +99,7 @@ void registry_patch(struct task *task)
     struct status *refused = NULL;
     void *value = apply(task, task->resource->type, json, size, &refused);
     if (!refused)
-        refused = match_url(task, api_meta(task->resource, value));
+        refused = registry_match_url(task, api_meta(task->resource, value));
     if (refused)
         registry_answer_status(task, refused);
     else

@@ -41,6 +41,7 @@ struct task {
 
 struct service_addresses;
 struct expiry;
+struct triggers;
 
 struct registry {
     struct env *env;
@@ -49,6 +50,7 @@ struct registry {
     int node_port_first, node_port_last;
     struct service_addresses *addresses;
     struct expiry *expiry;
+    struct triggers *triggers;
     VECTOR(struct task *) queue;
     struct list tasks;   /* struct task.node: all that are not answered */
     struct list watches; /* struct registry_watch.node */
@@ -118,6 +120,8 @@ void registry_create_value(struct task *task, void *value);
 /* update.c: `value` (in the task's arena) replaces the head `task->old`. */
 void registry_update(struct task *task);
 void registry_replace(struct task *task, void *value);
+/* What the object calls itself must be what the URL names; NULL when it is. */
+struct status *registry_match_url(struct task *task, const struct object_meta *meta);
 /* The head is durable and already is what the client wants: no new revision is needed. */
 bool registry_unchanged(const struct task *task, const void *value);
 

@@ -12,6 +12,7 @@
 #include "api/warnings.h"
 #include "base/cleanup.h"
 #include "registry/private.h"
+#include "registry/trigger.h"
 
 struct registry_client {
     struct client client;
@@ -372,6 +373,7 @@ struct registry *registry_new(struct env *env, struct store *store, const struct
     list_init(&registry->watches);
     registry->addresses = service_addresses_new(registry);
     registry->expiry = registry_expiry_new(registry);
+    registry->triggers = triggers_new(store);
     return registry;
 }
 
@@ -383,6 +385,7 @@ void registry_free(struct registry *registry)
     registry_bookmarks_free(registry);
     service_addresses_free(registry->addresses);
     registry_expiry_free(registry->expiry);
+    triggers_free(registry->triggers);
     free(registry->service_cidr);
     size_t count = registry->queue.count;
     cleanup_free struct task **tasks = registry->queue.items;

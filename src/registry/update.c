@@ -13,7 +13,7 @@
 #include "base/cleanup.h"
 #include "registry/private.h"
 
-static struct status *match_url(struct task *task, const struct object_meta *meta)
+struct status *registry_match_url(struct task *task, const struct object_meta *meta)
 {
     const struct client_request *request = task->request;
     if (text_empty(meta->name))
@@ -272,7 +272,7 @@ void registry_update(struct task *task)
 {
     void *value = task->request->body;
     struct object_meta *meta = api_meta(task->resource, value);
-    struct status *refused = match_url(task, meta);
+    struct status *refused = registry_match_url(task, meta);
     if (refused) {
         registry_answer_status(task, refused);
         return;

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/timestamp.h"
 #include "registry/private.h"
+#include "registry/trigger.h"
 
 /* As upstream's watch cache: about a bookmark a minute. */
 #define BOOKMARK_PERIOD MINUTE
@@ -25,7 +26,9 @@ struct registry_watch {
     uint64_t from;
     uint64_t sent; /* the revision that the client knows of */
     bool send_initial_events, bookmarks, bookmark_due;
-    struct store_watch *events; /* NULL until it has begun, and once it has failed */
+    /* One of these, once it has begun. */
+    struct store_watch *events;
+    struct trigger_entry *trigger;
     client_event_callback callback;
     void *context;
     unsigned users; /* frames that still look at it; the last one releases it */
@@ -66,6 +69,8 @@ static void store_changed(void *context, const struct store_event *event)
     struct registry_watch *watch = context;
     cleanup_object struct object *object = registry_view(watch->resource, event->object);
     cleanup_object struct object *previous = event->previous ? registry_view(watch->resource, event->previous) : NULL;
+    if (watch->namespace && !text_equal(watch->namespace, object->meta->namespace))
+        return;
     bool now = event->kind != STORE_DELETED && matches(watch, object);
     bool before = matches(watch, previous);
     if (!now && !before)
@@ -117,6 +122,22 @@ static void send_error(struct registry_watch *watch, const struct error *err)
     send(watch, &(struct client_event){.kind = CLIENT_ERROR, .status = status});
 }
 
+/* A watch from now on that asks for one value of a field is found by it; every other sees all events. */
+static void listen(struct registry_watch *watch, uint64_t from)
+{
+    struct registry *registry = watch->registry;
+    struct error err = {0};
+    if (watch->field_selector && from == store_revision(registry->store))
+        watch->trigger =
+            triggers_add(registry->triggers, watch->stored, watch->field_selector, store_changed, watch);
+    if (watch->trigger)
+        return;
+    watch->events =
+        store_watch_new(registry->store, watch->stored, watch->namespace, from, store_changed, watch, &err);
+    if (!watch->events)
+        send_error(watch, &err);
+}
+
 static void begin(void *context)
 {
     struct registry_watch *watch = context;
@@ -129,13 +150,8 @@ static void begin(void *context)
         uint64_t from = initial ? store_revision(registry->store) : watch->from;
         if (initial)
             send_initial(watch);
-        struct error err = {0};
-        if (!watch->freed) {
-            watch->events = store_watch_new(registry->store, watch->stored, watch->namespace, from, store_changed,
-                                            watch, &err);
-            if (!watch->events)
-                send_error(watch, &err);
-        }
+        if (!watch->freed)
+            listen(watch, from);
     }
     watch_release(watch);
 }
@@ -148,7 +164,7 @@ static void bookmarks_due(void *context)
     struct registry_watch *watch;
     bool wanted = false;
     list_for_each(&registry->watches, watch, node) {
-        watch->bookmark_due = watch->bookmarks && watch->events && store_revision(registry->store) > watch->sent;
+        watch->bookmark_due = watch->bookmarks && (watch->events || watch->trigger) && store_revision(registry->store) > watch->sent;
         wanted = wanted || watch->bookmarks;
     }
     /* A callback may free any watch: the walk starts again then, and skips those that have theirs. */
@@ -215,6 +231,7 @@ void registry_watch_free(struct client_watch *base)
     list_remove(&watch->node);
     watch->registry->watch_removals++;
     store_watch_free(steal_pointer(watch->events));
+    triggers_remove(steal_pointer(watch->trigger));
     watch->users++;
     watch_release(watch);
 }

@@ -258,6 +258,49 @@ static void a_selector_turns_changes_into_additions_and_deletions(void **state)
     world_free(w);
 }
 
+static void a_watch_of_one_value_sees_what_enters_and_leaves_it(void **state)
+{
+    struct world *w = world_new();
+    cleanup_arena struct arena *arena = arena_new(0);
+    const struct field_selector *node, *name;
+    assert_int_equal(field_selector_parse(arena, "spec.nodeName=n1", &node, NULL), 0);
+    assert_int_equal(field_selector_parse(arena, "metadata.name=b", &name, NULL), 0);
+    struct events on_node, elsewhere, named, again;
+    struct client_watch_options options = {.resource = &api_resources[API_PODS],
+                                           .field_selector = node,
+                                           .send_initial_events = true};
+    watch_begin(w, &on_node, &options);
+    watch_begin(w, &again, &options);
+    options.namespace = "kube-system";
+    watch_begin(w, &elsewhere, &options);
+    options.namespace = NULL;
+    options.field_selector = name;
+    watch_begin(w, &named, &options);
+    assert_string_equal(watch_text(w, &on_node), "B! ");
+    assert_string_equal(watch_text(w, &elsewhere), "B! ");
+    assert_string_equal(watch_text(w, &named), "B! ");
+    static const char *const pods[] = {"a", "b"};
+    for (size_t i = 0; i < ARRAY_COUNT(pods); i++) {
+        char json[160];
+        snprintf(json, sizeof(json),
+                 "{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}", pods[i]);
+        assert_code(create(w, "pods/default", json), 201);
+    }
+    assert_string_equal(watch_text(w, &on_node), "");
+    assert_code(create(w, "pods/default/a/binding", "{\"target\":{\"kind\":\"Node\",\"name\":\"n1\"}}"), 201);
+    assert_code(create(w, "pods/default/b/binding", "{\"target\":{\"kind\":\"Node\",\"name\":\"n2\"}}"), 201);
+    assert_string_equal(watch_text(w, &on_node), "A a ");
+    assert_string_equal(watch_text(w, &named), "A b M b ");
+    watch_end(&again);
+    assert_code(delete_(w, "pods/default/a", "{\"gracePeriodSeconds\":0}"), 200);
+    assert_string_equal(watch_text(w, &on_node), "M a D a ");
+    assert_string_equal(watch_text(w, &elsewhere), "");
+    watch_end(&on_node);
+    watch_end(&elsewhere);
+    watch_end(&named);
+    world_free(w);
+}
+
 static void a_watch_may_begin_with_what_is_there(void **state)
 {
     struct world *w = world_new();
@@ -354,6 +397,7 @@ int main(void)
         cmocka_unit_test(bad_tokens_and_options_are_refused_with_upstreams_words),
         cmocka_unit_test(resource_versions_are_honoured),
         cmocka_unit_test(a_selector_turns_changes_into_additions_and_deletions),
+        cmocka_unit_test(a_watch_of_one_value_sees_what_enters_and_leaves_it),
         cmocka_unit_test(a_watch_may_begin_with_what_is_there),
         cmocka_unit_test(a_watch_goes_on_from_a_revision),
         cmocka_unit_test(a_watch_from_a_forgotten_revision_is_told_so),

@@ -298,6 +298,8 @@ static void a_patch_applies_to_what_is_there(void **state)
     assert_code(r, 409);
     r = patch(w, "configmaps/default/a", "{\"metadata\":{\"name\":\"b\"}}");
     assert_code(r, 400);
+    r = patch(w, "configmaps/default/a", "{\"metadata\":{\"namespace\":\"b\"}}");
+    assert_code(r, 400);
     r = patch(w, "configmaps/default/a", "{\"metadata\":{\"uid\":\"b\"}}");
     assert_code(r, 409);
     world_free(w);
