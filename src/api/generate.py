@@ -290,8 +290,8 @@ def compatibility(types, resources):
         if found:
             out += ["| Field | Why |", "| --- | --- |"]
             for path, f in found:
-                harmless = [v for v in (f.harmless or []) + ([f.default.strip('"')] if f.default else [])]
-                but = f" (`{'`, `'.join(harmless)}` is what happens anyway)" if harmless else ""
+                harmless = list(dict.fromkeys((f.harmless or []) + ([f.default.strip('"')] if f.default else [])))
+                but = f" (`{'`, `'.join(harmless)}` {'is' if len(harmless) == 1 else 'are'} what happens anyway)" if harmless else ""
                 out.append(f"| `{path}` | {f.inert}{but} |")
             out.append("")
     return "\n".join(out).rstrip() + "\n"

@@ -22,7 +22,7 @@ static bool split_subscript(struct arena *arena, const char *text, const char **
 {
     size_t n = strlen(text);
     const char *open = strstr(text, "['");
-    if (!open || n < 4 || strcmp(text + n - 2, "']") != 0)
+    if (!open || open == text || text + n < open + 4 || strcmp(text + n - 2, "']") != 0)
         return false;
     *path = arena_string_n(arena, text, (size_t)(open - text));
     *subscript = arena_string_n(arena, open + 2, (size_t)(text + n - 2 - (open + 2)));

@@ -58,6 +58,10 @@ static const struct {
     {API_PODS, POD_OF(",'env':[{'name':'A','valueFrom':{'fieldRef':{'fieldPath':'metadata.nam'}}}]"),
      "Pod \"p\" is invalid: spec.containers[0].env[0].valueFrom.fieldRef.fieldPath: Invalid value: \"metadata.nam\": "
      "error converting fieldPath: field label not supported: metadata.nam"},
+    /* The brackets of a subscript share no character. */
+    {API_PODS, POD_OF(",'env':[{'name':'A','valueFrom':{'fieldRef':{'fieldPath':'a[\\u0027]'}}}]"),
+     "Pod \"p\" is invalid: spec.containers[0].env[0].valueFrom.fieldRef.fieldPath: Invalid value: \"a[']\": error "
+     "converting fieldPath: field label not supported: a[']"},
     {API_PODS, POD_OF(",'env':[{'name':'A=B','value':'x'}]"),
      "Pod \"p\" is invalid: spec.containers[0].env[0].name: Invalid value: \"A=B\": a valid environment variable name "
      "must consist only of printable ASCII characters other than '='"},
