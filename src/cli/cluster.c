@@ -286,8 +286,8 @@ static int open_store(struct cluster *c, struct error *err)
     c->control_client = client_as(c, "system:kube-controller-manager", "system:controllers");
     c->scheduler_client = client_as(c, "system:kube-scheduler", "system:schedulers");
     c->proxy_client = client_as(c, "system:kube-proxy", "system:node-proxier");
-    c->node_client =
-        client_as(c, mem_printf("system:node:%s", c->node_name), "system:nodes");
+    cleanup_free char *node_user = mem_printf("system:node:%s", c->node_name);
+    c->node_client = client_as(c, node_user, "system:nodes");
     c->informers = informer_set_new(c->control_client);
     return 0;
 }
