@@ -99,6 +99,11 @@ static void fire(void *context)
     buffer_add_char(context, 't');
 }
 
+static void start_timer(void *context)
+{
+    env_timer_start(context, 1000);
+}
+
 static void deferred_calls_and_timers_run_from_the_loop(void **state)
 {
     (void)state;
@@ -107,9 +112,9 @@ static void deferred_calls_and_timers_run_from_the_loop(void **state)
     struct env *env = env_uv_new(&loop);
     cleanup_buffer struct buffer out = {0};
     struct env_timer *timer = env_timer_new(env, fire, &out);
-    env_timer_start(timer, 1000);
     env_defer(env, append, &out);
     env_defer(env, append, &out);
+    env_defer(env, start_timer, timer);
     assert_int_equal(out.size, 0);
     uv_run(&loop, UV_RUN_DEFAULT);
     assert_string_equal(out.data, "ddt");
