@@ -5,7 +5,8 @@
  *
  * A rule's value is that of its first claim; further claims wait. A rule is in the list `changed` while its first claim
  * may differ from what the kernel has. A rule without claims that the kernel does not have is released. Hence a diff
- * looks only at `changed`, and twice the same service changes nothing. */
+ * looks only at `changed`, and twice the same service changes nothing. A service keeps its claims beside its elements,
+ * and finds them without looking: thousands of services may claim the hairpin of one endpoint. */
 #include "network/plan.h"
 
 #include <assert.h>
@@ -21,26 +22,29 @@
 #include "network/address.h"
 #include "network/element.h"
 
+struct claim;
+
 struct service {
     char *name;
     struct in_addr cluster_address;
     uint8_t protocol;
     bool affinity;
     struct slots internal, external;
-    struct elements elements;
-};
-
-struct claim {
-    struct claim *next;
-    const struct service *service;
-    struct element element;
+    struct elements elements; /* in the order of their keys */
+    struct claim **claims;    /* one for each element */
 };
 
 struct rule {
     struct list changed; /* alone when it is not in the list */
-    struct claim *claims;
+    struct list claims;
     struct element installed; /* its key is the rule's, also while nothing is installed */
     bool is_installed;
+};
+
+struct claim {
+    struct list link; /* in the rule's claims, the first first */
+    struct rule *rule;
+    struct element element;
 };
 
 struct dataplane_plan {
@@ -84,7 +88,13 @@ static void mark_changed(struct dataplane_plan *plan, struct rule *rule)
         list_append(&plan->changed, &rule->changed);
 }
 
-static void claim(struct dataplane_plan *plan, const struct service *service, const struct element *element)
+/* What the rule ought to be; NULL: not there. */
+static const struct element *wanted_of(const struct rule *rule)
+{
+    return list_empty(&rule->claims) ? NULL : &list_entry(rule->claims.next, struct claim, link)->element;
+}
+
+static struct claim *claim_element(struct dataplane_plan *plan, const struct element *element)
 {
     char key[KEY_TEXT_MAX];
     rule_key(element, key);
@@ -92,48 +102,34 @@ static void claim(struct dataplane_plan *plan, const struct service *service, co
     if (!rule) {
         rule = mem_zero(1, sizeof(*rule));
         list_init(&rule->changed);
+        list_init(&rule->claims);
         rule->installed = *element;
         map_set(&plan->rules, key, rule);
     }
-    struct claim **end = &rule->claims;
-    while (*end)
-        end = &(*end)->next;
-    *end = mem_zero(1, sizeof(**end));
-    (*end)->service = service;
-    (*end)->element = *element;
+    struct claim *claim = mem_zero(1, sizeof(*claim));
+    claim->rule = rule;
+    claim->element = *element;
+    list_append(&rule->claims, &claim->link);
     mark_changed(plan, rule);
+    return claim;
 }
 
-static void unclaim(struct dataplane_plan *plan, const struct service *service, const struct element *element)
+static void unclaim(struct dataplane_plan *plan, struct claim *claim)
 {
-    struct rule *rule = find_rule(plan, element);
-    assert(rule);
-    for (struct claim **at = &rule->claims; *at; at = &(*at)->next) {
-        if ((*at)->service != service)
-            continue;
-        struct claim *gone = *at;
-        *at = gone->next;
-        free(gone);
-        break;
+    mark_changed(plan, claim->rule);
+    list_remove(&claim->link);
+    free(claim);
+}
+
+/* The same claim with another value, in the same place of the queue: an update never loses an address to a service that
+ * waits for it. */
+static struct claim *reclaim(struct dataplane_plan *plan, struct claim *claim, const struct element *element)
+{
+    if (!element_value_equal(&claim->element, element)) {
+        claim->element = *element;
+        mark_changed(plan, claim->rule);
     }
-    mark_changed(plan, rule);
-}
-
-/* The same service claims with another value, in the same place of the queue: an update never loses an address to a
- * service that waits for it. */
-static void reclaim(struct dataplane_plan *plan, const struct service *old, const struct service *service,
-                    const struct element *element)
-{
-    struct rule *rule = find_rule(plan, element);
-    assert(rule);
-    struct claim *c = rule->claims;
-    while (c->service != old)
-        c = c->next;
-    c->service = service;
-    if (element_value_equal(&c->element, element))
-        return;
-    c->element = *element;
-    mark_changed(plan, rule);
+    return claim;
 }
 
 /* ---- withdrawals ---- */
@@ -191,9 +187,9 @@ static bool leads(struct dataplane_plan *plan, enum element_set set, struct in_a
     struct element e = {.set = (uint8_t)set, .address = address, .protocol = w->protocol, .port = w->service_port};
     for (;; e.slot++) {
         struct rule *rule = find_rule(plan, &e);
-        if (!rule || !rule->claims)
+        const struct element *to = rule ? wanted_of(rule) : NULL;
+        if (!to)
             return false;
-        const struct element *to = &rule->claims->element;
         if (to->endpoint_address.s_addr == w->endpoint_address.s_addr && to->endpoint_port == w->endpoint_port)
             return true;
     }
@@ -209,6 +205,7 @@ static void free_service(struct service *service)
     free(service->internal.items);
     free(service->external.items);
     free(service->elements.items);
+    free(service->claims);
     free(service);
 }
 
@@ -240,6 +237,22 @@ static void unique_elements(struct elements *elements)
     elements->count = kept;
 }
 
+/* Claims what the new one is made of, and gives up what only the old one (NULL: none) was. */
+static void move_claims(struct dataplane_plan *plan, struct service *old, struct service *made)
+{
+    size_t j = 0, end = old ? old->elements.count : 0;
+    for (size_t i = 0; i < made->elements.count; i++) {
+        const struct element *e = &made->elements.items[i];
+        int order = -1;
+        for (; j < end && (order = compare_elements(&old->elements.items[j], e)) < 0; j++)
+            unclaim(plan, old->claims[j]);
+        bool both = j < end && order == 0;
+        made->claims[i] = both ? reclaim(plan, old->claims[j++], e) : claim_element(plan, e);
+    }
+    for (; j < end; j++)
+        unclaim(plan, old->claims[j]);
+}
+
 int dataplane_plan_set(struct dataplane_plan *plan, const struct dataplane_service *service, struct error *err)
 {
     if (dataplane_service_check(service, err) < 0)
@@ -256,21 +269,8 @@ int dataplane_plan_set(struct dataplane_plan *plan, const struct dataplane_servi
     if (made->elements.count)
         unique_elements(&made->elements);
 
-    /* Both lists are in order of keys: what is only in the old one goes, what is in both may change. */
-    size_t j = 0;
-    for (size_t i = 0; i < made->elements.count; i++) {
-        const struct element *e = &made->elements.items[i];
-        while (old && j < old->elements.count && compare_elements(&old->elements.items[j], e) < 0)
-            unclaim(plan, old, &old->elements.items[j++]);
-        if (old && j < old->elements.count && compare_elements(&old->elements.items[j], e) == 0) {
-            reclaim(plan, old, made, e);
-            j++;
-        } else {
-            claim(plan, made, e);
-        }
-    }
-    while (old && j < old->elements.count)
-        unclaim(plan, old, &old->elements.items[j++]);
+    made->claims = mem_zero(made->elements.count + 1, sizeof(made->claims[0]));
+    move_claims(plan, old, made);
     if (old)
         note_withdrawals(plan, old, made);
     map_set(&plan->services, made->name, made);
@@ -284,7 +284,7 @@ void dataplane_plan_remove(struct dataplane_plan *plan, const char *name)
     if (!old)
         return;
     for (size_t i = 0; i < old->elements.count; i++)
-        unclaim(plan, old, &old->elements.items[i]);
+        unclaim(plan, old->claims[i]);
     note_withdrawals(plan, old, NULL);
     free_service(old);
 }
@@ -341,7 +341,7 @@ static struct buffer *open_list(struct buffer *lists, const struct element *e)
 /* Brings a rule's installed state up to its first claim, and writes how. Returns false if the rule is gone. */
 static bool settle(struct dataplane_plan *plan, struct rule *rule, struct changes *changes)
 {
-    const struct element *wanted = rule->claims ? &rule->claims->element : NULL;
+    const struct element *wanted = wanted_of(rule);
     if (rule->is_installed && (!wanted || !element_value_equal(&rule->installed, wanted))) {
         nft_write_key(open_list(changes->deleted, &rule->installed), &rule->installed);
         rule->is_installed = false;
@@ -403,12 +403,12 @@ bool dataplane_plan_is_stale(struct dataplane_plan *plan, const struct dataplane
                            .protocol = flow->protocol,
                            .port = flow->service_port};
     struct rule *rule = find_rule(plan, &size);
-    if (ipv4_prefix_contains(&plan->service_prefix, flow->service_address) || (rule && rule->claims))
+    if (ipv4_prefix_contains(&plan->service_prefix, flow->service_address) || (rule && wanted_of(rule)))
         return !leads(plan, SERVICE_ENDPOINTS, flow->service_address, flow);
     size.set = NODE_PORT_SIZES;
     size.address = any;
     rule = find_rule(plan, &size);
-    return rule && rule->claims && !leads(plan, NODE_PORT_ENDPOINTS, any, flow);
+    return rule && wanted_of(rule) && !leads(plan, NODE_PORT_ENDPOINTS, any, flow);
 }
 
 static void write_changes(struct dataplane_plan *plan, struct buffer *out)
@@ -485,9 +485,10 @@ void dataplane_plan_free(struct dataplane_plan *plan)
         return;
     for (struct map_slot *s = NULL; (s = map_next(&plan->rules, s));) {
         struct rule *rule = s->value;
-        for (struct claim *c = rule->claims, *next; c; c = next) {
-            next = c->next;
-            free(c);
+        struct claim *claim;
+        list_for_each(&rule->claims, claim, link)
+        {
+            free(claim);
         }
         free(rule);
     }

@@ -2,7 +2,13 @@
  * in the host's namespace, where br_netfilter may be at work, else as in a sandbox's. */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/if_ether.h>
+#include <linux/if_packet.h>
+#include <net/if.h>
+#include <netinet/ip.h>
+#include <netinet/udp.h>
 #include <pthread.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,12 +21,13 @@
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <uv.h>
 
 #include "network/dataplane.h"
 #include "network/fixture.h"
 #include "network/namespace.h"
-#include "network/nft.h"
 #include "network/pod_network.h"
+#include "network/relay.h"
 
 #define PODS 3
 #define NODE_PORT 30080
@@ -55,7 +62,11 @@ static void start_plane(void)
 {
     struct dataplane_config config = {
         .namespace_fd = -1,
-        .plan = {.table = "coracle-test", .bridge = POD_NETWORK_BRIDGE, .service_cidr = POD_NETWORK_SERVICE_CIDR},
+        .plan = {.table = "coracle-test",
+                 .bridge = POD_NETWORK_BRIDGE,
+                 .service_cidr = POD_NETWORK_SERVICE_CIDR,
+                 .pod_cidr = POD_NETWORK_CLUSTER_CIDR,
+                 .masquerade_egress = !own_namespace},
         .applied = applied,
     };
     check_ok(dataplane_start(&config, &plane, err));
@@ -193,21 +204,51 @@ static void an_external_address_leads_to_the_service(void **state)
     server_stop(server);
 }
 
+/* Sends a datagram from a pod as a process with raw sockets can: to an address that its own routes would not allow. */
+static void send_raw(int namespace_fd, struct in_addr source, struct in_addr destination, uint16_t port)
+{
+    struct {
+        struct iphdr ip;
+        struct udphdr udp;
+        char text[2];
+    } packet = {.ip = {.version = 4, .ihl = 5, .ttl = 64, .protocol = IPPROTO_UDP}, .text = "?"};
+    struct error e;
+    int previous;
+    assert_int_equal(network_namespace_enter(namespace_fd, &previous, &e), 0);
+    int fd = socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_ll to = {.sll_family = AF_PACKET,
+                             .sll_protocol = htons(ETH_P_IP),
+                             .sll_ifindex = (int)if_nametoindex("eth0"),
+                             .sll_halen = 6,
+                             .sll_addr = {0x0a, 0xc0}};
+    memcpy(to.sll_addr + 2, &node, 4); /* the bridge's */
+    packet.ip.tot_len = htons(sizeof(packet));
+    packet.ip.saddr = source.s_addr;
+    packet.ip.daddr = destination.s_addr;
+    packet.udp.source = htons(4242);
+    packet.udp.dest = htons(port);
+    packet.udp.len = htons(sizeof(packet.udp) + sizeof(packet.text));
+    uint32_t sum = 0;
+    for (size_t i = 0; i < sizeof(packet.ip) / 2; i++)
+        sum += ((const uint16_t *)&packet.ip)[i];
+    sum = (sum & 0xffff) + (sum >> 16);
+    packet.ip.check = (uint16_t)~((sum & 0xffff) + (sum >> 16));
+    assert_int_equal(sendto(fd, &packet, sizeof(packet), 0, (struct sockaddr *)&to, sizeof(to)), sizeof(packet));
+    close(fd);
+    network_namespace_leave(&previous);
+}
+
 static void pods_cannot_reach_what_the_node_has_on_its_loopback(void **state)
 {
     struct server *server = server_start(-1, IPPROTO_UDP, 9999, "secret");
-    int fd = udp_open(pod[0], node, 9999);
-    assert_string_equal(udp_exchange(fd), "secret"); /* on all addresses: that is allowed */
-    close(fd);
-    unsigned before = server_count(server);
-    struct nft *nft;
-    check_ok(nft_open(&nft, err));
-    /* From the pod to 127.0.0.1 of the node: the pod's own loopback must be taken away for it to leave at all. */
-    fd = udp_open(pod[0], ip("127.0.0.1"), 9999);
-    assert_string_equal(udp_exchange(fd), "ECONNREFUSED");
-    close(fd);
-    nft_close(nft);
-    assert_int_equal(server_count(server), before);
+    send_raw(pod[0], address[0], ip("127.0.0.1"), 9999);
+    send_raw(pod[0], ip("127.0.0.1"), node, 9999);
+    send_raw(pod[0], address[0], node, 9999); /* that is allowed, and comes in behind the others */
+    int64_t end = now() + 10 * SECOND;
+    while (server_count(server) == 0 && now() < end)
+        sched_yield();
+    assert_int_equal(server_count(server), 1);
+    assert_int_equal(server_client(server).s_addr, address[0].s_addr);
     server_stop(server);
 }
 
@@ -394,6 +435,70 @@ static void changes_never_lose_a_connection(void **state)
         server_stop(servers[i]);
 }
 
+static void a_relay_brings_a_node_port_to_the_host(void **state)
+{
+    struct server *server = server_start(pod[1], IPPROTO_TCP, 8080, "one");
+    struct server *datagrams = server_start(pod[1], IPPROTO_UDP, 8080, "udp");
+    struct dataplane_endpoint e = endpoint(1);
+    struct dataplane_service tcp = service(IPPROTO_TCP, &e, 1), udp = service(IPPROTO_UDP, &e, 1);
+    char path[128];
+    int host = fixture_pod_namespace("host", path);
+    struct relay_config config = {.host_namespace_fd = host,
+                                  .node_namespace_fd = -1,
+                                  .host_address = ip("127.0.0.1"),
+                                  .node_address = node};
+    struct relay_port ports[] = {{IPPROTO_TCP, NODE_PORT}, {IPPROTO_UDP, NODE_PORT}};
+    struct relay *relay;
+    set(&tcp);
+    set(&udp);
+    check_ok(relay_start(&config, &relay, err));
+    check_ok(relay_set(relay, ports, 2, err));
+    assert_string_equal(tcp_ask(host, ip("127.0.0.1"), NODE_PORT), "one");
+    assert_string_equal(udp_ask(host, ip("127.0.0.1"), NODE_PORT), "udp");
+    relay_stop(relay);
+    close(host);
+    check_ok(network_namespace_remove(path, err));
+    server_stop(server);
+    server_stop(datagrams);
+}
+
+static void heard(void *context, uint64_t r, const struct error *err)
+{
+    assert_null(err);
+    *(uint64_t *)context = r;
+    uv_stop(uv_default_loop());
+}
+
+static void revisions_are_reported_on_the_receivers_thread(void **state)
+{
+    uint64_t got = 0;
+    struct dataplane *second;
+    struct mailbox *mailbox = mailbox_new(uv_default_loop());
+    struct dataplane_config config = {
+        .namespace_fd = -1,
+        .plan = {.table = "coracle-second", .bridge = POD_NETWORK_BRIDGE, .service_cidr = "10.97.0.0/16"},
+        .applied = heard,
+        .context = &got,
+        .mailbox = mailbox,
+    };
+    check_ok(dataplane_start(&config, &second, err));
+    for (uint64_t r = 7; r < 10; r++) {
+        dataplane_revision(second, r - 3);
+        dataplane_revision(second, r);
+        dataplane_revision(second, r - 1); /* never back */
+        while (got != r)
+            uv_run(uv_default_loop(), UV_RUN_DEFAULT);
+    }
+    dataplane_stop(second);
+    mailbox_free(mailbox);
+    uv_run(uv_default_loop(), UV_RUN_DEFAULT);
+    check_ok(dataplane_destroy(-1, "coracle-second", err));
+    struct error e;
+    config.plan.table = "not a name";
+    assert_int_equal(dataplane_start(&config, &second, &e), -1);
+    assert_null(second);
+}
+
 static void a_table_that_somebody_deleted_comes_back(void **state)
 {
     struct server *server = server_start(pod[1], IPPROTO_TCP, 8080, "one");
@@ -484,6 +589,8 @@ int main(int argc, char **argv)
         PROMISE(a_udp_flow_leaves_a_withdrawn_endpoint),
         PROMISE(a_client_stays_with_its_endpoint_while_affinity_lasts),
         PROMISE(changes_never_lose_a_connection),
+        PROMISE(a_relay_brings_a_node_port_to_the_host),
+        PROMISE(revisions_are_reported_on_the_receivers_thread),
         PROMISE(a_table_that_somebody_deleted_comes_back),
         PROMISE(ten_thousand_services_cost_a_change_nothing),
     };
