@@ -9,6 +9,10 @@
 #include "base/cleanup.h"
 #include "base/timestamp.h"
 
+/* Longer than what the pool of short strings takes. */
+#define TEN "0123456789"
+#define LONG_TEXT TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN TEN
+
 static const char *const strings[] = {
     "a",
     "web",
@@ -17,8 +21,7 @@ static const char *const strings[] = {
     "\t\n\r\b\f\001\037",
     "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80",
     "\xe2\x80\xa8\xe2\x80\xa9",
-    "a fairly long text that does not fit into one machine word, nor into a few of them, and goes on and on and on "
-    "until it is longer than what the pool of short strings takes, which is a bit more than a hundred characters",
+    LONG_TEXT,
 };
 static const char *const quantities[] = {"0", "1", "100m", "1500m", "64Mi", "1Gi", "12e6", "3k", "5n", "-2"};
 static const char *const raws[] = {"{}", "{\"f:a\":{\"f:b\":{}}}", "[1,\"x\",null]", "true"};

@@ -55,7 +55,7 @@ static void what_is_written_reads_back_equal(void **state)
 
 static void check_jansson(struct arena *arena, struct random *r, const struct api_type *type, void *value)
 {
-    cleanup_buffer struct buffer ours = {0}, theirs = {0};
+    cleanup_buffer struct buffer ours = {0};
     struct error err = {0};
     void *again = arena_alloc(arena, type->size);
     json_error_t why;
