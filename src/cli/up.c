@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -220,6 +221,16 @@ static int detach(const struct up_options *o, struct progress *progress)
     return WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : EXIT_FAILED;
 }
 
+/* Connections, watches and logs each take a descriptor. */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 int command_up(int argc, char **argv)
 {
     struct up_options o;
@@ -232,5 +243,6 @@ int command_up(int argc, char **argv)
     clock_gettime(CLOCK_MONOTONIC, &progress.began);
     log_set_level(o.verbose ? LOG_DEBUG : LOG_WARNING);
     setenv("UV_THREADPOOL_SIZE", POOL_THREADS, 0);
+    raise_descriptor_limit();
     return o.detach ? detach(&o, &progress) : run(&o, &progress);
 }
