@@ -106,12 +106,26 @@ static void default_service(struct arena *arena, void *value)
 static void default_secret(struct arena *arena, void *value)
 {
     struct secret *s = value;
-    for (size_t i = 0; i < s->string_data.count; i++) {
-        const struct string_pair *p = &s->string_data.items[i];
-        const char *text = p->value ? p->value : "";
-        bytes_map_set(arena, &s->data, p->key,
-                      (struct bytes){(const unsigned char *)arena_string(arena, text), strlen(text)});
+    const struct string_map *texts = &s->string_data;
+    const struct bytes_map *data = &s->data;
+    if (!texts->count)
+        return;
+    struct bytes_map merged = {.items = arena_alloc(arena, (texts->count + data->count) * sizeof(*merged.items))};
+    for (size_t i = 0, k = 0; i < texts->count || k < data->count;) {
+        int order = i == texts->count   ? 1
+                    : k == data->count ? -1
+                                       : strcmp(texts->items[i].key, data->items[k].key);
+        if (order <= 0) {
+            const char *text = texts->items[i].value ? texts->items[i].value : "";
+            merged.items[merged.count++] = (struct bytes_pair){
+                texts->items[i].key, {(const unsigned char *)arena_string(arena, text), strlen(text)}};
+        } else {
+            merged.items[merged.count++] = data->items[k];
+        }
+        i += order <= 0;
+        k += order >= 0;
     }
+    s->data = merged;
     s->string_data = (struct string_map){0};
 }
 

@@ -86,11 +86,19 @@ void api_set_pod_spec_defaults(struct arena *arena, struct pod_spec *spec)
 /* What has a limit and no request requests its limit. */
 static void default_requests(struct arena *arena, struct resource_requirements *resources)
 {
-    for (size_t i = 0; i < resources->limits.count; i++) {
-        const struct string_pair *limit = &resources->limits.items[i];
-        if (!string_map_get(&resources->requests, limit->key))
-            string_map_set(arena, &resources->requests, limit->key, limit->value);
+    const struct string_map *limits = &resources->limits, *requests = &resources->requests;
+    if (!limits->count)
+        return;
+    struct string_map merged = {.items = arena_alloc(arena, (limits->count + requests->count) * sizeof(*merged.items))};
+    for (size_t i = 0, k = 0; i < limits->count || k < requests->count;) {
+        int order = i == limits->count     ? 1
+                    : k == requests->count ? -1
+                                           : strcmp(limits->items[i].key, requests->items[k].key);
+        merged.items[merged.count++] = order < 0 ? limits->items[i] : requests->items[k];
+        i += order <= 0;
+        k += order >= 0;
     }
+    resources->requests = merged;
 }
 
 /* A pod on the node's network occupies the ports of its containers on the node. */

@@ -67,11 +67,16 @@ void go_quote(struct buffer *out, const char *text)
     buffer_add_char(out, '"');
 }
 
+bool field_errors_full(const struct api_field_errors *errors)
+{
+    return errors->count == API_FIELD_ERROR_MAX || errors->text_size >= API_FIELD_TEXT_MAX;
+}
+
 /* `shown` is the value as it appears in the message, NULL for the types that show none. */
 static void add(struct api_field_errors *errors, enum api_field_error_type type, const struct api_path *path,
                 const char *shown, const char *detail)
 {
-    if (errors->count == API_FIELD_ERROR_MAX) {
+    if (field_errors_full(errors)) {
         errors->dropped++;
         return;
     }
@@ -88,18 +93,22 @@ static void add(struct api_field_errors *errors, enum api_field_error_type type,
     e->field = arena_string_n(errors->arena, text.data, text.size);
     buffer_clear(&text);
     buffer_add_string(&text, types[type].title);
-    if (shown)
+    if (shown && strlen(shown) > API_FIELD_SHOWN_MAX)
+        buffer_printf(&text, ": %.*s...", API_FIELD_SHOWN_MAX, shown);
+    else if (shown)
         buffer_printf(&text, ": %s", shown);
     if (detail && *detail)
         buffer_printf(&text, ": %s", detail);
     e->detail = arena_string_n(errors->arena, text.data, text.size);
+    errors->text_size += text.size;
 }
 
 static void add_quoted(struct api_field_errors *errors, enum api_field_error_type type, const struct api_path *path,
                        const char *value, const char *detail)
 {
     cleanup_buffer struct buffer shown = {0};
-    go_quote(&shown, value ? value : "");
+    if (!field_errors_full(errors))
+        go_quote(&shown, value ? value : "");
     add(errors, type, path, shown.data, detail);
 }
 
@@ -142,16 +151,16 @@ void field_invalid_struct(struct api_field_errors *errors, const struct api_path
                           const void *value, const char *detail)
 {
     cleanup_buffer struct buffer json = {0};
-    if (value)
+    if (value && !field_errors_full(errors))
         json_encode(type, value, &json);
-    add(errors, FIELD_INVALID, path, value ? json.data : "\"null\"", detail);
+    add(errors, FIELD_INVALID, path, json.data ? json.data : "\"null\"", detail);
 }
 
 void field_invalid_map(struct api_field_errors *errors, const struct api_path *path, const struct string_map *map,
                        const char *detail)
 {
     cleanup_buffer struct buffer json = {0};
-    for (size_t i = 0; i < map->count; i++) {
+    for (size_t i = 0; i < map->count && json.size < API_FIELD_SHOWN_MAX; i++) {
         buffer_add_char(&json, i ? ',' : '{');
         json_encode_string(&json, map->items[i].key);
         buffer_add_char(&json, ':');
@@ -165,7 +174,7 @@ void field_invalid_strings(struct api_field_errors *errors, const struct api_pat
                            const struct string_array *array, const char *detail)
 {
     cleanup_buffer struct buffer json = {0};
-    for (size_t i = 0; i < array->count; i++) {
+    for (size_t i = 0; i < array->count && json.size < API_FIELD_SHOWN_MAX; i++) {
         buffer_add_char(&json, i ? ',' : '[');
         json_encode_string(&json, array->items[i] ? array->items[i] : "");
     }
@@ -187,7 +196,8 @@ void field_duplicate_struct(struct api_field_errors *errors, const struct api_pa
                             const void *value, const char *detail)
 {
     cleanup_buffer struct buffer json = {0};
-    json_encode(type, value, &json);
+    if (!field_errors_full(errors))
+        json_encode(type, value, &json);
     add(errors, FIELD_DUPLICATE, path, json.data, detail);
 }
 

@@ -20,8 +20,11 @@
 #include "base/arena.h"
 #include "base/buffer.h"
 
-/* Further errors of one object are only counted. */
+/* Further errors of one object are only counted: beyond this number, or once their texts take this much. */
 #define API_FIELD_ERROR_MAX 1000
+#define API_FIELD_TEXT_MAX (1024 * 1024)
+/* A longer value is cut in its message. */
+#define API_FIELD_SHOWN_MAX (16 * 1024)
 
 enum api_field_error_type {
     FIELD_NOT_FOUND,
@@ -49,6 +52,7 @@ struct api_field_errors {
     size_t count;
     size_t capacity;
     size_t dropped;
+    size_t text_size; /* of all details */
 };
 
 /* One step of a path: a field, an index (key NULL, name NULL) or a map key. */
@@ -66,6 +70,9 @@ struct api_path {
 
 /* "spec.containers[0].name". A NULL path is "<nil>", as Go prints it. */
 void api_path_write(const struct api_path *path, struct buffer *out);
+
+/* Whether further errors are only counted: expensive values need not be rendered then. */
+bool field_errors_full(const struct api_field_errors *errors);
 
 /* The machine word of a type ("FieldValueInvalid") and the one that people read ("Invalid value"). */
 const char *api_field_error_reason(enum api_field_error_type type);

@@ -1,10 +1,5 @@
 /* Rules for containers of all three sorts. */
-#include <stdio.h>
-
-#include "api/json.h"
 #include "api/validate_parts.h"
-#include "base/cleanup.h"
-#include "base/map.h"
 
 #define RESTART_RULE_MAX 20
 #define RESTART_EXIT_CODE_MAX 255
@@ -17,16 +12,13 @@ static const char *const resize_policies[] = {"NotRequired", "RestartContainer",
 static void validate_ports(struct api_field_errors *errors, const struct api_path *path,
                            const struct container_port_array *ports)
 {
+    cleanup_name_set struct name_set names = {0};
     for (size_t i = 0; i < ports->count; i++) {
         const struct container_port *p = &ports->items[i];
         const struct api_path *at = PATH_INDEX(path, i);
-        if (!blank(p->name) && field_format(errors, PATH(at, "name"), p->name, format_port_name)) {
-            bool duplicate = false;
-            for (size_t k = 0; k < i; k++)
-                duplicate |= is(ports->items[k].name, p->name);
-            if (duplicate)
-                field_duplicate(errors, PATH(at, "name"), p->name);
-        }
+        if (!blank(p->name) && field_format(errors, PATH(at, "name"), p->name, format_port_name) &&
+            !name_set_add(&names, p->name))
+            field_duplicate(errors, PATH(at, "name"), p->name);
         if (!p->container_port)
             field_required(errors, PATH(at, "containerPort"), NULL);
         else
@@ -40,12 +32,10 @@ static void validate_ports(struct api_field_errors *errors, const struct api_pat
 static void validate_resize_policy(struct api_field_errors *errors, const struct api_path *path,
                                    const struct container_resize_policy_array *policies, const char *restart_policy)
 {
+    cleanup_name_set struct name_set resources = {0};
     for (size_t i = 0; i < policies->count; i++) {
         const struct container_resize_policy *p = &policies->items[i];
-        bool duplicate = false;
-        for (size_t k = 0; k < i; k++)
-            duplicate |= is(policies->items[k].resource_name, p->resource_name);
-        if (duplicate)
+        if (!name_set_add(&resources, p->resource_name))
             field_duplicate(errors, PATH_INDEX(path, i), p->resource_name);
         validate_one_of(errors, path, p->resource_name, resize_resources);
         validate_one_of(errors, path, p->restart_policy, resize_policies);
@@ -56,8 +46,9 @@ static void validate_resize_policy(struct api_field_errors *errors, const struct
 }
 
 static void validate_common(struct api_field_errors *errors, const struct api_path *path, const struct container *c,
-                            const struct pod_spec *spec)
+                            const struct pod_names *pod)
 {
+    const struct pod_spec *spec = pod->spec;
     if (blank(c->name))
         field_required(errors, PATH(path, "name"), NULL);
     else
@@ -69,10 +60,10 @@ static void validate_common(struct api_field_errors *errors, const struct api_pa
     validate_ports(errors, PATH(path, "ports"), &c->ports);
     validate_env(errors, PATH(path, "env"), &c->env);
     validate_env_from(errors, PATH(path, "envFrom"), &c->env_from);
-    validate_volume_mounts(errors, PATH(path, "volumeMounts"), c, &spec->volumes);
-    validate_volume_devices(errors, PATH(path, "volumeDevices"), c, &spec->volumes);
+    validate_volume_mounts(errors, PATH(path, "volumeMounts"), c, &pod->volumes);
+    validate_volume_devices(errors, PATH(path, "volumeDevices"), c, &pod->volumes);
     validate_one_of(errors, PATH(path, "imagePullPolicy"), c->image_pull_policy, pull_policies);
-    validate_resources(errors, PATH(path, "resources"), &c->resources, spec, false);
+    validate_resources(errors, PATH(path, "resources"), &c->resources, pod, false);
     validate_resize_policy(errors, PATH(path, "resizePolicy"), &c->resize_policy, spec->restart_policy);
     if (c->security_context)
         validate_security_context(errors, PATH(path, "securityContext"), c->security_context,
@@ -83,20 +74,17 @@ static void validate_common(struct api_field_errors *errors, const struct api_pa
 static void validate_host_port_conflicts(struct api_field_errors *errors, const struct api_path *path,
                                          const struct container *containers, size_t count)
 {
-    struct map seen = {0};
+    cleanup_name_set struct name_set seen = {0};
     for (size_t i = 0; i < count; i++)
         for (size_t k = 0; k < containers[i].ports.count; k++) {
             const struct container_port *p = &containers[i].ports.items[k];
             if (!p->host_port)
                 continue;
-            cleanup_buffer struct buffer key = {0};
-            buffer_printf(&key, "%s/%s/%d", p->protocol ? p->protocol : "", p->host_ip ? p->host_ip : "",
-                          p->host_port);
-            if (map_set(&seen, key.data, errors))
-                field_duplicate(errors, PATH(PATH_INDEX(PATH(PATH_INDEX(path, i), "ports"), k), "hostPort"),
-                                key.data);
+            const char *key = arena_printf(errors->arena, "%s/%s/%d", p->protocol ? p->protocol : "",
+                                           p->host_ip ? p->host_ip : "", p->host_port);
+            if (!name_set_add(&seen, key))
+                field_duplicate(errors, PATH(PATH_INDEX(PATH(PATH_INDEX(path, i), "ports"), k), "hostPort"), key);
         }
-    map_free(&seen);
 }
 
 /* A container's own restart policy and the exit codes that override it. */
@@ -129,17 +117,10 @@ static void validate_restart_rules(struct api_field_errors *errors, const struct
     }
 }
 
-static bool has_container(const struct container_array *containers, size_t count, const char *name)
+void validate_containers(struct api_field_errors *errors, const struct api_path *path, const struct pod_names *pod)
 {
-    for (size_t i = 0; i < count; i++)
-        if (is(containers->items[i].name, name))
-            return true;
-    return false;
-}
-
-void validate_containers(struct api_field_errors *errors, const struct api_path *path, const struct pod_spec *spec)
-{
-    const struct container_array *containers = &spec->containers;
+    const struct container_array *containers = &pod->spec->containers;
+    cleanup_name_set struct name_set names = {0};
     if (!containers->count) {
         field_required(errors, path, NULL);
         return;
@@ -147,31 +128,31 @@ void validate_containers(struct api_field_errors *errors, const struct api_path 
     for (size_t i = 0; i < containers->count; i++) {
         const struct container *c = &containers->items[i];
         const struct api_path *at = PATH_INDEX(path, i);
-        validate_common(errors, at, c, spec);
-        if (has_container(containers, i, c->name))
+        validate_common(errors, at, c, pod);
+        if (!name_set_add(&names, c->name))
             field_duplicate(errors, PATH(at, "name"), c->name);
-        validate_container_probes(errors, at, c, spec);
+        validate_container_probes(errors, at, c, pod->spec);
         validate_restart_rules(errors, at, c);
     }
     validate_host_port_conflicts(errors, path, containers->items, containers->count);
 }
 
 void validate_init_containers(struct api_field_errors *errors, const struct api_path *path,
-                              const struct pod_spec *spec)
+                              const struct pod_names *pod)
 {
     static const char message[] = "may not be set for init containers without restartPolicy=Always";
-    const struct container_array *containers = &spec->init_containers;
+    const struct container_array *containers = &pod->spec->init_containers;
+    cleanup_name_set struct name_set names = {0};
     for (size_t i = 0; i < containers->count; i++) {
         const struct container *c = &containers->items[i];
         const struct api_path *at = PATH_INDEX(path, i);
-        validate_common(errors, at, c, spec);
+        validate_common(errors, at, c, pod);
         validate_restart_rules(errors, at, c);
-        if (has_container(&spec->containers, spec->containers.count, c->name) ||
-            (!blank(c->name) && has_container(containers, i, c->name)))
+        if (name_set_has(&pod->containers, c->name) || (!blank(c->name) && !name_set_add(&names, c->name)))
             field_duplicate(errors, PATH(at, "name"), c->name);
         validate_host_port_conflicts(errors, path, c, 1);
         if (is(c->restart_policy, "Always")) {
-            validate_container_probes(errors, at, c, spec);
+            validate_container_probes(errors, at, c, pod->spec);
             continue;
         }
         if (c->lifecycle)
@@ -201,23 +182,24 @@ static struct container common_part(const struct ephemeral_container *e)
 }
 
 void validate_ephemeral_containers(struct api_field_errors *errors, const struct api_path *path,
-                                   const struct pod_spec *spec)
+                                   const struct pod_names *pod)
 {
     static const char message[] = "cannot be set for an Ephemeral Container";
+    const struct pod_spec *spec = pod->spec;
+    cleanup_name_set struct name_set others = {0}, names = {0};
+    for (size_t i = 0; spec->ephemeral_containers.count && i < spec->containers.count; i++)
+        name_set_add(&others, spec->containers.items[i].name);
+    for (size_t i = 0; spec->ephemeral_containers.count && i < spec->init_containers.count; i++)
+        name_set_add(&others, spec->init_containers.items[i].name);
     for (size_t i = 0; i < spec->ephemeral_containers.count; i++) {
         const struct ephemeral_container *e = &spec->ephemeral_containers.items[i];
         const struct container c = common_part(e);
         const struct api_path *at = PATH_INDEX(path, i);
-        validate_common(errors, at, &c, spec);
-        bool other = has_container(&spec->containers, spec->containers.count, e->name) ||
-                     has_container(&spec->init_containers, spec->init_containers.count, e->name);
-        for (size_t k = 0; k < i; k++)
-            other |= is(spec->ephemeral_containers.items[k].name, e->name);
-        if (other)
+        validate_common(errors, at, &c, pod);
+        if (name_set_has(&others, e->name) || !name_set_add(&names, e->name))
             field_duplicate(errors, PATH(at, "name"), e->name);
         const char *target = e->target_container_name;
-        if (!blank(target) && !has_container(&spec->containers, spec->containers.count, target) &&
-            !has_container(&spec->init_containers, spec->init_containers.count, target))
+        if (!blank(target) && !name_set_has(&others, target))
             field_not_found(errors, PATH(at, "targetContainerName"), target);
         const struct {
             const char *name;

@@ -53,13 +53,12 @@ void validate_node_update(struct api_field_errors *errors, const void *value, co
     const struct node *n = value, *old = old_value;
     const struct api_path *spec = PATH(NULL, "spec");
     const struct api_path *addresses = PATH(PATH(NULL, "status"), "addresses");
-    for (size_t i = 0; i < n->status.addresses.count; i++)
-        for (size_t k = 0; k < i; k++)
-            if (api_equal(&api_type_node_address, &n->status.addresses.items[i], &n->status.addresses.items[k])) {
-                field_duplicate_struct(errors, PATH_INDEX(addresses, i), &api_type_node_address,
-                                       &n->status.addresses.items[i], NULL);
-                break;
-            }
+    cleanup_name_set struct name_set seen = {0};
+    for (size_t i = 0; i < n->status.addresses.count; i++) {
+        const struct node_address *a = &n->status.addresses.items[i];
+        if (!name_set_add_format(&seen, "%s/%s", a->type ? a->type : "", a->address ? a->address : ""))
+            field_duplicate_struct(errors, PATH_INDEX(addresses, i), &api_type_node_address, a, NULL);
+    }
     bool same = n->spec.pod_cidrs.count == old->spec.pod_cidrs.count;
     for (size_t i = 0; same && i < old->spec.pod_cidrs.count; i++)
         same = is(n->spec.pod_cidrs.items[i], old->spec.pod_cidrs.items[i]);

@@ -81,16 +81,14 @@ void validate_endpoint_slice(struct api_field_errors *errors, const void *value)
         field_too_many(errors, ports, (int)s->ports.count, ENDPOINT_PORT_MAX);
         return;
     }
+    cleanup_name_set struct name_set names = {0};
     for (size_t i = 0; i < s->ports.count; i++) {
         const struct discovery_endpoint_port *p = &s->ports.items[i];
         const struct api_path *at = PATH_INDEX(ports, i);
         if (!blank(p->name))
             field_format(errors, PATH(at, "name"), p->name, format_dns_label);
-        for (size_t k = 0; k < i; k++)
-            if (is(s->ports.items[k].name, p->name)) {
-                field_duplicate(errors, PATH(at, "name"), p->name);
-                break;
-            }
+        if (!name_set_add(&names, p->name))
+            field_duplicate(errors, PATH(at, "name"), p->name);
         validate_one_of(errors, PATH(at, "protocol"), p->protocol, validate_protocols);
         if (p->app_protocol)
             field_format(errors, PATH(at, "appProtocol"), p->app_protocol, format_qualified_name);

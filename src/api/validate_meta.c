@@ -78,9 +78,9 @@ static void validate_owner_references(struct api_field_errors *errors, const str
         if (is(o->kind, "Event") && is(o->api_version, "v1"))
             field_invalid_struct(errors, path, &api_type_owner_reference, o,
                                  "/v1, Kind=Event is disallowed from being an owner");
-        if (is_true(o->controller) && controller) {
+        if (is_true(o->controller) && controller && !field_errors_full(errors)) {
             cleanup_buffer struct buffer all = {0};
-            for (size_t k = 0; k < owners->count; k++) {
+            for (size_t k = 0; k < owners->count && all.size < API_FIELD_SHOWN_MAX; k++) {
                 buffer_add_char(&all, k ? ',' : '[');
                 json_encode(&api_type_owner_reference, &owners->items[k], &all);
             }
@@ -132,20 +132,15 @@ void validate_meta(struct api_field_errors *errors, const struct api_path *path,
     validate_finalizers(errors, PATH(path, "finalizers"), &meta->finalizers);
 }
 
-static bool has_string(const struct string_array *array, const char *text)
-{
-    for (size_t i = 0; i < array->count; i++)
-        if (is(array->items[i], text))
-            return true;
-    return false;
-}
-
 static void validate_no_new_finalizers(struct api_field_errors *errors, const struct api_path *path,
                                        const struct string_array *now, const struct string_array *old)
 {
     cleanup_buffer struct buffer added = {0};
+    cleanup_name_set struct name_set before = {0};
+    for (size_t i = 0; i < old->count; i++)
+        name_set_add(&before, old->items[i]);
     for (size_t i = 0; i < now->count; i++)
-        if (!has_string(old, now->items[i])) {
+        if (!name_set_has(&before, now->items[i])) {
             buffer_add_string(&added, added.size ? ", " : "[]string{");
             go_quote(&added, now->items[i] ? now->items[i] : "");
         }

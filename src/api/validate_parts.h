@@ -8,6 +8,7 @@
 
 #include "api/field_error.h"
 #include "api/format.h"
+#include "api/name_set.h"
 #include "api/types.h"
 
 #define FIELD_IS_IMMUTABLE "field is immutable"
@@ -82,12 +83,20 @@ void validate_pod_update(struct api_field_errors *errors, const void *value, con
 void validate_pod_status_update(struct api_field_errors *errors, const void *value, const void *old);
 void validate_pod_metadata_and_spec(struct api_field_errors *errors, const struct pod *pod);
 
+/* A pod's specification and what its containers refer to, by name. */
+struct pod_names {
+    const struct pod_spec *spec;
+    struct map volumes;         /* const struct volume */
+    struct name_set claims;     /* of resourceClaims */
+    struct name_set containers; /* containers */
+};
+
 /* validate_container.c */
-void validate_containers(struct api_field_errors *errors, const struct api_path *path, const struct pod_spec *spec);
+void validate_containers(struct api_field_errors *errors, const struct api_path *path, const struct pod_names *pod);
 void validate_init_containers(struct api_field_errors *errors, const struct api_path *path,
-                              const struct pod_spec *spec);
+                              const struct pod_names *pod);
 void validate_ephemeral_containers(struct api_field_errors *errors, const struct api_path *path,
-                                   const struct pod_spec *spec);
+                                   const struct pod_names *pod);
 /* validate_probe.c */
 void validate_container_probes(struct api_field_errors *errors, const struct api_path *path,
                                const struct container *container, const struct pod_spec *spec);
@@ -101,15 +110,15 @@ void validate_resource_field_selector(struct api_field_errors *errors, const str
                                       const struct resource_field_selector *selector, bool in_volume);
 /* validate_resources.c */
 void validate_resources(struct api_field_errors *errors, const struct api_path *path,
-                        const struct resource_requirements *resources, const struct pod_spec *spec, bool of_pod);
+                        const struct resource_requirements *resources, const struct pod_names *pod, bool of_pod);
 void validate_resource_quantity(struct api_field_errors *errors, const struct api_path *path, const char *resource,
                                 const char *quantity);
 /* validate_volume.c */
 void validate_volumes(struct api_field_errors *errors, const struct api_path *path, const struct volume_array *volumes);
 void validate_volume_mounts(struct api_field_errors *errors, const struct api_path *path,
-                            const struct container *container, const struct volume_array *volumes);
+                            const struct container *container, const struct map *volumes);
 void validate_volume_devices(struct api_field_errors *errors, const struct api_path *path,
-                             const struct container *container, const struct volume_array *volumes);
+                             const struct container *container, const struct map *volumes);
 void validate_relative_path(struct api_field_errors *errors, const struct api_path *path, const char *text);
 /* validate_security.c */
 void validate_security_context(struct api_field_errors *errors, const struct api_path *path,

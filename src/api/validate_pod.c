@@ -33,17 +33,14 @@ static void validate_pod_annotations(struct api_field_errors *errors, const stru
 }
 
 static void validate_resource_claims(struct api_field_errors *errors, const struct api_path *path,
-                                     const struct pod_resource_claim_array *claims)
+                                     const struct pod_resource_claim_array *claims, struct name_set *names)
 {
     for (size_t i = 0; i < claims->count; i++) {
         const struct pod_resource_claim *c = &claims->items[i];
         const struct api_path *at = PATH_INDEX(path, i);
-        bool duplicate = false;
-        for (size_t k = 0; k < i; k++)
-            duplicate |= is(claims->items[k].name, c->name);
         if (blank(c->name))
             field_required(errors, PATH(at, "name"), NULL);
-        else if (duplicate)
+        else if (!name_set_add(names, c->name))
             field_duplicate(errors, PATH(at, "name"), c->name);
         else
             field_format(errors, PATH(at, "name"), c->name, format_dns_label);
@@ -170,22 +167,38 @@ static void validate_pod_names(struct api_field_errors *errors, const struct api
         field_format(errors, PATH(path, "runtimeClassName"), spec->runtime_class_name, format_dns_subdomain);
 }
 
+/* The containers of all three sorts, and what they refer to by name. */
+static void validate_all_containers(struct api_field_errors *errors, const struct api_path *path,
+                                    const struct pod_spec *spec)
+{
+    struct pod_names names = {.spec = spec};
+    for (size_t i = 0; i < spec->volumes.count; i++)
+        map_set(&names.volumes, spec->volumes.items[i].name ? spec->volumes.items[i].name : "",
+                &spec->volumes.items[i]);
+    for (size_t i = 0; i < spec->containers.count; i++)
+        name_set_add(&names.containers, spec->containers.items[i].name);
+    validate_resource_claims(errors, PATH(path, "resourceClaims"), &spec->resource_claims, &names.claims);
+    validate_containers(errors, PATH(path, "containers"), &names);
+    validate_init_containers(errors, PATH(path, "initContainers"), &names);
+    validate_ephemeral_containers(errors, PATH(path, "ephemeralContainers"), &names);
+    if (spec->resources) {
+        if (spec->resources->claims.count)
+            field_forbidden(errors, PATH(PATH(path, "resources"), "claims"),
+                            "claims cannot be set for Resources at pod-level");
+        validate_resources(errors, PATH(path, "resources"), spec->resources, &names, true);
+    }
+    map_free(&names.volumes);
+    name_set_free(&names.containers);
+    name_set_free(&names.claims);
+}
+
 void validate_pod_spec(struct api_field_errors *errors, const struct api_path *path, const struct pod_spec *spec,
                        bool is_pod)
 {
     if (!spec->termination_grace_period_seconds.set)
         field_required(errors, PATH(path, "terminationGracePeriodSeconds"), NULL);
     validate_volumes(errors, PATH(path, "volumes"), &spec->volumes);
-    validate_resource_claims(errors, PATH(path, "resourceClaims"), &spec->resource_claims);
-    validate_containers(errors, PATH(path, "containers"), spec);
-    validate_init_containers(errors, PATH(path, "initContainers"), spec);
-    validate_ephemeral_containers(errors, PATH(path, "ephemeralContainers"), spec);
-    if (spec->resources) {
-        if (spec->resources->claims.count)
-            field_forbidden(errors, PATH(PATH(path, "resources"), "claims"),
-                            "claims cannot be set for Resources at pod-level");
-        validate_resources(errors, PATH(path, "resources"), spec->resources, spec, true);
-    }
+    validate_all_containers(errors, path, spec);
     validate_host_network(errors, path, spec, is_pod);
     validate_one_of(errors, PATH(path, "restartPolicy"), spec->restart_policy, restart_policies);
     validate_one_of(errors, PATH(path, "dnsPolicy"), spec->dns_policy, dns_policies);

@@ -134,17 +134,24 @@ static bool validate_deadline(struct api_field_errors *errors, const struct api_
     return true;
 }
 
+/* All of a toleration but its seconds. */
+static const char *toleration_text(struct arena *arena, const struct toleration *t)
+{
+    cleanup_buffer struct buffer json = {0};
+    struct toleration alone = *t;
+    alone.toleration_seconds = (struct opt_int64){0};
+    json_encode(&api_type_toleration, &alone, &json);
+    return arena_string_n(arena, json.data, json.size);
+}
+
 static void validate_added_tolerations(struct api_field_errors *errors, const struct api_path *path,
                                        const struct toleration_array *now, const struct toleration_array *old)
 {
+    cleanup_name_set struct name_set present = {0};
+    for (size_t i = 0; i < now->count; i++)
+        name_set_add(&present, toleration_text(errors->arena, &now->items[i]));
     for (size_t i = 0; i < old->count; i++) {
-        bool found = false;
-        for (size_t k = 0; k < now->count && !found; k++) {
-            struct toleration t = old->items[i];
-            t.toleration_seconds = now->items[k].toleration_seconds;
-            found = api_equal(&api_type_toleration, &t, &now->items[k]);
-        }
-        if (!found) {
+        if (!name_set_has(&present, toleration_text(errors->arena, &old->items[i]))) {
             field_forbidden(errors, path, "existing toleration can not be modified except its tolerationSeconds");
             return;
         }
@@ -155,11 +162,11 @@ static void validate_deleted_gates(struct api_field_errors *errors, const struct
                                    const struct pod_scheduling_gate_array *now,
                                    const struct pod_scheduling_gate_array *old)
 {
+    cleanup_name_set struct name_set before = {0};
+    for (size_t i = 0; i < old->count; i++)
+        name_set_add(&before, old->items[i].name);
     for (size_t i = 0; i < now->count; i++) {
-        bool found = false;
-        for (size_t k = 0; k < old->count; k++)
-            found |= is(old->items[k].name, now->items[i].name);
-        if (!found)
+        if (!name_set_has(&before, now->items[i].name))
             field_forbidden(errors, PATH(PATH_INDEX(path, i), "name"),
                             arena_printf(errors->arena, "only deletion is allowed, but found new scheduling gate '%s'",
                                          now->items[i].name ? now->items[i].name : ""));
@@ -247,17 +254,15 @@ static void validate_conditions(struct api_field_errors *errors, const struct ap
     }
 }
 
-static bool restarts(const struct pod_spec *spec, const char *name, int32_t exit_code)
+/* The containers that may run again whatever the pod's policy: sidecars, and those with a policy of their own. */
+static void add_restarting(struct name_set *names, const struct pod_spec *spec)
 {
-    if (is(spec->restart_policy, "Always") || (exit_code && is(spec->restart_policy, "OnFailure")))
-        return true;
     for (size_t i = 0; i < spec->init_containers.count; i++)
-        if (is(spec->init_containers.items[i].name, name))
-            return is(spec->init_containers.items[i].restart_policy, "Always");
+        if (is(spec->init_containers.items[i].restart_policy, "Always"))
+            name_set_add(names, spec->init_containers.items[i].name);
     for (size_t i = 0; i < spec->containers.count; i++)
-        if (is(spec->containers.items[i].name, name))
-            return spec->containers.items[i].restart_policy != NULL;
-    return false;
+        if (spec->containers.items[i].restart_policy)
+            name_set_add(names, spec->containers.items[i].name);
 }
 
 /* A container that ended for good does not run again. */
@@ -265,14 +270,22 @@ static void validate_transitions(struct api_field_errors *errors, const struct a
                                  const struct container_status_array *now, const struct container_status_array *old,
                                  const struct pod_spec *spec)
 {
+    cleanup_name_set struct name_set alive = {0}, restarting = {0};
+    const char *policy = spec ? spec->restart_policy : "Never";
+    if (is(policy, "Always"))
+        return;
+    if (spec)
+        add_restarting(&restarting, spec);
+    for (size_t i = 0; i < now->count; i++)
+        if (!now->items[i].state.terminated)
+            name_set_add(&alive, now->items[i].name);
     for (size_t i = 0; i < old->count; i++) {
         const struct container_state_terminated *ended = old->items[i].state.terminated;
-        if (!ended || (spec && restarts(spec, old->items[i].name, ended->exit_code)))
+        if (!ended || (ended->exit_code && is(policy, "OnFailure")) || name_set_has(&restarting, old->items[i].name))
             continue;
-        for (size_t k = 0; k < now->count; k++)
-            if (is(now->items[k].name, old->items[i].name) && !now->items[k].state.terminated)
-                field_forbidden(errors, PATH(PATH_INDEX(path, i), "state"),
-                                "may not be transitioned to non-terminated state");
+        if (name_set_has(&alive, old->items[i].name))
+            field_forbidden(errors, PATH(PATH_INDEX(path, i), "state"),
+                            "may not be transitioned to non-terminated state");
     }
 }
 

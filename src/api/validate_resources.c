@@ -76,8 +76,10 @@ static void validate_huge_pages(struct api_field_errors *errors, const struct ap
 }
 
 static void validate_claims(struct api_field_errors *errors, const struct api_path *path,
-                            const struct resource_claim_array *claims, const struct pod_spec *spec)
+                            const struct resource_claim_array *claims, const struct pod_names *pod)
 {
+    /* A claim as a whole ("name/") overlaps each of its requests ("name/request"). */
+    cleanup_name_set struct name_set names = {0}, entries = {0};
     for (size_t i = 0; i < claims->count; i++) {
         const struct resource_claim *c = &claims->items[i];
         const struct api_path *at = PATH_INDEX(path, i);
@@ -87,18 +89,12 @@ static void validate_claims(struct api_field_errors *errors, const struct api_pa
         }
         if (!blank(c->request))
             field_format(errors, PATH(at, "request"), c->request, format_dns_label);
-        for (size_t k = 0; k < i; k++) {
-            const struct resource_claim *other = &claims->items[k];
-            if (is(other->name, c->name) &&
-                (blank(other->request) || blank(c->request) || is(other->request, c->request))) {
-                field_duplicate(errors, at, c->name);
-                break;
-            }
-        }
-        bool found = false;
-        for (size_t k = 0; k < spec->resource_claims.count; k++)
-            found |= is(spec->resource_claims.items[k].name, c->name);
-        if (!found)
+        bool known = !name_set_add(&names, c->name);
+        bool whole = known && name_set_has(&entries, arena_printf(errors->arena, "%s/", c->name));
+        bool added = name_set_add_format(&entries, "%s/%s", c->name, c->request ? c->request : "");
+        if (whole || !added || (known && blank(c->request)))
+            field_duplicate(errors, at, c->name);
+        if (!name_set_has(&pod->claims, c->name))
             field_not_found(errors, at, c->name);
     }
 }
@@ -137,7 +133,7 @@ static bool has_compute(const struct string_map *map)
 }
 
 void validate_resources(struct api_field_errors *errors, const struct api_path *path,
-                        const struct resource_requirements *resources, const struct pod_spec *spec, bool of_pod)
+                        const struct resource_requirements *resources, const struct pod_names *pod, bool of_pod)
 {
     const struct api_path *limits = PATH(path, "limits"), *requests = PATH(path, "requests");
     for (size_t i = 0; i < resources->limits.count; i++) {
@@ -159,5 +155,5 @@ void validate_resources(struct api_field_errors *errors, const struct api_path *
         !has_compute(&resources->limits) && !has_compute(&resources->requests))
         field_forbidden(errors, path, "HugePages require cpu or memory");
     if (!of_pod)
-        validate_claims(errors, PATH(path, "claims"), &resources->claims, spec);
+        validate_claims(errors, PATH(path, "claims"), &resources->claims, pod);
 }

@@ -49,18 +49,15 @@ void validate_tolerations(struct api_field_errors *errors, const struct api_path
 
 void validate_taints(struct api_field_errors *errors, const struct api_path *path, const struct taint_array *taints)
 {
+    cleanup_name_set struct name_set seen = {0};
     for (size_t i = 0; i < taints->count; i++) {
         const struct taint *t = &taints->items[i];
         const struct api_path *at = PATH_INDEX(path, i);
         field_format(errors, PATH(at, "key"), t->key, format_qualified_name);
         validate_value(errors, PATH(at, "value"), t->value);
         validate_one_of(errors, PATH(at, "effect"), t->effect, effects);
-        for (size_t k = 0; k < i; k++)
-            if (is(taints->items[k].key, t->key) && is(taints->items[k].effect, t->effect)) {
-                field_duplicate_struct(errors, at, &api_type_taint, t,
-                                       "taints must be unique by key and effect pair");
-                break;
-            }
+        if (!name_set_add_format(&seen, "%s:%s", t->key ? t->key : "", t->effect ? t->effect : ""))
+            field_duplicate_struct(errors, at, &api_type_taint, t, "taints must be unique by key and effect pair");
     }
 }
 
@@ -159,11 +156,13 @@ static void validate_pod_term(struct api_field_errors *errors, const struct api_
     const struct api_path *keys = PATH(path, "matchLabelKeys");
     validate_label_keys(errors, keys, &term->match_label_keys, term->label_selector);
     validate_label_keys(errors, PATH(path, "mismatchLabelKeys"), &term->mismatch_label_keys, term->label_selector);
+    cleanup_name_set struct name_set mismatched = {0};
+    for (size_t i = 0; i < term->mismatch_label_keys.count; i++)
+        name_set_add(&mismatched, term->mismatch_label_keys.items[i]);
     for (size_t i = 0; i < term->match_label_keys.count; i++)
-        for (size_t k = 0; k < term->mismatch_label_keys.count; k++)
-            if (is(term->match_label_keys.items[i], term->mismatch_label_keys.items[k]))
-                field_invalid(errors, PATH_INDEX(keys, i), term->match_label_keys.items[i],
-                              "exists in both matchLabelKeys and mismatchLabelKeys");
+        if (name_set_has(&mismatched, term->match_label_keys.items[i]))
+            field_invalid(errors, PATH_INDEX(keys, i), term->match_label_keys.items[i],
+                          "exists in both matchLabelKeys and mismatchLabelKeys");
     if (blank(term->topology_key))
         field_required(errors, PATH(path, "topologyKey"), "can not be empty");
     field_format(errors, PATH(path, "topologyKey"), term->topology_key, format_qualified_name);
@@ -201,22 +200,17 @@ static void validate_affinity(struct api_field_errors *errors, const struct api_
 }
 
 static void validate_spread(struct api_field_errors *errors, const struct api_path *path,
-                            const struct topology_spread_constraint_array *constraints, size_t i)
+                            const struct topology_spread_constraint *c, struct name_set *seen)
 {
-    const struct topology_spread_constraint *c = &constraints->items[i];
     validate_positive(errors, PATH(path, "maxSkew"), c->max_skew);
     if (blank(c->topology_key))
         field_required(errors, PATH(path, "topologyKey"), "can not be empty");
     if (!validate_is_one_of(c->when_unsatisfiable, unsatisfiable_actions))
         field_not_supported(errors, PATH(path, "whenUnsatisfiable"), c->when_unsatisfiable, unsatisfiable_actions);
-    for (size_t k = i + 1; k < constraints->count; k++)
-        if (is(constraints->items[k].topology_key, c->topology_key) &&
-            is(constraints->items[k].when_unsatisfiable, c->when_unsatisfiable)) {
-            field_duplicate(errors, PATH(path, "{topologyKey, whenUnsatisfiable}"),
-                            arena_printf(errors->arena, "{%s, %s}", c->topology_key ? c->topology_key : "",
-                                         c->when_unsatisfiable ? c->when_unsatisfiable : ""));
-            break;
-        }
+    const char *pair = arena_printf(errors->arena, "{%s, %s}", c->topology_key ? c->topology_key : "",
+                                    c->when_unsatisfiable ? c->when_unsatisfiable : "");
+    if (!name_set_add(seen, pair))
+        field_duplicate(errors, PATH(path, "{topologyKey, whenUnsatisfiable}"), pair);
     if (c->min_domains.set) {
         validate_positive(errors, PATH(path, "minDomains"), c->min_domains.value);
         if (!is(c->when_unsatisfiable, "DoNotSchedule"))
@@ -234,17 +228,15 @@ static void validate_spread(struct api_field_errors *errors, const struct api_pa
 void validate_scheduling(struct api_field_errors *errors, const struct api_path *path, const struct pod_spec *spec)
 {
     validate_affinity(errors, PATH(path, "affinity"), spec->affinity);
+    cleanup_name_set struct name_set names = {0}, pairs = {0};
     const struct api_path *gates = PATH(path, "schedulingGates");
     for (size_t i = 0; i < spec->scheduling_gates.count; i++) {
         const char *name = spec->scheduling_gates.items[i].name;
         field_format(errors, PATH_INDEX(gates, i), name, format_qualified_name);
-        for (size_t k = 0; k < i; k++)
-            if (is(spec->scheduling_gates.items[k].name, name)) {
-                field_duplicate(errors, PATH_INDEX(gates, i), name);
-                break;
-            }
+        if (!name_set_add(&names, name))
+            field_duplicate(errors, PATH_INDEX(gates, i), name);
     }
     const struct api_path *spread = PATH(path, "topologySpreadConstraints");
     for (size_t i = 0; i < spec->topology_spread_constraints.count; i++)
-        validate_spread(errors, PATH_INDEX(spread, i), &spec->topology_spread_constraints, i);
+        validate_spread(errors, PATH_INDEX(spread, i), &spec->topology_spread_constraints.items[i], &pairs);
 }

@@ -115,19 +115,17 @@ static bool is_sysctl_name(const char *name)
 static void validate_sysctls(struct api_field_errors *errors, const struct api_path *path,
                              const struct sysctl_array *sysctls)
 {
+    cleanup_name_set struct name_set names = {0};
     for (size_t i = 0; i < sysctls->count; i++) {
         const char *name = sysctls->items[i].name;
         const struct api_path *at = PATH(PATH_INDEX(path, i), "name");
-        bool duplicate = false;
-        for (size_t k = 0; k < i; k++)
-            duplicate |= is(sysctls->items[k].name, name);
         if (blank(name))
             field_required(errors, at, NULL);
         else if (!is_sysctl_name(name))
             field_invalid(errors, at, name,
                           "must have at most 253 characters and match regex "
                           "^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$");
-        else if (duplicate)
+        else if (!name_set_add(&names, name))
             field_duplicate(errors, at, name);
     }
 }

@@ -63,18 +63,14 @@ static void validate_type(struct api_field_errors *errors, const struct api_path
 }
 
 static void validate_service_port(struct api_field_errors *errors, const struct api_path *path,
-                                  const struct service_port_array *ports, size_t i)
+                                  const struct service_port *p, bool several, struct name_set *names)
 {
-    const struct service_port *p = &ports->items[i];
-    if (ports->count > 1 && blank(p->name)) {
+    if (several && blank(p->name)) {
         field_required(errors, PATH(path, "name"), NULL);
     } else if (!blank(p->name)) {
         field_format(errors, PATH(path, "name"), p->name, format_dns_label);
-        for (size_t k = 0; k < i; k++)
-            if (is(ports->items[k].name, p->name)) {
-                field_duplicate(errors, PATH(path, "name"), p->name);
-                break;
-            }
+        if (!name_set_add(names, p->name))
+            field_duplicate(errors, PATH(path, "name"), p->name);
     }
     validate_port_number(errors, PATH(path, "port"), p->port);
     validate_one_of(errors, PATH(path, "protocol"), p->protocol, validate_protocols);
@@ -92,26 +88,24 @@ static void validate_port_pairs(struct api_field_errors *errors, const struct ap
         if (ports->items[i].node_port)
             field_forbidden(errors, PATH(PATH_INDEX(path, i), "nodePort"),
                             "may not be used when `type` is 'ClusterIP'");
-    for (size_t i = 0; i < ports->count; i++)
-        for (size_t k = 0; k < i; k++)
-            if (ports->items[i].node_port && ports->items[i].node_port == ports->items[k].node_port &&
-                is(ports->items[i].protocol, ports->items[k].protocol)) {
-                field_duplicate_json(errors, PATH(PATH_INDEX(path, i), "nodePort"),
-                                     arena_printf(errors->arena, "%d", ports->items[i].node_port));
-                break;
-            }
-    for (size_t i = 0; i < ports->count; i++)
-        for (size_t k = 0; k < i; k++)
-            if (ports->items[i].port == ports->items[k].port &&
-                is(ports->items[i].protocol, ports->items[k].protocol)) {
-                field_duplicate_json(errors, PATH_INDEX(path, i),
-                                     arena_printf(errors->arena,
-                                                  "{\"Name\":\"\",\"Protocol\":\"%s\",\"AppProtocol\":null,"
-                                                  "\"Port\":%d,\"TargetPort\":0,\"NodePort\":0}",
-                                                  ports->items[i].protocol ? ports->items[i].protocol : "",
-                                                  ports->items[i].port));
-                break;
-            }
+    if (ports->count < 2)
+        return;
+    cleanup_name_set struct name_set of_nodes = {0}, of_service = {0};
+    for (size_t i = 0; i < ports->count; i++) {
+        const struct service_port *p = &ports->items[i];
+        if (p->node_port && !name_set_add_format(&of_nodes, "%d/%s", p->node_port, p->protocol ? p->protocol : ""))
+            field_duplicate_json(errors, PATH(PATH_INDEX(path, i), "nodePort"),
+                                 arena_printf(errors->arena, "%d", p->node_port));
+    }
+    for (size_t i = 0; i < ports->count; i++) {
+        const struct service_port *p = &ports->items[i];
+        if (!name_set_add_format(&of_service, "%d/%s", p->port, p->protocol ? p->protocol : ""))
+            field_duplicate_json(errors, PATH_INDEX(path, i),
+                                 arena_printf(errors->arena,
+                                              "{\"Name\":\"\",\"Protocol\":\"%s\",\"AppProtocol\":null,\"Port\":%d,"
+                                              "\"TargetPort\":0,\"NodePort\":0}",
+                                              p->protocol ? p->protocol : "", p->port));
+    }
 }
 
 static void validate_affinity(struct api_field_errors *errors, const struct api_path *path,
@@ -156,14 +150,12 @@ static void validate_cluster_ips(struct api_field_errors *errors, const struct a
         field_invalid_strings(errors, at, ips, "first value must match `clusterIP`");
     else if (blank(spec->cluster_ip) && ips->count)
         field_invalid_strings(errors, at, ips, "must be empty when `clusterIP` is not specified");
+    cleanup_name_set struct name_set seen = {0};
     for (size_t i = 0; i < spec->ip_families.count; i++) {
         const char *family = spec->ip_families.items[i];
         validate_optional_one_of(errors, PATH_INDEX(family_path, i), family ? family : "", families);
-        for (size_t k = 0; k < i; k++)
-            if (is(spec->ip_families.items[k], family)) {
-                field_duplicate(errors, PATH_INDEX(family_path, i), family);
-                break;
-            }
+        if (!name_set_add(&seen, family))
+            field_duplicate(errors, PATH_INDEX(family_path, i), family);
     }
     validate_optional_one_of(errors, PATH(path, "ipFamilyPolicy"), spec->ip_family_policy, family_policies);
     bool valid = true;
@@ -243,9 +235,10 @@ void validate_service(struct api_field_errors *errors, const void *value)
 {
     const struct service_spec *spec = &((const struct service *)value)->spec;
     const struct api_path *path = PATH(NULL, "spec"), *ports = PATH(path, "ports");
+    cleanup_name_set struct name_set names = {0};
     validate_type(errors, path, spec);
     for (size_t i = 0; i < spec->ports.count; i++)
-        validate_service_port(errors, PATH_INDEX(ports, i), &spec->ports, i);
+        validate_service_port(errors, PATH_INDEX(ports, i), &spec->ports.items[i], spec->ports.count > 1, &names);
     validate_labels(errors, PATH(path, "selector"), &spec->selector);
     validate_affinity(errors, path, spec);
     validate_cluster_ips(errors, path, spec);

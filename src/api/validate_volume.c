@@ -364,26 +364,16 @@ static void validate_volume(struct api_field_errors *errors, const struct api_pa
 
 void validate_volumes(struct api_field_errors *errors, const struct api_path *path, const struct volume_array *volumes)
 {
+    cleanup_name_set struct name_set names = {0};
     for (size_t i = 0; i < volumes->count; i++) {
         const struct volume *v = &volumes->items[i];
         const struct api_path *at = PATH_INDEX(path, i);
         validate_volume(errors, at, v);
-        bool duplicate = false;
-        for (size_t k = 0; k < i; k++)
-            duplicate |= is(volumes->items[k].name, v->name);
         if (blank(v->name))
             field_required(errors, PATH(at, "name"), NULL);
-        else if (field_format(errors, PATH(at, "name"), v->name, format_dns_label) && duplicate)
+        else if (field_format(errors, PATH(at, "name"), v->name, format_dns_label) && !name_set_add(&names, v->name))
             field_duplicate(errors, PATH(at, "name"), v->name);
     }
-}
-
-static const struct volume *find_volume(const struct volume_array *volumes, const char *name)
-{
-    for (size_t i = 0; i < volumes->count; i++)
-        if (is(volumes->items[i].name, name))
-            return &volumes->items[i];
-    return NULL;
 }
 
 static void validate_mount_propagation(struct api_field_errors *errors, const struct api_path *path,
@@ -413,32 +403,31 @@ static void validate_recursive_read_only(struct api_field_errors *errors, const 
 }
 
 void validate_volume_mounts(struct api_field_errors *errors, const struct api_path *path,
-                            const struct container *container, const struct volume_array *volumes)
+                            const struct container *container, const struct map *volumes)
 {
     const struct volume_mount_array *mounts = &container->volume_mounts;
+    cleanup_name_set struct name_set paths = {0}, device_names = {0}, device_paths = {0};
+    for (size_t i = 0; i < container->volume_devices.count; i++) {
+        name_set_add(&device_names, container->volume_devices.items[i].name);
+        name_set_add(&device_paths, container->volume_devices.items[i].device_path);
+    }
     for (size_t i = 0; i < mounts->count; i++) {
         const struct volume_mount *m = &mounts->items[i];
         const struct api_path *at = PATH_INDEX(path, i);
-        const struct volume *volume = find_volume(volumes, m->name);
+        const struct volume *volume = map_get(volumes, m->name ? m->name : "");
         if (blank(m->name))
             field_required(errors, PATH(at, "name"), NULL);
         if (!volume)
             field_not_found(errors, PATH(at, "name"), m->name);
         if (blank(m->mount_path))
             field_required(errors, PATH(at, "mountPath"), NULL);
-        for (size_t k = 0; k < i; k++)
-            if (is(mounts->items[k].mount_path, m->mount_path)) {
-                field_invalid(errors, PATH(at, "mountPath"), m->mount_path, "must be unique");
-                break;
-            }
-        for (size_t k = 0; k < container->volume_devices.count; k++) {
-            const struct volume_device *d = &container->volume_devices.items[k];
-            if (is(d->name, m->name))
-                field_invalid(errors, PATH(at, "name"), m->name, "must not already exist in volumeDevices");
-            if (is(d->device_path, m->mount_path))
-                field_invalid(errors, PATH(at, "mountPath"), m->mount_path,
-                              "must not already exist as a path in volumeDevices");
-        }
+        if (!name_set_add(&paths, m->mount_path))
+            field_invalid(errors, PATH(at, "mountPath"), m->mount_path, "must be unique");
+        if (name_set_has(&device_names, m->name))
+            field_invalid(errors, PATH(at, "name"), m->name, "must not already exist in volumeDevices");
+        if (name_set_has(&device_paths, m->mount_path))
+            field_invalid(errors, PATH(at, "mountPath"), m->mount_path,
+                          "must not already exist as a path in volumeDevices");
         if (!blank(m->sub_path))
             validate_relative_path(errors, PATH(path, "subPath"), m->sub_path);
         if (!blank(m->sub_path_expr)) {
@@ -453,21 +442,24 @@ void validate_volume_mounts(struct api_field_errors *errors, const struct api_pa
 }
 
 void validate_volume_devices(struct api_field_errors *errors, const struct api_path *path,
-                             const struct container *container, const struct volume_array *volumes)
+                             const struct container *container, const struct map *volumes)
 {
     const struct volume_device_array *devices = &container->volume_devices;
+    cleanup_name_set struct name_set names = {0}, paths = {0}, mount_names = {0}, mount_paths = {0};
+    for (size_t i = 0; devices->count && i < container->volume_mounts.count; i++) {
+        name_set_add(&mount_names, container->volume_mounts.items[i].name);
+        name_set_add(&mount_paths, container->volume_mounts.items[i].mount_path);
+    }
     for (size_t i = 0; i < devices->count; i++) {
         const struct volume_device *d = &devices->items[i];
         const struct api_path *at = PATH_INDEX(path, i);
-        const struct volume *volume = find_volume(volumes, d->name);
+        const struct volume *volume = map_get(volumes, d->name ? d->name : "");
         if (blank(d->name))
             field_required(errors, PATH(at, "name"), NULL);
-        for (size_t k = 0; k < i; k++) {
-            if (!blank(d->name) && is(devices->items[k].name, d->name))
-                field_invalid(errors, PATH(at, "name"), d->name, "must be unique");
-            if (is(devices->items[k].device_path, d->device_path))
-                field_invalid(errors, PATH(at, "devicePath"), d->device_path, "must be unique");
-        }
+        if (!blank(d->name) && !name_set_add(&names, d->name))
+            field_invalid(errors, PATH(at, "name"), d->name, "must be unique");
+        if (!name_set_add(&paths, d->device_path))
+            field_invalid(errors, PATH(at, "devicePath"), d->device_path, "must be unique");
         if (volume && !volume->persistent_volume_claim && !volume->ephemeral)
             field_invalid(errors, PATH(at, "name"), d->name,
                           "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode");
@@ -477,12 +469,10 @@ void validate_volume_devices(struct api_field_errors *errors, const struct api_p
             field_required(errors, PATH(at, "devicePath"), NULL);
         else if (has_backstep(d->device_path))
             field_invalid(errors, PATH(at, "devicePath"), d->device_path, "can not contain backsteps ('..')");
-        for (size_t k = 0; k < container->volume_mounts.count; k++) {
-            if (is(container->volume_mounts.items[k].name, d->name))
-                field_invalid(errors, PATH(at, "name"), d->name, "must not already exist in volumeMounts");
-            if (is(container->volume_mounts.items[k].mount_path, d->device_path))
-                field_invalid(errors, PATH(at, "devicePath"), d->device_path,
-                              "must not already exist as a path in volumeMounts");
-        }
+        if (name_set_has(&mount_names, d->name))
+            field_invalid(errors, PATH(at, "name"), d->name, "must not already exist in volumeMounts");
+        if (name_set_has(&mount_paths, d->device_path))
+            field_invalid(errors, PATH(at, "devicePath"), d->device_path,
+                          "must not already exist as a path in volumeMounts");
     }
 }

@@ -249,6 +249,51 @@ static void no_input_makes_endless_errors(void **state)
     assert_int_equal(errors.dropped, 2 * API_FIELD_ERROR_MAX);
 }
 
+/* Long lists of one object, each just within the size that a request may have. */
+static void long_lists_cost_no_more_than_their_length(void **state)
+{
+    (void)state;
+    static const struct {
+        enum api_resource_index resource;
+        const char *before, *item, *after; /* %d in item counts */
+    } lists[] = {
+        {API_SERVICES, "{'metadata':{'name':'s','namespace':'x'},'spec':{'ports':[", "{'port':%d}", "]}}"},
+        {API_SERVICES, "{'metadata':{'name':'s','namespace':'x'},'spec':{'clusterIP':'1.1.1.1','clusterIPs':['1.1.1.1',",
+         "'a%d'", "],'ports':[{'port':1}]}}"},
+        {API_PODS, "{'metadata':{'name':'p','namespace':'x'},'spec':{'containers':[", "{'name':'c%d'}", "]}}"},
+        {API_PODS, "{'metadata':{'name':'p','namespace':'x'},'spec':{'volumes':[", "{'name':'v%d'}", "]}}"},
+        {API_PODS, "{'metadata':{'name':'p','namespace':'x'},'spec':{'containers':[{'name':'c','resources':{'limits':{",
+         "'a/%d':1", "}}}]}}"},
+        {API_PODS, "{'metadata':{'name':'p','namespace':'x'},'spec':{'containers':[{'name':'c','volumeMounts':[",
+         "{'name':'v%d','mountPath':'/x'}", "]}]}}"},
+        {API_PODS, "{'metadata':{'name':'p','namespace':'x','ownerReferences':[", "{'uid':'%d','controller':true}",
+         "]}}"},
+        {API_SECRETS, "{'metadata':{'name':'s','namespace':'x'},'stringData':{", "'a%d':''", "}}"},
+        {API_NODES, "{'metadata':{'name':'n'},'spec':{'taints':[", "{'key':'%d'}", "]}}"},
+    };
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        cleanup_arena struct arena *arena = arena_new(0);
+        cleanup_buffer struct buffer json = {0};
+        buffer_add_string(&json, lists[i].before);
+        for (int n = 0; json.size < 1500000; n++) {
+            if (n)
+                buffer_add_char(&json, ',');
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wformat-nonliteral"
+            buffer_printf(&json, lists[i].item, n);
+#pragma GCC diagnostic pop
+        }
+        buffer_add_string(&json, lists[i].after);
+        const struct api_resource *r = &api_resources[lists[i].resource];
+        struct api_field_errors errors = {.arena = arena};
+        void *value = prepare(arena, r, json.data);
+        size_t before = arena_size(arena);
+        api_validate_create(r, value, &errors);
+        api_validate_update(r, value, value, NULL, &errors);
+        assert_true(arena_size(arena) - before < 64 * 1024 * 1024);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,6 +302,7 @@ int main(void)
         cmocka_unit_test(an_invalid_answer_names_a_cause_per_field),
         cmocka_unit_test(other_failures_read_as_upstreams),
         cmocka_unit_test(no_input_makes_endless_errors),
+        cmocka_unit_test(long_lists_cost_no_more_than_their_length),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
