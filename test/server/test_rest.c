@@ -1,0 +1,595 @@
+/* What every request gets: verbs, subresources, content negotiation, dry runs, field validation, and the errors that
+ * upstream gives. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <zlib.h>
+
+#include "api_fixture.h"
+#include "base/cleanup.h"
+
+#define YAML "Content-Type: application/yaml\r\n"
+#define TABLE "Accept: application/json;as=Table;v=v1;g=meta.k8s.io,application/json\r\n"
+#define DEPLOYMENT                                                                                                     \
+    "{\"metadata\":{\"name\":\"web\"},\"spec\":{\"replicas\":2,\"selector\":{\"matchLabels\":{\"app\":\"web\"}},"      \
+    "\"template\":{\"metadata\":{\"labels\":{\"app\":\"web\"}},\"spec\":{\"containers\":[{\"name\":\"web\","           \
+    "\"image\":\"web:1\"}]}}}}"
+
+static void verbs_do_what_they_say(void **state)
+{
+    (void)state;
+    struct answer *a = ask("POST", CONFIG_MAPS, NULL, "{\"metadata\":{\"name\":\"one\"},\"data\":{\"a\":\"1\"}}");
+    assert_code(a, 201);
+    assert_string_equal(header(a, "Content-Type", 0), "application/json");
+    assert_non_null(header(a, "Cache-Control", 0));
+    assert_field(a, "kind", "ConfigMap");
+    assert_field(a, "apiVersion", "v1");
+    assert_field(a, "metadata/namespace", "default");
+    assert_int_equal(strlen(field(a, "metadata/uid")), 36);
+    assert_int_equal(a->body.data[a->body.size - 1], '\n');
+    a = ask("GET", CONFIG_MAPS "/one", NULL, NULL);
+    assert_code(a, 200);
+    assert_field(a, "data/a", "1");
+    a = ask("HEAD", CONFIG_MAPS "/one", NULL, NULL);
+    assert_code(a, 200);
+    assert_true(atoi(header(a, "Content-Length", 0)) > 100);
+    a = ask("PUT", CONFIG_MAPS "/one", NULL, "{\"metadata\":{\"name\":\"one\"},\"data\":{\"a\":\"2\"}}");
+    assert_code(a, 200);
+    assert_field(a, "data/a", "2");
+    a = ask("PATCH", CONFIG_MAPS "/one", "Content-Type: application/merge-patch+json\r\n", "{\"data\":{\"b\":\"3\"}}");
+    assert_code(a, 200);
+    assert_field(a, "data", "{\"a\":\"2\",\"b\":\"3\"}");
+    a = ask("PATCH", CONFIG_MAPS "/one", "Content-Type: application/json-patch+json\r\n",
+            "[{\"op\":\"remove\",\"path\":\"/data/a\"}]");
+    assert_field(a, "data", "{\"b\":\"3\"}");
+    a = ask("PATCH", CONFIG_MAPS "/one", "Content-Type: application/strategic-merge-patch+json; charset=utf-8\r\n",
+            "{\"data\":{\"b\":null,\"c\":\"4\"}}");
+    assert_field(a, "data", "{\"c\":\"4\"}");
+    a = ask("GET", "/api/v1/configmaps", NULL, NULL);
+    assert_field(a, "items/0/metadata/name", "one");
+    a = ask("DELETE", CONFIG_MAPS "/one", NULL, NULL);
+    assert_code(a, 200);
+    assert_field(a, "kind", "Status");
+    assert_field(a, "status", "Success");
+    assert_field(a, "details/name", "one");
+    assert_field(a, "details/kind", "configmaps");
+    a = ask("GET", CONFIG_MAPS "/one", NULL, NULL);
+    assert_status(a, 404, "NotFound", "configmaps \"one\" not found");
+    assert_field(a, "details", "{\"kind\":\"configmaps\",\"name\":\"one\"}");
+}
+
+static void a_list_is_of_its_kind_and_its_items_name_theirs(void **state)
+{
+    (void)state;
+    struct answer *a = ask("GET", CONFIG_MAPS, NULL, NULL);
+    assert_code(a, 200);
+    assert_field(a, "kind", "ConfigMapList");
+    assert_field(a, "items", "[]");
+    make_config_map("a", "1");
+    make_config_map("b", "2");
+    a = ask("GET", CONFIG_MAPS, NULL, NULL);
+    assert_int_equal(json_array_size(json_object_get(a->json, "items")), 2);
+    assert_true(atoi(field(a, "metadata/resourceVersion")) > 0);
+    assert_field(a, "metadata/continue", NULL);
+    assert_field(a, "items/1/metadata/name", "b");
+}
+
+static void collections_are_deleted_by_selector(void **state)
+{
+    (void)state;
+    make_config_map("a", "x");
+    make_config_map("b", "y");
+    struct answer *a = ask("DELETE", CONFIG_MAPS "?labelSelector=app%3Dx", NULL, NULL);
+    assert_code(a, 200);
+    assert_field(a, "kind", "ConfigMapList");
+    assert_field(a, "items/0/metadata/name", "a");
+    assert_code(ask("GET", CONFIG_MAPS "/a", NULL, NULL), 404);
+    assert_code(ask("GET", CONFIG_MAPS "/b", NULL, NULL), 200);
+}
+
+static void subresources_are_served(void **state)
+{
+    (void)state;
+    make(DEPLOYMENTS, DEPLOYMENT);
+    struct answer *a = ask("GET", DEPLOYMENTS "/web/scale", NULL, NULL);
+    assert_code(a, 200);
+    assert_field(a, "kind", "Scale");
+    assert_field(a, "apiVersion", "autoscaling/v1");
+    assert_field(a, "spec/replicas", "2");
+    a = ask("PATCH", DEPLOYMENTS "/web/scale", "Content-Type: application/merge-patch+json\r\n",
+            "{\"spec\":{\"replicas\":5}}");
+    assert_code(a, 200);
+    assert_field(a, "spec/replicas", "5");
+    a = ask("PUT", DEPLOYMENTS "/web/scale", NULL,
+            "{\"kind\":\"Scale\",\"apiVersion\":\"autoscaling/v1\",\"metadata\":{\"name\":\"web\"},"
+            "\"spec\":{\"replicas\":7}}");
+    assert_code(a, 200);
+    a = ask("GET", DEPLOYMENTS "/web", NULL, NULL);
+    assert_field(a, "spec/replicas", "7");
+    a = ask("PATCH", DEPLOYMENTS "/web/status", "Content-Type: application/merge-patch+json\r\n",
+            "{\"status\":{\"replicas\":7},\"spec\":{\"replicas\":1}}");
+    assert_code(a, 200);
+    assert_field(a, "status/replicas", "7");
+    assert_field(a, "spec/replicas", "7");
+    a = ask("GET", DEPLOYMENTS "/web/status", NULL, NULL);
+    assert_field(a, "status/replicas", "7");
+    make_pod("p", "", "[{\"name\":\"c\",\"image\":\"i\"}]");
+    a = ask("POST", PODS "/p/binding", NULL,
+            "{\"kind\":\"Binding\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"p\"},"
+            "\"target\":{\"kind\":\"Node\",\"name\":\"n\"}}");
+    assert_code(a, 201);
+    assert_field(a, "status", "Success");
+    a = ask("GET", PODS "/p", NULL, NULL);
+    assert_field(a, "spec/nodeName", "n");
+}
+
+/* ---- Negotiation ---- */
+
+static void tables_are_given_when_asked_for(void **state)
+{
+    (void)state;
+    make_config_map("a", "1");
+    make_config_map("b", "2");
+    struct answer *a = ask("GET", CONFIG_MAPS, TABLE, NULL);
+    assert_code(a, 200);
+    assert_field(a, "kind", "Table");
+    assert_field(a, "apiVersion", "meta.k8s.io/v1");
+    assert_field(a, "columnDefinitions/0/name", "Name");
+    assert_field(a, "rows/1/cells/0", "b");
+    assert_field(a, "rows/0/object/kind", "PartialObjectMetadata");
+    assert_true(atoi(field(a, "metadata/resourceVersion")) > 0);
+    a = ask("GET", CONFIG_MAPS "/a?includeObject=Object",
+            "Accept: application/json;as=Table;v=v1beta1;g=meta.k8s.io\r\n", NULL);
+    assert_field(a, "apiVersion", "meta.k8s.io/v1beta1");
+    assert_field(a, "rows/0/object/kind", "ConfigMap");
+    assert_field(a, "rows/0/object/data/key", "1");
+    a = ask("GET", CONFIG_MAPS "?includeObject=None", TABLE, NULL);
+    assert_field(a, "rows/0/object", "null");
+    a = ask("GET", CONFIG_MAPS "?includeObject=Everything", TABLE, NULL);
+    assert_code(a, 400);
+}
+
+static void metadata_is_given_when_asked_for(void **state)
+{
+    (void)state;
+    make_config_map("a", "1");
+    struct answer *a =
+        ask("GET", CONFIG_MAPS "/a", "Accept: application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1\r\n", NULL);
+    assert_field(a, "kind", "PartialObjectMetadata");
+    assert_field(a, "apiVersion", "meta.k8s.io/v1");
+    assert_field(a, "metadata/labels/app", "1");
+    assert_field(a, "data", NULL);
+    a = ask("GET", CONFIG_MAPS, "Accept: application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1\r\n", NULL);
+    assert_field(a, "kind", "PartialObjectMetadataList");
+    assert_field(a, "items/0/metadata/name", "a");
+    assert_field(a, "items/0/data", NULL);
+}
+
+static void what_cannot_be_written_is_refused_before_it_is_done(void **state)
+{
+    (void)state;
+    struct answer *a = ask("POST", CONFIG_MAPS, "Accept: text/html\r\n", "{\"metadata\":{\"name\":\"a\"}}");
+    assert_code(a, 406);
+    assert_field(a, "reason", "NotAcceptable");
+    assert_code(ask("GET", CONFIG_MAPS "/a", NULL, NULL), 404);
+    static const char *const fine[] = {"*/*", "application/*", "application/json", "application/json;q=0.9, */*",
+                                       "application/vnd.kubernetes.protobuf, application/json",
+                                       "application/json;as=Table;v=v9;g=meta.k8s.io,application/json",
+                                       "text/html, application/json;charset=utf-8"};
+    for (size_t i = 0; i < ARRAY_COUNT(fine); i++) {
+        char line[256];
+        snprintf(line, sizeof(line), "Accept: %s\r\n", fine[i]);
+        a = ask("GET", CONFIG_MAPS, line, NULL);
+        assert_code(a, 200);
+        assert_field(a, "kind", "ConfigMapList");
+    }
+}
+
+static void bodies_of_other_types_are_refused(void **state)
+{
+    (void)state;
+    struct answer *a = ask("POST", CONFIG_MAPS, "Content-Type: text/plain\r\n", "{}");
+    assert_code(a, 415);
+    assert_field(a, "reason", "UnsupportedMediaType");
+    a = ask("PATCH", CONFIG_MAPS "/a", "Content-Type: application/json\r\n", "{}");
+    assert_code(a, 415);
+    assert_non_null(strstr(field(a, "message"), "application/json-patch+json"));
+}
+
+static void yaml_is_taken_like_json(void **state)
+{
+    (void)state;
+    struct answer *a = ask("POST", CONFIG_MAPS, YAML, "metadata:\n  name: a\ndata:\n  answer: \"42\"\n");
+    assert_code(a, 201);
+    assert_field(a, "data/answer", "42");
+    a = ask("POST", CONFIG_MAPS, YAML, "metadata: [\n");
+    assert_code(a, 400);
+    assert_field(a, "reason", "BadRequest");
+}
+
+/* ---- Who and where ---- */
+
+static void the_anonymous_get_health_and_version_only(void **state)
+{
+    (void)state;
+    struct connection *c = connect_as_nobody();
+    static const char *const open[] = {"/healthz", "/livez", "/readyz", "/version", "/livez/ping", "/readyz?verbose"};
+    for (size_t i = 0; i < ARRAY_COUNT(open); i++)
+        assert_code(ask_on(c, "GET", open[i], NULL, NULL), 200);
+    static const char *const closed[] = {"/",           "/api",        "/apis", CONFIG_MAPS, "/metrics", "/openapi/v2",
+                                         "/openapi/v3", "/healthzzz", "/nope", PODS "?watch=1"};
+    for (size_t i = 0; i < ARRAY_COUNT(closed); i++)
+        assert_status(ask_on(c, "GET", closed[i], NULL, NULL), 401, "Unauthorized", "Unauthorized");
+    assert_status(ask_on(c, "POST", CONFIG_MAPS, NULL, "{}"), 401, "Unauthorized", "Unauthorized");
+    assert_status(ask_on(c, "POST", "/version", NULL, "{}"), 401, "Unauthorized", "Unauthorized");
+    disconnect(c);
+}
+
+static void paths_that_lead_nowhere_are_404(void **state)
+{
+    (void)state;
+    static const char *const none[] = {"/api/v1/nopes", "/api/v1/namespaces/default/nopes",
+                                       "/apis/apps/v1/nopes", "/api/v1/namespaces/default/pods/x/y",
+                                       "/api/v1/namespaces/default/nodes", "/api/v1/pods/x",
+                                       "/apis/apps/v1/namespaces/default/deployments/a/b/c"};
+    for (size_t i = 0; i < ARRAY_COUNT(none); i++) {
+        struct answer *a = ask("GET", none[i], NULL, NULL);
+        assert_status(a, 404, "NotFound", "the server could not find the requested resource");
+        assert_field(a, "details", "{}");
+    }
+    /* Groups that are not served at all, such as those that `kubectl auth can-i` asks, are no business of a resource's. */
+    static const char *const unknown[] = {"/nope", "/api/v2/pods", "/apis/nope.example.com/v1/nopes",
+                                          "/apis/apps/v9/deployments",
+                                          "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+                                          "/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p"};
+    for (size_t i = 0; i < ARRAY_COUNT(unknown); i++) {
+        struct answer *a = ask(i == 4 ? "POST" : "GET", unknown[i], NULL, i == 4 ? "{}" : NULL);
+        assert_code(a, 404);
+        assert_string_equal(a->body.data, "404 page not found\n");
+        assert_string_equal(header(a, "Content-Type", 0), "text/plain; charset=utf-8");
+    }
+}
+
+static void methods_that_a_path_does_not_take_are_405(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *method, *path;
+    } none[] = {{"POST", CONFIG_MAPS "/a"},  {"PUT", CONFIG_MAPS},           {"PATCH", CONFIG_MAPS},
+                {"POST", "/api/v1/pods"},    {"DELETE", "/api/v1/pods"},     {"OPTIONS", CONFIG_MAPS},
+                {"BREW", CONFIG_MAPS "/a"},  {"DELETE", PODS "/a/status"},   {"GET", PODS "/a/binding"},
+                {"POST", PODS "/a/log"},     {"DELETE", "/api/v1/namespaces"}};
+    for (size_t i = 0; i < ARRAY_COUNT(none); i++)
+        assert_status(ask(none[i].method, none[i].path, NULL, NULL), 405, "MethodNotAllowed",
+                      "the server does not allow this method on the requested resource");
+}
+
+/* ---- Writes ---- */
+
+#define SPELLED "{\"metadata\":{\"name\":\"a\"},\"dada\":{\"x\":\"y\"},\"data\":{\"k\":\"1\"},\"data\":{\"k\":\"2\"}}"
+
+static void unknown_fields_are_warned_of_refused_or_ignored(void **state)
+{
+    (void)state;
+    struct answer *a = ask("POST", CONFIG_MAPS, NULL, SPELLED);
+    assert_code(a, 201);
+    assert_string_equal(header(a, "Warning", 0), "299 - \"unknown field \\\"dada\\\"\"");
+    assert_string_equal(header(a, "Warning", 1), "299 - \"duplicate field \\\"data\\\"\"");
+    assert_field(a, "data/k", "2");
+    clean(NULL);
+    a = ask("POST", CONFIG_MAPS "?fieldValidation=Strict", NULL, SPELLED);
+    assert_status(a, 400, "BadRequest",
+                  "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: "
+                  "unknown field \"dada\", duplicate field \"data\"");
+    a = ask("POST", CONFIG_MAPS "?fieldValidation=Ignore", NULL, SPELLED);
+    assert_code(a, 201);
+    assert_null(header(a, "Warning", 0));
+    a = ask("PUT", CONFIG_MAPS "/a?fieldValidation=Strict", NULL, SPELLED);
+    assert_code(a, 400);
+    a = ask("PATCH", CONFIG_MAPS "/a?fieldValidation=Strict", "Content-Type: application/merge-patch+json\r\n",
+            "{\"dada\":{}}");
+    assert_code(a, 422);
+    a = ask("POST", CONFIG_MAPS "?fieldValidation=Perhaps", NULL, SPELLED);
+    assert_code(a, 422);
+}
+
+static void a_dry_run_answers_and_changes_nothing(void **state)
+{
+    (void)state;
+    struct answer *a = ask("POST", CONFIG_MAPS "?dryRun=All", NULL, "{\"metadata\":{\"name\":\"a\"}}");
+    assert_code(a, 201);
+    assert_code(ask("GET", CONFIG_MAPS "/a", NULL, NULL), 404);
+    make_config_map("a", "1");
+    a = ask("PATCH", CONFIG_MAPS "/a?dryRun=All", "Content-Type: application/merge-patch+json\r\n",
+            "{\"data\":{\"key\":\"2\"}}");
+    assert_field(a, "data/key", "2");
+    a = ask("DELETE", CONFIG_MAPS "/a?dryRun=All", NULL, NULL);
+    assert_code(a, 200);
+    a = ask("DELETE", CONFIG_MAPS "/a", NULL, "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"dryRun\":[\"All\"]}");
+    assert_code(a, 200);
+    a = ask("GET", CONFIG_MAPS "/a", NULL, NULL);
+    assert_field(a, "data/key", "1");
+    a = ask("POST", CONFIG_MAPS "?dryRun=Some", NULL, "{\"metadata\":{\"name\":\"b\"}}");
+    assert_code(a, 422);
+}
+
+static void delete_takes_options_in_body_and_query(void **state)
+{
+    (void)state;
+    make_config_map("a", "1");
+    struct answer *a = ask("DELETE", CONFIG_MAPS "/a", NULL,
+                           "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"preconditions\":{\"uid\":\"other\"}}");
+    assert_code(a, 409);
+    assert_field(a, "reason", "Conflict");
+    make_pod("p", "n", "[{\"name\":\"c\",\"image\":\"i\"}]");
+    a = ask("DELETE", PODS "/p?gracePeriodSeconds=60", NULL, NULL);
+    assert_code(a, 200);
+    assert_field(a, "metadata/deletionGracePeriodSeconds", "60");
+    a = ask("DELETE", PODS "/p", NULL,
+            "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"gracePeriodSeconds\":20}");
+    assert_field(a, "metadata/deletionGracePeriodSeconds", "20");
+    a = ask("DELETE", PODS "/p", YAML, "gracePeriodSeconds: 0\n");
+    assert_code(a, 200);
+    assert_code(ask("GET", PODS "/p", NULL, NULL), 404);
+    /* Clients name the version of the object's own group. */
+    make(DEPLOYMENTS, DEPLOYMENT);
+    a = ask("DELETE", DEPLOYMENTS "/web", NULL,
+            "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"apps/v1\",\"propagationPolicy\":\"Background\"}");
+    assert_code(a, 200);
+    a = ask("DELETE", CONFIG_MAPS "/a?gracePeriodSeconds=soon", NULL, NULL);
+    assert_code(a, 400);
+    a = ask("DELETE", CONFIG_MAPS "/a?propagationPolicy=Sideways", NULL, NULL);
+    assert_code(a, 422);
+    a = ask("DELETE", CONFIG_MAPS "/a", NULL, "{\"kind\":\"Pod\",\"apiVersion\":\"v1\"}");
+    assert_code(a, 400);
+    assert_code(ask("GET", CONFIG_MAPS "/a", NULL, NULL), 200);
+}
+
+static void a_body_of_another_kind_is_refused(void **state)
+{
+    (void)state;
+    struct answer *a = ask("POST", CONFIG_MAPS, NULL, "{\"kind\":\"Secret\",\"apiVersion\":\"v1\"}");
+    assert_code(a, 400);
+    a = ask("POST", CONFIG_MAPS, NULL, "{\"kind\":\"ConfigMap\",\"apiVersion\":\"apps/v1\"}");
+    assert_code(a, 400);
+    a = ask("POST", CONFIG_MAPS, NULL, "{\"metadata\":{\"name\":\"a\",\"namespace\":\"elsewhere\"}}");
+    assert_status(a, 400, "BadRequest",
+                  "the namespace of the provided object does not match the namespace sent on the request");
+    a = ask("PUT", CONFIG_MAPS "/a", NULL, "{\"metadata\":{\"name\":\"b\"}}");
+    assert_status(a, 400, "BadRequest", "the name of the object (b) does not match the name on the URL (a)");
+}
+
+static void conflicts_and_doubles_are_409(void **state)
+{
+    (void)state;
+    make_config_map("a", "1");
+    struct answer *a = ask("POST", CONFIG_MAPS, NULL, "{\"metadata\":{\"name\":\"a\"}}");
+    assert_status(a, 409, "AlreadyExists", "configmaps \"a\" already exists");
+    a = ask("PUT", CONFIG_MAPS "/a", NULL, "{\"metadata\":{\"name\":\"a\",\"resourceVersion\":\"1\"}}");
+    assert_status(a, 409, "Conflict",
+                  "Operation cannot be fulfilled on configmaps \"a\": the object has been modified; please apply "
+                  "your changes to the latest version and try again");
+}
+
+/* ---- Lists ---- */
+
+static void long_lists_come_in_pages(void **state)
+{
+    (void)state;
+    char name[48], path[1024];
+    for (int i = 0; i < 7; i++) {
+        snprintf(name, sizeof(name), "cm-%d", i);
+        make_config_map(name, i % 2 ? "odd" : "even");
+    }
+    int seen = 0, pages = 0;
+    snprintf(path, sizeof(path), CONFIG_MAPS "?limit=3");
+    for (;;) {
+        struct answer *a = ask("GET", path, NULL, NULL);
+        assert_code(a, 200);
+        pages++;
+        size_t count = json_array_size(json_object_get(a->json, "items"));
+        for (size_t i = 0; i < count; i++, seen++) {
+            snprintf(name, sizeof(name), "items/%zu/metadata/name", i);
+            assert_int_equal(field(a, name)[3], '0' + seen);
+        }
+        const char *go_on = field(a, "metadata/continue");
+        if (!go_on)
+            break;
+        if (pages == 1)
+            assert_field(a, "metadata/remainingItemCount", "4");
+        snprintf(path, sizeof(path), CONFIG_MAPS "?limit=3&continue=%s", go_on);
+    }
+    assert_int_equal(seen, 7);
+    assert_int_equal(pages, 3);
+    assert_code(ask("GET", CONFIG_MAPS "?limit=3&continue=nonsense", NULL, NULL), 400);
+    assert_code(ask("GET", CONFIG_MAPS "?limit=many", NULL, NULL), 400);
+    struct answer *a = ask("GET", CONFIG_MAPS "?limit=2", TABLE, NULL);
+    assert_int_equal(json_array_size(json_object_get(a->json, "rows")), 2);
+    assert_non_null(field(a, "metadata/continue"));
+}
+
+static void selectors_choose(void **state)
+{
+    (void)state;
+    make_config_map("a", "x");
+    make_config_map("b", "y");
+    static const struct {
+        const char *query;
+        size_t count;
+    } lists[] = {{"labelSelector=app%3Dx", 1},          {"labelSelector=app+in+(x,y)", 2},
+                 {"labelSelector=%21app", 0},            {"labelSelector=", 2},
+                 {"fieldSelector=metadata.name%3Db", 1}, {"fieldSelector=metadata.name!%3Db&labelSelector=app%3Dy", 0}};
+    for (size_t i = 0; i < ARRAY_COUNT(lists); i++) {
+        char path[256];
+        snprintf(path, sizeof(path), CONFIG_MAPS "?%s", lists[i].query);
+        struct answer *a = ask("GET", path, NULL, NULL);
+        assert_code(a, 200);
+        assert_int_equal(json_array_size(json_object_get(a->json, "items")), lists[i].count);
+    }
+    static const char *const bad[] = {"labelSelector=%3D%3D", "fieldSelector=data.key%3D1", "fieldSelector=nonsense"};
+    for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+        char path[256];
+        snprintf(path, sizeof(path), CONFIG_MAPS "?%s", bad[i]);
+        struct answer *a = ask("GET", path, NULL, NULL);
+        assert_code(a, 400);
+        assert_field(a, "reason", "BadRequest");
+    }
+}
+
+static void large_lists_are_compressed_when_asked_for(void **state)
+{
+    (void)state;
+    cleanup_free char *value = mem_zero(1, 100001);
+    memset(value, 'v', 100000);
+    char name[16];
+    for (int i = 0; i < 4; i++) {
+        snprintf(name, sizeof(name), "big-%d", i);
+        cleanup_free char *body =
+            mem_printf("{\"metadata\":{\"name\":\"%s\"},\"data\":{\"key\":\"%s\"}}", name, value);
+        make(CONFIG_MAPS, body);
+    }
+    struct answer *a = ask("GET", CONFIG_MAPS, NULL, NULL);
+    size_t size = a->body.size;
+    assert_non_null(a->json);
+    a = ask("GET", CONFIG_MAPS, "Accept-Encoding: gzip\r\n", NULL);
+    assert_string_equal(header(a, "Content-Encoding", 0), "gzip");
+    assert_true(a->body.size < size / 10);
+    cleanup_free char *out = mem_alloc(size + 1);
+    z_stream z = {.next_in = (unsigned char *)a->body.data,
+                  .avail_in = (unsigned)a->body.size,
+                  .next_out = (unsigned char *)out,
+                  .avail_out = (unsigned)size + 1};
+    assert_int_equal(inflateInit2(&z, 15 + 16), Z_OK);
+    assert_int_equal(inflate(&z, Z_FINISH), Z_STREAM_END);
+    assert_int_equal(z.total_out, size);
+    inflateEnd(&z);
+}
+
+/* ---- Bad input ---- */
+
+static void malformed_bodies_are_400(void **state)
+{
+    (void)state;
+    cleanup_buffer struct buffer deep = {0};
+    for (int i = 0; i < 100; i++)
+        buffer_add_string(&deep, "{\"metadata\":");
+    static const char *const bad[] = {
+        "",
+        "{",
+        "[]",
+        "nonsense",
+        "{\"metadata\":{\"name\":\"a\"}} trailing",
+        "{\"metadata\":{\"name\":5}}",
+        "{\"metadata\":[]}",
+        "{\"data\":{\"a\":1}}",
+        "{\"metadata\":{\"name\":\"\xff\xfe\"}}",
+        "{\"metadata\":{\"name\":\"a\",\"creationTimestamp\":\"yesterday\"}}",
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
+        struct answer *a = ask("POST", CONFIG_MAPS, NULL, bad[i]);
+        if (a->code != 400 && a->code != 422)
+            fail_msg("%s: %d %s", bad[i], a->code, a->body.data);
+        assert_field(a, "kind", "Status");
+        assert_non_null(field(a, "message"));
+    }
+    assert_code(ask("POST", CONFIG_MAPS, NULL, deep.data), 400);
+    assert_code(ask("POST", CONFIG_MAPS, YAML, "a: &a [*a, *a]\n"), 400);
+    assert_code(ask("PATCH", CONFIG_MAPS "/a", "Content-Type: application/merge-patch+json\r\n", "{"), 404);
+    make_config_map("a", "1");
+    assert_code(ask("PATCH", CONFIG_MAPS "/a", "Content-Type: application/merge-patch+json\r\n", "{"), 400);
+    assert_code(ask("PATCH", CONFIG_MAPS "/a", "Content-Type: application/json-patch+json\r\n", "{}"), 400);
+    assert_code(ask("DELETE", CONFIG_MAPS "/a", NULL, "{"), 400);
+}
+
+static void deep_nesting_does_no_harm(void **state)
+{
+    (void)state;
+    cleanup_buffer struct buffer b = {0};
+    buffer_add_string(&b, "{\"metadata\":{\"name\":\"a\"},\"extra\":");
+    for (int i = 0; i < 100; i++)
+        buffer_add_string(&b, "[");
+    for (int i = 0; i < 100; i++)
+        buffer_add_string(&b, "]");
+    buffer_add_string(&b, "}");
+    struct answer *a = ask("POST", CONFIG_MAPS, NULL, b.data);
+    assert_code(a, 201);
+    buffer_clear(&b);
+    buffer_add_string(&b, "{\"metadata\":{\"name\":\"b\"},\"extra\":");
+    for (int i = 0; i < 100000; i++)
+        buffer_add_string(&b, "[");
+    assert_code(ask("POST", CONFIG_MAPS, NULL, b.data), 400);
+}
+
+static void a_body_that_is_too_large_is_413(void **state)
+{
+    (void)state;
+    size_t size = 4 * 1024 * 1024;
+    cleanup_free char *body = mem_zero(1, size + 1);
+    memset(body, ' ', size);
+    struct connection *c = connect_as_admin();
+    struct answer *a = ask_on(c, "POST", CONFIG_MAPS, NULL, body);
+    assert_code(a, 413);
+    assert_field(a, "reason", "RequestEntityTooLarge");
+    disconnect(c);
+    /* One that is nearly too large is read, and what it holds is judged. */
+    size = 3 * 1024 * 1024 - 100;
+    body[size] = 0;
+    memcpy(body, "{\"metadata\":{\"name\":\"a\"}}", 25);
+    assert_code(ask("POST", CONFIG_MAPS, NULL, body), 201);
+}
+
+static void queries_of_any_kind_are_survived(void **state)
+{
+    (void)state;
+    static const char *const paths[] = {
+        CONFIG_MAPS "?limit=99999999999999999999",
+        CONFIG_MAPS "?limit=-1",
+        CONFIG_MAPS "?resourceVersion=99999999999999999999999999",
+        CONFIG_MAPS "?resourceVersion=x",
+        CONFIG_MAPS "?resourceVersionMatch=Exact",
+        CONFIG_MAPS "?continue=%00",
+        CONFIG_MAPS "?%zz&&==&a=b;c",
+        CONFIG_MAPS "/%2e%2e%2f",
+        CONFIG_MAPS "/UPPER_case",
+        "//api//v1//pods",
+        "/api/v1/namespaces//pods",
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(paths); i++) {
+        struct answer *a = ask("GET", paths[i], NULL, NULL);
+        if (a->code < 200 || a->code > 504 || a->code == 500)
+            fail_msg("%s: %d %s", paths[i], a->code, a->body.data);
+    }
+}
+
+#define test(f) cmocka_unit_test_teardown(f, clean)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        test(verbs_do_what_they_say),
+        test(a_list_is_of_its_kind_and_its_items_name_theirs),
+        test(collections_are_deleted_by_selector),
+        test(subresources_are_served),
+        test(tables_are_given_when_asked_for),
+        test(metadata_is_given_when_asked_for),
+        test(what_cannot_be_written_is_refused_before_it_is_done),
+        test(bodies_of_other_types_are_refused),
+        test(yaml_is_taken_like_json),
+        test(the_anonymous_get_health_and_version_only),
+        test(paths_that_lead_nowhere_are_404),
+        test(methods_that_a_path_does_not_take_are_405),
+        test(unknown_fields_are_warned_of_refused_or_ignored),
+        test(a_dry_run_answers_and_changes_nothing),
+        test(delete_takes_options_in_body_and_query),
+        test(a_body_of_another_kind_is_refused),
+        test(conflicts_and_doubles_are_409),
+        test(long_lists_come_in_pages),
+        test(selectors_choose),
+        test(large_lists_are_compressed_when_asked_for),
+        test(malformed_bodies_are_400),
+        test(deep_nesting_does_no_harm),
+        test(a_body_that_is_too_large_is_413),
+        test(queries_of_any_kind_are_survived),
+    };
+    return cmocka_run_group_tests(tests, api_start, api_stop);
+}
