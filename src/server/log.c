@@ -20,7 +20,8 @@ struct log_stream {
     struct client_user user;
     /* Core thread. */
     struct server_log *log;
-    bool asked;     /* a chunk is on its way */
+    bool finding; /* the pod is being asked for */
+    bool asked;   /* a chunk is on its way */
     bool core_over;
     /* I/O thread. */
     bool begun, io_over;
@@ -144,7 +145,8 @@ static void end_core(void *context)
     if (s->log)
         s->log->close(s->log);
     s->log = NULL;
-    mailbox_send(http_request_mailbox(s->http), stream_free, s);
+    if (!s->finding)
+        mailbox_send(http_request_mailbox(s->http), stream_free, s);
 }
 
 /* Upstream's choice of a container when none is named, and its complaint when there are several. */
@@ -175,8 +177,11 @@ static void got_pod(void *context, const struct client_result *result)
     struct log_stream *s = context;
     struct status *status = NULL;
     struct error err = {0};
-    if (s->core_over)
+    s->finding = false;
+    if (s->core_over) {
+        mailbox_send(http_request_mailbox(s->http), stream_free, s);
         return;
+    }
     if (!client_ok(result)) {
         status = api_status_not_found(s->arena, &api_resources[API_PODS], s->request.pod);
     } else {
@@ -200,6 +205,7 @@ static void got_pod(void *context, const struct client_result *result)
 static void start(void *context)
 {
     struct log_stream *s = context;
+    s->finding = true;
     client_get(s->server->client, &api_resources[API_PODS], s->request.namespace, s->request.pod, got_pod, s);
 }
 

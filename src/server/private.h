@@ -2,6 +2,7 @@
 #ifndef CORACLE_SERVER_PRIVATE_H
 #define CORACLE_SERVER_PRIVATE_H
 
+#include "api/json.h"
 #include "api/status.h"
 #include "api/table.h"
 #include "server/http/http.h"
@@ -37,9 +38,9 @@ struct negotiated {
 
 /* Reads Accept. False: nothing that we can write is accepted. */
 bool negotiate(const struct http_request *request, struct negotiated *out);
-/* The media type of the body, without parameters, in lower case, cut to size. */
+/* The media type of the body, without parameters, in lower case, cut to size (decode.c). */
 void content_type(const struct http_request *request, char *out, size_t size);
-/* True when the parameter is given and is not "false" or "0". */
+/* True when the parameter is given and is not "false" or "0" (options.c). */
 bool parameter_flag(const struct http_request *request, const char *name);
 
 /* ---- Answers, on the I/O thread ---- */
@@ -65,12 +66,40 @@ void rest_handle(struct rest_request *request);
 void watch_handle(struct rest_request *request);
 void log_handle(struct rest_request *request);
 
-/* Fills selectors of a list or watch from the parameters; a Status when they are wrong. */
-struct status *rest_selectors(struct arena *arena, const struct http_request *request, const struct route *route,
-                              const struct selector **labels, const struct field_selector **fields);
-/* Table options from parameters; NULL or a Status. */
-struct status *rest_table_options(struct arena *arena, const struct http_request *request,
-                                  const struct negotiated *negotiated, struct table_options *out);
+/* ---- Parameters (options.c): NULL, or the Status that refuses them ---- */
+
+/* A number; unset when it is missing or empty. */
+struct status *parameter_int(struct arena *arena, const struct http_request *request, const char *name,
+                             struct opt_int64 *out);
+/* fieldManager, fieldValidation and dryRun; kind is that of the options: "CreateOptions". */
+struct status *options_for_write(struct arena *arena, const struct http_request *request, const char *kind,
+                                 struct client_request *out);
+struct status *options_for_delete(struct arena *arena, const struct http_request *request, struct delete_options *out);
+struct status *options_selectors(struct arena *arena, const struct http_request *request, const struct route *route,
+                                 const struct selector **labels, const struct field_selector **fields);
+struct status *options_for_list(struct arena *arena, const struct http_request *request, const struct route *route,
+                                struct client_request *out);
+/* What `out` points to lives in the arena and in the route. */
+struct status *options_for_watch(struct arena *arena, const struct http_request *request, const struct route *route,
+                                 struct client_watch_options *out, struct opt_int64 *timeout);
+struct status *options_for_table(struct arena *arena, const struct http_request *request,
+                                 const struct negotiated *negotiated, struct table_options *out);
+
+/* ---- Bodies (decode.c) ---- */
+
+/* What a body has to be. */
+struct body_type {
+    const struct api_type *type; /* with the fields kind and apiVersion */
+    const char *api_version, *kind;
+    bool any_version; /* of any group: DeleteOptions */
+};
+
+/* Reads the body into *value, in the arena `values`; a body without kind and version is taken for what it has to be.
+ * NULL, or the Status that refuses it, in `arena`. */
+struct status *decode_body(struct arena *arena, const struct http_request *http, const struct body_type *expected,
+                           struct arena *values, void **value, struct json_report *report);
+/* `X in version "v1" cannot be handled as a X`. */
+const char *decode_complaint(struct arena *arena, const struct body_type *expected);
 
 /* ---- Documents that never change: discovery, OpenAPI, version ---- */
 

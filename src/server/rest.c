@@ -3,20 +3,16 @@
  *
  * A job goes from the I/O thread (decode) to the core thread (submit) and back (encode). What the answer refers to is
  * held by references; snapshots' bytes go to the socket without a copy. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/json.h"
 #include "api/warnings.h"
-#include "api/yaml.h"
 #include "base/cleanup.h"
 #include "base/timestamp.h"
 #include "base/vector.h"
 #include "server/private.h"
 
 #define PATCHES "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json"
-#define BODIES "application/json, application/yaml"
 /* Warning headers of one answer. */
 #define WARNINGS_MAX 20
 
@@ -204,101 +200,60 @@ static void submit(void *context)
     client_submit(job->server->client, steal_pointer(job->request), answered, job);
 }
 
-/* ---- Bodies ---- */
-
-/* The two fields that every root type begins with. */
-struct root {
-    const char *kind;
-    const char *api_version;
-};
-
-/* JSON of the body: itself, or converted from YAML into `converted`. NULL: `status` says why. */
-static const char *body_json(struct arena *arena, const struct http_request *http, struct buffer *converted,
-                             size_t *size, struct status **status)
-{
-    char type[64];
-    struct error err;
-    content_type(http, type, sizeof(type));
-    *size = http->body_size;
-    if (!*type || strcmp(type, CONTENT_JSON) == 0)
-        return http->body;
-    if (strcmp(type, "application/yaml") != 0) {
-        *status = api_status_unsupported_media_type(arena, BODIES);
-        return NULL;
-    }
-    if (yaml_to_json(http->body, http->body_size, converted, NULL, &err) < 0) {
-        *status = api_status_bad_request(arena, "error converting YAML to JSON: %s", err.text);
-        return NULL;
-    }
-    *size = converted->size;
-    return converted->data;
-}
+/* ---- What a request brings ---- */
 
 /* Reports unknown and duplicate fields as fieldValidation asks for. */
-static struct status *report_problems(struct job *job, const struct json_report *report, const char *what)
+static struct status *report_problems(struct job *job, const struct json_report *report,
+                                      const struct body_type *expected)
 {
-    const char *how = http_request_parameter(job->http, "fieldValidation");
-    bool strict = how && strcmp(how, "Strict") == 0;
+    enum client_field_validation how = job->request->field_validation;
     cleanup_buffer struct buffer all = {0};
-    if (how && strcmp(how, "Ignore") == 0)
+    if (how == CLIENT_VALIDATE_IGNORE)
         return NULL;
     for (size_t i = 0; i < report->count; i++) {
         const struct json_problem *p = &report->items[i];
         const char *text = arena_printf(job->arena, "%s field \"%s\"",
                                         p->kind == JSON_UNKNOWN_FIELD ? "unknown" : "duplicate", p->path);
-        if (strict)
+        if (how == CLIENT_VALIDATE_STRICT)
             buffer_printf(&all, "%s%s", all.size ? ", " : "", text);
         else
             warn(job, text);
     }
-    return all.size ? api_status_bad_request(job->arena, "%s: strict decoding error: %s", what, all.data) : NULL;
+    return all.size ? api_status_bad_request(job->arena, "%s: strict decoding error: %s",
+                                             decode_complaint(job->arena, expected), all.data)
+                    : NULL;
 }
 
-/* Reads the body as a value of `type`; expects this apiVersion and kind where it names them. */
-static struct status *decode(struct job *job, const struct api_type *type, const char *api_version, const char *kind,
-                             struct arena *arena, void **value)
+static struct status *decode(struct job *job, const struct body_type *expected, void **value)
 {
-    struct status *status = NULL;
-    struct error err;
-    size_t size;
-    cleanup_buffer struct buffer converted = {0};
     struct json_report *report = arena_alloc(job->arena, sizeof(*report));
-    const char *json = body_json(job->arena, job->http, &converted, &size, &status);
-    if (!json)
-        return status;
-    *value = arena_alloc(arena, type->size);
-    const char *what =
-        arena_printf(job->arena, "%s in version \"%s\" cannot be handled as a %s", kind,
-                     strrchr(api_version, '/') ? strrchr(api_version, '/') + 1 : api_version, kind);
-    if (json_decode(type, arena, json, size, *value, report, &err) < 0) {
-        if (err.code == EBADMSG)
-            return api_status_bad_request(job->arena, "couldn't get version/kind; json parse error: %s", err.text);
-        return api_status_bad_request(job->arena, "%s: %s", what, err.text);
-    }
-    const struct root *root = *value;
-    if (root->kind && *root->kind && strcmp(root->kind, kind) != 0)
-        return api_status_bad_request(
-            job->arena,
-            "%s in version \"%s\" cannot be handled as a %s: no kind \"%s\" is registered for the resource \"%s\"",
-            root->kind, root->api_version ? root->api_version : "", kind, root->kind, job->route.resource->plural);
-    if (root->api_version && *root->api_version && strcmp(root->api_version, api_version) != 0)
-        return api_status_bad_request(
-            job->arena, "the API version in the data (%s) does not match the expected API version (%s)",
-            root->api_version, api_version);
-    return report_problems(job, report, what);
+    struct status *status = decode_body(job->arena, job->http, expected, job->request->arena, value, report);
+    return status ? status : report_problems(job, report, expected);
 }
 
-static struct status *decode_object(struct job *job)
+static bool is_subresource(const struct job *job, const char *name)
 {
-    struct client_request *r = job->request;
-    const char *sub = job->route.subresource;
-    if (sub && strcmp(sub, "scale") == 0)
-        return decode(job, &api_type_scale, "autoscaling/v1", "Scale", r->arena, &r->body);
-    if (sub && strcmp(sub, "binding") == 0)
-        return decode(job, &api_type_binding, "v1", "Binding", r->arena, &r->body);
+    return job->route.subresource && strcmp(job->route.subresource, name) == 0;
+}
+
+static struct status *read_object(struct job *job)
+{
+    static const struct body_type scale = {.type = &api_type_scale, .api_version = "autoscaling/v1", .kind = "Scale"};
+    static const struct body_type binding = {.type = &api_type_binding, .api_version = "v1", .kind = "Binding"};
     const struct api_resource *resource = job->route.resource;
-    struct status *status = decode(job, resource->type, resource->api_version, resource->kind, r->arena, &r->body);
-    if (status || sub)
+    const struct body_type object = {
+        .type = resource->type, .api_version = resource->api_version, .kind = resource->kind};
+    struct client_request *r = job->request;
+    struct status *status = options_for_write(
+        job->arena, job->http, r->verb == CLIENT_CREATE ? "CreateOptions" : "UpdateOptions", r);
+    if (status)
+        return status;
+    if (is_subresource(job, "scale"))
+        return decode(job, &scale, &r->body);
+    if (is_subresource(job, "binding"))
+        return decode(job, &binding, &r->body);
+    status = decode(job, &object, &r->body);
+    if (status || job->route.subresource)
         return status;
     struct api_warnings inert = {.arena = job->arena};
     api_warn_inert(resource->type, r->body, NULL, &inert);
@@ -307,7 +262,7 @@ static struct status *decode_object(struct job *job)
     return NULL;
 }
 
-static struct status *decode_patch(struct job *job)
+static struct status *read_patch(struct job *job)
 {
     static const struct {
         const char *type;
@@ -321,97 +276,57 @@ static struct status *decode_patch(struct job *job)
     for (size_t i = 0; i < ARRAY_COUNT(kinds); i++) {
         if (strcmp(type, kinds[i].type) != 0)
             continue;
-        const char *how = http_request_parameter(job->http, "fieldValidation");
         r->patch_kind = kinds[i].kind;
-        r->patch = arena_copy(r->arena, job->http->body, job->http->body_size + 1);
+        r->patch = job->http->body; /* the job holds the request */
         r->patch_size = job->http->body_size;
-        r->field_validation = how && strcmp(how, "Strict") == 0   ? CLIENT_VALIDATE_STRICT
-                              : how && strcmp(how, "Ignore") == 0 ? CLIENT_VALIDATE_IGNORE
-                                                                   : CLIENT_VALIDATE_WARN;
-        return NULL;
+        return options_for_write(job->arena, job->http, "PatchOptions", r);
     }
     return api_status_unsupported_media_type(job->arena, PATCHES);
 }
 
 /* From the body, or from parameters where there is no body. */
-static struct status *decode_delete_options(struct job *job)
+static struct status *read_delete_options(struct job *job)
 {
+    static const struct body_type expected = {
+        .type = &api_type_delete_options, .api_version = "v1", .kind = "DeleteOptions", .any_version = true};
     struct client_request *r = job->request;
-    const struct http_request *http = job->http;
-    struct delete_options *options = arena_alloc(r->arena, sizeof(*options));
-    r->delete_options = options;
-    if (http->body_size) {
+    struct delete_options *options = NULL;
+    struct status *status = options_for_write(job->arena, job->http, "DeleteOptions", r);
+    if (!status && job->http->body_size) {
         void *value;
-        struct status *status = decode(job, &api_type_delete_options, "v1", "DeleteOptions", r->arena, &value);
-        if (status && strstr(status->message, "does not match the expected API version")) {
-            /* Clients may name the version of the resource's own group. */
-            status = NULL;
-        }
-        if (status)
-            return status;
-        *options = *(struct delete_options *)value;
-    } else {
-        const char *grace = http_request_parameter(http, "gracePeriodSeconds");
-        const char *policy = http_request_parameter(http, "propagationPolicy");
-        const char *orphan = http_request_parameter(http, "orphanDependents");
-        if (grace)
-            options->grace_period_seconds = opt_int64(strtoll(grace, NULL, 10));
-        if (policy)
-            options->propagation_policy = arena_string(r->arena, policy);
-        if (orphan)
-            options->orphan_dependents = opt_bool(strcmp(orphan, "true") == 0);
+        status = decode(job, &expected, &value);
+        options = value;
+    } else if (!status) {
+        options = arena_alloc(r->arena, sizeof(*options));
+        status = options_for_delete(r->arena, job->http, options);
     }
+    if (status)
+        return status;
+    r->delete_options = options;
     for (size_t i = 0; i < options->dry_run.count; i++)
         r->dry_run |= strcmp(options->dry_run.items[i], "All") == 0;
     return NULL;
 }
 
+static struct status *read_list(struct job *job)
+{
+    return options_for_list(job->arena, job->http, &job->route, job->request);
+}
+
+static struct status *read_collection(struct job *job)
+{
+    struct status *status = read_list(job);
+    return status ? status : read_delete_options(job);
+}
+
+static struct status *read_get(struct job *job)
+{
+    job->request->resource_version =
+        arena_string(job->request->arena, http_request_parameter(job->http, "resourceVersion"));
+    return NULL;
+}
+
 /* ---- Requests ---- */
-
-struct status *rest_selectors(struct arena *arena, const struct http_request *request, const struct route *route,
-                              const struct selector **labels, const struct field_selector **fields)
-{
-    const char *label_text = http_request_parameter(request, "labelSelector");
-    const char *field_text = http_request_parameter(request, "fieldSelector");
-    struct error err;
-    *labels = NULL;
-    *fields = NULL;
-    if (label_text && *label_text && selector_parse(arena, label_text, labels, &err) < 0)
-        return api_status_bad_request(arena, "%s", err.text);
-    /* A watch or list of one object by its path is one by its name. */
-    if (route->name)
-        field_text = arena_printf(arena, "metadata.name=%s", route->name);
-    if (field_text && *field_text &&
-        (field_selector_parse(arena, field_text, fields, &err) < 0 ||
-         field_selector_check(*fields, route->resource, &err) < 0))
-        return api_status_bad_request(arena, "%s", err.text);
-    return NULL;
-}
-
-struct status *rest_table_options(struct arena *arena, const struct http_request *request,
-                                  const struct negotiated *negotiated, struct table_options *out)
-{
-    const char *include = http_request_parameter(request, "includeObject");
-    *out = (struct table_options){.version = negotiated->version};
-    if (table_include_parse(include ? include : "", &out->include) < 0)
-        return api_status_bad_request(arena, "unrecognized includeObject value: \"%s\"", include);
-    return NULL;
-}
-
-static struct status *fill_list(struct job *job)
-{
-    struct client_request *r = job->request;
-    const struct http_request *http = job->http;
-    const char *limit = http_request_parameter(http, "limit");
-    char *end;
-    r->limit = limit && *limit ? strtoll(limit, &end, 10) : 0;
-    if (limit && *limit && (*end || r->limit < 0))
-        return api_status_bad_request(job->arena, "strconv.ParseInt: parsing \"%s\": invalid syntax", limit);
-    r->continue_ = arena_string(r->arena, http_request_parameter(http, "continue"));
-    r->resource_version = arena_string(r->arena, http_request_parameter(http, "resourceVersion"));
-    r->resource_version_match = arena_string(r->arena, http_request_parameter(http, "resourceVersionMatch"));
-    return rest_selectors(r->arena, http, &job->route, &r->label_selector, &r->field_selector);
-}
 
 /* Which verb the method means here, and what has to be read for it. */
 static const struct method {
@@ -421,16 +336,16 @@ static const struct method {
     const char *name; /* upstream's, for metrics and for 405 */
     struct status *(*read)(struct job *job);
 } methods[] = {
-    {HTTP_GET, true, CLIENT_GET, "GET", NULL},
-    {HTTP_HEAD, true, CLIENT_GET, "GET", NULL},
-    {HTTP_GET, false, CLIENT_LIST, "LIST", fill_list},
-    {HTTP_HEAD, false, CLIENT_LIST, "LIST", fill_list},
-    {HTTP_POST, false, CLIENT_CREATE, "POST", decode_object},
-    {HTTP_POST, true, CLIENT_CREATE, "POST", decode_object},
-    {HTTP_PUT, true, CLIENT_UPDATE, "PUT", decode_object},
-    {HTTP_PATCH, true, CLIENT_PATCH, "PATCH", decode_patch},
-    {HTTP_DELETE, true, CLIENT_DELETE, "DELETE", decode_delete_options},
-    {HTTP_DELETE, false, CLIENT_DELETE_COLLECTION, "DELETECOLLECTION", decode_delete_options},
+    {HTTP_GET, true, CLIENT_GET, "GET", read_get},
+    {HTTP_HEAD, true, CLIENT_GET, "GET", read_get},
+    {HTTP_GET, false, CLIENT_LIST, "LIST", read_list},
+    {HTTP_HEAD, false, CLIENT_LIST, "LIST", read_list},
+    {HTTP_POST, false, CLIENT_CREATE, "POST", read_object},
+    {HTTP_POST, true, CLIENT_CREATE, "POST", read_object},
+    {HTTP_PUT, true, CLIENT_UPDATE, "PUT", read_object},
+    {HTTP_PATCH, true, CLIENT_PATCH, "PATCH", read_patch},
+    {HTTP_DELETE, true, CLIENT_DELETE, "DELETE", read_delete_options},
+    {HTTP_DELETE, false, CLIENT_DELETE_COLLECTION, "DELETECOLLECTION", read_collection},
 };
 
 static const struct method *find_method(const struct job *job)
@@ -467,18 +382,6 @@ static bool allowed(const struct job *job, const struct method *m)
     return m->verb == CLIENT_GET || m->verb == CLIENT_UPDATE || m->verb == CLIENT_PATCH;
 }
 
-static struct status *check_dry_run(struct job *job)
-{
-    const char *dry_run = http_request_parameter(job->http, "dryRun");
-    if (!dry_run || !*dry_run)
-        return NULL;
-    if (strcmp(dry_run, "All") != 0)
-        return api_status_bad_request(job->arena, "invalid dryRun: Unsupported value: \"%s\": supported values: \"All\"",
-                                      dry_run);
-    job->request->dry_run = true;
-    return NULL;
-}
-
 static struct status *prepare(struct job *job, const struct client_user *user)
 {
     const struct api_resource *resource = job->route.resource;
@@ -501,17 +404,8 @@ static struct status *prepare(struct job *job, const struct client_user *user)
     own->groups = copies;
     r->user = own;
     r->subresource = arena_string(r->arena, job->route.subresource);
-    r->field_manager = arena_string(r->arena, http_request_parameter(job->http, "fieldManager"));
-    if (m->verb == CLIENT_GET)
-        r->resource_version = arena_string(r->arena, http_request_parameter(job->http, "resourceVersion"));
-    struct status *status = check_dry_run(job);
-    if (!status)
-        status = rest_table_options(job->arena, job->http, &job->negotiated, &job->table);
-    if (!status && m->verb == CLIENT_DELETE_COLLECTION)
-        status = fill_list(job);
-    if (!status && m->read)
-        status = m->read(job);
-    return status;
+    struct status *status = options_for_table(job->arena, job->http, &job->negotiated, &job->table);
+    return status ? status : m->read(job);
 }
 
 void rest_handle(struct rest_request *request)

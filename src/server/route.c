@@ -23,6 +23,14 @@ static bool is_namespace_subresource(const char *segment)
     return strcmp(segment, "status") == 0 || strcmp(segment, "finalize") == 0;
 }
 
+static bool is_served(const char *group, const char *version)
+{
+    for (size_t i = 0; i < api_resource_count; i++)
+        if (strcmp(api_resources[i].group, group) == 0 && strcmp(api_resources[i].version, version) == 0)
+            return true;
+    return false;
+}
+
 bool route_parse(struct arena *arena, const char *path, struct route *out)
 {
     const char *s[ROUTE_SEGMENTS_MAX], *group = "", *version;
@@ -53,5 +61,5 @@ bool route_parse(struct arena *arena, const char *path, struct route *out)
     bool unplaced = out->resource && out->resource->namespaced && !out->namespace && out->name;
     if (too_long || misplaced || unplaced)
         out->resource = NULL;
-    return true;
+    return out->resource || is_served(group, version);
 }

@@ -19,7 +19,8 @@ struct route {
     bool watch; /* the older form, with /watch/ before the resource */
 };
 
-/* True when the path is below /api/VERSION/ or /apis/GROUP/VERSION/; strings live in the arena. */
+/* True when the path is below the /api/VERSION/ or /apis/GROUP/VERSION/ of an API that is served; strings live in the
+ * arena. */
 bool route_parse(struct arena *arena, const char *path, struct route *out);
 
 #endif

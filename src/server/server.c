@@ -50,12 +50,6 @@ static bool acceptable(const char *element, size_t size, struct negotiated *out)
     return true;
 }
 
-bool parameter_flag(const struct http_request *request, const char *name)
-{
-    const char *text = http_request_parameter(request, name);
-    return text && strcmp(text, "false") != 0 && strcmp(text, "0") != 0;
-}
-
 bool negotiate(const struct http_request *request, struct negotiated *out)
 {
     const char *accept = http_request_header(request, "accept");
@@ -68,17 +62,6 @@ bool negotiate(const struct http_request *request, struct negotiated *out)
     }
     out->pretty = parameter_flag(request, "pretty");
     return ok;
-}
-
-void content_type(const struct http_request *request, char *out, size_t size)
-{
-    const char *header = http_request_header(request, "content-type");
-    size_t n = header ? strcspn(header, "; \t") : 0;
-    if (n >= size)
-        n = size - 1;
-    for (size_t i = 0; i < n; i++)
-        out[i] = header[i] >= 'A' && header[i] <= 'Z' ? (char)(header[i] - 'A' + 'a') : header[i];
-    out[n] = 0;
 }
 
 /* ---- Answers ---- */
@@ -177,7 +160,11 @@ static void route(struct server *server, struct http_request *request, struct ar
         arena_free(arena);
         metrics_handle(server, request);
         return;
-    } else if (!route_parse(arena, request->path, &r.route) || !r.route.resource)
+    } else if (!route_parse(arena, request->path, &r.route)) {
+        arena_free(arena);
+        http_respond_text(request, 404, "text/plain; charset=utf-8", "404 page not found\n");
+        return;
+    } else if (!r.route.resource)
         status = api_status_no_resource(arena);
     else if (!negotiate(request, &r.negotiated))
         status = api_status_not_acceptable(arena, "application/json, application/json;stream=watch");

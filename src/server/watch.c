@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/json.h"
 #include "base/cleanup.h"
 #include "base/timestamp.h"
 #include "base/vector.h"
@@ -13,6 +12,8 @@
 
 /* Without timeoutSeconds a watch ends after 30 to 60 minutes, as upstream's. */
 #define TIMEOUT_LEAST (30 * MINUTE)
+/* Seconds; a longer timeout is cut. */
+#define TIMEOUT_MAX (365 * 24 * 3600)
 
 struct line {
     enum client_event_kind kind;
@@ -265,6 +266,8 @@ static void start(void *context)
         s->timeout = TIMEOUT_LEAST + (int64_t)(env_random(env) % (uint64_t)TIMEOUT_LEAST);
     s->timer = env_timer_new(env, timed_out, s);
     env_timer_start(s->timer, s->timeout);
+    if (!s->options.from && !s->options.send_initial_events)
+        s->options.from = store_revision(s->server->options.store);
     s->watch = client_watch(s->server->client, &s->options, on_event, s);
 }
 
@@ -272,38 +275,15 @@ static void start(void *context)
 
 static struct status *prepare(struct stream *s)
 {
-    const struct http_request *http = s->http;
-    const char *version = http_request_parameter(http, "resourceVersion");
-    const char *timeout = http_request_parameter(http, "timeoutSeconds");
-    const char *initial = http_request_parameter(http, "sendInitialEvents");
-    const char *match = http_request_parameter(http, "resourceVersionMatch");
-    char *end = NULL;
-    s->options.resource = s->route.resource;
-    s->options.namespace = s->route.namespace;
-    s->options.bookmarks = parameter_flag(http, "allowWatchBookmarks");
-    s->options.from = version && *version ? strtoull(version, &end, 10) : 0;
-    if (end && *end)
-        return api_status_bad_request(s->arena, "Invalid value: \"%s\": strconv.ParseUint: parsing \"%s\": invalid syntax",
-                                      version, version);
-    if (timeout)
-        s->timeout = strtoll(timeout, NULL, 10) * SECOND;
-    if (initial) {
-        bool wanted = strcmp(initial, "true") == 0 || strcmp(initial, "1") == 0;
-        if (!match || strcmp(match, "NotOlderThan") != 0) {
-            struct api_field_errors errors = {.arena = s->arena};
-            field_forbidden(&errors, PATH(NULL, "resourceVersionMatch"),
-                            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan");
-            return api_status_invalid(s->arena, s->route.resource, "", &errors);
-        }
-        s->options.send_initial_events = wanted;
-        s->announce_end = wanted && s->options.bookmarks;
-    } else {
-        /* Without a revision, what there is comes first. */
-        s->options.send_initial_events = s->options.from == 0;
-    }
-    struct status *status =
-        rest_selectors(s->arena, http, &s->route, &s->options.label_selector, &s->options.field_selector);
-    return status ? status : rest_table_options(s->arena, http, &s->negotiated, &s->table);
+    struct opt_int64 timeout;
+    bool asked = http_request_parameter(s->http, "sendInitialEvents") != NULL;
+    struct status *status = options_for_watch(s->arena, s->http, &s->route, &s->options, &timeout);
+    if (status)
+        return status;
+    s->announce_end = asked && s->options.send_initial_events && s->options.bookmarks;
+    if (timeout.value > 0)
+        s->timeout = (timeout.value < TIMEOUT_MAX ? timeout.value : TIMEOUT_MAX) * SECOND;
+    return options_for_table(s->arena, s->http, &s->negotiated, &s->table);
 }
 
 void watch_handle(struct rest_request *request)
