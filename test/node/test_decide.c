@@ -1,0 +1,309 @@
+/* The life of a pod, decision by decision: what pod_decide asks for in each situation, on a clock of our own. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "base/cleanup.h"
+#include "node/decide.h"
+
+#define SECOND INT64_C(1000000)
+#define NOW (1000 * SECOND)
+
+/* A pod with an init container and two containers, all of it under our hands. */
+struct life {
+    struct pod pod;
+    struct container specs[3];
+    struct container_observation containers[3];
+    struct pod_observation seen;
+    struct pod_action actions[POD_ACTIONS_PER_CONTAINER * 3 + POD_ACTIONS_EXTRA];
+    struct pod_decision decision;
+    struct buffer text;
+};
+
+static void begin(struct life *l, size_t inits, const char *restart_policy)
+{
+    *l = (struct life){.seen = {.containers = l->containers, .container_count = 3, .pod = &l->pod}};
+    l->decision.actions = l->actions;
+    l->pod.spec.restart_policy = restart_policy;
+    for (size_t i = 0; i < 3; i++)
+        l->containers[i] = (struct container_observation){.spec = &l->specs[i], .init = i < inits};
+}
+
+static void make_ready(struct life *l)
+{
+    l->seen.volumes = l->seen.sandbox = PART_READY;
+    for (size_t i = 0; i < 3; i++)
+        l->containers[i].image = PART_READY;
+}
+
+static void run(struct life *l)
+{
+    make_ready(l);
+    for (size_t i = 0; i < 3; i++)
+        l->containers[i].phase = CONTAINER_RUNNING;
+}
+
+/* The decision as text: "mount", "pull 0", "start 1", "stop 2 30", ... */
+static const char *decide(struct life *l, int64_t now)
+{
+    static const char *const names[] = {
+        [ACTION_MOUNT_VOLUMES] = "mount",  [ACTION_CREATE_SANDBOX] = "sandbox", [ACTION_PULL_IMAGE] = "pull",
+        [ACTION_START_CONTAINER] = "start", [ACTION_STOP_CONTAINER] = "stop",   [ACTION_KILL_CONTAINER] = "kill",
+        [ACTION_DRAIN] = "drain",          [ACTION_TEAR_DOWN] = "tear-down",    [ACTION_FINISH] = "finish"};
+    pod_decide(&l->seen, now, &l->decision);
+    buffer_clear(&l->text);
+    buffer_add_string(&l->text, "");
+    for (size_t i = 0; i < l->decision.count; i++) {
+        const struct pod_action *a = &l->actions[i];
+        bool of_container = a->kind >= ACTION_PULL_IMAGE && a->kind <= ACTION_KILL_CONTAINER;
+        buffer_printf(&l->text, "%s%s", i ? ", " : "", names[a->kind]);
+        if (of_container)
+            buffer_printf(&l->text, " %zu", a->container);
+        if (a->kind == ACTION_STOP_CONTAINER)
+            buffer_printf(&l->text, " %lld", (long long)(a->grace / SECOND));
+    }
+    return l->text.data ? l->text.data : "";
+}
+
+static void ends(struct life *l, size_t i, int code, int64_t at)
+{
+    l->containers[i].phase = CONTAINER_EXITED;
+    l->containers[i].exit_code = code;
+    l->containers[i].finished_at = at;
+}
+
+static void a_new_pod_gets_volumes_sandbox_images_and_containers_in_this_order(void **state)
+{
+    struct life l;
+    (void)state;
+    begin(&l, 0, "Always");
+    assert_string_equal(decide(&l, NOW), "mount");
+    l.seen.volumes = PART_BUSY;
+    assert_string_equal(decide(&l, NOW), "");
+    l.seen.volumes = PART_READY;
+    assert_string_equal(decide(&l, NOW), "sandbox");
+    l.seen.sandbox = PART_READY;
+    assert_string_equal(decide(&l, NOW), "pull 0, pull 1, pull 2");
+    l.containers[1].image = PART_READY;
+    l.containers[0].image = l.containers[2].image = PART_BUSY;
+    assert_string_equal(decide(&l, NOW), "start 1");
+    l.containers[1].phase = CONTAINER_STARTING;
+    assert_string_equal(decide(&l, NOW), "");
+    buffer_free(&l.text);
+}
+
+static void what_failed_is_tried_again_when_its_time_has_come(void **state)
+{
+    struct life l;
+    (void)state;
+    begin(&l, 0, "Always");
+    l.seen.volumes = PART_FAILED;
+    l.seen.volumes_retry_at = NOW + SECOND;
+    assert_string_equal(decide(&l, NOW), "");
+    assert_int_equal(l.decision.wake_at, NOW + SECOND);
+    assert_string_equal(decide(&l, NOW + SECOND), "mount");
+    make_ready(&l);
+    l.containers[0].image = PART_FAILED;
+    l.containers[0].image_retry_at = NOW + 10 * SECOND;
+    l.containers[1].image = PART_FAILED; /* and never again */
+    assert_string_equal(decide(&l, NOW), "start 2");
+    assert_int_equal(l.decision.wake_at, NOW + 10 * SECOND);
+    assert_string_equal(decide(&l, NOW + 10 * SECOND), "pull 0, start 2");
+    buffer_free(&l.text);
+}
+
+static void init_containers_run_one_after_the_other_to_success(void **state)
+{
+    struct life l;
+    (void)state;
+    begin(&l, 2, "Always");
+    make_ready(&l);
+    assert_string_equal(decide(&l, NOW), "start 0");
+    assert_string_equal(pod_phase(&l.seen), "Pending");
+    ends(&l, 0, 1, NOW);
+    assert_string_equal(decide(&l, NOW), "start 0");
+    ends(&l, 0, 0, NOW);
+    assert_string_equal(decide(&l, NOW), "start 1");
+    ends(&l, 1, 0, NOW);
+    assert_string_equal(decide(&l, NOW), "start 2");
+    buffer_free(&l.text);
+}
+
+static void a_failed_init_container_is_the_end_of_a_pod_that_never_restarts(void **state)
+{
+    struct life l;
+    (void)state;
+    begin(&l, 1, "Never");
+    make_ready(&l);
+    ends(&l, 0, 3, NOW);
+    assert_string_equal(pod_phase(&l.seen), "Failed");
+    assert_string_equal(decide(&l, NOW), "tear-down");
+    buffer_free(&l.text);
+}
+
+static void restarts_follow_the_policy(void **state)
+{
+    static const struct {
+        const char *policy;
+        int code;
+        bool again;
+    } cases[] = {{"Always", 0, true},     {"Always", 1, true}, {"OnFailure", 0, false},
+                 {"OnFailure", 1, true}, {"Never", 0, false}, {"Never", 1, false}};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct life l;
+        begin(&l, 0, cases[i].policy);
+        run(&l);
+        ends(&l, 1, cases[i].code, NOW);
+        assert_string_equal(decide(&l, NOW), cases[i].again ? "start 1" : "");
+        assert_string_equal(pod_phase(&l.seen), "Running");
+        buffer_free(&l.text);
+    }
+}
+
+static void a_pod_has_ended_when_all_its_containers_have(void **state)
+{
+    struct life l;
+    (void)state;
+    begin(&l, 0, "OnFailure");
+    run(&l);
+    for (size_t i = 0; i < 3; i++)
+        ends(&l, i, 0, NOW);
+    assert_string_equal(pod_phase(&l.seen), "Succeeded");
+    assert_string_equal(decide(&l, NOW), "tear-down");
+    l.seen.torn_down = true;
+    assert_string_equal(decide(&l, NOW), "");
+    begin(&l, 0, "Never");
+    run(&l);
+    ends(&l, 0, 0, NOW);
+    ends(&l, 1, 2, NOW);
+    ends(&l, 2, 0, NOW);
+    assert_string_equal(pod_phase(&l.seen), "Failed");
+    buffer_free(&l.text);
+}
+
+static void the_first_restart_is_immediate_and_later_ones_wait_10_s_doubling_to_5_min(void **state)
+{
+    static const int delays[] = {10, 20, 40, 80, 160, 300, 300};
+    struct life l;
+    int64_t now = NOW;
+    (void)state;
+    begin(&l, 0, "Always");
+    run(&l);
+    ends(&l, 0, 1, now);
+    assert_string_equal(decide(&l, now), "start 0");
+    for (size_t i = 0; i < ARRAY_COUNT(delays); i++) {
+        backoff_raise(&l.containers[0].restart, now);
+        ends(&l, 0, 1, now);
+        assert_string_equal(decide(&l, now), "");
+        assert_int_equal(l.decision.wake_at, now + delays[i] * SECOND);
+        now = l.decision.wake_at;
+        assert_string_equal(decide(&l, now), "start 0");
+    }
+    /* Ten minutes of running well are forgiven. */
+    ends(&l, 0, 1, now + BACKOFF_RESET + SECOND);
+    assert_string_equal(decide(&l, now + BACKOFF_RESET + SECOND), "start 0");
+    buffer_free(&l.text);
+}
+
+static void an_unhealthy_container_is_stopped_with_the_pods_grace_and_then_killed(void **state)
+{
+    struct life l;
+    (void)state;
+    begin(&l, 0, "Always");
+    l.pod.spec.termination_grace_period_seconds = opt_int64(7);
+    run(&l);
+    l.containers[2].must_restart = true;
+    assert_string_equal(decide(&l, NOW), "stop 2 7");
+    l.containers[2].stopping = true;
+    l.containers[2].kill_at = NOW + 7 * SECOND;
+    assert_string_equal(decide(&l, NOW + SECOND), "");
+    assert_int_equal(l.decision.wake_at, NOW + 7 * SECOND);
+    assert_string_equal(decide(&l, NOW + 7 * SECOND), "kill 2");
+    l.containers[2].killed = true;
+    assert_string_equal(decide(&l, NOW + 8 * SECOND), "");
+    buffer_free(&l.text);
+}
+
+static void a_deleted_pod_is_drained_before_it_is_signalled(void **state)
+{
+    struct life l;
+    (void)state;
+    begin(&l, 0, "Always");
+    run(&l);
+    l.pod.metadata.deletion_timestamp = NOW;
+    l.seen.terminating = true;
+    l.seen.terminate_by = NOW + 30 * SECOND;
+    assert_string_equal(decide(&l, NOW), "drain");
+    l.seen.drain = PART_BUSY;
+    assert_string_equal(decide(&l, NOW + SECOND), "");
+    assert_int_equal(l.decision.wake_at, NOW + 30 * SECOND);
+    l.seen.drain = PART_READY;
+    /* The drain is counted inside the grace period. */
+    assert_string_equal(decide(&l, NOW + 2 * SECOND), "stop 0 28, stop 1 28, stop 2 28");
+    for (size_t i = 0; i < 3; i++) {
+        l.containers[i].stopping = true;
+        l.containers[i].kill_at = l.seen.terminate_by;
+    }
+    assert_string_equal(decide(&l, NOW + 3 * SECOND), "");
+    ends(&l, 0, 0, NOW + 4 * SECOND);
+    assert_string_equal(decide(&l, NOW + 30 * SECOND), "kill 1, kill 2");
+    ends(&l, 1, 137, NOW + 30 * SECOND);
+    ends(&l, 2, 137, NOW + 30 * SECOND);
+    assert_string_equal(decide(&l, NOW + 30 * SECOND), "tear-down");
+    l.seen.torn_down = true;
+    assert_string_equal(decide(&l, NOW + 30 * SECOND), "finish");
+    buffer_free(&l.text);
+}
+
+static void a_drain_that_never_ends_is_bounded_by_the_grace_period(void **state)
+{
+    struct life l;
+    (void)state;
+    begin(&l, 0, "Always");
+    run(&l);
+    l.pod.metadata.deletion_timestamp = NOW;
+    l.seen.terminating = true;
+    l.seen.terminate_by = NOW + 5 * SECOND;
+    l.seen.drain = PART_BUSY;
+    assert_string_equal(decide(&l, NOW + 5 * SECOND), "kill 0, kill 1, kill 2");
+    buffer_free(&l.text);
+}
+
+static void a_pod_that_never_ran_goes_without_a_drain(void **state)
+{
+    struct life l;
+    (void)state;
+    begin(&l, 0, "Always");
+    l.pod.metadata.deletion_timestamp = NOW;
+    l.seen.terminating = true;
+    l.seen.terminate_by = NOW + 30 * SECOND;
+    assert_string_equal(decide(&l, NOW), "tear-down");
+    l.seen.sandbox = PART_BUSY; /* what is under way is waited for */
+    assert_string_equal(decide(&l, NOW), "");
+    buffer_free(&l.text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_new_pod_gets_volumes_sandbox_images_and_containers_in_this_order),
+        cmocka_unit_test(what_failed_is_tried_again_when_its_time_has_come),
+        cmocka_unit_test(init_containers_run_one_after_the_other_to_success),
+        cmocka_unit_test(a_failed_init_container_is_the_end_of_a_pod_that_never_restarts),
+        cmocka_unit_test(restarts_follow_the_policy),
+        cmocka_unit_test(a_pod_has_ended_when_all_its_containers_have),
+        cmocka_unit_test(the_first_restart_is_immediate_and_later_ones_wait_10_s_doubling_to_5_min),
+        cmocka_unit_test(an_unhealthy_container_is_stopped_with_the_pods_grace_and_then_killed),
+        cmocka_unit_test(a_deleted_pod_is_drained_before_it_is_signalled),
+        cmocka_unit_test(a_drain_that_never_ends_is_bounded_by_the_grace_period),
+        cmocka_unit_test(a_pod_that_never_ran_goes_without_a_drain),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
