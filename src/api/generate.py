@@ -12,10 +12,11 @@ A description holds, per type, `type NAME OPENAPI-NAME | one sentence`, then one
 TYPE is string, bool, int32, int64, double, time, microtime, quantity, int-or-string, bytes, raw or the name
 of a type; `*T` is optional (unset differs from zero), `[]T` a list, `map[string]T` a map.
 
-Attributes: required, always, set, retain-keys, key=A[,B] (list-map and strategic-merge keys), map-key=A
-(list-map key only), default=JSON (no blanks), values=A,B,C (the allowed strings), inert=LATER (accepted and
-stored, but does not act yet: LATER says, with _ for blanks, what it waits for), harmless=A,B (values of an
-inert field that need no warning, because they ask for what happens anyway; so does its default).
+Attributes: pb=N (number of the field in protobuf; pb=N.M: field M of message N, where upstream embeds a message
+whose fields JSON has in line), required, always, set, retain-keys, key=A[,B] (list-map and strategic-merge
+keys), map-key=A (list-map key only), default=JSON (no blanks), values=A,B,C (the allowed strings), inert=LATER
+(accepted and stored, but does not act yet: LATER says, with _ for blanks, what it waits for), harmless=A,B
+(values of an inert field that need no warning, because they ask for what happens anyway; so does its default).
 """
 import re
 import sys
@@ -63,13 +64,15 @@ class Field:
         self.name, spelled = words[:2]
         self.c = snake(self.name)
         self.flags, self.keys, self.default, self.values, self.inert = [], None, None, None, None
-        self.harmless = None
+        self.harmless, self.pb = None, None
         if not self.doc:
             fail(where, "a field needs a description")
         for word in words[2:]:
             key, _, value = word.partition("=")
             if word in FLAGS:
                 self.flags.append(FLAGS[word])
+            elif key == "pb":
+                self.pb = value.split(".")
             elif key == "key":
                 self.keys = value.split(",")
             elif key == "map-key":
@@ -213,6 +216,8 @@ def source(types, resources):
                      f".shape = {SHAPES[f.shape]}", f".flags = {flags}", f".offset = offsetof(struct {t.c}, {f.c})"]
             if kind == "API_STRUCT":
                 parts.append(f".type = &api_type_{snake(f.type)}")
+            if f.pb:
+                parts.append(f".pb = {{{', '.join(f.pb)}}}")
             if f.keys:
                 parts.append(f".keys = {strings(f.keys)}")
             if f.default is not None:

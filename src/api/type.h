@@ -139,6 +139,9 @@ struct api_field {
     uint8_t kind;  /* enum api_kind, of the elements for an array or map */
     uint8_t shape; /* enum api_shape */
     uint8_t name_size;
+    /* The field's number in protobuf, 0: it has none. A second one: the number inside the message that the first one
+     * names, which JSON has in line. */
+    uint8_t pb[2];
     uint16_t flags;
     /* Why this field does not act yet, for Warning headers and docs/compatibility.md; NULL: it acts. */
     const char *inert;
