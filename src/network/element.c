@@ -136,6 +136,7 @@ static void add_entrance(struct elements *elements, const struct dataplane_servi
     }
 }
 
+/* Also where there is no endpoint: a packet on its way to the last one may still be on the way. */
 static void add_masquerade(struct elements *elements, const struct dataplane_service *service, struct in_addr address,
                            uint16_t port)
 {
@@ -161,12 +162,12 @@ struct elements elements_of_service(const struct dataplane_service *service, con
         if (!service->external_addresses[i].s_addr)
             continue;
         add_entrance(&elements, service, service->external_addresses[i], service->port, external);
-        if (external->count && !service->external_local)
+        if (!service->external_local)
             add_masquerade(&elements, service, service->external_addresses[i], service->port);
     }
     if (service->node_port) {
         add_entrance(&elements, service, (struct in_addr){0}, service->node_port, external);
-        if (external->count && !service->external_local)
+        if (!service->external_local)
             add_masquerade(&elements, service, (struct in_addr){0}, service->node_port);
     }
     add_hairpins(&elements, internal);

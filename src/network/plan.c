@@ -36,6 +36,7 @@ struct service {
 
 struct rule {
     struct list changed; /* alone when it is not in the list */
+    struct list lingering; /* alone when it is not in the list */
     struct list claims;
     struct element installed; /* its key is the rule's, also while nothing is installed */
     bool is_installed;
@@ -53,6 +54,8 @@ struct dataplane_plan {
     struct map services;
     struct map rules;
     struct list changed;
+    struct list lingering; /* hairpins that are installed and not wanted, the oldest first */
+    size_t lingering_count;
     VECTOR(struct dataplane_withdrawal) withdrawals;
     bool picks[DATAPLANE_ENDPOINTS_MAX + 1]; /* by number of endpoints: its chains are in the kernel */
     VECTOR(uint32_t) remembered;             /* affinity seconds whose chains are in the kernel */
@@ -102,6 +105,7 @@ static struct claim *claim_element(struct dataplane_plan *plan, const struct ele
     if (!rule) {
         rule = mem_zero(1, sizeof(*rule));
         list_init(&rule->changed);
+        list_init(&rule->lingering);
         list_init(&rule->claims);
         rule->installed = *element;
         map_set(&plan->rules, key, rule);
@@ -338,14 +342,44 @@ static struct buffer *open_list(struct buffer *lists, const struct element *e)
     return list;
 }
 
-/* Brings a rule's installed state up to its first claim, and writes how. Returns false if the rule is gone. */
+static void stop_lingering(struct dataplane_plan *plan, struct rule *rule)
+{
+    if (list_empty(&rule->lingering))
+        return;
+    list_remove(&rule->lingering);
+    plan->lingering_count--;
+}
+
+/* Writes that a rule's element goes. */
+static void uninstall(struct rule *rule, struct changes *changes)
+{
+    nft_write_key(open_list(changes->deleted, &rule->installed), &rule->installed);
+    rule->is_installed = false;
+}
+
+/* A packet that was led to an endpoint by the rules of before may leave under those of after. If it is on its way back
+ * to its sender it must still be masqueraded then, or the connection never comes about; so hairpins, which do no harm,
+ * go long after their endpoints. */
+static bool lingers(struct dataplane_plan *plan, struct rule *rule)
+{
+    if (rule->installed.set != HAIRPIN || !rule->is_installed)
+        return false;
+    if (list_empty(&rule->lingering)) {
+        list_append(&plan->lingering, &rule->lingering);
+        plan->lingering_count++;
+    }
+    return true;
+}
+
+/* Brings a rule's installed state up to its first claim, and writes how. Returns false if the rule is done with. */
 static bool settle(struct dataplane_plan *plan, struct rule *rule, struct changes *changes)
 {
     const struct element *wanted = wanted_of(rule);
-    if (rule->is_installed && (!wanted || !element_value_equal(&rule->installed, wanted))) {
-        nft_write_key(open_list(changes->deleted, &rule->installed), &rule->installed);
-        rule->is_installed = false;
-    }
+    if (!wanted && lingers(plan, rule))
+        return true;
+    stop_lingering(plan, rule);
+    if (rule->is_installed && (!wanted || !element_value_equal(&rule->installed, wanted)))
+        uninstall(rule, changes);
     if (wanted && !rule->is_installed) {
         need_chains(plan, wanted, changes);
         nft_write_element(open_list(changes->added, wanted), wanted);
@@ -355,18 +389,28 @@ static bool settle(struct dataplane_plan *plan, struct rule *rule, struct change
     return wanted != NULL;
 }
 
+static void release_rule(struct dataplane_plan *plan, struct rule *rule)
+{
+    char key[KEY_TEXT_MAX];
+    rule_key(&rule->installed, key);
+    map_remove(&plan->rules, key);
+    free(rule);
+}
+
 static void settle_changed(struct dataplane_plan *plan, struct changes *changes)
 {
     struct rule *rule;
     list_for_each(&plan->changed, rule, changed)
     {
-        char key[KEY_TEXT_MAX];
         list_remove(&rule->changed);
-        if (settle(plan, rule, changes))
-            continue;
-        rule_key(&rule->installed, key);
-        map_remove(&plan->rules, key);
-        free(rule);
+        if (!settle(plan, rule, changes))
+            release_rule(plan, rule);
+    }
+    while (plan->lingering_count > DATAPLANE_HAIRPINS_LINGERING) {
+        rule = list_entry(plan->lingering.next, struct rule, lingering);
+        stop_lingering(plan, rule);
+        uninstall(rule, changes);
+        release_rule(plan, rule);
     }
 }
 
@@ -475,6 +519,7 @@ int dataplane_plan_new(const struct dataplane_plan_config *config, struct datapl
     plan->config.service_cidr = mem_string(config->service_cidr);
     plan->config.pod_cidr = config->masquerade_egress ? mem_string(config->pod_cidr) : NULL;
     list_init(&plan->changed);
+    list_init(&plan->lingering);
     *out = plan;
     return 0;
 }

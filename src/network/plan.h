@@ -83,6 +83,10 @@ int dataplane_plan_set(struct dataplane_plan *plan, const struct dataplane_servi
 void dataplane_plan_remove(struct dataplane_plan *plan, const char *name);
 size_t dataplane_plan_count(const struct dataplane_plan *plan);
 
+/* Endpoints whose hairpin rule is kept though no service leads to them any more; it goes when newer ones need the
+ * place. */
+#define DATAPLANE_HAIRPINS_LINGERING 1024
+
 /* An endpoint that a service address no longer leads to, where the kernel remembers the way: flows of UDP, and clients
  * bound by affinity. (TCP connections are left to end by themselves.) */
 struct dataplane_withdrawal {
