@@ -1,0 +1,230 @@
+/* Volumes on a real file system, in a mount namespace of the test's own; skipped without root. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "node/volume.h"
+
+struct world {
+    char root[64];
+    char *directory;
+    struct object *config;
+};
+
+static struct object *read_object(enum api_resource_index index, const char *json)
+{
+    struct error err;
+    struct object *o = object_from_json(&api_resources[index], json, strlen(json), &err);
+    if (!o)
+        fail_msg("%s", err.text);
+    return o;
+}
+
+static struct object *config_map(void *context, const char *name)
+{
+    struct world *w = context;
+    return strcmp(name, "config") == 0 ? w->config : NULL;
+}
+
+static struct object *no_secret(void *context, const char *name)
+{
+    (void)context, (void)name;
+    return NULL;
+}
+
+static int set_up(void **state)
+{
+    struct world *w = mem_zero(1, sizeof(*w));
+    *state = w;
+    strcpy(w->root, "/tmp/coracle-volume-XXXXXX");
+    if (geteuid() != 0 || unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+        !mkdtemp(w->root))
+        return 0;
+    w->directory = mem_printf("%s/pod", w->root);
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct world *w = *state;
+    if (w->directory) {
+        volume_remove_all(w->directory, NULL);
+        file_remove_tree(w->root, NULL);
+    }
+    object_unref(w->config);
+    free(w->directory);
+    free(w);
+    return 0;
+}
+
+#define NEED_ROOT(w)                                                                                                   \
+    do {                                                                                                               \
+        if (!(w)->directory)                                                                                           \
+            skip();                                                                                                    \
+    } while (0)
+
+static int apply(struct world *w, const struct object *pod, struct error *err)
+{
+    cleanup_arena struct arena *arena = arena_new(0);
+    struct volume_source source = {.config_map = config_map, .secret = no_secret, .context = w};
+    struct volume_plan *plan;
+    if (volume_plan_new(arena, pod->value, w->directory, &source, &plan, err) < 0)
+        return -1;
+    return volume_apply(plan, err);
+}
+
+/* What a file below the pod's volumes says, or "(none)". */
+static void expect_file(const struct world *w, const char *path, const char *content)
+{
+    cleanup_free char *full = mem_printf("%s/volumes/%s", w->directory, path);
+    cleanup_buffer struct buffer b = {0};
+    int result = file_read(full, 1 << 20, &b, NULL);
+    if (!content)
+        assert_int_equal(result, -1);
+    else
+        assert_string_equal(b.data ? b.data : "(none)", content);
+}
+
+static void set_config(struct world *w, const char *json)
+{
+    object_unref(w->config);
+    w->config = read_object(API_CONFIGMAPS, json);
+}
+
+static void a_mounted_config_map_changes_all_at_once(void **state)
+{
+    struct world *w = *state;
+    struct error err;
+    NEED_ROOT(w);
+    set_config(w, "{\"metadata\":{\"name\":\"config\"},\"data\":{\"a\":\"1\",\"b\":\"1\"}}");
+    cleanup_object struct object *pod = read_object(
+        API_PODS, "{\"metadata\":{\"name\":\"p\",\"uid\":\"u\"},\"spec\":{\"volumes\":[{\"name\":\"v\",\"configMap\":{"
+                  "\"name\":\"config\",\"defaultMode\":256}}]}}");
+    assert_int_equal(apply(w, pod, &err), 0);
+    expect_file(w, "v/a", "1");
+    cleanup_free char *path = mem_printf("%s/volumes/v/a", w->directory);
+    struct stat info;
+    assert_int_equal(stat(path, &info), 0);
+    assert_int_equal(info.st_mode & 07777, 0400);
+    /* One rename turns every file; a key that went is gone, a new one is there. */
+    set_config(w, "{\"metadata\":{\"name\":\"config\"},\"data\":{\"a\":\"2\",\"c\":\"2\"}}");
+    assert_int_equal(apply(w, pod, &err), 0);
+    expect_file(w, "v/a", "2");
+    expect_file(w, "v/b", NULL);
+    expect_file(w, "v/c", "2");
+    expect_file(w, "v/..data/c", "2");
+}
+
+static void items_choose_keys_and_paths(void **state)
+{
+    struct world *w = *state;
+    struct error err;
+    NEED_ROOT(w);
+    set_config(w, "{\"metadata\":{\"name\":\"config\"},\"data\":{\"a\":\"1\"}}");
+    cleanup_object struct object *pod = read_object(
+        API_PODS, "{\"metadata\":{\"name\":\"p\",\"namespace\":\"n\",\"uid\":\"u\"},\"spec\":{\"volumes\":[{\"name\":"
+                  "\"v\",\"configMap\":{\"name\":\"config\",\"items\":[{\"key\":\"a\",\"path\":\"deep/er/a\"}]}}]}}");
+    assert_int_equal(apply(w, pod, &err), 0);
+    expect_file(w, "v/deep/er/a", "1");
+    expect_file(w, "v/a", NULL);
+    cleanup_object struct object *wrong = read_object(
+        API_PODS, "{\"metadata\":{\"name\":\"p\",\"namespace\":\"n\",\"uid\":\"u\"},\"spec\":{\"volumes\":[{\"name\":"
+                  "\"v\",\"configMap\":{\"name\":\"config\",\"items\":[{\"key\":\"z\",\"path\":\"z\"}]}}]}}");
+    assert_int_equal(apply(w, wrong, &err), -1);
+    assert_string_equal(err.text, "MountVolume.SetUp failed for volume \"v\" : configmap \"n/config\" references "
+                                  "non-existent key: z");
+}
+
+static void what_is_missing_is_an_error_unless_it_is_optional(void **state)
+{
+    struct world *w = *state;
+    struct error err;
+    NEED_ROOT(w);
+    cleanup_object struct object *pod =
+        read_object(API_PODS, "{\"metadata\":{\"name\":\"p\",\"uid\":\"u\"},\"spec\":{\"volumes\":[{\"name\":\"v\","
+                              "\"configMap\":{\"name\":\"gone\"}}]}}");
+    assert_int_equal(apply(w, pod, &err), -1);
+    assert_string_equal(err.text, "MountVolume.SetUp failed for volume \"v\" : configmap \"gone\" not found");
+    cleanup_object struct object *optional =
+        read_object(API_PODS, "{\"metadata\":{\"name\":\"p\",\"uid\":\"u\"},\"spec\":{\"volumes\":[{\"name\":\"v\","
+                              "\"configMap\":{\"name\":\"gone\",\"optional\":true}}]}}");
+    assert_int_equal(apply(w, optional, &err), 0);
+}
+
+static const char *same(void *context, const char *text)
+{
+    (void)context;
+    return text;
+}
+
+static void a_sub_path_cannot_leave_its_volume(void **state)
+{
+    struct world *w = *state;
+    struct error err;
+    NEED_ROOT(w);
+    cleanup_arena struct arena *arena = arena_new(0);
+    cleanup_object struct object *object = read_object(
+        API_PODS, "{\"metadata\":{\"name\":\"p\",\"uid\":\"u\"},\"spec\":{\"volumes\":[{\"name\":\"v\",\"emptyDir\":{}}],"
+                  "\"containers\":[{\"name\":\"c\",\"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"/m\",\"subPath\":"
+                  "\"way/out\"}]}]}}");
+    const struct pod *pod = object->value;
+    struct runtime_mount *mounts;
+    size_t count;
+    assert_int_equal(apply(w, object, &err), 0);
+    /* A container of the pod has left a link that leads out of the volume. */
+    cleanup_free char *link = mem_printf("%s/volumes/v/way", w->directory);
+    cleanup_free char *inside = mem_printf("%s/volumes/v%s/out", w->directory, w->root);
+    cleanup_free char *outside = mem_printf("%s/out", w->root);
+    assert_int_equal(symlink(w->root, link), 0);
+    assert_int_equal(file_make_directories(inside, 0755, &err), 0);
+    assert_int_equal(file_make_directories(outside, 0755, &err), 0);
+    cleanup_free char *secret = mem_printf("%s/secret", outside);
+    assert_int_equal(file_write_atomic(secret, "x", 1, 0644, &err), 0);
+    assert_int_equal(volume_resolve_mounts(arena, pod, &pod->spec.containers.items[0], w->directory, same, NULL,
+                                           &mounts, &count, &err),
+                     0);
+    assert_int_equal(count, 1);
+    cleanup_free char *seen = mem_printf("%s/secret", mounts[0].source);
+    assert_int_equal(access(seen, F_OK), -1);
+}
+
+static void memory_volumes_have_the_size_that_was_asked_for_and_all_goes_away(void **state)
+{
+    struct world *w = *state;
+    struct error err;
+    NEED_ROOT(w);
+    cleanup_object struct object *pod =
+        read_object(API_PODS, "{\"metadata\":{\"name\":\"p\",\"uid\":\"u\"},\"spec\":{\"volumes\":[{\"name\":\"v\","
+                              "\"emptyDir\":{\"medium\":\"Memory\",\"sizeLimit\":\"64Ki\"}}]}}");
+    assert_int_equal(apply(w, pod, &err), 0);
+    cleanup_free char *path = mem_printf("%s/volumes/v/big", w->directory);
+    static char big[128 * 1024];
+    assert_int_equal(file_write_atomic(path, big, sizeof(big), 0644, &err), -1);
+    assert_int_equal(volume_remove_all(w->directory, &err), 0);
+    assert_int_equal(access(w->directory, F_OK), -1);
+}
+
+int main(void)
+{
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+    const struct CMUnitTest tests[] = {
+        TEST(a_mounted_config_map_changes_all_at_once),
+        TEST(items_choose_keys_and_paths),
+        TEST(what_is_missing_is_an_error_unless_it_is_optional),
+        TEST(a_sub_path_cannot_leave_its_volume),
+        TEST(memory_volumes_have_the_size_that_was_asked_for_and_all_goes_away),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
