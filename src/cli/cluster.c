@@ -217,11 +217,16 @@ static void data_plane_changed(void *context)
         agent_data_plane_changed(c->agent);
 }
 
+void cluster_table_name(const char *name, char out[CLUSTER_TABLE_MAX])
+{
+    snprintf(out, CLUSTER_TABLE_MAX, "coracle-%s", name);
+}
+
 static int start_network(struct cluster *c, struct error *err)
 {
     const struct sandbox *sandbox = c->options->sandbox;
-    char table[SANDBOX_NAME_MAX + 16];
-    snprintf(table, sizeof(table), "coracle-%s", sandbox->name);
+    char table[CLUSTER_TABLE_MAX];
+    cluster_table_name(sandbox->name, table);
     struct service_proxy_options proxy = {.client = c->proxy_client,
                                           .informers = c->informers,
                                           .node_name = c->node_name,

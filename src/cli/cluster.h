@@ -24,6 +24,10 @@ struct cluster_options {
     void *context;
 };
 
+/* The cluster's nftables table. */
+#define CLUSTER_TABLE_MAX (SANDBOX_NAME_MAX + 16)
+void cluster_table_name(const char *name, char out[CLUSTER_TABLE_MAX]);
+
 /* Runs the cluster until SIGTERM or SIGINT; returns the signal, or -1 if it could not start. */
 int cluster_run(const struct cluster_options *options, struct error *err);
 

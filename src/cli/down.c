@@ -3,6 +3,7 @@
 #include <getopt.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,8 +11,11 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "cli/cluster.h"
 #include "cli/command.h"
 #include "cli/sandbox.h"
+#include "network/dataplane.h"
+#include "network/pod_network.h"
 
 /* How long an orderly stop may take before the process is killed. */
 #define STOP_WAIT_MILLISECONDS 15000
@@ -50,6 +54,23 @@ static void stop_process(pid_t process)
     wait_for_end(fd, STOP_WAIT_MILLISECONDS);
 }
 
+static bool has_own_network(const char *name)
+{
+    cleanup_free char *path = mem_printf(SANDBOX_RUN_DIRECTORY "/%s/ns/net", name);
+    return access(path, F_OK) == 0;
+}
+
+/* What a cluster on the host's network has left there. */
+static int clean_host(const char *name, struct error *err)
+{
+    char table[CLUSTER_TABLE_MAX];
+    struct pod_network_config network = {.namespace_fd = -1};
+    cluster_table_name(name, table);
+    if (dataplane_destroy(-1, table, err) < 0)
+        return -1;
+    return pod_network_destroy(&network, err);
+}
+
 int command_down(int argc, char **argv)
 {
     const char *name;
@@ -63,14 +84,15 @@ int command_down(int argc, char **argv)
         return command_failed("down", "needs root. Try sudo.");
     if (sandbox_find(name, &presence, &process, &err) < 0)
         return command_failed("down", err.text);
+    if (presence == SANDBOX_RUNNING && process > 0)
+        stop_process(process);
+    bool on_host = presence != SANDBOX_ABSENT && !has_own_network(name);
+    if (sandbox_destroy(name, &err) < 0 || (on_host && clean_host(name, &err) < 0))
+        return command_failed("down", err.text);
     if (presence == SANDBOX_ABSENT) {
         printf("There is no cluster named %s.\n", name);
         return EXIT_DONE;
     }
-    if (presence == SANDBOX_RUNNING && process > 0)
-        stop_process(process);
-    if (sandbox_destroy(name, &err) < 0)
-        return command_failed("down", err.text);
     printf("Cluster %s is gone.\n", name);
     return EXIT_DONE;
 }
