@@ -1,6 +1,7 @@
 /* Discovery documents from the table of resources. */
 #include "api/discovery.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "api/json.h"
@@ -87,6 +88,7 @@ static void write_group_members(const char *group, struct buffer *out)
                       r->version);
         preferred = preferred ? preferred : r;
     }
+    assert(preferred); /* callers only ask for groups that exist */
     buffer_printf(out, "],\"preferredVersion\":{\"groupVersion\":\"%s\",\"version\":\"%s\"}", preferred->api_version,
                   preferred->version);
 }
