@@ -3,7 +3,6 @@
 #include <getopt.h>
 #include <poll.h>
 #include <signal.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,12 +53,6 @@ static void stop_process(pid_t process)
     wait_for_end(fd, STOP_WAIT_MILLISECONDS);
 }
 
-static bool has_own_network(const char *name)
-{
-    cleanup_free char *path = mem_printf(SANDBOX_RUN_DIRECTORY "/%s/ns/net", name);
-    return access(path, F_OK) == 0;
-}
-
 /* What a cluster on the host's network has left there. */
 static int clean_host(const char *name, struct error *err)
 {
@@ -86,7 +79,7 @@ int command_down(int argc, char **argv)
         return command_failed("down", err.text);
     if (presence == SANDBOX_RUNNING && process > 0)
         stop_process(process);
-    bool on_host = presence != SANDBOX_ABSENT && !has_own_network(name);
+    bool on_host = !sandbox_is_isolated(name);
     if (sandbox_destroy(name, &err) < 0 || (on_host && clean_host(name, &err) < 0))
         return command_failed("down", err.text);
     if (presence == SANDBOX_ABSENT) {

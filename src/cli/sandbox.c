@@ -514,3 +514,11 @@ int sandbox_find(const char *name, enum sandbox_presence *presence, pid_t *proce
         *presence = SANDBOX_STOPPED;
     return 0;
 }
+
+bool sandbox_is_isolated(const char *name)
+{
+    struct sandbox_paths paths;
+    struct sandbox_state state;
+    sandbox_paths_of(name, &paths);
+    return sandbox_state_read(&paths, &state, NULL) < 0 || state.isolated;
+}

@@ -70,6 +70,9 @@ enum sandbox_presence { SANDBOX_ABSENT, SANDBOX_STOPPED, SANDBOX_RUNNING };
 /* Whether there is a cluster of that name, and the process that runs it (0 if none does). */
 int sandbox_find(const char *name, enum sandbox_presence *presence, pid_t *process, struct error *err);
 
+/* Whether the cluster has a network of its own; true when there is no such cluster. */
+bool sandbox_is_isolated(const char *name);
+
 /* Ends a cluster from outside, in whatever state a crash has left it, and removes all of it: processes (everything
  * in the cgroups coracle/NAME of every hierarchy, and everything in its namespaces), mounts, namespaces and with
  * them links and rules, cgroups, run directory, a disposable data directory. Safe to repeat; a name that is not
