@@ -1,7 +1,9 @@
-/* YAML: the outcome is an error or JSON, and where that JSON is YAML again, it means the same. */
+/* YAML: the outcome is an error or JSON, and where that JSON is YAML again, it means the same. U+0085 is a character
+ * in JSON but a line break in YAML. */
 #include <jansson.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "api/json_text.h"
 #include "api/yaml.h"
@@ -22,7 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     CHECK((r == 0) == (err.code == 0));
     if (r == 0) {
         CHECK(json_check_syntax(json.data, json.size, NULL) == 0);
-        if (yaml_to_json(json.data, json.size, &again, NULL, NULL) == 0) {
+        if (!strstr(json.data, "\xc2\x85") && yaml_to_json(json.data, json.size, &again, NULL, NULL) == 0) {
             json_t *a = json_loadb(json.data, json.size, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
             json_t *b = json_loadb(again.data, again.size, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, NULL);
             CHECK(!a || (b && json_equal(a, b)));
