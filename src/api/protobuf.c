@@ -15,7 +15,6 @@
 #include "api/quantity.h"
 #include "api/walk.h"
 #include "base/cleanup.h"
-#include "base/encode.h"
 #include "base/timestamp.h"
 
 /* The years 0 to 9999, which RFC 3339 can write, as seconds since the epoch. */
@@ -26,8 +25,6 @@
 
 /* How the body of a request begins, with its NUL. */
 #define PREFIX "k8s"
-/* Bytes of a body that an error shows. */
-#define SUMMARY_MAX 30
 
 struct decoder {
     struct arena *arena;
@@ -76,6 +73,12 @@ static int decode_text(struct decoder *d, struct wire in, const char **slot)
         return error_set(d->err, EINVAL, "strings with a NUL character are not supported");
     *slot = copy_text(d, (const char *)in.p, wire_left(&in));
     return 0;
+}
+
+static int decode_string(struct decoder *d, const char **slot, struct wire *wire)
+{
+    struct wire text;
+    return wire_read_bytes(wire, &text, d->err) < 0 ? -1 : decode_text(d, text, slot);
 }
 
 /* The members of the small messages that stand for one scalar. */
@@ -270,7 +273,8 @@ static int decode_map_entry(struct decoder *d, const struct api_type *type, cons
 {
     struct wire in;
     const char **key = (const char **)pair;
-    void *value = pair + (f->kind == API_BYTES ? offsetof(struct bytes_pair, value) : offsetof(struct string_pair, value));
+    void *value =
+        pair + (f->kind == API_BYTES ? offsetof(struct bytes_pair, value) : offsetof(struct string_pair, value));
     *key = "";
     if (f->kind != API_BYTES)
         *(const char **)value = f->kind == API_QUANTITY ? "0" : "";
@@ -278,7 +282,6 @@ static int decode_map_entry(struct decoder *d, const struct api_type *type, cons
         return -1;
     while (in.p < in.end) {
         struct wire_tag tag;
-        struct wire text;
         if (wire_read_tag(&in, &tag, type->name, d->err) < 0)
             return -1;
         if (tag.number > 2) {
@@ -288,8 +291,7 @@ static int decode_map_entry(struct decoder *d, const struct api_type *type, cons
         }
         if (tag.type != WIRE_BYTES)
             return wire_wrong_type(&tag, f->name, d->err);
-        int r = tag.number == 2 ? decode_value(d, type, f, false, value, &in)
-                                : wire_read_bytes(&in, &text, d->err) < 0 ? -1 : decode_text(d, text, key);
+        int r = tag.number == 1 ? decode_string(d, key, &in) : decode_value(d, type, f, false, value, &in);
         if (r < 0)
             return -1;
     }
@@ -468,13 +470,18 @@ static int decode_message(struct decoder *d, const struct api_type *type, int em
     return 0;
 }
 
+static struct wire wire_of(const void *data, size_t size)
+{
+    const unsigned char *p = data ? data : (const unsigned char *)"";
+    return (struct wire){p, p + size};
+}
+
 int protobuf_decode(const struct api_type *type, struct arena *arena, const void *data, size_t size, void *value,
                     struct error *err)
 {
-    const unsigned char *p = data;
     struct error ignored;
     struct decoder d = {.arena = arena, .strings = {.arena = arena}, .err = err ? err : &ignored};
-    return decode_message(&d, type, 0, value, (struct wire){p, p + size});
+    return decode_message(&d, type, 0, value, wire_of(data, size));
 }
 
 /* ---- The envelope ---- */
@@ -508,41 +515,22 @@ static int read_envelope(struct decoder *d, struct wire in, struct envelope *env
     return 0;
 }
 
-/* What the body of a request looked like, for an error: its first bytes. */
-static const char *summary(const unsigned char *data, size_t size, char out[2 * SUMMARY_MAX + sizeof(" ...")])
-{
-    size_t n = size < SUMMARY_MAX ? size : SUMMARY_MAX;
-    if (!size)
-        return "<empty>";
-    if (*data == '{') {
-        memcpy(out, data, n);
-        out[n] = 0;
-    } else {
-        hex_encode(data, n, out);
-    }
-    return size > n ? strcat(out, " ...") : out;
-}
-
 static int set_name(struct decoder *d, const struct api_type *type, const char *field, struct wire name, char *value)
 {
     const struct api_field *f = api_type_field(type, field, strlen(field));
     return f && name.p ? decode_text(d, name, (const char **)(value + f->offset)) : 0;
 }
 
-int protobuf_decode_object(const struct api_type *type, struct arena *arena, const void *data, size_t size,
-                           void *value, struct error *err)
+int protobuf_decode_object(const struct api_type *type, struct arena *arena, const void *data, size_t size, void *value,
+                           struct error *err)
 {
-    const unsigned char *p = data;
     struct error why;
     struct decoder d = {.arena = arena, .strings = {.arena = arena}, .err = &why};
     struct envelope envelope;
-    if (read_envelope(&d, (struct wire){p, p + size}, &envelope) < 0 ||
+    if (read_envelope(&d, wire_of(data, size), &envelope) < 0 ||
         set_name(&d, type, "apiVersion", envelope.api_version, value) < 0 ||
-        set_name(&d, type, "kind", envelope.kind, value) < 0) {
-        char text[2 * SUMMARY_MAX + sizeof(" ...")];
-        return error_set(err, EBADMSG, "the object provided is unrecognized (must be of type %s): %s (%s)", type->name,
-                         why.text, summary(p, size, text));
-    }
+        set_name(&d, type, "kind", envelope.kind, value) < 0)
+        return error_set(err, EBADMSG, "%s", why.text);
     size_t kind = wire_left(&envelope.kind);
     if (kind && (kind != strlen(type->name) || memcmp(envelope.kind.p, type->name, kind) != 0))
         return 0;

@@ -1,5 +1,5 @@
-/* Protobuf bodies, which Go clients such as kubectl send in place of JSON. The C structs are filled as json_decode fills
- * them from the JSON of the same object. Thread-safe: no global state.
+/* Protobuf bodies, which Go clients such as kubectl send in place of JSON. The C structs are filled as json_decode
+ * fills them from the JSON of the same object. Thread-safe: no global state.
  *
  * Numbers of fields are those of upstream's generated.proto; they stand in the descriptions (api_field.pb). */
 #ifndef CORACLE_API_PROTOBUF_H
@@ -25,9 +25,9 @@ int protobuf_decode(const struct api_type *type, struct arena *arena, const void
  * apiVersion of the value to what the envelope names. An envelope of another kind than `type` leaves the rest of the
  * value as it is: the caller compares the kinds anyway.
  *
- * err->code: EBADMSG there is no envelope, with all that upstream says of it ("the object provided is unrecognized
- * (must be of type Pod): ..."), else as protobuf_decode. */
-int protobuf_decode_object(const struct api_type *type, struct arena *arena, const void *data, size_t size,
-                           void *value, struct error *err);
+ * err->code: EBADMSG it does not begin with an envelope ("provided data does not appear to be a protobuf message, ..."),
+ * else as protobuf_decode. */
+int protobuf_decode_object(const struct api_type *type, struct arena *arena, const void *data, size_t size, void *value,
+                           struct error *err);
 
 #endif

@@ -1,14 +1,15 @@
-/* Bodies: from JSON or YAML to typed values, with upstream's complaints. */
+/* Bodies: from JSON, YAML or protobuf to typed values, with upstream's complaints. */
 #include <errno.h>
 #include <string.h>
 
 #include "api/json.h"
+#include "api/protobuf.h"
 #include "api/yaml.h"
 #include "base/cleanup.h"
 #include "base/encode.h"
 #include "server/private.h"
 
-#define BODIES "application/json, application/yaml"
+#define BODIES "application/json, application/yaml, " PROTOBUF_CONTENT_TYPE
 /* Bytes of a body that a complaint shows. */
 #define SUMMARY_MAX 30
 
@@ -94,17 +95,21 @@ struct status *decode_body(struct arena *arena, const struct http_request *http,
     struct status *status = NULL;
     struct error err;
     size_t size;
+    char type[64];
     cleanup_buffer struct buffer converted = {0};
-    const char *json = body_json(arena, http, &converted, &size, &status);
-    if (!json)
+    content_type(http, type, sizeof(type));
+    bool protobuf = strcmp(type, PROTOBUF_CONTENT_TYPE) == 0;
+    const char *json = protobuf ? NULL : body_json(arena, http, &converted, &size, &status);
+    if (status)
         return status;
     *value = arena_alloc(values, expected->type->size);
-    if (json_decode(expected->type, values, json, size, *value, report, &err) == 0)
+    int r = protobuf ? protobuf_decode_object(expected->type, values, http->body, http->body_size, *value, &err)
+                     : json_decode(expected->type, values, json, size, *value, report, &err);
+    if (r == 0)
         return check_type(arena, expected, *value);
     if (err.code != EBADMSG)
         return api_status_bad_request(arena, "%s: %s", decode_complaint(arena, expected), err.text);
-    return api_status_bad_request(arena,
-                                  "the object provided is unrecognized (must be of type %s): couldn't get "
-                                  "version/kind; json parse error: %s (%s)",
-                                  expected->kind, err.text, summary(arena, http));
+    return api_status_bad_request(
+        arena, "the object provided is unrecognized (must be of type %s): %s%s (%s)", expected->kind,
+        protobuf ? "" : "couldn't get version/kind; json parse error: ", err.text, summary(arena, http));
 }

@@ -228,9 +228,10 @@ static void what_does_not_fit_has_upstreams_words(void **state)
         CASE(object_meta, "\x0a\x03w\0b", "strings with a NUL character are not supported"),
         CASE(object_meta, "\x42\x0c\x08\xff\xff\xff\xff\xff\xff\xff\xff\x7f\x10\x00", "year outside of range [0,9999]"),
         CASE(service_port, "\x22\x02\x08\x02", "impossible IntOrString.Type"),
-        CASE(resource_requirements, "\x0a\x0c\x0a\x03"
-                                    "cpu\x12\x05\x0a\x03"
-                                    "1 m",
+        CASE(resource_requirements,
+             "\x0a\x0c\x0a\x03"
+             "cpu\x12\x05\x0a\x03"
+             "1 m",
              "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"),
         CASE(managed_fields_entry, "\x3a\x04\x0a\x02{]", "fieldsV1: not valid JSON"),
 #undef CASE
@@ -263,8 +264,11 @@ static void values_that_go_leaves_empty_are_zero(void **state)
     /* A time, and a quantity in a map, without content. */
     assert_int_equal(protobuf_decode(&api_type_object_meta, arena, "\x42\x00", 2, &meta, NULL), 0);
     assert_int_equal(meta.creation_timestamp, 0);
-    assert_int_equal(protobuf_decode(&api_type_resource_requirements, arena, "\x0a\x05\x0a\x03"
-                                                                             "cpu", 7, &resources, NULL), 0);
+    assert_int_equal(protobuf_decode(&api_type_resource_requirements, arena,
+                                     "\x0a\x05\x0a\x03"
+                                     "cpu",
+                                     7, &resources, NULL),
+                     0);
     assert_string_equal(string_map_get(&resources.limits, "cpu"), "0");
 }
 
@@ -292,24 +296,21 @@ static void bodies_without_an_envelope_are_unrecognized(void **state)
         const char *error;
     } cases[] = {
 #define PREFIX_ERROR "provided data does not appear to be a protobuf message, expected prefix [107 56 115 0]"
-        {"", 0, "empty data (<empty>)"},
-        {"{\"kind\":\"Pod\"}", 14, PREFIX_ERROR " ({\"kind\":\"Pod\"})"},
-        {"k8", 2, PREFIX_ERROR " (6b38)"},
-        {"k8s", 4, "empty body (6b387300)"},
-        {"k8s\0\x0a\x40", 6, "unexpected EOF (6b3873000a40)"},
-        {"k8s\0\x08\x01", 6, "proto: wrong wireType = 0 for field TypeMeta (6b3873000801)"},
-        {"0123456789012345678901234567890123", 34,
-         PREFIX_ERROR " (303132333435363738393031323334353637383930313233343536373839 ...)"},
+        {"", 0, "empty data"},
+        {"{\"kind\":\"Pod\"}", 14, PREFIX_ERROR},
+        {"k8", 2, PREFIX_ERROR},
+        {"k8s", 4, "empty body"},
+        {"k8s\0\x0a\x40", 6, "unexpected EOF"},
+        {"k8s\0\x08\x01", 6, "proto: wrong wireType = 0 for field TypeMeta"},
+        {"0123456789012345678901234567890123", 34, PREFIX_ERROR},
     };
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
         cleanup_arena struct arena *arena = arena_new(0);
         struct error err = {0};
         struct pod pod = {0};
-        const char *error = arena_printf(arena, "the object provided is unrecognized (must be of type Pod): %s",
-                                         cases[i].error);
         assert_int_equal(protobuf_decode_object(&api_type_pod, arena, cases[i].body, cases[i].size, &pod, &err), -1);
         assert_int_equal(err.code, EBADMSG);
-        assert_string_equal(err.text, error);
+        assert_string_equal(err.text, cases[i].error);
     }
 }
 
@@ -342,9 +343,9 @@ static void what_kubectl_sends_is_what_it_prints(void **state)
     static const struct {
         const char *name;
         const struct api_type *type;
-    } cases[] = {{"namespace", &api_type_namespace},   {"configmap", &api_type_config_map},
-                 {"secret", &api_type_secret},         {"deployment", &api_type_deployment},
-                 {"service", &api_type_service},       {"serviceaccount", &api_type_service_account},
+    } cases[] = {{"namespace", &api_type_namespace}, {"configmap", &api_type_config_map},
+                 {"secret", &api_type_secret},       {"deployment", &api_type_deployment},
+                 {"service", &api_type_service},     {"serviceaccount", &api_type_service_account},
                  {"nodeport", &api_type_service}};
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
         const struct api_type *type = cases[i].type;
