@@ -230,7 +230,8 @@ def test_edit_by_patch_label_and_annotate(terminal, kubectl):
     kubectl("rollout", "status", "deploy/fraud-model", "--timeout=60s")
 
 
-def test_other_output_forms(kubectl):
+def test_other_output_forms(terminal, kubectl):
+    harness.wait_for(terminal.api, PODS, lambda items: ready_pods(items, 2))
     names = kubectl("get", "pods", "-o", "name").split()
     assert all(name.startswith("pod/fraud-model-") for name in names)
     assert kubectl("get", "deploy", "fraud-model", "-o", "jsonpath={.spec.strategy.type}") == "RollingUpdate"
