@@ -134,21 +134,15 @@ static void show(void *context, const char *name, const char *text)
     p->ready_pipe = -1;
 }
 
-/* Ctrl-C on a sandbox in the foreground takes all of it away, from outside: a child goes back to where the command
- * was given and runs `down` there. */
+/* Ctrl-C on a sandbox in the foreground takes all of it away, from outside: this thread goes back to where the
+ * command was given and does what `down` does. Threads of the pool idle on inside until the process ends. */
 static int take_away(const char *name, int mount_fd, int network_fd)
 {
-    pid_t child = fork();
-    if (child == 0) {
-        if (setns(mount_fd, CLONE_NEWNS) < 0 || setns(network_fd, CLONE_NEWNET) < 0)
-            _exit(EXIT_FAILED);
-        char *arguments[] = {"down", "--name", (char *)(uintptr_t)name, NULL};
-        _exit(command_down(3, arguments));
-    }
-    int status = 0;
-    while (child > 0 && waitpid(child, &status, 0) < 0 && errno == EINTR)
-        ;
-    return child > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_FAILED;
+    char *arguments[] = {"down", "--name", (char *)(uintptr_t)name, NULL};
+    /* A thread that shares its root and working directory with others cannot change its mount namespace. */
+    if (unshare(CLONE_FS) < 0 || setns(mount_fd, CLONE_NEWNS) < 0 || setns(network_fd, CLONE_NEWNET) < 0)
+        return command_failed("up", strerror(errno));
+    return command_down(3, arguments);
 }
 
 static int run(const struct up_options *o, struct progress *progress)
