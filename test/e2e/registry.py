@@ -141,19 +141,23 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_manifest(self, reference):
         image = self.server.image
-        body, kind = image.manifest, MANIFEST
-        if self.server.index and not reference.startswith("sha256:"):
+        manifests = {image.manifest_digest: (image.manifest, MANIFEST)}
+        tagged = image.manifest_digest
+        if self.server.index:
             other = b'{"schemaVersion":2}'
-            kind = INDEX
             body = json.dumps({"schemaVersion": 2, "mediaType": INDEX, "manifests": [
                 {"mediaType": MANIFEST, "digest": digest(other), "size": len(other),
                  "platform": {"architecture": "s390x", "os": "linux"}},
                 {"mediaType": MANIFEST, "digest": image.manifest_digest, "size": len(image.manifest),
                  "platform": {"architecture": architecture(), "os": "linux"}}]}).encode()
-        elif reference.startswith("sha256:") and reference != image.manifest_digest:
+            tagged = digest(body)
+            manifests[tagged] = (body, INDEX)
+        wanted = reference if reference.startswith("sha256:") else tagged
+        if wanted not in manifests:
             self.reply(404, b'{"errors":[{"code":"MANIFEST_UNKNOWN"}]}')
             return
-        self.reply(200, body, Content_Type=kind, Docker_Content_Digest=digest(body))
+        body, kind = manifests[wanted]
+        self.reply(200, body, Content_Type=kind, Docker_Content_Digest=wanted)
 
     def do_blob(self, wanted):
         registry = self.server

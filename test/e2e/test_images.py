@@ -1,6 +1,7 @@
 """Images: from archives and from registries, with everything checked that can be wrong about them."""
 import base64
 import json
+import secrets
 
 import pytest
 
@@ -14,6 +15,13 @@ def oci_image(workspace):
     directory = workspace / "oci"
     directory.mkdir()
     return registry.Image(harness.make_image("local/any:v1", directory, format="oci", padding=3_000_000))
+
+
+@pytest.fixture
+def new_oci_image(tmp_path):
+    """An image with a layer that no store has yet."""
+    padding = 3_000_000 + secrets.randbelow(1_000_000)
+    return registry.Image(harness.make_image("local/any:v1", tmp_path, format="oci", padding=padding))
 
 
 def image(cluster, *arguments, **options):
@@ -70,7 +78,8 @@ def test_an_archive_with_parent_paths_is_refused_in_words(cluster, tmp_path, ent
 
 
 def test_a_wrong_checksum_is_refused(cluster, tmp_path):
-    archive = harness.make_image("local/bent:v1", tmp_path, format="oci")
+    # What the store has already is not read again: the layer has to be new.
+    archive = harness.make_image("local/bent:v1", tmp_path, format="oci", padding=secrets.randbelow(1_000_000))
     data = bytearray(archive.read_bytes())
     data[len(data) // 2] ^= 1
     archive.write_bytes(data)
@@ -144,9 +153,9 @@ def test_an_index_leads_to_this_machines_architecture(cluster, api, pods, oci_im
         pod_runs(api, pods, f"{server.address}/any/index:v1")
 
 
-def test_a_transfer_that_breaks_off_is_taken_up_where_it_ended(cluster, oci_image):
-    with registry.faulty_registry(oci_image) as server:
-        layer = oci_image.layer_digests[0]
+def test_a_transfer_that_breaks_off_is_taken_up_where_it_ended(cluster, new_oci_image):
+    with registry.faulty_registry(new_oci_image) as server:
+        layer = new_oci_image.layer_digests[0]
         server.cut_once.add(layer)
         image(cluster, "pull", f"{server.address}/any/cut:v1")
         tries = [line for line in server.requests if layer in line]
@@ -154,13 +163,13 @@ def test_a_transfer_that_breaks_off_is_taken_up_where_it_ended(cluster, oci_imag
         assert "bytes=" in tries[-1] and "bytes=0-" not in tries[-1]
 
 
-def test_wrong_content_is_refused(cluster, api, pods, oci_image):
-    with registry.faulty_registry(oci_image) as server:
-        server.corrupt.add(oci_image.layer_digests[0])
+def test_wrong_content_is_refused(cluster, api, pods, new_oci_image):
+    with registry.faulty_registry(new_oci_image) as server:
+        server.corrupt.add(new_oci_image.layer_digests[0])
         reference = f"{server.address}/any/corrupt:v1"
         result = image(cluster, "pull", reference, check=False)
         assert result.returncode == 1
-        assert oci_image.layer_digests[0][7:19] in result.stderr or "digest" in result.stderr
+        assert new_oci_image.layer_digests[0][7:19] in result.stderr or "digest" in result.stderr
         assert "any/corrupt" not in listed(cluster)
         api.create(pods, harness.shell_pod("it", "true", image=reference))
         harness.wait_for(api, pods, waiting("ErrImagePull"))
