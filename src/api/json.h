@@ -9,7 +9,7 @@
 #include "base/error.h"
 
 /* Deeper nesting is an error. */
-#define JSON_DEPTH_MAX 100
+#define JSON_DEPTH_MAX 500
 /* A type has no more fields. */
 #define JSON_FIELD_MAX 128
 /* Unknown and duplicate fields that are reported by path; more are only counted. */

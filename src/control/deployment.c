@@ -193,7 +193,8 @@ static bool write_revision(struct deployment_run *run)
         return false;
     struct deployment fresh = *run->deployment;
     string_map_set(run->arena, &fresh.metadata.annotations, ANNOTATION_REVISION, revision);
-    work_update(run->work, run->object->resource, NULL, &fresh, NULL, NULL);
+    /* As upstream, by the status, so that metadata.generation stays. */
+    work_update(run->work, run->object->resource, "status", &fresh, NULL, NULL);
     return true;
 }
 

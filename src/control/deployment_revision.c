@@ -88,11 +88,12 @@ static void created(void *context, const struct client_result *result)
 {
     struct creation *creation = context;
     struct controller *c = creation->run.controller;
-    if (client_ok(result))
-        recorder_event(c->recorder, creation->object->resource, creation->object->meta, NULL, "Normal",
-                       "ScalingReplicaSet", "Scaled up replica set %s from 0 to %d", creation->name,
-                       creation->replicas);
-    else if (result->code == 409)
+    if (client_ok(result)) {
+        if (creation->replicas > 0)
+            recorder_event(c->recorder, creation->object->resource, creation->object->meta, NULL, "Normal",
+                           "ScalingReplicaSet", "Scaled up replica set %s from 0 to %d", creation->name,
+                           creation->replicas);
+    } else if (result->code == 409)
         collided(creation);
     else
         recorder_event(c->recorder, creation->object->resource, creation->object->meta, NULL, "Warning",

@@ -203,7 +203,8 @@ void pod_decide(const struct pod_observation *o, int64_t now, struct pod_decisio
     if (o->torn_down)
         return;
     if (finished(o)) {
-        act(d, ACTION_TEAR_DOWN, 0, 0);
+        if (o->volumes != PART_BUSY && o->sandbox != PART_BUSY)
+            act(d, ACTION_TEAR_DOWN, 0, 0);
         return;
     }
     if (o->volumes != PART_READY) {

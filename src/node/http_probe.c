@@ -2,6 +2,8 @@
 #include "node/http_probe.h"
 
 #include <curl/curl.h>
+#include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,6 +47,17 @@ static void probe_free(struct http_probe *p)
     free(p);
 }
 
+/* Why there is no connection, as Go words it. */
+static void describe_refusal(const struct http_probe *p, char *out, size_t size)
+{
+    const char *address = strstr(p->url, "://") + 3;
+    long number = 0;
+    curl_easy_getinfo(p->easy, CURLINFO_OS_ERRNO, &number);
+    const char *why = strerror(number ? (int)number : ECONNREFUSED);
+    snprintf(out, size, "Get \"%s\": dial tcp %.*s: connect: %c%s", p->url, (int)strcspn(address, "/?"), address,
+             tolower((unsigned char)*why), why + 1);
+}
+
 static void finish(struct http_probe *p, CURLcode code)
 {
     char text[CURL_ERROR_SIZE + 512];
@@ -57,8 +70,7 @@ static void finish(struct http_probe *p, CURLcode code)
             snprintf(text, sizeof(text), "Get \"%s\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)",
                      p->url);
         else if (code == CURLE_COULDNT_CONNECT)
-            snprintf(text, sizeof(text), "Get \"%s\": dial tcp %s: connect: connection refused", p->url,
-                     strstr(p->url, "://") + 3);
+            describe_refusal(p, text, sizeof(text));
         else
             snprintf(text, sizeof(text), "Get \"%s\": %s", p->url, *p->error ? p->error : curl_easy_strerror(code));
         failure = text;

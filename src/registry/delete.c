@@ -46,20 +46,23 @@ struct status *registry_check_delete_options(struct task *task)
     return errors.count ? api_status_invalid(task->arena, &kind, "", &errors) : NULL;
 }
 
+/* Upstream names the kind here, not the resource. */
 static struct status *check_preconditions(struct task *task)
 {
     const struct preconditions *wanted = options_of(task)->preconditions;
     const struct object_meta *meta = task->old->meta;
+    struct api_resource kind = *task->resource;
+    kind.plural = kind.kind;
     if (wanted && wanted->uid && !text_equal(wanted->uid, meta->uid))
         return api_status_conflict(
-            task->arena, task->resource, meta->name,
+            task->arena, &kind, meta->name,
             arena_printf(task->arena,
                          "the UID in the precondition (%s) does not match the UID in record (%s). The object might "
                          "have been deleted and then recreated",
                          wanted->uid, meta->uid));
     if (wanted && wanted->resource_version && !text_equal(wanted->resource_version, meta->resource_version))
         return api_status_conflict(
-            task->arena, task->resource, meta->name,
+            task->arena, &kind, meta->name,
             arena_printf(task->arena,
                          "the ResourceVersion in the precondition (%s) does not match the ResourceVersion in record "
                          "(%s). The object might have been modified",

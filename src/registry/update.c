@@ -251,7 +251,8 @@ void registry_replace(struct task *task, void *value)
     bool service = task->resource->index == API_SERVICES && !subresource;
     if (service)
         service_carry(value, task->old->value);
-    bump_generation(task, value);
+    if (!text_equal(subresource, "status"))
+        bump_generation(task, value);
 
     struct api_field_errors errors = {.arena = task->arena};
     api_validate_update(task->resource, value, task->old->value, subresource, &errors);

@@ -59,7 +59,7 @@ def test_a_node_port_answers_on_the_loopback_of_the_host(api, namespace):
 def test_a_pod_reaches_itself_through_its_service(api, namespace, pods):
     api.create(services(namespace), harness.service("mirror"))
     script = ("/bin/model-server & "
-              "until wget -q -O - -T 2 http://$MIRROR_SERVICE_HOST/healthz; do usleep 100000; done; kill $!; wait")
+              "until timeout 2 wget -q -O - http://$MIRROR_SERVICE_HOST/healthz; do usleep 100000; done; kill $!; wait")
     api.create(pods, harness.shell_pod("mirror", script, restartPolicy="Never"))
     pod = harness.wait_for(api, pods, phase("Succeeded", "Failed"))[0]
     assert pod["status"]["phase"] == "Succeeded"
