@@ -145,7 +145,7 @@ static void bad_syntax_gets_the_words_of_gos_scanner(void **state)
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++)
         assert_string_equal(through(&api_type_deployment, cases[i].json), cases[i].expected);
     char deep[1024] = "{\"x\":";
-    for (int i = 0; i < 200; i++)
+    for (int i = 0; i < JSON_DEPTH_MAX; i++)
         strcat(deep, "[");
     assert_string_equal(through(&api_type_pod, deep), "exceeded max depth");
 }

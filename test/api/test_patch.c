@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/json.h"
 #include "api/patch.h"
 #include "api/types.h"
 #include "base/cleanup.h"
@@ -103,7 +104,7 @@ static void a_json_patch_is_bounded(void **state)
     assert_int_equal(patch_apply(PATCH_JSON, &api_type_pod, "{}", 2, many.data, many.size, &out, &err), -1);
     assert_int_equal(err.code, E2BIG);
     assert_string_equal(err.text, "The allowed maximum operations in a JSON patch is 10000, got 10001");
-    for (int i = 0; i < 128; i++)
+    for (int i = 0; i < JSON_DEPTH_MAX; i++)
         buffer_printf(&deep, "%s{\"op\":\"copy\",\"from\":\"/a\",\"path\":\"/a/b\"}", i ? "," : "[");
     buffer_add_string(&deep, "]");
     assert_int_equal(patch_apply(PATCH_JSON, &api_type_pod, "{\"a\":{}}", 8, deep.data, deep.size, &out, &err), -1);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/json.h"
 #include "api/yaml.h"
 #include "base/cleanup.h"
 
@@ -113,7 +114,7 @@ static void aliases_cannot_multiply_without_end(void **state)
     assert_int_equal(yaml_to_json(yaml.data, yaml.size, &json, NULL, &err), -1);
     assert_string_equal(err.text, "yaml: document contains excessive aliasing");
     buffer_clear(&yaml);
-    for (int i = 0; i < 200; i++)
+    for (int i = 0; i <= JSON_DEPTH_MAX; i++)
         buffer_add_char(&yaml, '[');
     assert_int_equal(yaml_to_json(yaml.data, yaml.size, &json, NULL, &err), -1);
     assert_string_equal(err.text, "yaml: line 1: exceeded max depth");

@@ -181,7 +181,7 @@ static void preconditions_are_checked(void **state)
     create(w, "configmaps/default", "{\"metadata\":{\"name\":\"a\"}}");
     struct reply *r = delete_(w, "configmaps/default/a", "{\"preconditions\":{\"uid\":\"other\"}}");
     assert_code(r, 409);
-    assert_non_null(strstr(r->text, "Operation cannot be fulfilled on configmaps \"a\": the UID in the precondition "
+    assert_non_null(strstr(r->text, "Operation cannot be fulfilled on ConfigMap \"a\": the UID in the precondition "
                                     "(other) does not match the UID in record ("));
     r = delete_(w, "configmaps/default/a", "{\"preconditions\":{\"resourceVersion\":\"1\"}}");
     assert_code(r, 409);
