@@ -25,8 +25,8 @@ int protobuf_decode(const struct api_type *type, struct arena *arena, const void
  * apiVersion of the value to what the envelope names. An envelope of another kind than `type` leaves the rest of the
  * value as it is: the caller compares the kinds anyway.
  *
- * err->code: EBADMSG it does not begin with an envelope ("provided data does not appear to be a protobuf message, ..."),
- * else as protobuf_decode. */
+ * err->code: EBADMSG it does not begin with an envelope ("provided data does not appear to be a protobuf message,
+ * expected prefix [107 56 115 0]"), else as protobuf_decode. */
 int protobuf_decode_object(const struct api_type *type, struct arena *arena, const void *data, size_t size, void *value,
                            struct error *err);
 
