@@ -179,6 +179,7 @@ static void a_pod_has_ended_when_all_its_containers_have(void **state)
     assert_string_equal(decide(&l, NOW), "tear-down");
     l.seen.torn_down = true;
     assert_string_equal(decide(&l, NOW), "");
+    buffer_free(&l.text);
     begin(&l, 0, "Never");
     run(&l);
     ends(&l, 0, 0, NOW);
