@@ -17,6 +17,7 @@
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/buffer.h"
@@ -32,6 +33,8 @@
 #define MOUNTS_MAX (16 * 1024 * 1024)
 /* Attempts to lock a run directory that is being removed at the same time. */
 #define LOCK_ATTEMPTS 10
+/* A killed process's children hold its lock until they have come to exec: how often to look, 2 ms apart. */
+#define LOCK_LOOKS 2500
 
 int sandbox_name_check(const char *name, struct error *err)
 {
@@ -450,6 +453,17 @@ static int enter_locked(const struct sandbox_paths *paths, const struct sandbox_
     return sandbox->network_fd < 0 || sandbox->mount_fd < 0 ? -1 : 0;
 }
 
+/* Waits while the lock is held, but not by a process that runs the cluster. */
+static int lock_or_wait(const struct sandbox_paths *paths, struct error *err)
+{
+    for (int look = 0;; look++) {
+        int fd = sandbox_lock(paths, err);
+        if (fd >= 0 || err->code != EBUSY || look == LOCK_LOOKS || sandbox_lock_holder(paths))
+            return fd;
+        nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+    }
+}
+
 int sandbox_enter(const struct sandbox_options *options, struct sandbox *out, struct error *err)
 {
     struct sandbox_paths paths;
@@ -461,7 +475,7 @@ int sandbox_enter(const struct sandbox_options *options, struct sandbox *out, st
     sandbox_paths_of(options->name, &paths);
     strcpy(out->name, options->name);
     snprintf(out->run_directory, sizeof(out->run_directory), "%s", paths.run);
-    out->lock_fd = sandbox_lock(&paths, &e);
+    out->lock_fd = lock_or_wait(&paths, &e);
     if (out->lock_fd < 0 && e.code == EBUSY)
         return error_set(err, EBUSY,
                          "cluster \"%s\" is running already, as process %d; to stop it: coracle down --name %s",

@@ -66,21 +66,28 @@ static ino_t own(const char *kind)
     return stat(path, &s) == 0 ? s.st_ino : 0;
 }
 
-/* A process that outlives its parent: what conmon is to a cluster. With `apart`, in namespaces of its own. */
+/* A process that outlives its parent: what conmon is to a cluster. It comes to exec only after its parent's end, as
+ * may happen, and holds the parent's descriptors until then. With `apart`, in namespaces of its own. */
 static pid_t start_container(bool apart)
 {
-    int fds[2];
+    int fds[2], number;
     pid_t process = 0;
+    sigset_t parent_ended;
+    sigemptyset(&parent_ended);
+    sigaddset(&parent_ended, SIGUSR1);
     if (pipe(fds) < 0)
         return 0;
     if (fork() == 0) {
         setsid();
         close(fds[0]);
+        sigprocmask(SIG_BLOCK, &parent_ended, NULL);
+        prctl(PR_SET_PDEATHSIG, SIGUSR1);
         if (apart && unshare(CLONE_NEWNET | CLONE_NEWNS) < 0)
             _exit(1);
         process = getpid();
         if (write(fds[1], &process, sizeof(process)) != sizeof(process))
             _exit(1);
+        sigwait(&parent_ended, &number);
         close_range(3, ~0U, 0); /* as exec would */
         for (;;)
             pause();

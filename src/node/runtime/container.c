@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -263,10 +264,13 @@ void runtime_container_delete(struct runtime *runtime, const char *id, runtime_d
 
 /* Killing and clearing away, in libuv's pool. */
 
-/* Its conmon, and a crun that still creates for it: by their names and the id in their command lines. */
+/* Its conmon, and a crun that still creates for it: by their names and the id in their command lines. In the middle of
+ * exec a process has no command line, but it works in the bundle's directory already. One that has not come to exec
+ * still holds the lock of the cluster that forked it, and so there is no next one yet. */
 struct search {
     const char *id;
-    int found; /* a pidfd of one that was killed; -1 */
+    struct stat bundle; /* st_ino 0: not there */
+    int found;          /* a pidfd of one that was killed; -1 */
 };
 
 static bool is_helper(const char *path)
@@ -274,6 +278,15 @@ static bool is_helper(const char *path)
     const char *slash = strrchr(path, '/');
     const char *name = slash ? slash + 1 : path;
     return !strcmp(name, "conmon") || !strcmp(name, "crun");
+}
+
+static bool works_in_bundle(const struct search *search, pid_t pid)
+{
+    char path[32];
+    struct stat directory;
+    snprintf(path, sizeof(path), "/proc/%d/cwd", (int)pid);
+    return search->bundle.st_ino && stat(path, &directory) == 0 && directory.st_ino == search->bundle.st_ino &&
+           directory.st_dev == search->bundle.st_dev;
 }
 
 static void kill_if_of_container(void *context, pid_t pid)
@@ -284,10 +297,11 @@ static void kill_if_of_container(void *context, pid_t pid)
     cleanup_close int process = (int)syscall(SYS_pidfd_open, pid, 0);
     cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n = process < 0 || fd < 0 ? -1 : read(fd, line, sizeof(line) - 1);
-    if (n <= 0)
+    if (n < 0)
         return;
     line[n] = 0;
-    if (!is_helper(line) || !memmem(line, (size_t)n, search->id, strlen(search->id)))
+    if (n == 0 ? !works_in_bundle(search, pid)
+               : !is_helper(line) || !memmem(line, (size_t)n, search->id, strlen(search->id)))
         return;
     if (syscall(SYS_pidfd_send_signal, process, SIGKILL, NULL, 0) == 0 && search->found < 0)
         search->found = steal_fd(process);
@@ -316,9 +330,12 @@ static bool await_process(int fd, int milliseconds)
 
 static int kill_conmon(const struct runtime *runtime, const char *id, bool everywhere, struct error *err)
 {
+    cleanup_free char *bundle = container_path(runtime, id, NULL);
     /* Each round ends at least one process; a conmon has a handful. */
     for (int round = 0; round < 16; round++) {
         struct search search = {.id = id, .found = -1};
+        if (stat(bundle, &search.bundle) < 0)
+            search.bundle.st_ino = 0;
         if (everywhere ? search_everywhere(&search, err) < 0
                        : cgroup_each_process(runtime->cgroup, "conmon", kill_if_of_container, &search, err) < 0)
             return -1;
