@@ -40,7 +40,7 @@ struct pod_state {
     int64_t start_time;               /* when the agent took the pod up */
     bool restored;                    /* found running after a restart of the agent */
     const char *reason;               /* of a pod that failed as a whole: "Evicted", "DeadlineExceeded"; static */
-    const char *message;
+    char *message;                    /* beside it; NULL: none */
 };
 
 /* The index of a container by name, init containers first, or -1. */

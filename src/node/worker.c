@@ -62,6 +62,7 @@ static void worker_free(struct worker *w)
     worker_free_probes(w);
     env_timer_free(w->timer);
     env_timer_free(w->settle);
+    env_timer_free(w->usage);
     for (size_t i = 0; i < w->state.seen.container_count; i++) {
         struct container_record *r = &w->state.records[i];
         free(r->id);
@@ -76,6 +77,7 @@ static void worker_free(struct worker *w)
     free(w->state.seen.containers);
     free(w->state.records);
     free(w->state.ip);
+    free(w->state.message);
     free(w->probers);
     free(w->probe_contexts);
     free(w->directory);

@@ -26,6 +26,7 @@ struct worker {
     int64_t volumes_delay;
     int64_t sandbox_delay;
     struct env_timer *settle; /* after the drain: lets what is on its way arrive */
+    struct env_timer *usage;  /* the next look at volumes with a limit; NULL: there are none */
     size_t pending;    /* operations under way; each holds the worker */
     struct probe_context *probe_contexts;
     struct prober **probers; /* PROBER_KINDS for each container */
@@ -66,6 +67,8 @@ void worker_start_container(struct worker *worker, size_t container);
 void worker_stop_container(struct worker *worker, size_t container, int64_t grace);
 void worker_kill_container(struct worker *worker, size_t container);
 void worker_mount_volumes(struct worker *worker);
+/* Looks at the size of volumes on disk now and then, if any is limited; the volumes are there. */
+void worker_watch_usage(struct worker *worker);
 void worker_create_sandbox(struct worker *worker);
 void worker_tear_down(struct worker *worker);
 /* Starts or stops the probes of a container as its state asks for. */

@@ -61,6 +61,7 @@ static void mounted(void *context)
     } else if (!m->update) {
         w->state.seen.volumes = PART_READY;
         w->volumes_delay = 0;
+        worker_watch_usage(w);
     }
     object_unref(m->pod);
     arena_free(m->arena);
