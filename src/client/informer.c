@@ -72,6 +72,8 @@ struct informer {
     bool started, synced;
     bool listing; /* the initial events are coming in */
     struct informer_set *set;
+    env_callback on_synced;
+    void *on_synced_context;
 };
 
 static bool object_key(char out[OBJECT_KEY_MAX], const char *namespace, const char *name)
@@ -203,6 +205,8 @@ static void list_complete(struct informer *informer)
         if (entry->mark != informer->mark)
             drop(informer, entry, NULL);
     }
+    if (!informer->synced && informer->on_synced)
+        env_defer(informer->client->env, informer->on_synced, informer->on_synced_context);
     informer->synced = true;
     if (informer->set)
         set_check(informer->set);
@@ -324,6 +328,12 @@ void informer_free(struct informer *informer)
 bool informer_synced(const struct informer *informer)
 {
     return informer->synced;
+}
+
+void informer_on_synced(struct informer *informer, void (*done)(void *context), void *context)
+{
+    informer->on_synced = done;
+    informer->on_synced_context = context;
 }
 
 uint64_t informer_revision(const struct informer *informer)

@@ -35,6 +35,8 @@ void informer_free(struct informer *informer);
 
 /* True once the first list has been delivered entirely. */
 bool informer_synced(const struct informer *informer);
+/* Calls done from the loop when that is so; one callback per informer, set before the start. */
+void informer_on_synced(struct informer *informer, void (*done)(void *context), void *context);
 /* The revision up to which the copy is known to be complete. */
 uint64_t informer_revision(const struct informer *informer);
 /* The object, borrowed until the next turn of the loop, or NULL. namespace NULL or "": cluster-scoped. */

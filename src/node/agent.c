@@ -20,17 +20,16 @@
 #include "node/volume.h"
 #include "node/worker.h"
 
-/* How often a stopping agent looks whether all is over. */
-#define STOP_LOOK (5 * MILLISECOND)
-
 struct agent_private {
     struct agent agent;
     struct arena *arena; /* the field selector */
     struct env_timer *rotate;
-    struct env_timer *stop_timer;
     env_callback ready, stopped;
     void *ready_context, *stopped_context;
-    bool recovered, rotating;
+    bool runtime_recovered; /* the runtime knows its containers */
+    bool recovered;         /* and the workers have taken them up */
+    bool rotating;
+    bool looking; /* whether a stop is over, in the next turn */
 };
 
 static struct agent_private *private_of(struct agent *agent)
@@ -99,6 +98,7 @@ static void orphan_done(void *context)
 {
     struct orphan *o = context;
     o->agent->removals--;
+    agent_settled(o->agent);
     free(o->uid);
     free(o);
 }
@@ -191,12 +191,12 @@ static void maybe_begin(void *context)
 {
     struct agent *agent = context;
     struct agent_private *p = private_of(agent);
-    struct informer *needed[] = {agent->pods, agent->config_maps, agent->secrets, agent->services};
+    if (agent->stopping || p->recovered || !p->runtime_recovered)
+        return;
+    const struct informer *needed[] = {agent->pods, agent->config_maps, agent->secrets, agent->services};
     for (size_t i = 0; i < ARRAY_COUNT(needed); i++)
-        if (!informer_synced(needed[i])) {
-            env_timer_start(p->stop_timer, MILLISECOND);
+        if (!informer_synced(needed[i]))
             return;
-        }
     p->recovered = true;
     begin(agent);
 }
@@ -206,8 +206,9 @@ static void recovered(void *context, const struct error *err)
     struct agent *agent = context;
     if (err)
         log_warning("Cannot take up all containers: %s", err->text);
-    if (!agent->stopping)
-        maybe_begin(agent);
+    private_of(agent)->runtime_recovered = true;
+    maybe_begin(agent);
+    agent_settled(agent);
 }
 
 static void rotated(void *context, const struct error *err)
@@ -216,6 +217,7 @@ static void rotated(void *context, const struct error *err)
     if (err)
         log_warning("Cannot rotate logs: %s", err->text);
     p->rotating = false;
+    agent_settled(&p->agent);
     if (!p->agent.stopping)
         env_timer_start(p->rotate, RUNTIME_LOG_ROTATE_PERIOD);
 }
@@ -271,7 +273,9 @@ int agent_new(const struct agent_options *options, struct agent **out, struct er
     informer_add_handler(agent->config_maps, config_changed, agent);
     informer_add_handler(agent->secrets, config_changed, agent);
     p->rotate = env_timer_new(agent->env, rotate, p);
-    p->stop_timer = env_timer_new(agent->env, maybe_begin, agent);
+    struct informer *needed[] = {agent->pods, agent->config_maps, agent->secrets, agent->services};
+    for (size_t i = 0; i < ARRAY_COUNT(needed); i++)
+        informer_on_synced(needed[i], maybe_begin, agent);
     *out = agent;
     return 0;
 }
@@ -303,7 +307,6 @@ static void runtime_closed(void *context)
     recorder_free(agent->recorder);
     map_free(&agent->workers);
     env_timer_free(p->rotate);
-    env_timer_free(p->stop_timer);
     arena_free(p->arena);
     free(p);
     if (stopped)
@@ -314,11 +317,20 @@ static void look_whether_over(void *context)
 {
     struct agent_private *p = context;
     struct agent *agent = &p->agent;
-    if (agent->workers.count || agent->removals || p->rotating || !registration_idle(agent->registration)) {
-        env_timer_start(p->stop_timer, STOP_LOOK);
-        return;
+    p->looking = false;
+    if (!agent->workers.count && !agent->removals && !p->rotating && registration_idle(agent->registration)) {
+        p->looking = true; /* for good */
+        runtime_close(agent->runtime, runtime_closed, p);
     }
-    runtime_close(agent->runtime, runtime_closed, p);
+}
+
+void agent_settled(struct agent *agent)
+{
+    struct agent_private *p = private_of(agent);
+    if (!agent->stopping || p->looking)
+        return;
+    p->looking = true;
+    env_defer(agent->env, look_whether_over, p);
 }
 
 void agent_stop(struct agent *agent, env_callback stopped, void *context)
@@ -336,9 +348,7 @@ void agent_stop(struct agent *agent, env_callback stopped, void *context)
     registration_stop(agent->registration);
     for (struct map_slot *s = NULL; (s = map_next(&agent->workers, s));)
         worker_stop(s->value);
-    env_timer_free(p->stop_timer);
-    p->stop_timer = env_timer_new(agent->env, look_whether_over, p);
-    env_timer_start(p->stop_timer, 0);
+    agent_settled(agent);
 }
 
 /* ---- Logs ---- */

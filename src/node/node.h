@@ -32,4 +32,7 @@ struct agent {
     size_t removals; /* sandboxes and containers without a pod that are being removed */
 };
 
+/* Something has ended that the agent's stop may be waiting for. */
+void agent_settled(struct agent *agent);
+
 #endif

@@ -137,11 +137,12 @@ static const char *unmet_gates(struct arena *arena, const struct pod *pod)
     for (size_t i = 0; i < pod->spec.readiness_gates.count; i++) {
         const char *type = pod->spec.readiness_gates.items[i].condition_type;
         const struct pod_condition *c = find_condition(&pod->status.conditions, type);
-        if (!c || strcmp(c->status, "True") != 0)
-            buffer_printf(&out, "%s%s \"%s\"", out.size ? ", " : "",
-                          c ? "the status of pod readiness gate is not \"True\", but"
-                            : "corresponding condition of pod readiness gate does not exist:",
-                          c ? c->status : type);
+        const char *comma = out.size ? ", " : "";
+        if (!c)
+            buffer_printf(&out, "%scorresponding condition of pod readiness gate \"%s\" does not exist.", comma, type);
+        else if (strcmp(c->status, "True") != 0)
+            buffer_printf(&out, "%sthe status of pod readiness gate \"%s\" is not \"True\", but %s", comma, type,
+                          c->status);
     }
     return out.size ? arena_string(arena, out.data) : NULL;
 }

@@ -186,10 +186,17 @@ static void again_later(struct node_registration *r, int64_t delay)
     r->again = false;
 }
 
+/* Something that a stop waits for has ended. */
+static void over(struct node_registration *r)
+{
+    r->pending--;
+    agent_settled(r->agent);
+}
+
 static void status_written(void *context, const struct client_result *result)
 {
     struct node_registration *r = context;
-    r->pending--;
+    over(r);
     if (!client_ok(result)) {
         if (result->code != 409)
             log_warning("Cannot write the status of node %s: %s", r->agent->options.node_name,
@@ -221,7 +228,7 @@ static void write_status(struct node_registration *r, struct object *object)
 static void created(void *context, const struct client_result *result)
 {
     struct node_registration *r = context;
-    r->pending--;
+    over(r);
     if (!client_ok(result))
         again_later(r, RETRY);
     else
@@ -252,7 +259,7 @@ static void create(struct node_registration *r)
 static void got(void *context, const struct client_result *result)
 {
     struct node_registration *r = context;
-    r->pending--;
+    over(r);
     if (result->code == 404)
         create(r);
     else if (client_ok(result))
@@ -264,7 +271,7 @@ static void got(void *context, const struct client_result *result)
 static void images_listed(void *context)
 {
     struct node_registration *r = context;
-    r->pending--;
+    over(r);
     if (r->stopping)
         return;
     r->pending++;
@@ -302,7 +309,7 @@ void registration_poke(struct node_registration *r)
 static void lease_written(void *context, const struct client_result *result)
 {
     struct node_registration *r = context;
-    r->pending--;
+    over(r);
     r->lease_busy = false;
     if (!r->stopping)
         env_timer_start(r->lease_timer, client_ok(result) ? REGISTRATION_RENEW : RETRY);

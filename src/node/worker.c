@@ -82,6 +82,7 @@ static void worker_free(struct worker *w)
     free(w->probe_contexts);
     free(w->directory);
     object_unref(w->state.pod);
+    agent_settled(w->agent);
     free(w);
 }
 

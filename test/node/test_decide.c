@@ -291,6 +291,23 @@ static void a_pod_that_never_ran_goes_without_a_drain(void **state)
     buffer_free(&l.text);
 }
 
+static void a_pod_that_has_ended_is_torn_down_once(void **state)
+{
+    struct life l;
+    (void)state;
+    begin(&l, 0, "Never");
+    make_ready(&l);
+    for (size_t i = 0; i < 3; i++)
+        ends(&l, i, 0, NOW);
+    assert_string_equal(decide(&l, NOW), "tear-down");
+    l.seen.sandbox = PART_BUSY;
+    assert_string_equal(decide(&l, NOW), "");
+    l.seen.sandbox = PART_NONE;
+    l.seen.torn_down = true;
+    assert_string_equal(decide(&l, NOW), "");
+    buffer_free(&l.text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -305,6 +322,7 @@ int main(void)
         cmocka_unit_test(a_deleted_pod_is_drained_before_it_is_signalled),
         cmocka_unit_test(a_drain_that_never_ends_is_bounded_by_the_grace_period),
         cmocka_unit_test(a_pod_that_never_ran_goes_without_a_drain),
+        cmocka_unit_test(a_pod_that_has_ended_is_torn_down_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,295 @@
+/* What users read of a pod, from what the agent knows of it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#include "api/json.h"
+#include "base/cleanup.h"
+#include "node/pod_state.h"
+
+#define SECOND INT64_C(1000000)
+#define NOW (1700000000 * SECOND)
+
+/* A pod with an init container and two containers, "a" and "b". */
+struct world {
+    struct object *pod;
+    struct container_observation containers[3];
+    struct container_record records[3];
+    struct pod_state state;
+    struct arena *arena;
+    struct pod_status status;
+    struct buffer text;
+};
+
+static struct object *pod_with(const char *status)
+{
+    struct error err;
+    char json[2048];
+    snprintf(json, sizeof(json),
+             "{\"metadata\":{\"name\":\"p\",\"namespace\":\"n\",\"uid\":\"u\",\"generation\":3},\"spec\":{"
+             "\"restartPolicy\":\"Always\",\"readinessGates\":[{\"conditionType\":\"example.com/gate\"}],"
+             "\"initContainers\":[{\"name\":\"first\",\"image\":\"i\"}],"
+             "\"containers\":[{\"name\":\"a\",\"image\":\"i\"},{\"name\":\"b\",\"image\":\"i\"}]},\"status\":%s}",
+             status);
+    struct object *o = object_from_json(&api_resources[API_PODS], json, strlen(json), &err);
+    if (!o)
+        fail_msg("%s", err.text);
+    return o;
+}
+
+static void begin(struct world *w, const char *status)
+{
+    *w = (struct world){.pod = pod_with(status), .arena = arena_new(0)};
+    const struct pod *pod = w->pod->value;
+    w->state = (struct pod_state){
+        .pod = w->pod,
+        .seen = {.pod = pod, .containers = w->containers, .container_count = 3},
+        .records = w->records,
+        .start_time = NOW - 60 * SECOND,
+    };
+    w->containers[0].spec = &pod->spec.init_containers.items[0];
+    w->containers[0].init = true;
+    w->containers[1].spec = &pod->spec.containers.items[0];
+    w->containers[2].spec = &pod->spec.containers.items[1];
+}
+
+static void end(struct world *w)
+{
+    buffer_free(&w->text);
+    arena_free(w->arena);
+    object_unref(w->pod);
+}
+
+/* The whole status as JSON. */
+static const char *status(struct world *w)
+{
+    pod_status_build(w->arena, &w->state, "10.89.0.1", NOW, &w->status);
+    buffer_clear(&w->text);
+    json_encode(&api_type_pod_status, &w->status, &w->text);
+    buffer_add_string(&w->text, "");
+    return w->text.data;
+}
+
+static const struct pod_condition *condition(const struct world *w, const char *type)
+{
+    for (size_t i = 0; i < w->status.conditions.count; i++)
+        if (strcmp(w->status.conditions.items[i].type, type) == 0)
+            return &w->status.conditions.items[i];
+    fail_msg("there is no condition %s", type);
+    return NULL;
+}
+
+static void assert_condition(const struct world *w, const char *type, const char *value, const char *reason)
+{
+    const struct pod_condition *c = condition(w, type);
+    assert_string_equal(c->status, value);
+    assert_string_equal(c->reason ? c->reason : "", reason);
+}
+
+static void runs(struct world *w, size_t i)
+{
+    w->containers[i].phase = CONTAINER_RUNNING;
+    w->containers[i].image = PART_READY;
+    w->records[i].id = "0123";
+    w->records[i].image = "docker.io/library/i:latest";
+    w->records[i].image_id = "docker.io/library/i@sha256:00";
+    w->records[i].started_at = NOW - 5 * SECOND;
+    w->records[i].started = w->records[i].ready = true;
+}
+
+static void ends(struct world *w, size_t i, int code)
+{
+    runs(w, i);
+    w->containers[i].phase = CONTAINER_EXITED;
+    w->containers[i].exit_code = code;
+    w->containers[i].finished_at = NOW - SECOND;
+    w->records[i].started = w->records[i].ready = false;
+    w->records[i].current = (struct container_termination){.container_id = "0123",
+                                                           .reason = code ? "Error" : "Completed",
+                                                           .exit_code = code,
+                                                           .started_at = NOW - 5 * SECOND,
+                                                           .finished_at = NOW - SECOND};
+}
+
+static void a_new_pod_waits_for_its_init_containers(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, "{\"phase\":\"Pending\",\"conditions\":[{\"type\":\"PodScheduled\",\"status\":\"True\"}]}");
+    const char *text = status(&w);
+    assert_string_equal(w.status.phase, "Pending");
+    assert_non_null(strstr(text, "\"hostIP\":\"10.89.0.1\",\"hostIPs\":[{\"ip\":\"10.89.0.1\"}]"));
+    assert_null(w.status.pod_ip);
+    assert_int_equal(w.status.observed_generation, 3);
+    assert_string_equal(w.status.qos_class, "BestEffort");
+    assert_condition(&w, "PodScheduled", "True", "");
+    assert_condition(&w, "PodReadyToStartContainers", "False", "");
+    assert_condition(&w, "Initialized", "False", "ContainersNotInitialized");
+    assert_string_equal(condition(&w, "Initialized")->message, "containers with incomplete status: [first]");
+    assert_condition(&w, "ContainersReady", "False", "ContainersNotReady");
+    assert_string_equal(condition(&w, "ContainersReady")->message, "containers with unready status: [a b]");
+    for (size_t i = 0; i < 2; i++) {
+        assert_string_equal(w.status.container_statuses.items[i].state.waiting->reason, "PodInitializing");
+        assert_true(w.status.container_statuses.items[i].started.set);
+        assert_false(w.status.container_statuses.items[i].started.value);
+    }
+    end(&w);
+}
+
+static void a_running_pod_is_ready_when_containers_and_gates_are(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, "{\"conditions\":[{\"type\":\"example.com/gate\",\"status\":\"False\"},{\"type\":\"Ready\","
+              "\"status\":\"False\",\"lastTransitionTime\":\"2020-01-02T03:04:05Z\"}]}");
+    w.state.seen.sandbox = PART_READY;
+    w.state.ip = "10.244.0.2";
+    ends(&w, 0, 0);
+    runs(&w, 1);
+    runs(&w, 2);
+    const char *text = status(&w);
+    assert_string_equal(w.status.phase, "Running");
+    assert_non_null(strstr(text, "\"podIP\":\"10.244.0.2\",\"podIPs\":[{\"ip\":\"10.244.0.2\"}]"));
+    assert_non_null(strstr(text, "\"containerID\":\"crun://0123\""));
+    assert_condition(&w, "Initialized", "True", "");
+    assert_condition(&w, "ContainersReady", "True", "");
+    assert_condition(&w, "Ready", "False", "ReadinessGatesNotReady");
+    assert_string_equal(condition(&w, "Ready")->message,
+                        "the status of pod readiness gate \"example.com/gate\" is not \"True\", but False");
+    /* What did not change keeps the time of its last change; what others own stays. */
+    assert_int_equal(condition(&w, "Ready")->last_transition_time / SECOND, 1577934245);
+    assert_condition(&w, "example.com/gate", "False", "");
+    assert_int_equal(condition(&w, "ContainersReady")->last_transition_time, NOW);
+    assert_int_equal(condition(&w, "ContainersReady")->observed_generation, 3);
+    end(&w);
+
+    begin(&w, "{\"conditions\":[{\"type\":\"example.com/gate\",\"status\":\"True\"}]}");
+    ends(&w, 0, 0);
+    runs(&w, 1);
+    runs(&w, 2);
+    status(&w);
+    assert_condition(&w, "Ready", "True", "");
+    w.records[2].ready = false;
+    status(&w);
+    assert_condition(&w, "Ready", "False", "ContainersNotReady");
+    assert_string_equal(condition(&w, "Ready")->message, "containers with unready status: [b]");
+    end(&w);
+}
+
+static void a_missing_gate_says_so(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, "{}");
+    ends(&w, 0, 0);
+    runs(&w, 1);
+    runs(&w, 2);
+    status(&w);
+    assert_condition(&w, "Ready", "False", "ReadinessGatesNotReady");
+    assert_string_equal(condition(&w, "Ready")->message,
+                        "corresponding condition of pod readiness gate \"example.com/gate\" does not exist.");
+    end(&w);
+}
+
+static void a_crash_loop_shows_its_delay_and_the_last_end(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, "{}");
+    ends(&w, 0, 0);
+    runs(&w, 1);
+    ends(&w, 2, 7);
+    w.containers[2].restart = (struct backoff){.delay = 20 * SECOND, .updated = NOW - 2 * SECOND};
+    w.records[2].restart_count = 2;
+    status(&w);
+    const struct container_status *b = &w.status.container_statuses.items[1];
+    assert_string_equal(w.status.phase, "Running");
+    assert_string_equal(b->state.waiting->reason, "CrashLoopBackOff");
+    assert_string_equal(b->state.waiting->message, "back-off 20s restarting failed container=b pod=p_n(u)");
+    assert_int_equal(b->last_state.terminated->exit_code, 7);
+    assert_string_equal(b->last_state.terminated->container_id, "crun://0123");
+    assert_int_equal(b->restart_count, 2);
+    assert_false(b->ready);
+    end(&w);
+}
+
+static void an_image_that_cannot_be_had_is_what_the_container_waits_for(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, "{}");
+    ends(&w, 0, 0);
+    w.containers[1].image = PART_FAILED;
+    w.records[1].waiting_reason = "ImagePullBackOff";
+    w.records[1].waiting_message = "Back-off pulling image \"i\"";
+    runs(&w, 2);
+    status(&w);
+    const struct container_status *a = &w.status.container_statuses.items[0];
+    assert_string_equal(a->state.waiting->reason, "ImagePullBackOff");
+    assert_string_equal(a->image, "i");
+    assert_string_equal(a->image_id, "");
+    assert_null(a->container_id);
+    assert_string_equal(w.status.phase, "Pending");
+    end(&w);
+}
+
+static void a_pod_that_ended_says_how(void **state)
+{
+    static const struct {
+        int a, b;
+        const char *phase, *reason;
+    } cases[] = {{0, 0, "Succeeded", "PodCompleted"}, {0, 3, "Failed", "PodFailed"}};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct world w;
+        begin(&w, "{}");
+        ((struct pod *)w.pod->value)->spec.restart_policy = "Never";
+        ends(&w, 0, 0);
+        ends(&w, 1, cases[i].a);
+        ends(&w, 2, cases[i].b);
+        status(&w);
+        assert_string_equal(w.status.phase, cases[i].phase);
+        assert_condition(&w, "Ready", "False", cases[i].reason);
+        assert_condition(&w, "ContainersReady", "False", cases[i].reason);
+        assert_int_equal(w.status.container_statuses.items[1].state.terminated->exit_code, cases[i].b);
+        assert_null(w.status.container_statuses.items[1].state.waiting);
+        end(&w);
+    }
+}
+
+static void an_evicted_pod_has_failed_whatever_its_containers_do(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, "{}");
+    ends(&w, 0, 0);
+    runs(&w, 1);
+    runs(&w, 2);
+    w.state.seen.terminating = true;
+    w.state.reason = "Evicted";
+    w.state.message = "too much";
+    status(&w);
+    assert_string_equal(w.status.phase, "Failed");
+    assert_string_equal(w.status.reason, "Evicted");
+    assert_string_equal(w.status.message, "too much");
+    assert_condition(&w, "Ready", "False", "PodFailed");
+    end(&w);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_new_pod_waits_for_its_init_containers),
+        cmocka_unit_test(a_running_pod_is_ready_when_containers_and_gates_are),
+        cmocka_unit_test(a_missing_gate_says_so),
+        cmocka_unit_test(a_crash_loop_shows_its_delay_and_the_last_end),
+        cmocka_unit_test(an_image_that_cannot_be_had_is_what_the_container_waits_for),
+        cmocka_unit_test(a_pod_that_ended_says_how),
+        cmocka_unit_test(an_evicted_pod_has_failed_whatever_its_containers_do),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
