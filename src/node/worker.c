@@ -1,5 +1,5 @@
-/* The worker of one pod: observation, turn, status. What actions do is in worker_container.c and
- * worker_pod.c. */
+/* The worker of one pod: observation, turn, status. What actions do is in the other worker_*.c
+ * files. */
 #include "node/worker.h"
 
 #include <arpa/inet.h>

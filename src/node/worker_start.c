@@ -1,0 +1,457 @@
+/* How a worker brings a container up: environment on the loop, root file system and mounts on the pool, then the
+ * runtime. A predecessor that has ended is removed first. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/pod_qos.h"
+#include "api/quantity.h"
+#include "base/cleanup.h"
+#include "base/file.h"
+#include "base/log.h"
+#include "base/task.h"
+#include "base/vector.h"
+#include "node/environment.h"
+#include "node/runtime/container.h"
+#include "node/runtime/log.h"
+#include "node/volume.h"
+#include "node/worker.h"
+
+/* A container on its way up: prepared on the pool, then created and started by the runtime. */
+struct start {
+    struct worker *worker;
+    size_t container;
+    struct arena *arena;
+    struct environment environment;
+    const char *directory; /* of the container */
+    const char *image;
+    struct object *pod; /* keeps the spec while the pool reads it */
+    const struct container *spec;
+    struct runtime_container_config config;
+    struct error err;
+    const char *reason; /* upstream's, when it failed */
+    char id[65];
+};
+
+/* `reason` NULL: it runs. */
+static void start_over(struct start *s, const char *reason)
+{
+    struct worker *w = s->worker;
+    struct container_observation *c = &w->state.seen.containers[s->container];
+    if (reason) {
+        c->phase = CONTAINER_EXITED;
+        c->finished_at = env_now(w->agent->env);
+        c->exit_code = 128;
+        c->start_failed = true;
+        worker_event(w, c->spec, "Warning", "Failed", "Error: %s", s->err.text);
+        worker_set_waiting(w, s->container, reason, s->err.text);
+    }
+    object_unref(s->pod);
+    arena_free(s->arena);
+    free(s);
+    worker_release(w);
+}
+
+/* The runtime could not start the program: it counts as a run that ended at once, as upstream's StartError. */
+static void start_refused(struct start *s)
+{
+    struct worker *w = s->worker;
+    struct container_observation *c = &w->state.seen.containers[s->container];
+    struct container_record *r = &w->state.records[s->container];
+    c->phase = CONTAINER_EXITED;
+    c->finished_at = env_now(w->agent->env);
+    c->exit_code = 128;
+    c->start_failed = false;
+    r->current.container_id = mem_string(s->id);
+    r->current.reason = mem_string("StartError");
+    r->current.message = mem_string(s->err.text);
+    r->current.exit_code = 128;
+    r->current.finished_at = c->finished_at;
+    worker_event(w, c->spec, "Warning", "Failed", "Error: %s", s->err.text);
+    worker_set_waiting(w, s->container, NULL, NULL);
+    start_over(s, NULL);
+}
+
+static void started(void *context, const struct error *err)
+{
+    struct start *s = context;
+    struct worker *w = s->worker;
+    struct container_observation *c = &w->state.seen.containers[s->container];
+    struct container_record *r = &w->state.records[s->container];
+    if (err && err->code != ECANCELED) {
+        s->err = *err;
+        start_refused(s);
+        return;
+    }
+    const struct runtime_container_status *status = runtime_container_get(w->agent->runtime, s->id);
+    if (c->phase == CONTAINER_STARTING && status) {
+        c->phase = CONTAINER_RUNNING;
+        r->started_at = status->started_at;
+        /* Without probes a running container is ready; the first verdict of a probe decides otherwise. */
+        r->started = !c->spec->startup_probe;
+        r->ready = r->started && !c->spec->readiness_probe;
+        worker_event(w, c->spec, "Normal", "Started", "Container started");
+    }
+    worker_set_waiting(w, s->container, NULL, NULL);
+    start_over(s, NULL);
+}
+
+static void created(void *context, const struct error *err)
+{
+    struct start *s = context;
+    struct worker *w = s->worker;
+    if (err) {
+        s->err = *err;
+        start_refused(s);
+        return;
+    }
+    worker_event(w, s->spec, "Normal", "Created", "Container created");
+    runtime_container_start(w->agent->runtime, s->id, started, s);
+}
+
+static void prepared(void *context)
+{
+    struct start *s = context;
+    struct worker *w = s->worker;
+    if (s->reason) {
+        start_over(s, s->reason);
+        return;
+    }
+    runtime_container_create(w->agent->runtime, &s->config, created, s);
+}
+
+static const char *expand(void *context, const char *text)
+{
+    struct start *s = context;
+    return environment_expand(s->arena, &s->environment, text);
+}
+
+/* Mounts of the files that every pod has, unless the container mounts its own there. */
+static void add_pod_files(struct start *s, struct runtime_mount *mounts, size_t *count)
+{
+    static const struct {
+        const char *file, *destination;
+    } files[] = {{"hosts", "/etc/hosts"}, {"hostname", "/etc/hostname"}, {"resolv.conf", "/etc/resolv.conf"}};
+    for (size_t f = 0; f < ARRAY_COUNT(files); f++) {
+        bool own = false;
+        for (size_t i = 0; i < s->spec->volume_mounts.count; i++)
+            own |= strcmp(s->spec->volume_mounts.items[i].mount_path, files[f].destination) == 0;
+        if (!own)
+            mounts[(*count)++] = (struct runtime_mount){
+                .source = arena_printf(s->arena, "%s/%s", s->worker->directory, files[f].file),
+                .destination = files[f].destination};
+    }
+}
+
+static void add_image_environment(struct start *s, const struct image *image)
+{
+    /* The image's variables come first; the pod's replace them. */
+    VECTOR(struct runtime_pair) env = {0};
+    for (size_t i = 0; i < image->config.env.count; i++) {
+        const char *text = image->config.env.items[i], *equals = strchr(text, '=');
+        if (!equals)
+            continue;
+        const char *key = arena_string_n(s->arena, text, (size_t)(equals - text));
+        if (!environment_get(&s->environment, key))
+            vector_push(&env, (struct runtime_pair){key, arena_string(s->arena, equals + 1)});
+    }
+    for (size_t i = 0; i < s->environment.count; i++)
+        vector_push(&env, (struct runtime_pair){s->environment.items[i].key, s->environment.items[i].value});
+    s->config.env = arena_copy(s->arena, env.items, env.count * sizeof(*env.items));
+    s->config.env_count = env.count;
+    vector_free(&env);
+}
+
+/* command and args replace the image's entry point and arguments as upstream documents it. */
+static int set_args(struct start *s, const struct image *image)
+{
+    VECTOR(const char *) args = {0};
+    const struct string_array *command = &s->spec->command, *given = &s->spec->args;
+    if (command->count)
+        for (size_t i = 0; i < command->count; i++)
+            vector_push(&args, expand(s, command->items[i]));
+    else
+        for (size_t i = 0; i < image->config.entrypoint.count; i++)
+            vector_push(&args, arena_string(s->arena, image->config.entrypoint.items[i]));
+    if (given->count)
+        for (size_t i = 0; i < given->count; i++)
+            vector_push(&args, expand(s, given->items[i]));
+    else if (!command->count)
+        for (size_t i = 0; i < image->config.command.count; i++)
+            vector_push(&args, arena_string(s->arena, image->config.command.items[i]));
+    s->config.args = arena_copy(s->arena, args.items, args.count * sizeof(*args.items));
+    s->config.arg_count = args.count;
+    vector_free(&args);
+    return s->config.arg_count ? 0 : error_set(&s->err, EINVAL, "no command specified");
+}
+
+static int set_user(struct start *s, const struct image *image)
+{
+    const struct security_context *own = s->spec->security_context;
+    const struct pod_security_context *pod = ((const struct pod *)s->pod->value)->spec.security_context;
+    struct opt_int64 uid = own && own->run_as_user.set ? own->run_as_user
+                           : pod                       ? pod->run_as_user
+                                                       : (struct opt_int64){0};
+    struct opt_int64 gid = own && own->run_as_group.set ? own->run_as_group
+                           : pod                        ? pod->run_as_group
+                                                        : (struct opt_int64){0};
+    struct image_user user = {0};
+    cleanup_free char *number = uid.set ? mem_printf("%lld", (long long)uid.value) : NULL;
+    if (image_user_resolve(s->config.rootfs, number ? number : image->config.user, &user, &s->err) < 0)
+        return -1;
+    s->config.uid = user.uid;
+    s->config.gid = gid.set ? (uint32_t)gid.value : user.gid;
+    size_t extra = pod ? pod->supplemental_groups.count : 0;
+    uint32_t *groups = arena_alloc(s->arena, (user.group_count + extra) * sizeof(*groups));
+    for (size_t i = 0; i < user.group_count; i++)
+        groups[i] = user.groups[i];
+    for (size_t i = 0; i < extra; i++)
+        groups[user.group_count + i] = (uint32_t)pod->supplemental_groups.items[i];
+    s->config.additional_gids = groups;
+    s->config.additional_gid_count = user.group_count + extra;
+    if (!environment_get(&s->environment, "HOME")) {
+        struct runtime_pair *env = arena_array_grow(s->arena, s->config.env, s->config.env_count, 1, sizeof(*env));
+        env[s->config.env_count++] = (struct runtime_pair){"HOME", arena_string(s->arena, user.home)};
+        s->config.env = env;
+    }
+    image_user_free(&user);
+    return 0;
+}
+
+/* On the pool: root file system, mounts, user. */
+static void prepare(void *context)
+{
+    struct start *s = context;
+    struct agent *agent = s->worker->agent;
+    struct runtime_mount *mounts;
+    size_t count;
+    cleanup_image struct image *image = NULL;
+    s->reason = "CreateContainerError";
+    if (image_find(agent->images, s->image, &image, &s->err) < 0)
+        return;
+    if (file_make_directories(s->directory, 0711, &s->err) < 0 ||
+        image_mount_rootfs(agent->images, image, s->directory, &s->err) < 0)
+        return;
+    s->config.rootfs = arena_printf(s->arena, "%s/rootfs", s->directory);
+    if (volume_resolve_mounts(s->arena, s->pod->value, s->spec, s->worker->directory, expand, s, &mounts, &count,
+                              &s->err) < 0) {
+        s->reason = "CreateContainerConfigError";
+        return;
+    }
+    mounts = arena_array_grow(s->arena, mounts, count, 3, sizeof(*mounts));
+    add_pod_files(s, mounts, &count);
+    s->config.mounts = mounts;
+    s->config.mount_count = count;
+    add_image_environment(s, image);
+    if (set_user(s, image) < 0 || set_args(s, image) < 0)
+        return;
+    s->config.cwd = s->spec->working_dir && *s->spec->working_dir ? s->spec->working_dir
+                    : *image->config.working_dir                  ? arena_string(s->arena, image->config.working_dir)
+                                                                  : "/";
+    struct runtime_pair *notes = arena_alloc(s->arena, 3 * sizeof(*notes));
+    notes[0] = (struct runtime_pair){"image", s->worker->state.records[s->container].image};
+    notes[1] = (struct runtime_pair){"image-id", s->worker->state.records[s->container].image_id};
+    notes[2] = (struct runtime_pair){"stop-signal", arena_string(s->arena, image->config.stop_signal)};
+    s->config.annotations = notes;
+    s->config.annotation_count = 3;
+    s->reason = NULL;
+}
+
+/* Upstream's: the more a container asks for, the less likely it is to be killed for memory. */
+static int oom_score(const struct worker *w, const struct container *spec)
+{
+    const char *qos = api_pod_qos_class(&worker_pod(w)->spec);
+    if (strcmp(qos, "Guaranteed") == 0)
+        return -997;
+    int64_t request = quantity_value(string_map_get(&spec->resources.requests, "memory"));
+    if (strcmp(qos, "BestEffort") == 0 || !request)
+        return 1000;
+    int64_t score = 1000 - 1000 * request / w->agent->memory;
+    return score < 3 ? 3 : score > 999 ? 999 : (int)score;
+}
+
+static void set_resources(struct start *s)
+{
+    const struct resource_requirements *r = &s->spec->resources;
+    int64_t cpu_request = quantity_milli_value(string_map_get(&r->requests, "cpu"));
+    int64_t cpu_limit = quantity_milli_value(string_map_get(&r->limits, "cpu"));
+    s->config.resources = (struct cgroup_resources){
+        .cpu_shares = cgroup_cpu_shares(cpu_request ? cpu_request : cpu_limit),
+        .cpu_quota = cgroup_cpu_quota(cpu_limit, CGROUP_CPU_PERIOD),
+        .cpu_period = CGROUP_CPU_PERIOD,
+        .memory_limit = quantity_value(string_map_get(&r->limits, "memory")),
+    };
+    s->config.oom_score_adj = oom_score(s->worker, s->spec);
+}
+
+static void set_security(struct start *s)
+{
+    const struct security_context *c = s->spec->security_context;
+    if (!c)
+        return;
+    s->config.privileged = c->privileged.set && c->privileged.value;
+    s->config.read_only_rootfs = c->read_only_root_filesystem.set && c->read_only_root_filesystem.value;
+    s->config.no_new_privileges = c->allow_privilege_escalation.set && !c->allow_privilege_escalation.value;
+    s->config.unmasked_proc = c->proc_mount && strcmp(c->proc_mount, "Unmasked") == 0;
+    if (c->capabilities) {
+        s->config.add_capabilities = (const char *const *)c->capabilities->add.items;
+        s->config.add_capability_count = c->capabilities->add.count;
+        s->config.drop_capabilities = (const char *const *)c->capabilities->drop.items;
+        s->config.drop_capability_count = c->capabilities->drop.count;
+    }
+}
+
+static struct object *config_map(void *context, const char *name)
+{
+    struct worker *w = context;
+    return informer_get(w->agent->config_maps, worker_pod(w)->metadata.namespace, name);
+}
+
+static struct object *secret(void *context, const char *name)
+{
+    struct worker *w = context;
+    return informer_get(w->agent->secrets, worker_pod(w)->metadata.namespace, name);
+}
+
+struct service_visit {
+    void (*visit)(void *visitor, const struct service *service);
+    void *visitor;
+};
+
+static bool visit_service(void *context, struct object *object)
+{
+    struct service_visit *v = context;
+    v->visit(v->visitor, object->value);
+    return true;
+}
+
+static void services(void *context, const char *namespace, void (*visit)(void *visitor, const struct service *service),
+                     void *visitor)
+{
+    struct worker *w = context;
+    struct service_visit v = {visit, visitor};
+    informer_each(w->agent->services, namespace, visit_service, &v);
+}
+
+/* The dead predecessor is removed; its log stays until its successor's successor. */
+struct removal {
+    struct start *start;
+    char *directory;
+    struct image_store *images;
+    char *old_log;
+};
+
+static void remove_predecessor(void *context)
+{
+    struct removal *r = context;
+    struct error err;
+    if (image_unmount_rootfs(r->images, r->directory, &err) < 0 || file_remove_tree(r->directory, &err) < 0)
+        log_warning("Cannot remove what an ended container left: %s", err.text);
+    if (r->old_log)
+        remove(r->old_log);
+}
+
+static void predecessor_removed(void *context)
+{
+    struct removal *r = context;
+    struct start *s = r->start;
+    free(r->directory);
+    free(r->old_log);
+    free(r);
+    task_run(s->worker->agent->env, prepare, prepared, s);
+}
+
+static void predecessor_deleted(void *context, const struct error *err)
+{
+    struct removal *r = context;
+    if (err)
+        log_warning("Cannot delete an ended container: %s", err->text);
+    task_run(r->start->worker->agent->env, remove_predecessor, predecessor_removed, r);
+}
+
+static char *container_directory(const struct worker *w, const char *name, int32_t attempt)
+{
+    return mem_printf("%s/containers/%s-%d", w->directory, name, attempt);
+}
+
+void worker_start_container(struct worker *w, size_t i)
+{
+    struct container_observation *c = &w->state.seen.containers[i];
+    struct container_record *r = &w->state.records[i];
+    struct agent *agent = w->agent;
+    int64_t now = env_now(agent->env);
+    bool again = c->phase == CONTAINER_EXITED;
+    struct start *s = mem_zero(1, sizeof(*s));
+    s->worker = w;
+    s->container = i;
+    s->arena = arena_new(8192);
+    s->pod = object_ref(w->state.pod);
+    s->spec = c->spec;
+    worker_hold(w);
+
+    if (again) {
+        backoff_raise(&c->restart, now);
+        worker_event(w, c->spec, "Normal", "Pulled",
+                     "Container image \"%s\" already present on machine and can be accessed by the pod",
+                     c->spec->image);
+    }
+    char *dead = NULL;
+    int32_t dead_attempt = r->restart_count;
+    if (again && !c->start_failed) {
+        dead = r->id;
+        r->id = NULL;
+        r->restart_count++;
+        free(r->last.container_id);
+        free(r->last.reason);
+        free(r->last.message);
+        r->last = r->current;
+        r->current = (struct container_termination){0};
+    }
+    c->phase = CONTAINER_STARTING;
+    c->start_failed = c->stopping = c->killed = c->must_restart = false;
+    r->ready = r->started = false;
+
+    struct environment_source source = {.pod = worker_pod(w),
+                                        .pod_ip = w->state.ip,
+                                        .host_ip = agent->options.node_address,
+                                        .node_cpu_milli = agent->cpu_milli,
+                                        .node_memory = agent->memory,
+                                        .config_map = config_map,
+                                        .secret = secret,
+                                        .services = services,
+                                        .context = w};
+    runtime_container_id(agent->env, s->id);
+    free(r->id);
+    r->id = mem_string(s->id);
+    cleanup_free char *directory = container_directory(w, c->spec->name, r->restart_count);
+    s->directory = arena_string(s->arena, directory);
+    s->image = arena_string(s->arena, r->image);
+    s->config.id = s->id;
+    s->config.pod_uid = worker_pod(w)->metadata.uid;
+    s->config.name = s->spec->name;
+    s->config.attempt = (uint32_t)r->restart_count;
+    s->config.termination_message_path = s->spec->termination_message_path;
+    s->config.tty = s->spec->tty;
+    s->config.stdin_open = s->spec->stdin;
+    set_resources(s);
+    set_security(s);
+    if (environment_build(s->arena, &source, s->spec, &s->environment, &s->err) < 0) {
+        free(dead);
+        start_over(s, "CreateContainerConfigError");
+        return;
+    }
+    if (!dead) {
+        task_run(agent->env, prepare, prepared, s);
+        return;
+    }
+    struct removal *removal = mem_zero(1, sizeof(*removal));
+    removal->start = s;
+    removal->images = agent->images;
+    removal->directory = container_directory(w, c->spec->name, dead_attempt);
+    if (dead_attempt > 0)
+        removal->old_log = runtime_log_path(agent->runtime, s->pod->meta->namespace, s->pod->meta->name,
+                                            s->pod->meta->uid, c->spec->name, (uint32_t)dead_attempt - 1);
+    runtime_container_delete(agent->runtime, dead, predecessor_deleted, removal);
+    free(dead);
+}
