@@ -10,6 +10,8 @@
 
 /* Bytes that may wait in the stream before the next chunk is asked for. */
 #define QUEUE_LOW (256 * 1024)
+/* sinceSeconds beyond which everything is wanted. */
+#define SINCE_MAX (INT64_C(100) * 365 * 24 * 3600)
 
 struct log_stream {
     struct server *server;
@@ -17,7 +19,6 @@ struct log_stream {
     struct arena *arena;
     struct route route;
     struct server_log_request request;
-    struct client_user user;
     /* Core thread. */
     struct server_log *log;
     bool finding; /* the pod is being asked for */
@@ -25,6 +26,7 @@ struct log_stream {
     bool core_over;
     /* I/O thread. */
     bool begun, io_over;
+    int code; /* that it was answered with */
 };
 
 struct chunk {
@@ -43,6 +45,8 @@ static void end_core(void *context);
 static void stream_free(void *context)
 {
     struct log_stream *s = context;
+    request_metrics_count(s->server->metrics, &s->route, VERB_GET, s->code,
+                          env_monotonic(s->server->options.env) - s->http->received);
     http_request_release(s->http);
     arena_free(s->arena);
     free(s);
@@ -74,6 +78,7 @@ static void begin(struct log_stream *s)
     if (s->begun)
         return;
     s->begun = true;
+    s->code = 200;
     http_response_header(s->http, "Content-Type", "text/plain");
     http_stream_begin(s->http, 200);
 }
@@ -83,6 +88,7 @@ static void deliver(void *context)
     struct chunk *c = context;
     struct log_stream *s = c->stream;
     if (!s->io_over && c->status) {
+        s->code = c->status->code;
         answer_status(s->http, c->status);
         end_io(s);
     } else if (!s->io_over) {
@@ -211,45 +217,66 @@ static void start(void *context)
 
 /* ---- The way in ---- */
 
-static int64_t number(const struct http_request *http, const char *name, int64_t missing)
+/* The lines that are wanted; NULL, or the Status that refuses it. */
+static struct status *read_since(struct log_stream *s, struct api_field_errors *errors)
 {
-    const char *text = http_request_parameter(http, name);
-    return text && *text ? strtoll(text, NULL, 10) : missing;
+    struct server_log_request *r = &s->request;
+    const char *since = http_request_parameter(s->http, "sinceTime");
+    struct opt_int64 seconds;
+    struct status *status = parameter_int(s->arena, s->http, "sinceSeconds", &seconds);
+    if (status)
+        return status;
+    bool both = since && *since && seconds.set;
+    if (both)
+        field_forbidden(errors, PATH(NULL, ""), "at most one of `sinceTime` or `sinceSeconds` may be specified");
+    else if (seconds.set && seconds.value < 1)
+        field_invalid_int(errors, PATH(NULL, "sinceSeconds"), seconds.value, "must be greater than 0");
+    else if (seconds.set)
+        r->since = seconds.value > SINCE_MAX ? 0 : env_now(s->server->options.env) - seconds.value * SECOND;
+    if (since && *since && time_parse(since, &r->since) < 0)
+        return api_status_bad_request(
+            s->arena, "parsing time \"%s\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"%s\"", since, since);
+    return NULL;
+}
+
+static struct status *read_limits(struct log_stream *s, struct api_field_errors *errors)
+{
+    struct server_log_request *r = &s->request;
+    struct opt_int64 tail, limit;
+    struct status *status = parameter_int(s->arena, s->http, "tailLines", &tail);
+    if (!status)
+        status = parameter_int(s->arena, s->http, "limitBytes", &limit);
+    if (status)
+        return status;
+    r->tail_lines = tail.set ? tail.value : -1;
+    r->limit_bytes = limit.set ? limit.value : -1;
+    if (tail.set && tail.value < 0)
+        field_invalid_int(errors, PATH(NULL, "tailLines"), tail.value, "must be greater than or equal to 0");
+    if (limit.set && limit.value < 1)
+        field_invalid_int(errors, PATH(NULL, "limitBytes"), limit.value, "must be greater than 0");
+    return NULL;
 }
 
 static struct status *prepare(struct log_stream *s)
 {
+    static const struct api_resource options = {.group = "", .kind = "PodLogOptions", .plural = ""};
     const struct http_request *http = s->http;
     struct server_log_request *r = &s->request;
     struct api_field_errors errors = {.arena = s->arena};
-    const char *since = http_request_parameter(http, "sinceTime");
+    const char *container = http_request_parameter(http, "container");
     const char *which = http_request_parameter(http, "stream");
-    int64_t seconds = number(http, "sinceSeconds", -1);
     r->namespace = s->route.namespace;
     r->pod = s->route.name;
-    r->container = http_request_parameter(http, "container");
-    r->container = r->container && *r->container ? arena_string(s->arena, r->container) : NULL;
+    r->container = container && *container ? container : NULL;
     r->previous = parameter_flag(http, "previous");
     r->follow = parameter_flag(http, "follow");
     r->timestamps = parameter_flag(http, "timestamps");
-    r->tail_lines = number(http, "tailLines", -1);
-    r->limit_bytes = number(http, "limitBytes", -1);
     r->skip_stdout = which && strcmp(which, "Stderr") == 0;
     r->skip_stderr = which && strcmp(which, "Stdout") == 0;
-    if (http_request_parameter(http, "tailLines") && r->tail_lines < 0)
-        field_invalid_int(&errors, PATH(NULL, "tailLines"), r->tail_lines, "must be greater than or equal to 0");
-    if (http_request_parameter(http, "limitBytes") && r->limit_bytes < 1)
-        field_invalid_int(&errors, PATH(NULL, "limitBytes"), r->limit_bytes, "must be greater than 0");
-    if (since && *since && seconds >= 0)
-        field_forbidden(&errors, PATH(NULL, ""), "at most one of `sinceTime` or `sinceSeconds` may be specified");
-    else if (seconds >= 0 && seconds < 1)
-        field_invalid_int(&errors, PATH(NULL, "sinceSeconds"), seconds, "must be greater than 0");
-    if (seconds > 0)
-        r->since = env_now(s->server->options.env) - seconds * SECOND;
-    if (since && *since && time_parse(since, &r->since) < 0)
-        return api_status_bad_request(s->arena, "parsing time \"%s\" as \"2006-01-02T15:04:05Z07:00\": cannot parse \"%s\"",
-                                      since, since);
-    return errors.count ? api_status_invalid(s->arena, s->route.resource, s->route.name, &errors) : NULL;
+    struct status *status = read_limits(s, &errors);
+    if (!status)
+        status = read_since(s, &errors);
+    return status || !errors.count ? status : api_status_invalid(s->arena, &options, r->pod, &errors);
 }
 
 void log_handle(struct rest_request *request)

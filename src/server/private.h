@@ -22,6 +22,8 @@ struct server {
     env_callback stopped;
     void *stopped_context;
     struct env_timer *renewal; /* of the server certificate */
+    int64_t started; /* microseconds since the epoch */
+    size_t watches;  /* of clients; core thread */
 };
 
 /* ---- Negotiation: what the client wants to get ---- */
@@ -110,13 +112,24 @@ bool documents_handle(struct documents *documents, struct http_request *request)
 
 /* ---- Metrics ---- */
 
+enum request_verb {
+    VERB_GET,
+    VERB_LIST,
+    VERB_WATCH,
+    VERB_POST,
+    VERB_PUT,
+    VERB_PATCH,
+    VERB_DELETE,
+    VERB_DELETE_COLLECTION,
+    VERB_OTHER,
+};
+
 struct request_metrics *request_metrics_new(void);
 void request_metrics_free(struct request_metrics *metrics);
-/* Any thread. verb is upstream's: "GET", "LIST", "WATCH", "POST"... */
-void request_metrics_count(struct request_metrics *metrics, const char *verb, const char *resource, int code,
+/* Any thread. route NULL: of no resource. */
+void request_metrics_count(struct request_metrics *metrics, const struct route *route, enum request_verb verb, int code,
                            int64_t microseconds);
 /* Answers /metrics, gathering on the core thread. */
 void metrics_handle(struct server *server, struct http_request *request);
-void request_metrics_write(struct request_metrics *metrics, struct buffer *out);
 
 #endif

@@ -24,7 +24,7 @@ struct job {
     struct negotiated negotiated;
     struct table_options table;
     struct client_request *request;
-    const char *verb; /* for metrics */
+    enum request_verb verb; /* for metrics */
     VECTOR(const char *) warnings; /* in the arena */
     /* The answer, filled on the core thread. */
     int code;
@@ -150,7 +150,7 @@ static void finish(void *context)
     struct job *job = context;
     for (size_t i = 0; i < job->warnings.count; i++)
         answer_warning(job->http, job->warnings.items[i]);
-    request_metrics_count(job->server->metrics, job->verb, job->route.resource->plural, job->code,
+    request_metrics_count(job->server->metrics, &job->route, job->verb, job->code,
                           env_monotonic(job->server->options.env) - job->http->received);
     if (job->object)
         answer_object(job);
@@ -333,19 +333,19 @@ static const struct method {
     enum http_method method;
     bool named; /* the path names an object */
     enum client_verb verb;
-    const char *name; /* upstream's, for metrics and for 405 */
+    enum request_verb name; /* for metrics */
     struct status *(*read)(struct job *job);
 } methods[] = {
-    {HTTP_GET, true, CLIENT_GET, "GET", read_get},
-    {HTTP_HEAD, true, CLIENT_GET, "GET", read_get},
-    {HTTP_GET, false, CLIENT_LIST, "LIST", read_list},
-    {HTTP_HEAD, false, CLIENT_LIST, "LIST", read_list},
-    {HTTP_POST, false, CLIENT_CREATE, "POST", read_object},
-    {HTTP_POST, true, CLIENT_CREATE, "POST", read_object},
-    {HTTP_PUT, true, CLIENT_UPDATE, "PUT", read_object},
-    {HTTP_PATCH, true, CLIENT_PATCH, "PATCH", read_patch},
-    {HTTP_DELETE, true, CLIENT_DELETE, "DELETE", read_delete_options},
-    {HTTP_DELETE, false, CLIENT_DELETE_COLLECTION, "DELETECOLLECTION", read_collection},
+    {HTTP_GET, true, CLIENT_GET, VERB_GET, read_get},
+    {HTTP_HEAD, true, CLIENT_GET, VERB_GET, read_get},
+    {HTTP_GET, false, CLIENT_LIST, VERB_LIST, read_list},
+    {HTTP_HEAD, false, CLIENT_LIST, VERB_LIST, read_list},
+    {HTTP_POST, false, CLIENT_CREATE, VERB_POST, read_object},
+    {HTTP_POST, true, CLIENT_CREATE, VERB_POST, read_object},
+    {HTTP_PUT, true, CLIENT_UPDATE, VERB_PUT, read_object},
+    {HTTP_PATCH, true, CLIENT_PATCH, VERB_PATCH, read_patch},
+    {HTTP_DELETE, true, CLIENT_DELETE, VERB_DELETE, read_delete_options},
+    {HTTP_DELETE, false, CLIENT_DELETE_COLLECTION, VERB_DELETE_COLLECTION, read_collection},
 };
 
 static const struct method *find_method(const struct job *job)
@@ -416,7 +416,7 @@ void rest_handle(struct rest_request *request)
     job->arena = request->arena;
     job->route = request->route;
     job->negotiated = request->negotiated;
-    job->verb = request->http->method_name;
+    job->verb = VERB_OTHER;
     http_request_retain(job->http);
     struct status *status = prepare(job, request->user);
     job->table.now = env_now(job->server->options.env);

@@ -169,6 +169,7 @@ static void route(struct server *server, struct http_request *request, struct ar
     else if (!negotiate(request, &r.negotiated))
         status = api_status_not_acceptable(arena, "application/json, application/json;stream=watch");
     if (status) {
+        request_metrics_count(server->metrics, &r.route, VERB_OTHER, status->code, 0);
         answer_status(request, status);
         arena_free(arena);
         return;
@@ -220,6 +221,7 @@ int server_new(const struct server_options *options, struct server **out, struct
     struct server *server = mem_zero(1, sizeof(*server));
     struct http_options http = {.threads = options->threads, .handler = handle, .context = server};
     server->options = *options;
+    server->started = env_now(options->env);
     server->http = http_server_new(&http, err);
     if (!server->http || set_certificates(server, err) < 0) {
         http_server_free(server->http);

@@ -134,7 +134,7 @@ static bool send_line(struct stream *s, struct line *line)
 
 static void stream_free(struct stream *s)
 {
-    request_metrics_count(s->server->metrics, "WATCH", s->route.resource->plural, 200,
+    request_metrics_count(s->server->metrics, &s->route, VERB_WATCH, 200,
                           env_monotonic(s->server->options.env) - s->began);
     http_request_release(s->http);
     arena_free(s->arena);
@@ -236,6 +236,7 @@ static void end_core(void *context)
 {
     struct stream *s = context;
     client_watch_free(s->watch);
+    s->server->watches--;
     s->watch = NULL;
     env_timer_free(s->timer);
     s->timer = NULL;
@@ -268,6 +269,7 @@ static void start(void *context)
     env_timer_start(s->timer, s->timeout);
     if (!s->options.from && !s->options.send_initial_events)
         s->options.from = store_revision(s->server->options.store);
+    s->server->watches++;
     s->watch = client_watch(s->server->client, &s->options, on_event, s);
 }
 

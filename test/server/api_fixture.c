@@ -158,9 +158,7 @@ void api_wait_requests(uint64_t n)
 
 static void read_watches(void *context)
 {
-    struct store_figures figures;
-    store_figures(api.store, &figures);
-    *(uint64_t *)context = figures.watches;
+    *(uint64_t *)context = api.server->watches;
 }
 
 static uint64_t watches(void)
@@ -775,6 +773,7 @@ int clean(void **state)
     static const char *const paths[] = {CONFIG_MAPS, DEPLOYMENTS, PODS "?gracePeriodSeconds=0"};
     for (size_t i = 0; i < ARRAY_COUNT(paths); i++)
         assert_code(ask("DELETE", paths[i], NULL, NULL), 200);
+    api_wait_watches(0);
     return 0;
 }
 

@@ -48,7 +48,7 @@ void api_hurry(bool hurry);
 /* Waits until the server has so many connections or, then, requests under way. */
 void api_wait_connections(uint64_t count);
 void api_wait_requests(uint64_t count);
-/* Waits until the store has so many watches. */
+/* The watches of clients. */
 void api_wait_watches(size_t count);
 size_t api_watches(void);
 /* Stops the server and returns; api_stop or api_stopped wait for the end. */
@@ -119,7 +119,7 @@ void assert_status_(struct answer *a, int code, const char *reason, const char *
 void make(const char *path, const char *body);
 void make_config_map(const char *name, const char *value);
 void make_pod(const char *name, const char *node, const char *containers);
-/* Deletes what the tests made in default, so that the next one finds nothing. */
+/* Deletes what the tests made in default and waits for the last watch to end, so that the next one finds nothing. */
 int clean(void **state);
 
 /* ---- A watch ---- */
