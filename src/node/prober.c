@@ -83,7 +83,11 @@ static int port_number(const struct prober *p, const struct int_or_string *port)
     for (size_t i = 0; port->kind == INT_OR_STRING_STRING && i < ports->count; i++)
         if (ports->items[i].name && strcmp(ports->items[i].name, port->text) == 0)
             return ports->items[i].container_port;
-    return port->kind == INT_OR_STRING_STRING ? atoi(port->text) : 0;
+    if (port->kind != INT_OR_STRING_STRING)
+        return 0;
+    char *end;
+    long number = strtol(port->text, &end, 10);
+    return *end || number < 1 || number > UINT16_MAX ? 0 : (int)number;
 }
 
 /* ---- tcpSocket ---- */

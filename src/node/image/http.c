@@ -1,6 +1,7 @@
 /* HTTP requests by libcurl. */
 #include "node/image/http.h"
 
+#include <ctype.h>
 #include <curl/curl.h>
 #include <errno.h>
 #include <pthread.h>
@@ -99,13 +100,16 @@ void image_http_response_free(struct http_response *response)
 
 static void take_header(struct http_response *response, const char *name, const char *value)
 {
-    unsigned long long start;
+    static const char unit[] = "bytes ";
     if (strcasecmp(name, "content-type") == 0) {
         snprintf(response->content_type, sizeof(response->content_type), "%s", value);
     } else if (strcasecmp(name, "docker-content-digest") == 0) {
         snprintf(response->content_digest, sizeof(response->content_digest), "%s", value);
     } else if (strcasecmp(name, "content-range") == 0) {
-        response->has_range = sscanf(value, "bytes %llu-", &start) == 1;
+        bool in_bytes = strncmp(value, unit, strlen(unit)) == 0 && isdigit((unsigned char)value[strlen(unit)]);
+        char *end = NULL;
+        unsigned long long start = in_bytes ? strtoull(value + strlen(unit), &end, 10) : 0;
+        response->has_range = end && *end == '-';
         response->range_start = response->has_range ? start : 0;
     } else if (strcasecmp(name, "retry-after") == 0) {
         long seconds = strtol(value, NULL, 10);

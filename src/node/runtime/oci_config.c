@@ -382,29 +382,29 @@ static int add_namespaces(json_t *namespaces, const struct oci_surroundings *aro
 static int add_linux(json_t *root, const struct runtime_container_config *config, const struct oci_surroundings *around,
                      struct error *err)
 {
-    json_t *linux_object = json_object(), *namespaces = json_array();
-    json_object_set_new(root, "linux", linux_object);
-    json_object_set_new(linux_object, "namespaces", namespaces);
-    json_object_set_new(linux_object, "resources", resources_object(config, around));
-    if (add_namespaces(namespaces, around, err) < 0 || set_text(linux_object, "cgroupsPath", around->cgroup, err) < 0)
+    json_t *linux_part = json_object(), *namespaces = json_array();
+    json_object_set_new(root, "linux", linux_part);
+    json_object_set_new(linux_part, "namespaces", namespaces);
+    json_object_set_new(linux_part, "resources", resources_object(config, around));
+    if (add_namespaces(namespaces, around, err) < 0 || set_text(linux_part, "cgroupsPath", around->cgroup, err) < 0)
         return -1;
     if (!config->privileged && !config->unmasked_proc) {
-        json_object_set_new(linux_object, "maskedPaths", string_array(masked_paths, ARRAY_COUNT(masked_paths)));
-        json_object_set_new(linux_object, "readonlyPaths", string_array(read_only_paths, ARRAY_COUNT(read_only_paths)));
+        json_object_set_new(linux_part, "maskedPaths", string_array(masked_paths, ARRAY_COUNT(masked_paths)));
+        json_object_set_new(linux_part, "readonlyPaths", string_array(read_only_paths, ARRAY_COUNT(read_only_paths)));
     }
     if (config->privileged)
-        json_object_set_new(linux_object, "devices", oci_node_devices());
+        json_object_set_new(linux_part, "devices", oci_node_devices());
     enum runtime_mount_propagation widest = RUNTIME_PROPAGATION_PRIVATE;
     for (size_t i = 0; i < config->mount_count; i++)
         if (config->mounts[i].propagation > widest)
             widest = config->mounts[i].propagation;
     if (widest != RUNTIME_PROPAGATION_PRIVATE)
-        json_object_set_new(linux_object, "rootfsPropagation", json_string(propagations[widest]));
+        json_object_set_new(linux_part, "rootfsPropagation", json_string(propagations[widest]));
     if (config->seccomp && !config->privileged) {
         json_t *seccomp = json_loads(config->seccomp, 0, NULL);
         if (!seccomp)
             return error_set(err, EINVAL, "the seccomp profile is not JSON");
-        json_object_set_new(linux_object, "seccomp", seccomp);
+        json_object_set_new(linux_part, "seccomp", seccomp);
     }
     return 0;
 }
@@ -418,12 +418,12 @@ static int append_output(const char *data, size_t size, void *context)
 int oci_config_write(const struct runtime_container_config *config, const struct oci_surroundings *around,
                      struct buffer *out, struct error *err)
 {
-    json_t *root = json_object(), *root_object = json_object();
+    json_t *root = json_object(), *root_part = json_object();
     json_object_set_new(root, "ociVersion", json_string("1.0.2"));
-    json_object_set_new(root, "root", root_object);
-    json_object_set_new(root_object, "readonly", json_boolean(config->read_only_rootfs));
+    json_object_set_new(root, "root", root_part);
+    json_object_set_new(root_part, "readonly", json_boolean(config->read_only_rootfs));
     int result = 0;
-    if (set_text(root_object, "path", config->rootfs, err) < 0 || add_process(root, config, around, err) < 0 ||
+    if (set_text(root_part, "path", config->rootfs, err) < 0 || add_process(root, config, around, err) < 0 ||
         add_mounts(root, config, around, err) < 0 || add_linux(root, config, around, err) < 0)
         result = -1;
     else
