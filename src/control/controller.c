@@ -67,15 +67,34 @@ static const struct string_map *labels_of(struct object *object)
     return &object->meta->labels;
 }
 
-static void adopt(struct work *work, const struct claim *claim, struct object *object)
+/* Orphans to be adopted, once the owner is confirmed. */
+struct adoption {
+    struct work *work;
+    const struct api_resource *owner_resource;
+    const struct object_meta *owner;
+    struct object **orphans;
+    size_t count;
+};
+
+static void adopt(const struct adoption *adoption, struct object *object)
 {
     const char *patch = arena_printf(
-        work_arena(work),
+        work_arena(adoption->work),
         "{\"metadata\":{\"ownerReferences\":[{\"apiVersion\":\"%s\",\"kind\":\"%s\",\"name\":\"%s\",\"uid\":\"%s\","
         "\"controller\":true,\"blockOwnerDeletion\":true}],\"uid\":\"%s\"}}",
-        claim->owner_resource->api_version, claim->owner_resource->kind, claim->owner->name, claim->owner->uid,
-        object->meta->uid);
-    work_patch(work, claim->resource, NULL, object->meta, PATCH_STRATEGIC, patch, NULL, NULL);
+        adoption->owner_resource->api_version, adoption->owner_resource->kind, adoption->owner->name,
+        adoption->owner->uid, object->meta->uid);
+    work_patch(adoption->work, object->resource, NULL, object->meta, PATCH_STRATEGIC, patch, NULL, NULL);
+}
+
+static void owner_confirmed(void *context, const struct client_result *result)
+{
+    const struct adoption *adoption = context;
+    const struct object_meta *meta = client_ok(result) ? result->object->meta : NULL;
+    if (!meta || strcmp(meta->uid, adoption->owner->uid) != 0 || meta->deletion_timestamp)
+        return;
+    for (size_t i = 0; i < adoption->count; i++)
+        adopt(adoption, adoption->orphans[i]);
 }
 
 static void release(struct work *work, const struct claim *claim, struct object *object)
@@ -87,30 +106,52 @@ static void release(struct work *work, const struct claim *claim, struct object 
     work_patch(work, claim->resource, NULL, object->meta, PATCH_STRATEGIC, patch, NULL, NULL);
 }
 
-void controller_claim(struct controller *c, struct work *work, const struct claim *claim, struct object_array *out)
+bool controller_claim(struct controller *c, struct work *work, const struct claim *claim, struct object_array *out)
 {
     struct informer *informer = informer_set_get(c->informers, claim->resource);
-    char orphans[CONTROLLER_INDEX_MAX];
-    struct collect owned = {0}, free_ones = {0};
-    snprintf(orphans, sizeof(orphans), CONTROLLER_ORPHAN "%s", claim->owner->namespace);
+    char key[CONTROLLER_INDEX_MAX];
+    struct collect owned = {0}, orphans = {0};
+    bool ending = claim->owner->deletion_timestamp != 0;
     informer_each_indexed(informer, claim->index, claim->owner->uid, collect, &owned);
-    informer_each_indexed(informer, claim->index, orphans, collect, &free_ones);
+    snprintf(key, sizeof(key), CONTROLLER_ORPHAN "%s", claim->owner->namespace);
+    if (!ending)
+        informer_each_indexed(informer, claim->index, key, collect, &orphans);
     out->items = arena_alloc(work_arena(work), owned.items.count * sizeof(*out->items));
     out->count = 0;
     for (size_t i = 0; i < owned.items.count; i++) {
         struct object *o = owned.items.items[i];
         if (selector_matches(claim->selector, labels_of(o)))
             out->items[out->count++] = o;
-        else if (!claim->owner->deletion_timestamp && !o->meta->deletion_timestamp)
+        else if (!ending && !o->meta->deletion_timestamp)
             release(work, claim, o);
     }
-    for (size_t i = 0; i < free_ones.items.count && !claim->owner->deletion_timestamp; i++) {
-        struct object *o = free_ones.items.items[i];
-        if (!o->meta->deletion_timestamp && selector_matches(claim->selector, labels_of(o)))
-            adopt(work, claim, o);
+    struct adoption *adoption = arena_alloc(work_arena(work), sizeof(*adoption));
+    *adoption = (struct adoption){work, claim->owner_resource, claim->owner, NULL, 0};
+    adoption->orphans = arena_alloc(work_arena(work), orphans.items.count * sizeof(*adoption->orphans));
+    for (size_t i = 0; i < orphans.items.count; i++) {
+        struct object *o = orphans.items.items[i];
+        bool ended = o->resource->index == API_PODS && !pod_is_active(o->value);
+        if (ended || o->meta->deletion_timestamp || !selector_matches(claim->selector, labels_of(o)))
+            continue;
+        work_hold(work, o);
+        adoption->orphans[adoption->count++] = o;
     }
+    if (adoption->count)
+        work_submit(work, client_request_new(CLIENT_GET, claim->owner_resource, claim->owner->namespace,
+                                             claim->owner->name),
+                    owner_confirmed, adoption);
     vector_free(&owned.items);
-    vector_free(&free_ones.items);
+    vector_free(&orphans.items);
+    return !adoption->count;
+}
+
+bool controller_namespace_terminating(const struct client_result *result)
+{
+    const struct status_details *details = result->status ? result->status->details : NULL;
+    for (size_t i = 0; details && i < details->causes.count; i++)
+        if (strcmp(details->causes.items[i].reason, "NamespaceTerminating") == 0)
+            return true;
+    return false;
 }
 
 /* ---- Pods ---- */

@@ -47,8 +47,8 @@ void controller_enqueue_owner(struct controller *controller, const struct api_re
                               const struct object_meta *meta);
 
 /* What an owner's selector claims, as upstream's controller reference manager does it: objects that it controls and
- * that match; orphans that match are adopted, and controlled ones that do not match are released (both by patches of
- * the work item, and counted from the next run on). */
+ * that match; orphans that match are adopted, if the API confirms that the owner is still there, and controlled ones
+ * that do not match are released. */
 struct claim {
     const struct api_resource *owner_resource;
     const struct object_meta *owner;
@@ -60,8 +60,13 @@ struct object_array {
     struct object **items; /* borrowed */
     size_t count;
 };
-void controller_claim(struct controller *controller, struct work *work, const struct claim *claim,
+/* False while objects are being adopted: they count, but are not shown yet, so the rest has to wait for the next run,
+ * which their events bring. */
+bool controller_claim(struct controller *controller, struct work *work, const struct claim *claim,
                       struct object_array *out);
+
+/* True when the answer says that a namespace is being terminated: nothing can be created there any more. */
+bool controller_namespace_terminating(const struct client_result *result);
 
 /* Pods as upstream's podutil sees them. */
 bool pod_is_ready(const struct pod *pod);

@@ -99,6 +99,7 @@ static void observe(struct deployment_run *run, const struct object_array *claim
     r->sets = arena_alloc(run->arena, claimed->count * sizeof(*r->sets));
     for (size_t i = 0; i < claimed->count; i++) {
         const struct replica_set *rs = claimed->items[i]->value;
+        work_hold(run->work, claimed->items[i]);
         int32_t replicas = rs->spec.replicas.set ? rs->spec.replicas.value : 1;
         r->sets[r->count++] = (struct rollout_set){claimed->items[i], rs, replicas, replicas};
     }
@@ -118,36 +119,37 @@ static bool count_running(void *context, struct object *object)
     return true;
 }
 
+/* Pods of old sets that have not ended, or that their sets may still be making. */
 static bool old_pods_running(const struct deployment_run *run)
 {
     const struct deployments *own = run->controller->state;
     size_t running = 0;
-    for (size_t i = 0; i < run->rollout.count; i++)
-        if (&run->rollout.sets[i] != run->rollout.fresh)
-            informer_each_indexed(own->pods, own->pods_by_owner, run->rollout.sets[i].object->meta->uid,
-                                  count_running, &running);
+    for (size_t i = 0; i < run->rollout.count; i++) {
+        const struct rollout_set *s = &run->rollout.sets[i];
+        if (s == run->rollout.fresh)
+            continue;
+        informer_each_indexed(own->pods, own->pods_by_owner, s->object->meta->uid, count_running, &running);
+        if (s->rs->status.replicas || s->rs->status.observed_generation < s->rs->metadata.generation)
+            return true;
+    }
     return running > 0;
 }
 
 /* ---- Acting ---- */
 
 struct scaled {
-    struct controller *controller;
-    struct object *deployment;
-    char *name;
-    int32_t from, to;
+    const struct deployment_run *run;
+    const struct rollout_set *set;
 };
 
 static void scaled(void *context, const struct client_result *result)
 {
-    struct scaled *s = context;
-    if (client_ok(result) && s->from != s->to)
-        recorder_event(s->controller->recorder, &api_resources[API_DEPLOYMENTS], s->deployment->meta, NULL, "Normal",
-                       "ScalingReplicaSet", "Scaled %s replica set %s from %d to %d", s->to > s->from ? "up" : "down",
-                       s->name, s->from, s->to);
-    object_unref(s->deployment);
-    free(s->name);
-    free(s);
+    const struct scaled *s = context;
+    int32_t from = s->set->replicas, to = s->set->target;
+    if (client_ok(result) && from != to)
+        recorder_event(s->run->controller->recorder, s->run->object->resource, s->run->object->meta, NULL, "Normal",
+                       "ScalingReplicaSet", "Scaled %s replica set %s from %d to %d", to > from ? "up" : "down",
+                       s->set->object->meta->name, from, to);
 }
 
 /* Writes the sets whose targets or annotations are to change. */
@@ -163,20 +165,12 @@ static void write_sets(struct deployment_run *run)
             deployment_set_annotations(run, annotations, deployment_next_revision(r));
             fresh.spec.min_ready_seconds = run->deployment->spec.min_ready_seconds;
         }
-        if (s->target != s->replicas || s->target > 0) {
-            int32_t replicas = deployment_replicas(run->deployment);
-            string_map_set(run->arena, annotations, ANNOTATION_DESIRED, arena_printf(run->arena, "%d", replicas));
-            string_map_set(run->arena, annotations, ANNOTATION_MAX,
-                           arena_printf(run->arena, "%d", replicas + rollout_max_surge(run->deployment)));
-        }
+        if (s->target != s->replicas || s->target > 0)
+            deployment_set_counts(run, annotations);
         if (api_equal(&api_type_replica_set, &fresh, s->rs))
             continue;
-        struct scaled *done = mem_zero(1, sizeof(*done));
-        done->controller = run->controller;
-        done->deployment = object_ref(run->object);
-        done->name = mem_string(s->object->meta->name);
-        done->from = s->replicas;
-        done->to = s->target;
+        struct scaled *done = arena_alloc(run->arena, sizeof(*done));
+        *done = (struct scaled){run, s};
         work_update(run->work, s->object->resource, NULL, &fresh, scaled, done);
     }
 }
@@ -214,7 +208,6 @@ static void roll(struct deployment_run *run)
         if (rolling)
             replicas = room < 0 ? 0 : room < wanted ? room : wanted;
         deployment_create_replica_set(run, replicas);
-        deployment_write_status(run);
         return;
     }
     const struct deployment_condition_array *conditions = &run->deployment->status.conditions;
@@ -222,6 +215,7 @@ static void roll(struct deployment_run *run)
     for (size_t i = 0; i < conditions->count; i++)
         known |= strcmp(conditions->items[i].type, "Progressing") == 0;
     if (!known) {
+        run->progress_status = "True";
         run->progress_reason = "FoundNewReplicaSet";
         run->progress_message = arena_printf(run->arena, "Found new replica set \"%s\"", r->fresh->object->meta->name);
     }
@@ -244,41 +238,44 @@ static void reconcile(void *context, struct work *work)
     struct object *object = informer_get(own->informer, work_namespace(work), work_name(work));
     if (!object)
         return;
-    struct deployment_run run = {.controller = c,
-                                 .work = work,
-                                 .arena = work_arena(work),
-                                 .object = object,
-                                 .deployment = object->value,
-                                 .now = env_now(c->env)};
+    struct deployment_run *run = arena_alloc(work_arena(work), sizeof(*run));
+    *run = (struct deployment_run){.controller = c,
+                                   .work = work,
+                                   .arena = work_arena(work),
+                                   .object = object,
+                                   .deployment = object->value,
+                                   .now = env_now(c->env)};
+    work_hold(work, object);
     struct claim claim = {.owner_resource = object->resource,
                           .owner = object->meta,
                           .resource = &api_resources[API_REPLICASETS],
                           .index = own->replica_sets_by_owner};
     struct object_array claimed;
-    if (selector_from_label_selector(run.arena, run.deployment->spec.selector, &claim.selector, NULL) < 0)
+    if (selector_from_label_selector(run->arena, run->deployment->spec.selector, &claim.selector, NULL) < 0)
         return;
     if (selector_is_empty(claim.selector)) {
         recorder_event(c->recorder, object->resource, object->meta, NULL, "Warning", "SelectingAll",
                        "This deployment is selecting all pods. A non-empty selector is required.");
-        deployment_write_status(&run);
+        deployment_write_status(run);
         return;
     }
-    controller_claim(c, work, &claim, &claimed);
-    observe(&run, &claimed);
+    if (!controller_claim(c, work, &claim, &claimed))
+        return;
+    observe(run, &claimed);
     if (object->meta->deletion_timestamp) {
-        deployment_write_status(&run);
+        deployment_write_status(run);
         return;
     }
-    if (run.deployment->spec.paused || rollout_is_scaling(&run.rollout)) {
-        rollout_scale(&run.rollout);
-        write_sets(&run);
-        if (run.deployment->spec.paused)
-            deployment_clean_up(&run);
-        if (!write_revision(&run))
-            deployment_write_status(&run);
+    if (run->deployment->spec.paused || rollout_is_scaling(&run->rollout)) {
+        rollout_scale(&run->rollout);
+        write_sets(run);
+        if (run->deployment->spec.paused)
+            deployment_clean_up(run);
+        if (!write_revision(run))
+            deployment_write_status(run);
         return;
     }
-    roll(&run);
+    roll(run);
 }
 
 const struct controller_kind deployment_controller = {

@@ -10,7 +10,7 @@ struct deployments {
     int replica_sets_by_owner, pods_by_owner;
 };
 
-/* What one run knows. */
+/* What one run knows. It lives, with the objects that it points to, until its work item is over. */
 struct deployment_run {
     struct controller *controller;
     struct work *work;
@@ -19,7 +19,7 @@ struct deployment_run {
     const struct deployment *deployment;
     struct rollout rollout;
     /* Set to write a Progressing condition whatever the status says; NULL: none. */
-    const char *progress_reason, *progress_message;
+    const char *progress_status, *progress_reason, *progress_message;
     int64_t now;
 };
 
@@ -27,9 +27,11 @@ struct deployment_run {
 
 /* The revision that the new ReplicaSet is to have. */
 int64_t deployment_next_revision(const struct rollout *rollout);
-/* The annotations that a ReplicaSet takes from its Deployment, with revision, history and counts. */
+/* The annotations that a ReplicaSet takes from its Deployment, with revision and history. */
 void deployment_set_annotations(struct deployment_run *run, struct string_map *annotations, int64_t revision);
-/* Creates the new ReplicaSet with so many replicas. */
+/* The annotations that say what a ReplicaSet was last scaled for. */
+void deployment_set_counts(struct deployment_run *run, struct string_map *annotations);
+/* Creates the new ReplicaSet with so many replicas, and then writes the status. */
 void deployment_create_replica_set(struct deployment_run *run, int32_t replicas);
 /* Deletes old ReplicaSets beyond revisionHistoryLimit. */
 void deployment_clean_up(struct deployment_run *run);

@@ -60,83 +60,100 @@ void deployment_set_annotations(struct deployment_run *run, struct string_map *a
     string_map_set(run->arena, annotations, ANNOTATION_REVISION, fresh);
 }
 
+void deployment_set_counts(struct deployment_run *run, struct string_map *annotations)
+{
+    int32_t wanted = deployment_replicas(run->deployment), most = wanted + rollout_max_surge(run->deployment);
+    string_map_set(run->arena, annotations, ANNOTATION_DESIRED, arena_printf(run->arena, "%d", wanted));
+    string_map_set(run->arena, annotations, ANNOTATION_MAX, arena_printf(run->arena, "%d", most));
+}
+
 /* ---- The new ReplicaSet ---- */
 
 struct creation {
-    struct deployment_run run; /* of the work item, which is not over before this has been answered */
-    struct object *object;
-    char *name;
-    int32_t replicas;
+    struct deployment_run *run;
+    const struct replica_set *replica_set;
 };
 
-/* The name is taken: by this very template, and the informer will show it; or by another, and the hash has to change. */
-static void collided(struct creation *creation)
+static void set_progress(struct deployment_run *run, const char *status, const char *reason, const char *message)
 {
-    struct deployments *own = creation->run.controller->state;
-    struct object *there = informer_get(own->replica_sets, creation->object->meta->namespace, creation->name);
+    run->progress_status = status;
+    run->progress_reason = reason;
+    run->progress_message = message;
+}
+
+/* The name is taken: by this very template, and the informer will show it; or by another, and the hash has to change. */
+static void collided(const struct creation *creation)
+{
+    struct deployment_run *run = creation->run;
+    const struct deployments *own = run->controller->state;
+    const struct object_meta *meta = &creation->replica_set->metadata;
+    const struct deployment *d = run->deployment;
+    struct object *there = informer_get(own->replica_sets, meta->namespace, meta->name);
     const struct owner_reference *owner = there ? controller_of(there->meta) : NULL;
-    const struct deployment *d = creation->object->value;
-    if (owner && strcmp(owner->uid, d->metadata.uid) == 0 &&
-        rollout_same_template(&((const struct replica_set *)there->value)->spec.template, &d->spec.template))
+    bool ours = owner && strcmp(owner->uid, d->metadata.uid) == 0 &&
+                rollout_same_template(&((const struct replica_set *)there->value)->spec.template, &d->spec.template);
+    if (!there || ours) {
+        work_retry(run->work);
         return;
+    }
     struct deployment fresh = *d;
     fresh.status.collision_count = opt_int32(d->status.collision_count.value + 1);
-    work_update(creation->run.work, creation->object->resource, "status", &fresh, NULL, NULL);
+    work_update(run->work, run->object->resource, "status", &fresh, NULL, NULL);
 }
 
 static void created(void *context, const struct client_result *result)
 {
-    struct creation *creation = context;
-    struct controller *c = creation->run.controller;
+    const struct creation *creation = context;
+    struct deployment_run *run = creation->run;
+    struct recorder *recorder = run->controller->recorder;
+    const struct object *o = run->object;
+    const char *name = creation->replica_set->metadata.name;
     if (client_ok(result)) {
-        if (creation->replicas > 0)
-            recorder_event(c->recorder, creation->object->resource, creation->object->meta, NULL, "Normal",
-                           "ScalingReplicaSet", "Scaled up replica set %s from 0 to %d", creation->name,
-                           creation->replicas);
-    } else if (result->code == 409)
+        int32_t replicas = creation->replica_set->spec.replicas.value;
+        if (replicas > 0)
+            recorder_event(recorder, o->resource, o->meta, NULL, "Normal", "ScalingReplicaSet",
+                           "Scaled up replica set %s from 0 to %d", name, replicas);
+        set_progress(run, "True", "NewReplicaSetCreated",
+                     arena_printf(run->arena, "Created new replica set \"%s\"", name));
+        deployment_write_status(run);
+    } else if (result->code == 409) {
         collided(creation);
-    else
-        recorder_event(c->recorder, creation->object->resource, creation->object->meta, NULL, "Warning",
-                       "ReplicaSetCreateError", "Failed to create new replica set \"%s\": %s", creation->name,
-                       result->status ? result->status->message : "");
-    object_unref(creation->object);
-    free(creation->name);
-    free(creation);
+    } else if (!controller_namespace_terminating(result)) {
+        const char *message = arena_printf(run->arena, "Failed to create new replica set \"%s\": %s", name,
+                                           result->status ? result->status->message : "");
+        recorder_event(recorder, o->resource, o->meta, NULL, "Warning", "ReplicaSetCreateError", "%s", message);
+        set_progress(run, "False", "ReplicaSetCreateError", message);
+        deployment_write_status(run);
+    }
 }
 
 void deployment_create_replica_set(struct deployment_run *run, int32_t replicas)
 {
     const struct deployment *d = run->deployment;
-    struct owner_reference reference = controller_reference(run->object->resource, &d->metadata);
-    const char *hash =
-        api_hash_fnv(run->arena, &api_type_pod_template_spec, &d->spec.template, d->status.collision_count);
-    struct replica_set rs = {0};
-    struct label_selector selector = d->spec.selector ? *d->spec.selector : (struct label_selector){0};
-    rs.metadata.name = arena_printf(run->arena, "%s-%s", d->metadata.name, hash);
-    rs.metadata.namespace = d->metadata.namespace;
-    rs.metadata.owner_references.items = &reference;
-    rs.metadata.owner_references.count = 1;
-    rs.spec.replicas = opt_int32(replicas);
-    rs.spec.min_ready_seconds = d->spec.min_ready_seconds;
-    rs.spec.template = d->spec.template;
-    string_map_set(run->arena, &rs.spec.template.metadata.labels, LABEL_TEMPLATE_HASH, hash);
-    rs.metadata.labels = rs.spec.template.metadata.labels;
-    string_map_set(run->arena, &selector.match_labels, LABEL_TEMPLATE_HASH, hash);
-    rs.spec.selector = &selector;
-    deployment_set_annotations(run, &rs.metadata.annotations, deployment_next_revision(&run->rollout));
-    int32_t wanted = deployment_replicas(d);
-    string_map_set(run->arena, &rs.metadata.annotations, ANNOTATION_DESIRED, arena_printf(run->arena, "%d", wanted));
-    string_map_set(run->arena, &rs.metadata.annotations, ANNOTATION_MAX,
-                   arena_printf(run->arena, "%d", wanted + rollout_max_surge(d)));
+    struct arena *arena = run->arena;
+    const char *hash = api_hash_fnv(arena, &api_type_pod_template_spec, &d->spec.template, d->status.collision_count);
+    struct owner_reference *reference = arena_alloc(arena, sizeof(*reference));
+    struct label_selector *selector = arena_alloc(arena, sizeof(*selector));
+    struct replica_set *rs = arena_alloc(arena, sizeof(*rs));
+    *reference = controller_reference(run->object->resource, &d->metadata);
+    *selector = *d->spec.selector;
+    string_map_set(arena, &selector->match_labels, LABEL_TEMPLATE_HASH, hash);
+    rs->metadata.name = arena_printf(arena, "%s-%s", d->metadata.name, hash);
+    rs->metadata.namespace = d->metadata.namespace;
+    rs->metadata.owner_references.items = reference;
+    rs->metadata.owner_references.count = 1;
+    rs->spec.replicas = opt_int32(replicas);
+    rs->spec.min_ready_seconds = d->spec.min_ready_seconds;
+    rs->spec.template = d->spec.template;
+    string_map_set(arena, &rs->spec.template.metadata.labels, LABEL_TEMPLATE_HASH, hash);
+    rs->metadata.labels = rs->spec.template.metadata.labels;
+    rs->spec.selector = selector;
+    deployment_set_annotations(run, &rs->metadata.annotations, deployment_next_revision(&run->rollout));
+    deployment_set_counts(run, &rs->metadata.annotations);
 
-    struct creation *creation = mem_zero(1, sizeof(*creation));
-    creation->run = *run;
-    creation->object = object_ref(run->object);
-    creation->name = mem_string(rs.metadata.name);
-    creation->replicas = replicas;
-    run->progress_reason = "NewReplicaSetCreated";
-    run->progress_message = arena_printf(run->arena, "Created new replica set \"%s\"", rs.metadata.name);
-    work_create(run->work, &api_resources[API_REPLICASETS], d->metadata.namespace, &rs, created, creation);
+    struct creation *creation = arena_alloc(arena, sizeof(*creation));
+    *creation = (struct creation){run, rs};
+    work_create(run->work, &api_resources[API_REPLICASETS], d->metadata.namespace, rs, created, creation);
 }
 
 /* ---- Cleaning up ---- */

@@ -32,6 +32,7 @@ static void drop(struct conditions *c, const char *type)
 static void set(struct conditions *c, const char *type, const char *status, const char *reason, const char *message,
                 int64_t now)
 {
+    now = now / SECOND * SECOND;
     struct deployment_condition *old = find(c, type);
     struct deployment_condition fresh = {.type = type,
                                          .status = status,
@@ -105,8 +106,7 @@ static void judge_progress(struct deployment_run *run, const struct deployment_s
         return;
     }
     if (run->progress_reason) {
-        drop(c, "Progressing");
-        set(c, "Progressing", "True", run->progress_reason, run->progress_message, run->now);
+        set(c, "Progressing", run->progress_status, run->progress_reason, run->progress_message, run->now);
         return;
     }
     if (d->spec.paused) {
@@ -124,10 +124,12 @@ static void judge_progress(struct deployment_run *run, const struct deployment_s
             arena_printf(run->arena, "%s has successfully progressed.", what), run->now);
     } else if (progressed(&d->status, s)) {
         const char *message = arena_printf(run->arena, "%s is progressing.", what);
-        int64_t since = now && strcmp(now->status, "True") == 0 ? now->last_transition_time : run->now;
+        bool kept = now && strcmp(now->status, "True") == 0;
+        int64_t since = kept ? now->last_transition_time : 0;
         drop(c, "Progressing");
         set(c, "Progressing", "True", "ReplicaSetUpdated", message, run->now);
-        find(c, "Progressing")->last_transition_time = since;
+        if (kept)
+            find(c, "Progressing")->last_transition_time = since;
     } else if (now && (reason_is(now, "ProgressDeadlineExceeded") ||
                        (deadline(run, now) && deadline(run, now) < run->now))) {
         set(c, "Progressing", "False", "ProgressDeadlineExceeded",

@@ -200,15 +200,48 @@ static void place(struct group *g, struct endpoint_slice *slice, size_t *from)
     }
 }
 
-static void write_slices(struct wanted *w, struct work *work, struct presents *presents)
+/* What all slices of a Service have in common. */
+struct slice_frame {
+    struct work *work;
+    struct string_map labels;
+    struct owner_reference owner;
+};
+
+static void create_slice(struct wanted *w, struct slice_frame *frame, struct group *group, size_t *from)
+{
+    struct endpoint_slice slice = {.address_type = "IPv4"};
+    slice.metadata.generate_name = arena_printf(w->arena, "%s-", w->service->metadata.name);
+    slice.metadata.namespace = w->service->metadata.namespace;
+    slice.metadata.labels = frame->labels;
+    slice.metadata.owner_references.items = &frame->owner;
+    slice.metadata.owner_references.count = 1;
+    slice.endpoints.items = arena_alloc(w->arena, SLICE_ENDPOINTS_MAX * sizeof(struct endpoint));
+    if (group) {
+        slice.ports = group->ports;
+        place(group, &slice, from);
+    }
+    work_create(frame->work, &api_resources[API_ENDPOINTSLICES], w->service->metadata.namespace, &slice, NULL, NULL);
+}
+
+/* A Service without endpoints keeps one slice, which is empty. */
+static void write_present(struct wanted *w, struct slice_frame *frame, struct present *p, bool placeholder)
 {
     const struct api_resource *resource = &api_resources[API_ENDPOINTSLICES];
-    struct string_map labels = endpoints_labels(w->arena, w->service, MANAGED_BY_LABEL, MANAGED_BY);
-    struct service named = *w->service;
-    named.metadata.labels = labels;
-    labels = endpoints_labels(w->arena, &named, SERVICE_NAME_LABEL, w->service->metadata.name);
-    struct owner_reference owner = controller_reference(&api_resources[API_SERVICES], &w->service->metadata);
+    p->slice.metadata.labels = frame->labels;
+    if (placeholder)
+        p->slice.ports.count = 0;
+    if (!p->slice.endpoints.count && !placeholder)
+        work_delete(frame->work, resource, p->object->meta, NULL, NULL, NULL);
+    else if (!api_equal(&api_type_endpoint_slice, &p->slice, p->object->value))
+        work_update(frame->work, resource, NULL, &p->slice, NULL, NULL);
+}
 
+static void write_slices(struct wanted *w, struct work *work, struct presents *presents)
+{
+    struct slice_frame frame = {.work = work,
+                                .labels = endpoints_labels(w->arena, w->service, MANAGED_BY_LABEL, MANAGED_BY),
+                                .owner = controller_reference(&api_resources[API_SERVICES], &w->service->metadata)};
+    string_map_set(w->arena, &frame.labels, SERVICE_NAME_LABEL, w->service->metadata.name);
     size_t from[w->groups.count + 1];
     memset(from, 0, sizeof(from));
     for (size_t i = 0; i < presents->items.count; i++) {
@@ -216,25 +249,13 @@ static void write_slices(struct wanted *w, struct work *work, struct presents *p
         for (size_t g = 0; g < w->groups.count; g++)
             if (w->groups.items[g] == p->group)
                 place(p->group, &p->slice, &from[g]);
-        p->slice.metadata.labels = labels;
-        if (!p->slice.endpoints.count)
-            work_delete(work, resource, p->object->meta, NULL, NULL, NULL);
-        else if (!api_equal(&api_type_endpoint_slice, &p->slice, p->object->value))
-            work_update(work, resource, NULL, &p->slice, NULL, NULL);
+        write_present(w, &frame, p, i == 0 && !w->groups.count);
     }
-    for (size_t g = 0; g < w->groups.count; g++) {
-        while (next_unplaced(w->groups.items[g], &from[g])) {
-            struct endpoint_slice slice = {.address_type = "IPv4", .ports = w->groups.items[g]->ports};
-            slice.metadata.generate_name = arena_printf(w->arena, "%s-", w->service->metadata.name);
-            slice.metadata.namespace = w->service->metadata.namespace;
-            slice.metadata.labels = labels;
-            slice.metadata.owner_references.items = &owner;
-            slice.metadata.owner_references.count = 1;
-            slice.endpoints.items = arena_alloc(w->arena, SLICE_ENDPOINTS_MAX * sizeof(struct endpoint));
-            place(w->groups.items[g], &slice, &from[g]);
-            work_create(work, resource, w->service->metadata.namespace, &slice, NULL, NULL);
-        }
-    }
+    for (size_t g = 0; g < w->groups.count; g++)
+        while (next_unplaced(w->groups.items[g], &from[g]))
+            create_slice(w, &frame, w->groups.items[g], &from[g]);
+    if (!w->groups.count && !presents->items.count)
+        create_slice(w, &frame, NULL, NULL);
 }
 
 static void reconcile(void *context, struct work *work)

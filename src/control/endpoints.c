@@ -13,6 +13,7 @@
 #define ADDRESSES_MAX 1000
 #define MANAGED_BY_LABEL "endpoints.kubernetes.io/managed-by"
 #define MANAGED_BY "endpoint-controller"
+#define OVER_CAPACITY "endpoints.kubernetes.io/over-capacity"
 
 struct endpoints_state {
     struct service_watch watch;
@@ -32,11 +33,18 @@ static void stop(struct controller *c)
     free(c->state);
 }
 
+/* Pods with the same ports. */
+struct group {
+    struct endpoint_port_array ports;
+    struct endpoint_address_array ready, not_ready;
+};
+
 struct build {
     struct arena *arena;
     const struct service *service;
+    VECTOR(struct group) groups;
     VECTOR(struct endpoint_subset) subsets;
-    size_t addresses;
+    bool truncated;
 };
 
 static struct endpoint_port_array ports_of(struct arena *arena, const struct pod *pod, const struct service *service)
@@ -73,9 +81,11 @@ static int by_address(const void *a, const void *b)
     return m < n ? -1 : m > n;
 }
 
+/* Appends to a list that is grown by doubling: its room is the next power of two. */
 static void append(struct arena *arena, struct endpoint_address_array *list, const struct endpoint_address *address)
 {
-    list->items = arena_array_grow(arena, list->items, list->count, 1, sizeof(*list->items));
+    if ((list->count & (list->count - 1)) == 0)
+        list->items = arena_array_grow(arena, list->items, list->count, list->count + 1, sizeof(*list->items));
     list->items[list->count++] = *address;
 }
 
@@ -85,7 +95,7 @@ static bool add_pod(void *context, struct object *object)
     const struct pod *pod = object->value;
     bool publish = b->service->spec.publish_not_ready_addresses;
     /* A pod that is being deleted has no place here unless everything is published. */
-    if ((pod->metadata.deletion_timestamp && !publish) || b->addresses == ADDRESSES_MAX)
+    if (pod->metadata.deletion_timestamp && !publish)
         return true;
     struct endpoint_port_array ports = ports_of(b->arena, pod, b->service);
     if (!ports.count && b->service->spec.ports.count)
@@ -98,17 +108,117 @@ static bool add_pod(void *context, struct object *object)
     address.target_ref->namespace = pod->metadata.namespace;
     address.target_ref->name = pod->metadata.name;
     address.target_ref->uid = pod->metadata.uid;
-    struct endpoint_subset *subset = NULL;
-    for (size_t i = 0; i < b->subsets.count && !subset; i++)
-        if (same_ports(&b->subsets.items[i].ports, &ports))
-            subset = &b->subsets.items[i];
-    if (!subset) {
-        vector_push(&b->subsets, (struct endpoint_subset){.ports = ports});
-        subset = &b->subsets.items[b->subsets.count - 1];
+    struct group *group = NULL;
+    for (size_t i = 0; i < b->groups.count && !group; i++)
+        if (same_ports(&b->groups.items[i].ports, &ports))
+            group = &b->groups.items[i];
+    if (!group) {
+        vector_push(&b->groups, (struct group){.ports = ports});
+        group = &b->groups.items[b->groups.count - 1];
     }
-    append(b->arena, publish || pod_is_ready(pod) ? &subset->addresses : &subset->not_ready_addresses, &address);
-    b->addresses++;
+    append(b->arena, publish || pod_is_ready(pod) ? &group->ready : &group->not_ready, &address);
     return true;
+}
+
+/* Cuts off what is too much, addresses that are not ready first. */
+static void truncate_addresses(struct build *b)
+{
+    size_t room = ADDRESSES_MAX;
+    for (int ready = 1; ready >= 0; ready--)
+        for (size_t i = 0; i < b->groups.count; i++) {
+            struct group *group = &b->groups.items[i];
+            struct endpoint_address_array *list = ready ? &group->ready : &group->not_ready;
+            b->truncated |= list->count > room;
+            list->count = list->count < room ? list->count : room;
+            room -= list->count;
+        }
+}
+
+static void add_all(struct arena *arena, struct endpoint_address_array *to, const struct endpoint_address_array *from)
+{
+    for (size_t i = 0; i < from->count; i++)
+        append(arena, to, &from->items[i]);
+}
+
+static void sort(struct endpoint_address_array *list)
+{
+    if (list->count)
+        qsort(list->items, list->count, sizeof(*list->items), by_address);
+}
+
+static bool has_port(const struct group *group, const struct endpoint_port *port)
+{
+    for (size_t i = 0; i < group->ports.count; i++)
+        if (api_equal(&api_type_endpoint_port, &group->ports.items[i], port))
+            return true;
+    return false;
+}
+
+/* True when the ports are behind the same groups of pods. */
+static bool same_groups(const struct build *b, const struct endpoint_port *x, const struct endpoint_port *y)
+{
+    for (size_t i = 0; i < b->groups.count; i++)
+        if (has_port(&b->groups.items[i], x) != has_port(&b->groups.items[i], y))
+            return false;
+    return true;
+}
+
+static void add_subset(struct build *b, const struct endpoint_port *port)
+{
+    struct endpoint_subset subset = {.ports = {0}};
+    for (size_t i = 0; i < b->groups.count; i++) {
+        if (port ? !has_port(&b->groups.items[i], port) : b->groups.items[i].ports.count)
+            continue;
+        add_all(b->arena, &subset.addresses, &b->groups.items[i].ready);
+        add_all(b->arena, &subset.not_ready_addresses, &b->groups.items[i].not_ready);
+    }
+    sort(&subset.addresses);
+    sort(&subset.not_ready_addresses);
+    if (port) {
+        subset.ports.items = arena_copy(b->arena, port, sizeof(*port));
+        subset.ports.count = 1;
+    }
+    vector_push(&b->subsets, subset);
+}
+
+/* Upstream's RepackSubsets: one subset for all ports that lead to the same pods. */
+static void make_subsets(struct build *b)
+{
+    for (size_t i = 0; i < b->groups.count; i++) {
+        const struct endpoint_port_array *ports = &b->groups.items[i].ports;
+        if (!ports->count)
+            add_subset(b, NULL);
+        for (size_t k = 0; k < ports->count; k++) {
+            const struct endpoint_port *port = &ports->items[k];
+            struct endpoint_subset *subset = NULL;
+            for (size_t n = 0; n < b->subsets.count && !subset; n++)
+                if (b->subsets.items[n].ports.count && same_groups(b, &b->subsets.items[n].ports.items[0], port))
+                    subset = &b->subsets.items[n];
+            if (!subset) {
+                add_subset(b, port);
+                continue;
+            }
+            bool there = false;
+            for (size_t n = 0; n < subset->ports.count; n++)
+                there |= api_equal(&api_type_endpoint_port, &subset->ports.items[n], port);
+            if (there)
+                continue;
+            subset->ports.items =
+                arena_array_grow(b->arena, subset->ports.items, subset->ports.count, 1, sizeof(*port));
+            subset->ports.items[subset->ports.count++] = *port;
+        }
+    }
+}
+
+static void set_over_capacity(struct build *b, struct string_map *annotations)
+{
+    struct string_map kept = {arena_alloc(b->arena, annotations->count * sizeof(*kept.items)), 0};
+    for (size_t i = 0; i < annotations->count; i++)
+        if (strcmp(annotations->items[i].key, OVER_CAPACITY) != 0)
+            kept.items[kept.count++] = annotations->items[i];
+    *annotations = kept;
+    if (b->truncated)
+        string_map_set(b->arena, annotations, OVER_CAPACITY, "truncated");
 }
 
 static void reconcile(void *context, struct work *work)
@@ -128,20 +238,17 @@ static void reconcile(void *context, struct work *work)
         return;
     struct build b = {.arena = work_arena(work), .service = service->value};
     endpoints_each_pod(&own->watch, b.service, add_pod, &b);
-    for (size_t i = 0; i < b.subsets.count; i++) {
-        struct endpoint_address_array *lists[] = {&b.subsets.items[i].addresses,
-                                                  &b.subsets.items[i].not_ready_addresses};
-        for (size_t l = 0; l < ARRAY_COUNT(lists); l++)
-            if (lists[l]->count)
-                qsort(lists[l]->items, lists[l]->count, sizeof(*lists[l]->items), by_address);
-    }
+    truncate_addresses(&b);
+    make_subsets(&b);
     struct endpoints fresh = present ? *(const struct endpoints *)present->value : (struct endpoints){0};
     fresh.metadata.name = service->meta->name;
     fresh.metadata.namespace = service->meta->namespace;
     fresh.metadata.labels = endpoints_labels(b.arena, b.service, MANAGED_BY_LABEL, MANAGED_BY);
     fresh.subsets.items = arena_copy(b.arena, b.subsets.items, b.subsets.count * sizeof(*b.subsets.items));
     fresh.subsets.count = b.subsets.count;
+    vector_free(&b.groups);
     vector_free(&b.subsets);
+    set_over_capacity(&b, &fresh.metadata.annotations);
     if (!present)
         work_create(work, resource, service->meta->namespace, &fresh, NULL, NULL);
     else if (!api_equal(&api_type_endpoints, &fresh, present->value))

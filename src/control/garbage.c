@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/json.h"
 #include "base/cleanup.h"
 #include "base/vector.h"
 #include "control/controller.h"
@@ -14,11 +15,14 @@
 #define FOREGROUND "foregroundDeletion"
 #define ORPHAN "orphan"
 
+/* Owners of one object that it is found by. */
+#define OWNERS_INDEXED 3
+
 struct kind_watch {
     struct controller *controller;
     const struct api_resource *resource;
-    struct informer *informer; /* NULL: not collected */
-    int by_owner;              /* index by the uid of the first owner, see index_owner */
+    struct informer *informer;  /* NULL: not collected */
+    int by_owner[OWNERS_INDEXED]; /* indexes by the uids of the first owners */
 };
 
 struct garbage {
@@ -37,14 +41,31 @@ static void enqueue(struct controller *c, const struct api_resource *resource, c
     queue_add(c->queue, meta->namespace, name);
 }
 
-/* Objects with several owners are indexed by the first; the others are found when that one is looked at. */
-static bool index_owner(struct object *object, char *out, size_t size)
+/* One index per place in the list of owners. Further owners come into these places as earlier ones go. */
+static bool index_owner(struct object *object, size_t place, char *out, size_t size)
 {
-    if (!object->meta->owner_references.count)
+    if (object->meta->owner_references.count <= place)
         return false;
-    snprintf(out, size, "%s", object->meta->owner_references.items[0].uid);
+    snprintf(out, size, "%s", object->meta->owner_references.items[place].uid);
     return true;
 }
+
+static bool index_first(struct object *object, char *out, size_t size)
+{
+    return index_owner(object, 0, out, size);
+}
+
+static bool index_second(struct object *object, char *out, size_t size)
+{
+    return index_owner(object, 1, out, size);
+}
+
+static bool index_third(struct object *object, char *out, size_t size)
+{
+    return index_owner(object, 2, out, size);
+}
+
+static const informer_index_key owner_indexes[OWNERS_INDEXED] = {index_first, index_second, index_third};
 
 struct dependents {
     struct controller *controller;
@@ -62,8 +83,8 @@ static void find_dependents(struct controller *c, const char *uid, struct depend
 {
     struct garbage *own = c->state;
     for (size_t i = 0; i < API_RESOURCE_COUNT; i++)
-        if (own->kinds[i].informer)
-            informer_each_indexed(own->kinds[i].informer, own->kinds[i].by_owner, uid, collect, out);
+        for (size_t k = 0; own->kinds[i].informer && k < OWNERS_INDEXED; k++)
+            informer_each_indexed(own->kinds[i].informer, own->kinds[i].by_owner[k], uid, collect, out);
 }
 
 static bool has_finalizer(const struct object_meta *meta, const char *finalizer)
@@ -74,34 +95,99 @@ static bool has_finalizer(const struct object_meta *meta, const char *finalizer)
     return false;
 }
 
+/* ---- Owners as the informers show them ---- */
+
+enum standing {
+    SOLID,    /* there */
+    DANGLING, /* gone */
+    WAITING   /* being deleted in the foreground: waits for its dependents */
+};
+
+static enum standing standing_of(const struct object *owner, const struct owner_reference *r)
+{
+    if (!owner || strcmp(owner->meta->uid, r->uid) != 0)
+        return DANGLING;
+    return owner->meta->deletion_timestamp && has_finalizer(owner->meta, FOREGROUND) ? WAITING : SOLID;
+}
+
+/* What the informers show of an owner. A kind that is not served here, or that cannot own across namespaces, is never
+ * a reason to collect. False: not seen; the informer may be behind, so the API has to be asked. */
+static bool owner_seen(struct controller *c, const struct object_meta *meta, const struct owner_reference *r,
+                       enum standing *standing)
+{
+    const struct garbage *own = c->state;
+    const struct api_resource *owner = api_resource_of_kind(r->api_version, r->kind);
+    *standing = SOLID;
+    if (!owner || (owner->namespaced && !meta->namespace))
+        return true;
+    const struct informer *informer = own->kinds[owner->index].informer;
+    struct object *o = informer ? informer_get(informer, owner->namespaced ? meta->namespace : NULL, r->name) : NULL;
+    if (!o || strcmp(o->meta->uid, r->uid) != 0)
+        return false;
+    *standing = standing_of(o, r);
+    return true;
+}
+
+/* ---- What changes ---- */
+
+/* Owners that wait for their dependents: they have one less, or one that no longer blocks. */
+static void enqueue_waiting_owners(struct controller *c, const struct object_meta *meta)
+{
+    const struct garbage *own = c->state;
+    for (size_t i = 0; i < meta->owner_references.count; i++) {
+        const struct owner_reference *r = &meta->owner_references.items[i];
+        const struct api_resource *owner = api_resource_of_kind(r->api_version, r->kind);
+        const struct informer *informer = owner ? own->kinds[owner->index].informer : NULL;
+        const struct object *o =
+            informer ? informer_get(informer, owner->namespaced ? meta->namespace : NULL, r->name) : NULL;
+        if (o && o->meta->deletion_timestamp && has_finalizer(o->meta, FOREGROUND))
+            enqueue(c, owner, o->meta);
+    }
+}
+
+static bool same_owners(const struct object_meta *a, const struct object_meta *b)
+{
+    bool same = a->owner_references.count == b->owner_references.count;
+    for (size_t i = 0; same && i < a->owner_references.count; i++)
+        same = api_equal(&api_type_owner_reference, &a->owner_references.items[i], &b->owner_references.items[i]);
+    return same;
+}
+
+/* Most changes of an object are none that matter here. */
+static bool same_bonds(const struct object_meta *a, const struct object_meta *b)
+{
+    return !a->deletion_timestamp == !b->deletion_timestamp && a->finalizers.count == b->finalizers.count &&
+           same_owners(a, b);
+}
+
+static bool all_owners_solid(struct controller *c, const struct object_meta *meta)
+{
+    enum standing standing;
+    for (size_t i = 0; i < meta->owner_references.count; i++)
+        if (!owner_seen(c, meta, &meta->owner_references.items[i], &standing) || standing != SOLID)
+            return false;
+    return true;
+}
+
 static void object_changed(void *context, enum informer_change change, struct object *object, struct object *old)
 {
-    struct kind_watch *kind = context;
+    const struct kind_watch *kind = context;
     struct controller *c = kind->controller;
-    (void)old;
     if (change == INFORMER_DELETED) {
         struct dependents d = {.controller = c};
         find_dependents(c, object->meta->uid, &d);
         for (size_t i = 0; i < d.items.count; i++)
             enqueue(c, d.items.items[i]->resource, d.items.items[i]->meta);
         vector_free(&d.items);
-    } else if (object->meta->owner_references.count) {
+    } else if (old && same_bonds(old->meta, object->meta)) {
+        return;
+    } else if ((object->meta->deletion_timestamp && object->meta->finalizers.count) ||
+               !all_owners_solid(c, object->meta)) {
         enqueue(c, kind->resource, object->meta);
     }
-    if (change != INFORMER_DELETED && object->meta->deletion_timestamp && object->meta->finalizers.count)
-        enqueue(c, kind->resource, object->meta);
-    /* An owner that waits for its dependents has one less, or one that no longer blocks. */
-    for (size_t i = 0; i < object->meta->owner_references.count; i++) {
-        const struct owner_reference *r = &object->meta->owner_references.items[i];
-        const struct api_resource *owner = api_resource_of_kind(r->api_version, r->kind);
-        struct garbage *own = c->state;
-        struct object *o = owner && own->kinds[owner->index].informer
-                               ? informer_get(own->kinds[owner->index].informer,
-                                              owner->namespaced ? object->meta->namespace : NULL, r->name)
-                               : NULL;
-        if (o && o->meta->deletion_timestamp && has_finalizer(o->meta, FOREGROUND))
-            enqueue(c, owner, o->meta);
-    }
+    enqueue_waiting_owners(c, object->meta);
+    if (old)
+        enqueue_waiting_owners(c, old->meta);
 }
 
 static void start(struct controller *c)
@@ -115,7 +201,8 @@ static void start(struct controller *c)
         if (!collected(kind->resource))
             continue;
         kind->informer = informer_set_get(c->informers, kind->resource);
-        kind->by_owner = informer_add_index(kind->informer, index_owner);
+        for (size_t k = 0; k < OWNERS_INDEXED; k++)
+            kind->by_owner[k] = informer_add_index(kind->informer, owner_indexes[k]);
         informer_add_handler(kind->informer, object_changed, kind);
     }
 }
@@ -160,28 +247,41 @@ static bool blocks(const struct object_meta *dependent, const char *owner_uid)
     return false;
 }
 
+/* Lets the dependents go before the owner does. */
+static void orphan_dependents(struct work *work, struct object *owner, const struct dependents *d)
+{
+    for (size_t i = 0; i < d->items.count; i++)
+        release(work, d->items.items[i], owner->meta->uid);
+    if (!d->items.count)
+        remove_finalizer(work, owner, ORPHAN);
+    else
+        work_again_after(work, 0);
+}
+
+/* The owner goes when no dependent blocks it any more; those that do are looked at, and see that it waits for them. */
+static void await_dependents(struct controller *c, struct work *work, struct object *owner, const struct dependents *d)
+{
+    size_t blocking = 0;
+    for (size_t i = 0; i < d->items.count; i++) {
+        const struct object *dependent = d->items.items[i];
+        if (!blocks(dependent->meta, owner->meta->uid))
+            continue;
+        blocking++;
+        if (!dependent->meta->deletion_timestamp)
+            enqueue(c, dependent->resource, dependent->meta);
+    }
+    if (!blocking)
+        remove_finalizer(work, owner, FOREGROUND);
+}
+
 static void end_owner(struct controller *c, struct work *work, struct object *owner)
 {
     struct dependents d = {.controller = c};
-    size_t blocking = 0;
     find_dependents(c, owner->meta->uid, &d);
-    if (has_finalizer(owner->meta, ORPHAN)) {
-        for (size_t i = 0; i < d.items.count; i++)
-            release(work, d.items.items[i], owner->meta->uid);
-        if (!d.items.count)
-            remove_finalizer(work, owner, ORPHAN);
-        else
-            work_again_after(work, 0);
-    } else if (has_finalizer(owner->meta, FOREGROUND)) {
-        for (size_t i = 0; i < d.items.count; i++) {
-            struct object *dependent = d.items.items[i];
-            blocking += blocks(dependent->meta, owner->meta->uid);
-            if (!dependent->meta->deletion_timestamp)
-                work_delete(work, dependent->resource, dependent->meta, "Foreground", NULL, NULL);
-        }
-        if (!blocking)
-            remove_finalizer(work, owner, FOREGROUND);
-    }
+    if (has_finalizer(owner->meta, ORPHAN))
+        orphan_dependents(work, owner, &d);
+    else if (has_finalizer(owner->meta, FOREGROUND))
+        await_dependents(c, work, owner, &d);
     vector_free(&d.items);
 }
 
@@ -190,80 +290,117 @@ static void end_owner(struct controller *c, struct work *work, struct object *ow
 struct verify {
     struct controller *controller;
     struct work *work;
-    struct object *dependent;
-    size_t pending, present;
+    struct object *dependent; /* held by the work */
+    enum standing *standings; /* by owner */
+    size_t pending;
 };
 
-static void verified(void *context, const struct client_result *result)
+static void collect_dependent(struct verify *v, const char *propagation)
 {
-    struct verify *v = context;
-    (void)result;
-    if (--v->pending)
+    const struct object_meta *meta = v->dependent->meta;
+    struct client_request *r = client_request_new(CLIENT_DELETE, v->dependent->resource, meta->namespace, meta->name);
+    struct delete_options *options = arena_alloc(r->arena, sizeof(*options));
+    options->propagation_policy = propagation;
+    options->preconditions = arena_alloc(r->arena, sizeof(*options->preconditions));
+    options->preconditions->uid = arena_string(r->arena, meta->uid);
+    /* As it was looked at: somebody may have given it another owner since. */
+    options->preconditions->resource_version = arena_string(r->arena, meta->resource_version);
+    r->delete_options = options;
+    work_submit(v->work, r, NULL, NULL);
+}
+
+/* Takes away the owners that are gone, or that wait for this dependent while others keep it. */
+static void drop_owners(struct verify *v)
+{
+    const struct owner_reference_array *owners = &v->dependent->meta->owner_references;
+    cleanup_buffer struct buffer patch = {0};
+    const char *separator = "";
+    buffer_add_string(&patch, "{\"metadata\":{\"ownerReferences\":[");
+    for (size_t i = 0; i < owners->count; i++) {
+        if (v->standings[i] == SOLID)
+            continue;
+        buffer_printf(&patch, "%s{\"$patch\":\"delete\",\"uid\":\"%s\"}", separator, owners->items[i].uid);
+        separator = ",";
+    }
+    buffer_printf(&patch, "],\"uid\":\"%s\"}}", v->dependent->meta->uid);
+    work_patch(v->work, v->dependent->resource, NULL, v->dependent->meta, PATCH_STRATEGIC, patch.data, NULL, NULL);
+}
+
+static bool has_dependents(struct controller *c, const char *uid)
+{
+    struct dependents d = {.controller = c};
+    find_dependents(c, uid, &d);
+    bool found = d.items.count > 0;
+    vector_free(&d.items);
+    return found;
+}
+
+/* All owners are known: upstream's attemptToDeleteItem. */
+static void judge(struct verify *v)
+{
+    const struct object_meta *meta = v->dependent->meta;
+    size_t counts[WAITING + 1] = {0};
+    for (size_t i = 0; i < meta->owner_references.count; i++)
+        counts[v->standings[i]]++;
+    if (counts[SOLID] && counts[DANGLING] + counts[WAITING])
+        drop_owners(v);
+    else if (counts[SOLID])
         return;
-    if (!v->present && !v->dependent->meta->deletion_timestamp)
-        work_delete(v->work, v->dependent->resource, v->dependent->meta, "Background", NULL, NULL);
-    object_unref(v->dependent);
-    free(v);
+    else if (counts[WAITING] && has_dependents(v->controller, meta->uid))
+        collect_dependent(v, "Foreground");
+    else if (has_finalizer(meta, ORPHAN))
+        collect_dependent(v, "Orphan");
+    else
+        collect_dependent(v, has_finalizer(meta, FOREGROUND) ? "Foreground" : "Background");
 }
 
 struct owner_check {
     struct verify *verify;
-    char *uid;
+    size_t place;
 };
 
 static void owner_got(void *context, const struct client_result *result)
 {
-    struct owner_check *check = context;
+    const struct owner_check *check = context;
     struct verify *v = check->verify;
-    bool there = client_ok(result) && result->object && strcmp(result->object->meta->uid, check->uid) == 0;
+    const struct owner_reference *r = &v->dependent->meta->owner_references.items[check->place];
     /* An error other than "not found" proves nothing. */
-    if (there || (!client_ok(result) && result->code != 404))
-        v->present++;
-    free(check->uid);
-    free(check);
-    verified(v, result);
-}
-
-/* True when the informers show an owner alive: no need to ask. */
-static bool owner_seen(struct controller *c, const struct object_meta *meta, const struct owner_reference *r)
-{
-    struct garbage *own = c->state;
-    const struct api_resource *owner = api_resource_of_kind(r->api_version, r->kind);
-    if (!owner || !own->kinds[owner->index].informer)
-        return true; /* a kind that is not served here: never collected for it */
-    struct object *o =
-        informer_get(own->kinds[owner->index].informer, owner->namespaced ? meta->namespace : NULL, r->name);
-    return o && strcmp(o->meta->uid, r->uid) == 0;
+    if (client_ok(result) || result->code == 404)
+        v->standings[check->place] = standing_of(client_ok(result) ? result->object : NULL, r);
+    else
+        work_retry(v->work);
+    if (!--v->pending)
+        judge(v);
 }
 
 static void check_owners(struct controller *c, struct work *work, struct object *object)
 {
     const struct owner_reference_array *owners = &object->meta->owner_references;
-    for (size_t i = 0; i < owners->count; i++)
-        if (owner_seen(c, object->meta, &owners->items[i]))
-            return;
-    /* Not seen: the informer may be behind, so the API is asked before anything is deleted. */
-    struct verify *v = mem_zero(1, sizeof(*v));
-    v->controller = c;
-    v->work = work;
-    v->dependent = object_ref(object);
-    v->pending = owners->count;
+    struct verify *v = arena_alloc(work_arena(work), sizeof(*v));
+    *v = (struct verify){.controller = c, .work = work, .dependent = object};
+    v->standings = arena_alloc(work_arena(work), owners->count * sizeof(*v->standings));
+    work_hold(work, object);
+    v->pending = 1;
     for (size_t i = 0; i < owners->count; i++) {
         const struct owner_reference *r = &owners->items[i];
+        if (owner_seen(c, object->meta, r, &v->standings[i]))
+            continue;
         const struct api_resource *owner = api_resource_of_kind(r->api_version, r->kind);
-        struct owner_check *check = mem_zero(1, sizeof(*check));
-        check->verify = v;
-        check->uid = mem_string(r->uid);
+        struct owner_check *check = arena_alloc(work_arena(work), sizeof(*check));
+        *check = (struct owner_check){v, i};
+        v->pending++;
         work_submit(work,
                     client_request_new(CLIENT_GET, owner, owner->namespaced ? object->meta->namespace : NULL, r->name),
                     owner_got, check);
     }
+    if (!--v->pending)
+        judge(v);
 }
 
 static void reconcile(void *context, struct work *work)
 {
     struct controller *c = context;
-    struct garbage *own = c->state;
+    const struct garbage *own = c->state;
     char *name;
     unsigned long index = strtoul(work_name(work), &name, 10);
     struct object *object =

@@ -1,12 +1,14 @@
-/* The Namespace controller: empties a namespace that is being deleted, then lets it go. */
+/* The Namespace controller: empties a namespace that is being deleted, then lets it go. Each object that leaves a
+ * terminating namespace is a reason to look whether it was the last. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/timestamp.h"
 #include "control/controller.h"
 
-/* Between two looks at a namespace whose content takes time to go (pods with a grace period). */
-#define LOOK_AGAIN (100 * INT64_C(1000))
+/* Between two looks at a namespace when nothing is seen to go. */
+#define LOOK_AGAIN (5 * SECOND)
 
 #define FINALIZER "kubernetes"
 
@@ -17,17 +19,37 @@ static void namespace_changed(void *context, enum informer_change change, struct
         queue_add(((struct controller *)context)->queue, NULL, object->meta->name);
 }
 
+static void content_changed(void *context, enum informer_change change, struct object *object, struct object *old)
+{
+    struct controller *c = context;
+    (void)old;
+    if (change != INFORMER_DELETED)
+        return;
+    const struct object *namespace = informer_get(c->state, NULL, object->meta->namespace);
+    if (namespace && namespace->meta->deletion_timestamp)
+        queue_add(c->queue, NULL, object->meta->namespace);
+}
+
+static bool is_content(const struct api_resource *r)
+{
+    return r->namespaced && r->storage == r->index;
+}
+
 static void start(struct controller *c)
 {
     c->state = informer_set_get(c->informers, &api_resources[API_NAMESPACES]);
     informer_add_handler(c->state, namespace_changed, c);
+    /* Events and leases go at once, without finalizers: they are not worth a copy of all of them. */
+    for (size_t i = 0; i < api_resource_count; i++)
+        if (is_content(&api_resources[i]) && i != API_EVENTS && i != API_LEASES)
+            informer_add_handler(informer_set_get(c->informers, &api_resources[i]), content_changed, c);
 }
 
 /* One look: every kind is emptied, and what is left is counted. */
 struct emptying {
     struct controller *controller;
     struct work *work;
-    struct object *namespace;
+    struct object *namespace; /* held by the work */
     size_t pending;
     size_t left;
     bool failed;
@@ -53,8 +75,6 @@ static void look_over(struct emptying *e)
         finalize(e);
     else
         work_again_after(e->work, LOOK_AGAIN);
-    object_unref(e->namespace);
-    free(e);
 }
 
 static void counted(void *context, const struct client_result *result)
@@ -76,7 +96,7 @@ static void emptied(void *context, const struct client_result *result)
     /* All has been asked to go: what is still there? */
     for (size_t i = 0; i < api_resource_count; i++) {
         const struct api_resource *r = &api_resources[i];
-        if (!r->namespaced || r->storage != r->index)
+        if (!is_content(r))
             continue;
         struct client_request *list = client_request_new(CLIENT_LIST, r, e->namespace->meta->name, NULL);
         list->limit = 1;
@@ -91,13 +111,14 @@ static void reconcile(void *context, struct work *work)
     struct object *object = informer_get(c->state, NULL, work_name(work));
     if (!object || !object->meta->deletion_timestamp || !((const struct namespace *)object->value)->spec.finalizers.count)
         return;
-    struct emptying *e = mem_zero(1, sizeof(*e));
+    struct emptying *e = arena_alloc(work_arena(work), sizeof(*e));
     e->controller = c;
     e->work = work;
-    e->namespace = object_ref(object);
+    e->namespace = object;
+    work_hold(work, object);
     for (size_t i = 0; i < api_resource_count; i++) {
         const struct api_resource *r = &api_resources[i];
-        if (!r->namespaced || r->storage != r->index)
+        if (!is_content(r))
             continue;
         e->pending++;
         work_submit(work, client_request_new(CLIENT_DELETE_COLLECTION, r, object->meta->name, NULL), emptied, e);

@@ -10,6 +10,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/map.h"
+#include "base/vector.h"
 
 /* Resources that one key may have written to since its last run. */
 #define SEEN_MAX 8
@@ -36,10 +37,13 @@ struct key {
 };
 
 struct work {
+    struct list running; /* in the queue's list of works under way */
     struct key *key;
     struct arena *arena;
+    VECTOR(struct object *) held;
     size_t pending;
     bool failed;
+    bool forgiven;    /* by the `done` that is running */
     bool reconciling; /* inside the reconcile function */
 };
 
@@ -50,6 +54,7 @@ struct queue {
     void *context;
     struct map keys;
     struct list ready;
+    struct list works; /* struct work.running */
     bool open; /* the informers are synced: before, half an observation would be acted on */
     bool turn_arranged;
     size_t running;
@@ -73,6 +78,7 @@ struct queue *queue_new(struct client *client, struct informer_set *informers, q
     q->reconcile = reconcile;
     q->context = context;
     list_init(&q->ready);
+    list_init(&q->works);
     informer_set_when_synced(informers, open_queue, q);
     return q;
 }
@@ -87,11 +93,23 @@ static void key_free(struct key *k)
     free(k);
 }
 
+static void work_free(struct work *w)
+{
+    list_remove(&w->running);
+    for (size_t i = 0; i < w->held.count; i++)
+        object_unref(w->held.items[i]);
+    vector_free(&w->held);
+    arena_free(w->arena);
+    free(w);
+}
+
 void queue_free(struct queue *q)
 {
     if (!q)
         return;
     informer_set_forget(q->informers, q);
+    while (!list_empty(&q->works))
+        work_free(list_entry(q->works.next, struct work, running));
     for (struct map_slot *s; (s = map_next(&q->keys, NULL));)
         key_free(s->value);
     map_free(&q->keys);
@@ -150,8 +168,7 @@ static void over(struct work *w)
 {
     struct key *k = w->key;
     bool failed = w->failed;
-    arena_free(w->arena);
-    free(w);
+    work_free(w);
     k->running = false;
     k->queue->running--;
     k->failures = failed ? k->failures + 1 : 0;
@@ -197,6 +214,7 @@ static void run(struct key *k)
     struct work *w = mem_zero(1, sizeof(*w));
     w->key = k;
     w->arena = arena_new(0);
+    list_append(&k->queue->works, &w->running);
     k->running = true;
     k->queue->running++;
     w->reconciling = true;
@@ -294,9 +312,19 @@ struct arena *work_arena(struct work *w)
     return w->arena;
 }
 
+void work_hold(struct work *w, struct object *object)
+{
+    vector_push(&w->held, object_ref(object));
+}
+
 int work_failures(const struct work *w)
 {
     return w->key->failures;
+}
+
+void work_forgive(struct work *w)
+{
+    w->forgiven = true;
 }
 
 void work_retry(struct work *w)
@@ -321,19 +349,19 @@ struct call {
 
 static void answered(void *context, const struct client_result *result)
 {
-    struct call call = *(struct call *)context;
-    struct work *w = call.work;
-    free(context);
-    if (call.done)
-        call.done(call.context, result);
-    bool reading = call.verb == CLIENT_GET || call.verb == CLIENT_LIST || call.verb == CLIENT_DELETE_COLLECTION;
-    bool stale = reading || result->code == 404 || (call.verb == CLIENT_CREATE && result->code == 409);
+    const struct call *call = context;
+    struct work *w = call->work;
+    w->forgiven = false;
+    if (call->done)
+        call->done(call->context, result);
+    bool reading = call->verb == CLIENT_GET || call->verb == CLIENT_LIST || call->verb == CLIENT_DELETE_COLLECTION;
+    bool stale = reading || result->code == 404 || (call->verb == CLIENT_CREATE && result->code == 409);
     if (client_ok(result) && !reading) {
         uint64_t revision = result->object ? result->object->revision : result->revision;
-        note_written(w->key, call.resource, revision);
-    } else if (!stale) {
+        note_written(w->key, call->resource, revision);
+    } else if (!stale && !w->forgiven) {
         w->failed = true;
-        log_debug("%s %s: %s", call.resource->plural, w->key->text, result->status ? result->status->message : "");
+        log_debug("%s %s: %s", call->resource->plural, w->key->text, result->status ? result->status->message : "");
     }
     if (--w->pending == 0 && !w->reconciling)
         over(w);
@@ -342,7 +370,7 @@ static void answered(void *context, const struct client_result *result)
 static struct call *call_new(struct work *w, enum client_verb verb, const struct api_resource *resource,
                              client_done done, void *context)
 {
-    struct call *c = mem_zero(1, sizeof(*c));
+    struct call *c = arena_alloc(w->arena, sizeof(*c));
     c->work = w;
     c->verb = verb;
     c->resource = resource;

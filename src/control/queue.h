@@ -21,7 +21,7 @@ struct work;
 typedef void (*queue_reconcile)(void *context, struct work *work);
 
 struct queue *queue_new(struct client *client, struct informer_set *informers, queue_reconcile reconcile, void *context);
-/* Call when no work is under way. */
+/* Call when the client answers no more: what is under way is dropped. */
 void queue_free(struct queue *queue);
 void queue_add(struct queue *queue, const char *namespace, const char *name);
 /* Adds the key `delay` microseconds from now, unless it is added earlier; the earliest wish counts. */
@@ -34,9 +34,12 @@ const char *work_namespace(const struct work *work);
 const char *work_name(const struct work *work);
 /* Lives until the item is over. */
 struct arena *work_arena(struct work *work);
+/* Holds on to the object until the item is over, for what is done when answers come. */
+void work_hold(struct work *work, struct object *object);
 
-/* Writes on behalf of the item. An answer that is an error makes the item be retried with backoff, except 404 and
- * for a create 409, which mean that the observation was old: the informers bring what changed. `done` (may be NULL) sees each answer first. */
+/* Writes on behalf of the item. An answer that is an error makes the item be retried with backoff, except 404 and for
+ * a create 409, which mean that the observation was old: the informers bring what changed. `done` (may be NULL) sees
+ * each answer first, and may submit more. */
 void work_create(struct work *work, const struct api_resource *resource, const char *namespace, void *value,
                  client_done done, void *context);
 void work_update(struct work *work, const struct api_resource *resource, const char *subresource, void *value,
@@ -50,6 +53,8 @@ void work_patch(struct work *work, const struct api_resource *resource, const ch
 void work_submit(struct work *work, struct client_request *request, client_done done, void *context);
 /* How often the key has failed in a row. */
 int work_failures(const struct work *work);
+/* From a `done`: the error that it was given does not make the item fail. */
+void work_forgive(struct work *work);
 /* Asks for another run with backoff, whatever the writes say. */
 void work_retry(struct work *work);
 /* Asks for another run later. */

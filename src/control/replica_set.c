@@ -11,14 +11,14 @@
 #include "control/controller.h"
 #include "control/victims.h"
 
-/* Pods created or deleted in one run, as upstream's burst. */
+/* Pods created or deleted in one run, as upstream's burst. The events of those lead to the next run. */
 #define BURST 500
 
 struct replica_sets {
     struct informer *informer, *pods;
     int pods_by_owner;
     int siblings; /* index of ReplicaSets by controller */
-    struct map failures; /* uid -> message of the last failed create */
+    struct map failures; /* uid -> struct failure */
 };
 
 static void replica_set_changed(void *context, enum informer_change change, struct object *object, struct object *old)
@@ -91,12 +91,47 @@ static void stop(struct controller *c)
     free(own);
 }
 
+/* ---- Failures ---- */
+
+/* The last create or delete that was refused: the condition ReplicaFailure until one succeeds. */
+struct failure {
+    const char *reason;
+    char message[];
+};
+
+static void forget_failure(struct replica_sets *own, const char *uid)
+{
+    free(map_remove(&own->failures, uid));
+}
+
+static void remember_failure(struct replica_sets *own, const char *uid, const char *reason, const char *message)
+{
+    size_t size = strlen(message) + 1;
+    struct failure *failure = mem_zero(1, sizeof(*failure) + size);
+    failure->reason = reason;
+    memcpy(failure->message, message, size);
+    free(map_set(&own->failures, uid, failure));
+}
+
+static const char *message_of(const struct client_result *result)
+{
+    return result->status && result->status->message ? result->status->message : "";
+}
+
 /* ---- Creating ---- */
 
+/* Pods are created in batches of 1, 2, 4 ..., each when the one before has succeeded: what is refused once is not
+ * asked for hundreds of times. Upstream's slow start. */
 struct creation {
     struct controller *controller;
-    struct object *replica_set;
+    struct work *work;
+    struct object *replica_set; /* held by the work */
+    struct pod *pod;
+    size_t left, batch, pending;
+    bool failed;
 };
+
+static void create_batch(struct creation *creation);
 
 static void created(void *context, const struct client_result *result)
 {
@@ -104,65 +139,80 @@ static void created(void *context, const struct client_result *result)
     struct replica_sets *own = creation->controller->state;
     const struct object_meta *meta = creation->replica_set->meta;
     struct recorder *recorder = creation->controller->recorder;
-    const struct api_resource *resource = &api_resources[API_REPLICASETS];
+    const struct api_resource *resource = creation->replica_set->resource;
     if (client_ok(result)) {
-        free(map_remove(&own->failures, meta->uid));
         recorder_event(recorder, resource, meta, NULL, "Normal", "SuccessfulCreate", "Created pod: %s",
                        result->object->meta->name);
+    } else if (controller_namespace_terminating(result)) {
+        creation->left = 0;
+        work_forgive(creation->work);
     } else {
-        const char *message = result->status && result->status->message ? result->status->message : "";
-        free(map_set(&own->failures, meta->uid, mem_string(message)));
-        recorder_event(recorder, resource, meta, NULL, "Warning", "FailedCreate", "Error creating: %s", message);
+        creation->failed = true;
+        remember_failure(own, meta->uid, "FailedCreate", message_of(result));
+        recorder_event(recorder, resource, meta, NULL, "Warning", "FailedCreate", "Error creating: %s",
+                       message_of(result));
     }
-    object_unref(creation->replica_set);
-    free(creation);
+    if (--creation->pending || creation->failed)
+        return;
+    forget_failure(own, meta->uid);
+    creation->batch *= 2;
+    create_batch(creation);
+}
+
+static void create_batch(struct creation *creation)
+{
+    size_t count = creation->left < creation->batch ? creation->left : creation->batch;
+    creation->left -= count;
+    creation->pending = count;
+    for (size_t i = 0; i < count; i++)
+        work_create(creation->work, &api_resources[API_PODS], creation->replica_set->meta->namespace, creation->pod,
+                    created, creation);
 }
 
 static void create_pods(struct controller *c, struct work *work, struct object *object, size_t count)
 {
     const struct replica_set *rs = object->value;
-    struct owner_reference reference = controller_reference(object->resource, object->meta);
-    struct pod pod = {0};
-    pod.metadata.generate_name = arena_printf(work_arena(work), "%s-", rs->metadata.name);
-    pod.metadata.namespace = rs->metadata.namespace;
-    pod.metadata.labels = rs->spec.template.metadata.labels;
-    pod.metadata.annotations = rs->spec.template.metadata.annotations;
-    pod.metadata.finalizers = rs->spec.template.metadata.finalizers;
-    pod.metadata.owner_references.items = &reference;
-    pod.metadata.owner_references.count = 1;
-    pod.spec = rs->spec.template.spec;
-    /* After a failure, one attempt tells whether more would succeed: upstream's slow start. */
-    if (work_failures(work))
-        count = 1;
-    for (size_t i = 0; i < count; i++) {
-        struct creation *creation = mem_zero(1, sizeof(*creation));
-        creation->controller = c;
-        creation->replica_set = object_ref(object);
-        work_create(work, &api_resources[API_PODS], rs->metadata.namespace, &pod, created, creation);
-    }
+    struct arena *arena = work_arena(work);
+    struct owner_reference *reference = arena_alloc(arena, sizeof(*reference));
+    struct creation *creation = arena_alloc(arena, sizeof(*creation));
+    struct pod *pod = creation->pod = arena_alloc(arena, sizeof(*pod));
+    *reference = controller_reference(object->resource, object->meta);
+    pod->metadata.generate_name = arena_printf(arena, "%s-", rs->metadata.name);
+    pod->metadata.namespace = rs->metadata.namespace;
+    pod->metadata.labels = rs->spec.template.metadata.labels;
+    pod->metadata.annotations = rs->spec.template.metadata.annotations;
+    pod->metadata.finalizers = rs->spec.template.metadata.finalizers;
+    pod->metadata.owner_references.items = reference;
+    pod->metadata.owner_references.count = 1;
+    pod->spec = rs->spec.template.spec;
+    creation->controller = c;
+    creation->work = work;
+    creation->replica_set = object;
+    creation->left = count;
+    creation->batch = 1;
+    create_batch(creation);
 }
 
 /* ---- Deleting ---- */
 
 struct deletion {
     struct controller *controller;
-    struct object *replica_set;
-    char *pod;
+    struct object *replica_set, *pod; /* held by the work */
 };
 
 static void deleted(void *context, const struct client_result *result)
 {
-    struct deletion *d = context;
-    const struct api_resource *resource = &api_resources[API_REPLICASETS];
-    if (client_ok(result))
-        recorder_event(d->controller->recorder, resource, d->replica_set->meta, NULL, "Normal", "SuccessfulDelete",
-                       "Deleted pod: %s", d->pod);
-    else if (result->code != 404)
-        recorder_event(d->controller->recorder, resource, d->replica_set->meta, NULL, "Warning", "FailedDelete",
-                       "Error deleting: %s", result->status ? result->status->message : "");
-    object_unref(d->replica_set);
-    free(d->pod);
-    free(d);
+    const struct deletion *d = context;
+    const struct object_meta *meta = d->replica_set->meta;
+    struct recorder *recorder = d->controller->recorder;
+    if (client_ok(result)) {
+        recorder_event(recorder, d->replica_set->resource, meta, NULL, "Normal", "SuccessfulDelete", "Deleted pod: %s",
+                       d->pod->meta->name);
+    } else if (result->code != 404) {
+        remember_failure(d->controller->state, meta->uid, "FailedDelete", message_of(result));
+        recorder_event(recorder, d->replica_set->resource, meta, NULL, "Warning", "FailedDelete", "Error deleting: %s",
+                       message_of(result));
+    }
 }
 
 struct siblings {
@@ -207,11 +257,10 @@ static void delete_pods(struct controller *c, struct work *work, struct object *
     if (count < active->count)
         victims_sort(work_arena(work), active->items, active->count, related.items, related.count, env_now(c->env));
     for (size_t i = 0; i < count; i++) {
-        struct deletion *d = mem_zero(1, sizeof(*d));
-        d->controller = c;
-        d->replica_set = object_ref(object);
-        d->pod = mem_string(active->items[i]->meta->name);
-        work_delete(work, &api_resources[API_PODS], active->items[i]->meta, NULL, deleted, d);
+        struct deletion *d = arena_alloc(work_arena(work), sizeof(*d));
+        *d = (struct deletion){c, object, active->items[i]};
+        work_hold(work, d->pod);
+        work_delete(work, &api_resources[API_PODS], d->pod->meta, NULL, deleted, d);
     }
 }
 
@@ -227,7 +276,7 @@ static bool matches_template(const struct pod *pod, const struct string_map *lab
     return true;
 }
 
-static void set_failure(struct arena *arena, struct replica_set_status *status, const char *reason, const char *message,
+static void set_failure(struct arena *arena, struct replica_set_status *status, const struct failure *failure,
                         int64_t now)
 {
     struct replica_set_condition_array *list = &status->conditions;
@@ -239,15 +288,15 @@ static void set_failure(struct arena *arena, struct replica_set_status *status, 
             old = &list->items[i];
         else
             items[kept++] = list->items[i];
-    if (message) {
-        items[kept++] = old && old->message && strcmp(old->message, message) == 0
+    /* The first message of a kind stands, as upstream sets conditions. */
+    if (failure)
+        items[kept++] = old && old->reason && strcmp(old->reason, failure->reason) == 0
                             ? *old
                             : (struct replica_set_condition){.type = "ReplicaFailure",
                                                              .status = "True",
-                                                             .reason = reason,
-                                                             .message = message,
-                                                             .last_transition_time = now};
-    }
+                                                             .reason = failure->reason,
+                                                             .message = failure->message,
+                                                             .last_transition_time = now / SECOND * SECOND};
     list->items = items;
     list->count = kept;
 }
@@ -273,7 +322,7 @@ static void write_status(struct controller *c, struct work *work, struct object 
             next = later;
     }
     s->observed_generation = rs->metadata.generation;
-    set_failure(work_arena(work), s, "FailedCreate", map_get(&own->failures, rs->metadata.uid), now);
+    set_failure(work_arena(work), s, map_get(&own->failures, rs->metadata.uid), now);
     if (next)
         work_again_after(work, next - now);
     if (!api_equal(&api_type_replica_set_status, s, &rs->status))
@@ -298,7 +347,9 @@ static void reconcile(void *context, struct work *work)
     size_t terminating = 0;
     if (selector_from_label_selector(work_arena(work), rs->spec.selector, &claim.selector, NULL) < 0)
         return;
-    controller_claim(c, work, &claim, &pods);
+    work_hold(work, object);
+    if (!controller_claim(c, work, &claim, &pods))
+        return;
     active.items = arena_alloc(work_arena(work), pods.count * sizeof(*active.items));
     for (size_t i = 0; i < pods.count; i++) {
         if (pod_is_active(pods.items[i]->value))
@@ -307,10 +358,12 @@ static void reconcile(void *context, struct work *work)
             terminating++;
     }
 
+    size_t wanted = rs->spec.replicas.set ? (size_t)rs->spec.replicas.value : 1;
+    if (active.count == wanted)
+        forget_failure(own, rs->metadata.uid);
     write_status(c, work, object, &active, terminating);
     if (rs->metadata.deletion_timestamp)
         return;
-    size_t wanted = rs->spec.replicas.set ? (size_t)rs->spec.replicas.value : 1;
     if (active.count < wanted)
         create_pods(c, work, object, wanted - active.count < BURST ? wanted - active.count : BURST);
     else if (active.count > wanted)

@@ -118,8 +118,8 @@ static int32_t fresh_target(const struct rollout *r)
     return r->fresh->replicas + min(room, wanted - r->fresh->replicas);
 }
 
-/* Takes up to `count` from the old sets, oldest first; from each at most what `take` allows. */
-static int32_t shrink_unhealthy(struct rollout *r, int32_t count)
+/* Takes up to `count` pods that are not available from the old sets, oldest first. */
+static void shrink_unhealthy(struct rollout *r, int32_t count)
 {
     int32_t taken = 0;
     for (size_t i = 0; i < r->count && taken < count; i++) {
@@ -127,12 +127,19 @@ static int32_t shrink_unhealthy(struct rollout *r, int32_t count)
         if (s == r->fresh || s->target == 0 || s->target == s->rs->status.available_replicas)
             continue;
         int32_t n = min(count - taken, s->target - s->rs->status.available_replicas);
-        if (n <= 0)
-            continue;
         s->target -= n;
         taken += n;
     }
-    return taken;
+}
+
+/* A set that has more pods available than it asks for has not shrunk yet to what it was told: its status still counts
+ * pods that are about to go, and nothing can be taken away on its word. Upstream fails such a run. */
+static bool is_shrinking(const struct rollout *r)
+{
+    for (size_t i = 0; i < r->count; i++)
+        if (r->sets[i].replicas < r->sets[i].rs->status.available_replicas)
+            return true;
+    return false;
 }
 
 static void shrink_available(struct rollout *r)
@@ -162,7 +169,7 @@ bool rollout_step_rolling(struct rollout *r)
     int32_t floor = deployment_replicas(d) - rollout_max_unavailable(d);
     int32_t fresh_unavailable = r->fresh->replicas - r->fresh->rs->status.available_replicas;
     int32_t most = rollout_replicas(r, true) - floor - fresh_unavailable;
-    if (most <= 0)
+    if (most <= 0 || is_shrinking(r))
         return false;
     shrink_unhealthy(r, most);
     shrink_available(r);
@@ -236,18 +243,35 @@ static int by_size_oldest_first(const void *a, const void *b)
     return s != t ? (s < t ? -1 : 1) : strcmp((*x)->object->meta->name, (*y)->object->meta->name);
 }
 
+/* By how much the set would change if it kept its proportion to the whole. */
+static int32_t fraction(const struct deployment *d, const struct rollout_set *s)
+{
+    if (deployment_replicas(d) == 0)
+        return -s->replicas;
+    int64_t before = annotation_number(s->object->meta, ANNOTATION_MAX, 0);
+    if (before <= 0)
+        before = d->status.replicas;
+    if (before <= 0)
+        return 0;
+    double size = (double)s->replicas * (deployment_replicas(d) + rollout_max_surge(d)) / (double)before;
+    return (int32_t)(size + 0.5) - s->replicas;
+}
+
 /* The set's share of what is to be added or removed, as upstream rounds it. */
 static int32_t share(const struct rollout *r, const struct rollout_set *s, int32_t to_add, int32_t added)
 {
     if (s->replicas == 0 || to_add == 0 || to_add == added)
         return 0;
-    const struct deployment *d = r->deployment;
-    int64_t most_before =
-        annotation_number(s->object->meta, ANNOTATION_MAX, d->status.replicas ? d->status.replicas : s->replicas);
-    double size = (double)s->replicas * (deployment_replicas(d) + rollout_max_surge(d)) / (double)most_before;
-    int32_t fraction = (int32_t)(size < 0 ? size - 0.5 : size + 0.5) - s->replicas;
-    int32_t allowed = to_add - added;
-    return to_add > 0 ? min(fraction, allowed) : max(fraction, allowed);
+    int32_t allowed = to_add - added, part = fraction(r->deployment, s);
+    return to_add > 0 ? min(part, allowed) : max(part, allowed);
+}
+
+/* The new set has all pods: the old ones are scaled down fully. */
+static bool is_saturated(const struct rollout *r)
+{
+    int32_t wanted = deployment_replicas(r->deployment);
+    return r->fresh && r->fresh->replicas == wanted && r->fresh->rs->status.available_replicas == wanted &&
+           annotation_number(r->fresh->object->meta, ANNOTATION_DESIRED, -1) == wanted;
 }
 
 bool rollout_scale(struct rollout *r)
@@ -259,8 +283,7 @@ bool rollout_scale(struct rollout *r)
         only->target = wanted;
         return changed(r);
     }
-    /* The new set is saturated: the old ones are scaled down fully. */
-    if (r->fresh && r->fresh->replicas == wanted && r->fresh->rs->status.available_replicas == wanted) {
+    if (is_saturated(r)) {
         for (size_t i = 0; i < r->count; i++)
             if (&r->sets[i] != r->fresh)
                 r->sets[i].target = 0;

@@ -7,10 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/json.h"
 #include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/env.h"
 #include "base/list.h"
+#include "base/timestamp.h"
 #include "base/vector.h"
 #include "client/recorder.h"
 #include "schedule/plugin.h"
@@ -35,9 +37,8 @@ struct pending {
     enum where where;
     struct env_timer *timer; /* backoff, or the end of UNSCHEDULABLE_MAX */
     int attempts;
-    uint64_t order;  /* of arrival */
-    char *node;      /* where it is being bound */
-    char *message;   /* the last reason that was reported */
+    int64_t backoff_until; /* monotonic: not tried again before */
+    char *node;            /* where it is being bound */
 };
 
 /* A pod that counts on a node, bound or assumed. */
@@ -57,7 +58,6 @@ struct scheduler {
     struct map pendings; /* pod uid -> struct pending */
     VECTOR(struct node_info *) order; /* nodes that have an object, in the order of their names */
     struct list active, unschedulable;
-    uint64_t arrivals;
     bool open; /* the informers are synced */
     bool turn_arranged, freed, order_stale;
     struct informer_set *informers;
@@ -76,12 +76,23 @@ static struct node_info *info_of(struct scheduler *s, const char *name)
     return info;
 }
 
+/* A node that is gone is remembered as long as there are pods on it. */
+static void forget_node(struct scheduler *s, struct node_info *info, const char *name)
+{
+    if (info->object || info->pods)
+        return;
+    map_remove(&s->infos, name);
+    node_info_free(info);
+}
+
 static void unplace(struct scheduler *s, const char *uid)
 {
     struct placed *p = map_remove(&s->placed, uid);
     if (!p)
         return;
-    node_info_add_pod(info_of(s, p->node), p->pod->value, -1);
+    struct node_info *info = info_of(s, p->node);
+    node_info_add_pod(info, p->pod->value, -1);
+    forget_node(s, info, p->node);
     object_unref(p->pod);
     free(p->node);
     free(p);
@@ -162,6 +173,18 @@ static int64_t backoff(const struct pending *p)
     return delay < BACKOFF_MAX ? delay : BACKOFF_MAX;
 }
 
+/* Not to be tried again for a while after this attempt. */
+static void back_off(struct pending *p)
+{
+    p->backoff_until = env_monotonic(p->scheduler->env) + backoff(p);
+}
+
+static int64_t backoff_left(const struct pending *p)
+{
+    int64_t left = p->backoff_until - env_monotonic(p->scheduler->env);
+    return left > 0 ? left : 0;
+}
+
 static void forget(struct pending *p)
 {
     struct scheduler *s = p->scheduler;
@@ -171,7 +194,6 @@ static void forget(struct pending *p)
     object_unref(p->pod);
     free(p->uid);
     free(p->node);
-    free(p->message);
     free(p);
 }
 
@@ -187,7 +209,7 @@ static void park(struct pending *p, int64_t delay)
 static void stir(struct scheduler *s)
 {
     struct pending *p;
-    list_for_each(&s->unschedulable, p, link) env_timer_start(p->timer, p->attempts > 1 ? backoff(p) : 0);
+    list_for_each(&s->unschedulable, p, link) env_timer_start(p->timer, backoff_left(p));
 }
 
 /* ---- Events ---- */
@@ -210,7 +232,6 @@ static void pod_waits(struct scheduler *s, struct object *object)
         p = mem_zero(1, sizeof(*p));
         p->scheduler = s;
         p->uid = mem_string(object->meta->uid);
-        p->order = s->arrivals++;
         p->timer = env_timer_new(s->env, timer_fired, p);
         list_init(&p->link);
         p->pod = object_ref(object);
@@ -222,8 +243,8 @@ static void pod_waits(struct scheduler *s, struct object *object)
     bool changed = old->generation != object->meta->generation;
     object_unref(p->pod);
     p->pod = object_ref(object);
-    if (changed)
-        activate(p);
+    if (changed && p->where == IN_UNSCHEDULABLE)
+        env_timer_start(p->timer, backoff_left(p));
 }
 
 static void pod_changed(void *context, enum informer_change change, struct object *object, struct object *old)
@@ -245,24 +266,43 @@ static void pod_changed(void *context, enum informer_change change, struct objec
         }
         return;
     }
+    /* Bound already: this is news from before that. */
+    if (!p && map_has(&s->placed, object->meta->uid))
+        return;
     if (is_ours(pod) && !object->meta->deletion_timestamp && !pod->spec.scheduling_gates.count)
         pod_waits(s, object);
     else if (p && p->where != IN_BINDING)
         forget(p);
 }
 
+static bool same_map(const struct string_map *a, const struct string_map *b)
+{
+    bool same = a->count == b->count;
+    for (size_t i = 0; same && i < a->count; i++)
+        same = strcmp(a->items[i].key, b->items[i].key) == 0 && strcmp(a->items[i].value, b->items[i].value) == 0;
+    return same;
+}
+
+/* True when the change may make room for a pod: not for heartbeats. As upstream's queueing hints. */
+static bool node_differs(const struct node *a, const struct node *b)
+{
+    bool taints = a->spec.taints.count == b->spec.taints.count;
+    for (size_t i = 0; taints && i < a->spec.taints.count; i++)
+        taints = api_equal(&api_type_taint, &a->spec.taints.items[i], &b->spec.taints.items[i]);
+    return !taints || a->spec.unschedulable != b->spec.unschedulable ||
+           !same_map(&a->status.allocatable, &b->status.allocatable) ||
+           !same_map(&a->metadata.labels, &b->metadata.labels);
+}
+
 static void node_changed(void *context, enum informer_change change, struct object *object, struct object *old)
 {
     struct scheduler *s = context;
     struct node_info *info = info_of(s, object->meta->name);
-    (void)old;
     node_info_set(info, change == INFORMER_DELETED ? NULL : object);
-    if (change == INFORMER_DELETED && !info->pods) {
-        map_remove(&s->infos, object->meta->name);
-        node_info_free(info);
-    }
-    s->order_stale = true;
-    if (change != INFORMER_DELETED)
+    s->order_stale |= change != INFORMER_UPDATED;
+    if (change == INFORMER_DELETED)
+        forget_node(s, info, object->meta->name);
+    else if (!old || node_differs(old->value, object->value))
         stir(s);
 }
 
@@ -361,35 +401,33 @@ static const char *explain(struct arena *arena, const struct tally *tally)
 
 /* ---- Reporting ---- */
 
+/* Writes the condition PodScheduled, unless it says so already, by a patch that touches nothing else. */
 static void report(struct pending *p, const char *message)
 {
     struct scheduler *s = p->scheduler;
-    const struct pod *old = p->pod->value;
-    recorder_event(s->recorder, p->pod->resource, p->pod->meta, NULL, "Warning", "FailedScheduling", "%s", message);
-    if (p->message && strcmp(p->message, message) == 0)
-        return;
-    free(p->message);
-    p->message = mem_string(message);
-    struct arena *own = arena_new(4096);
-    struct pod *pod = object_copy(own, p->pod);
-    struct pod_condition *items =
-        arena_array_grow(own, pod->status.conditions.items, pod->status.conditions.count, 1, sizeof(*items));
-    size_t at = 0;
-    while (at < pod->status.conditions.count && strcmp(items[at].type, "PodScheduled") != 0)
-        at++;
-    int64_t since = at < pod->status.conditions.count && strcmp(items[at].status, "False") == 0
-                        ? items[at].last_transition_time
-                        : env_now(s->env);
-    items[at] = (struct pod_condition){.type = "PodScheduled",
-                                       .status = "False",
-                                       .reason = "Unschedulable",
-                                       .message = arena_string(own, message),
-                                       .observed_generation = old->metadata.generation,
-                                       .last_transition_time = since};
-    pod->status.conditions.items = items;
-    if (at == pod->status.conditions.count)
-        pod->status.conditions.count++;
-    client_update(s->client, p->pod->resource, "status", own, pod, NULL, NULL);
+    const struct object_meta *meta = p->pod->meta;
+    const struct pod_condition_array *conditions = &((const struct pod *)p->pod->value)->status.conditions;
+    int64_t since = env_now(s->env);
+    recorder_event(s->recorder, p->pod->resource, meta, NULL, "Warning", "FailedScheduling", "%s", message);
+    for (size_t i = 0; i < conditions->count; i++) {
+        const struct pod_condition *c = &conditions->items[i];
+        if (strcmp(c->type, "PodScheduled") != 0 || strcmp(c->status, "False") != 0)
+            continue;
+        if (c->message && strcmp(c->message, message) == 0)
+            return;
+        since = c->last_transition_time;
+    }
+    char time[TIME_TEXT_MAX];
+    time_format(since, time);
+    cleanup_buffer struct buffer patch = {0};
+    buffer_printf(&patch, "{\"metadata\":{\"uid\":\"%s\"},\"status\":{\"conditions\":[{\"type\":\"PodScheduled\","
+                  "\"status\":\"False\",\"reason\":\"Unschedulable\",\"observedGeneration\":%lld,"
+                  "\"lastTransitionTime\":\"%s\",\"message\":",
+                  p->uid, (long long)meta->generation, time);
+    json_encode_string(&patch, message);
+    buffer_add_string(&patch, "}]}}");
+    client_patch(s->client, p->pod->resource, "status", meta->namespace, meta->name, PATCH_STRATEGIC, patch.data, NULL,
+                 NULL);
 }
 
 static void bound(void *context, const struct client_result *result)
@@ -398,12 +436,15 @@ static void bound(void *context, const struct client_result *result)
     struct scheduler *s = p->scheduler;
     s->binding--;
     p->where = IN_NONE;
-    if (s->freed)
-        return;
     if (client_ok(result)) {
         recorder_event(s->recorder, p->pod->resource, p->pod->meta, NULL, "Normal", "Scheduled",
                        "Successfully assigned %s/%s to %s", p->pod->meta->namespace, p->pod->meta->name, p->node);
         forget(p);
+        return;
+    }
+    const struct placed *placed = map_get(&s->placed, p->uid);
+    if (placed && !placed->assumed) {
+        forget(p); /* the informer shows it bound */
         return;
     }
     unplace(s, p->uid);
@@ -417,7 +458,8 @@ static void bound(void *context, const struct client_result *result)
             return;
         }
     }
-    park(p, backoff(p));
+    back_off(p);
+    park(p, backoff_left(p));
 }
 
 static void bind(struct pending *p, const char *node)
@@ -455,9 +497,9 @@ static void attempt(struct pending *p)
     if (node) {
         bind(p, node->object->meta->name);
     } else {
-        const char *message = explain(arena, &tally);
+        back_off(p);
         park(p, UNSCHEDULABLE_MAX);
-        report(p, message);
+        report(p, explain(arena, &tally));
     }
     map_free(&tally.reasons);
 }
