@@ -148,9 +148,11 @@ bool controller_claim(struct controller *c, struct work *work, const struct clai
 bool controller_namespace_terminating(const struct client_result *result)
 {
     const struct status_details *details = result->status ? result->status->details : NULL;
-    for (size_t i = 0; details && i < details->causes.count; i++)
-        if (strcmp(details->causes.items[i].reason, "NamespaceTerminating") == 0)
+    for (size_t i = 0; details && i < details->causes.count; i++) {
+        const char *reason = details->causes.items[i].reason;
+        if (reason && strcmp(reason, "NamespaceTerminating") == 0)
             return true;
+    }
     return false;
 }
 

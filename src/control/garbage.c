@@ -156,8 +156,9 @@ static bool same_owners(const struct object_meta *a, const struct object_meta *b
 /* Most changes of an object are none that matter here. */
 static bool same_bonds(const struct object_meta *a, const struct object_meta *b)
 {
-    return !a->deletion_timestamp == !b->deletion_timestamp && a->finalizers.count == b->finalizers.count &&
-           same_owners(a, b);
+    return !a->deletion_timestamp == !b->deletion_timestamp &&
+           has_finalizer(a, ORPHAN) == has_finalizer(b, ORPHAN) &&
+           has_finalizer(a, FOREGROUND) == has_finalizer(b, FOREGROUND) && same_owners(a, b);
 }
 
 static bool all_owners_solid(struct controller *c, const struct object_meta *meta)

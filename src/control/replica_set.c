@@ -255,7 +255,8 @@ static void delete_pods(struct controller *c, struct work *work, struct object *
     else
         related.items = active->items, related.count = active->count;
     if (count < active->count)
-        victims_sort(work_arena(work), active->items, active->count, related.items, related.count, env_now(c->env));
+        victims_sort(work_arena(work), active->items, active->count, related.items, related.count,
+                     ((const struct replica_set *)object->value)->spec.min_ready_seconds, env_now(c->env));
     for (size_t i = 0; i < count; i++) {
         struct deletion *d = arena_alloc(work_arena(work), sizeof(*d));
         *d = (struct deletion){c, object, active->items[i]};

@@ -279,6 +279,8 @@ bool rollout_scale(struct rollout *r)
     const struct deployment *d = r->deployment;
     int32_t wanted = deployment_replicas(d);
     struct rollout_set *only = only_active(r);
+    if (!r->count)
+        return false;
     if (only) {
         only->target = wanted;
         return changed(r);

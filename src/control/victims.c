@@ -9,7 +9,7 @@
 
 struct rank {
     struct object *pod;
-    int assigned, phase, ready;
+    int assigned, phase, ready, available;
     int64_t cost;
     intptr_t crowd; /* related pods on its node */
     int64_t ready_age, age; /* logarithmic, see below */
@@ -55,7 +55,7 @@ static int32_t restarts(const struct pod *pod)
     return most;
 }
 
-static struct rank rank_of(struct object *object, const struct map *crowds, int64_t now)
+static struct rank rank_of(struct object *object, const struct map *crowds, int32_t min_ready_seconds, int64_t now)
 {
     const struct pod *pod = object->value;
     const char *node = pod->spec.node_name ? pod->spec.node_name : "";
@@ -63,6 +63,7 @@ static struct rank rank_of(struct object *object, const struct map *crowds, int6
                          .assigned = *node != 0,
                          .phase = phase_order(pod->status.phase),
                          .ready = pod_is_ready(pod),
+                         .available = pod_is_available(pod, min_ready_seconds, now, NULL),
                          .cost = deletion_cost(pod),
                          .crowd = (intptr_t)map_get(crowds, node),
                          .ready_age = log_age(ready_since(pod), now),
@@ -76,9 +77,16 @@ static int compare(const void *left, const void *right)
 {
     const struct rank *a = left, *b = right;
     int by[] = {
-        ORDER(a->assigned, b->assigned),   ORDER(a->phase, b->phase),   ORDER(a->ready, b->ready),
-        ORDER(a->cost, b->cost),           ORDER(b->crowd, a->crowd),   a->ready ? ORDER(a->ready_age, b->ready_age) : 0,
-        ORDER(b->restarts, a->restarts),   ORDER(a->age, b->age),       strcmp(a->pod->meta->uid, b->pod->meta->uid),
+        ORDER(a->assigned, b->assigned),
+        ORDER(a->phase, b->phase),
+        ORDER(a->ready, b->ready),
+        ORDER(a->available, b->available),
+        ORDER(a->cost, b->cost),
+        ORDER(b->crowd, a->crowd),
+        a->ready ? ORDER(a->ready_age, b->ready_age) : 0,
+        ORDER(b->restarts, a->restarts),
+        ORDER(a->age, b->age),
+        strcmp(a->pod->meta->uid, b->pod->meta->uid),
     };
     for (size_t i = 0; i < sizeof(by) / sizeof(by[0]); i++)
         if (by[i])
@@ -87,7 +95,7 @@ static int compare(const void *left, const void *right)
 }
 
 void victims_sort(struct arena *arena, struct object **pods, size_t count, struct object *const *related,
-                  size_t related_count, int64_t now)
+                  size_t related_count, int32_t min_ready_seconds, int64_t now)
 {
     struct map crowds = {0};
     for (size_t i = 0; i < related_count; i++) {
@@ -97,7 +105,7 @@ void victims_sort(struct arena *arena, struct object **pods, size_t count, struc
     }
     struct rank *ranks = arena_alloc(arena, count * sizeof(*ranks));
     for (size_t i = 0; i < count; i++)
-        ranks[i] = rank_of(pods[i], &crowds, now);
+        ranks[i] = rank_of(pods[i], &crowds, min_ready_seconds, now);
     qsort(ranks, count, sizeof(*ranks), compare);
     for (size_t i = 0; i < count; i++)
         pods[i] = ranks[i].pod;

@@ -5,11 +5,12 @@
 #include "api/object.h"
 #include "base/arena.h"
 
-/* Sorts pods, those to delete first: unassigned before assigned; Pending, Unknown, Running; not ready before ready; lower
- * controller.kubernetes.io/pod-deletion-cost; nodes with more of the related pods; ready for a shorter time; more
- * restarts; younger. Times count in powers of two of their age, so that age does not decide among pods of similar
+/* Sorts pods, those to delete first: unassigned before assigned; Pending, Unknown, Running; not ready before ready; ready
+ * for less than min_ready_seconds (a step that upstream does not have: a Deployment that counts available pods relies
+ * on the others going first); lower controller.kubernetes.io/pod-deletion-cost; nodes with more of the related pods;
+ * ready for a shorter time; more restarts; younger. Times count in powers of two of their age, so that age does not decide among pods of similar
  * age. */
 void victims_sort(struct arena *arena, struct object **pods, size_t count, struct object *const *related,
-                  size_t related_count, int64_t now);
+                  size_t related_count, int32_t min_ready_seconds, int64_t now);
 
 #endif

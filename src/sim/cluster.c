@@ -64,13 +64,13 @@ static void start(struct sim_cluster *c)
     informer_set_start(c->informers, NULL, NULL);
 }
 
-struct sim_cluster *sim_cluster_new(const struct sim_cluster_options *options, sim_cluster_opened opened,
-                                    sim_cluster_closing closing, void *context)
+struct sim_cluster *sim_cluster_new(struct env *env, const struct sim_cluster_options *options,
+                                    sim_cluster_opened opened, sim_cluster_closing closing, void *context)
 {
     struct sim_cluster *c = mem_zero(1, sizeof(*c));
     uint64_t seed = options->seed;
     c->options = *options;
-    c->env = sim_environment_new(seed, SIM_START);
+    c->env = env;
     /* The first writes are everybody's ground: they do not fail. */
     c->disk = sim_disk_new(c->env, sim_random_stream(seed, STREAM_DISK), &(struct sim_disk_options){0});
     c->control_link = sim_link_new(c->env, sim_random_stream(seed, STREAM_CONTROL), &options->control_link);
@@ -135,7 +135,6 @@ void sim_cluster_free(struct sim_cluster *c)
     sim_link_free(c->control_link);
     sim_link_free(c->user_link);
     sim_disk_free(c->disk);
-    sim_environment_free(c->env);
     free(c);
 }
 
@@ -193,11 +192,6 @@ void sim_cluster_calm(struct sim_cluster *c)
         sim_cluster_return_node(c, i);
     }
     c->behaviour.pull_fails = c->behaviour.start_fails = c->behaviour.crashes = c->behaviour.flaps = 0;
-}
-
-struct env *sim_cluster_env(struct sim_cluster *c)
-{
-    return c->env;
 }
 
 struct store *sim_cluster_store(struct sim_cluster *c)

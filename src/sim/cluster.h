@@ -33,12 +33,12 @@ typedef void (*sim_cluster_opened)(void *context, struct sim_cluster *cluster);
 /* Called before the store is freed. */
 typedef void (*sim_cluster_closing)(void *context, struct sim_cluster *cluster);
 
-/* Starts the control plane; runs until the namespaces are there. No nodes yet. */
-struct sim_cluster *sim_cluster_new(const struct sim_cluster_options *options, sim_cluster_opened opened,
-                                    sim_cluster_closing closing, void *context);
+/* Starts the control plane; runs until the namespaces are there. No nodes yet. The environment is a simulated one, and
+ * is not taken over. */
+struct sim_cluster *sim_cluster_new(struct env *env, const struct sim_cluster_options *options,
+                                    sim_cluster_opened opened, sim_cluster_closing closing, void *context);
 void sim_cluster_free(struct sim_cluster *cluster);
 
-struct env *sim_cluster_env(struct sim_cluster *cluster);
 /* NULL while the control plane is down. */
 struct store *sim_cluster_store(struct sim_cluster *cluster);
 /* What the controllers see; NULL while the control plane is down. */

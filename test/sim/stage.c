@@ -15,8 +15,8 @@
 struct stage *stage_new_with(const struct sim_cluster_options *options)
 {
     struct stage *s = mem_zero(1, sizeof(*s));
-    s->cluster = sim_cluster_new(options, NULL, NULL, NULL);
-    s->env = sim_cluster_env(s->cluster);
+    s->env = sim_environment_new(options->seed, SIM_START);
+    s->cluster = sim_cluster_new(s->env, options, NULL, NULL, NULL);
     s->client = sim_link_client(sim_cluster_user_link(s->cluster));
     stage_run(s, SECOND);
     return s;
@@ -30,6 +30,7 @@ struct stage *stage_new(void)
 void stage_free(struct stage *s)
 {
     sim_cluster_free(s->cluster);
+    sim_environment_free(s->env);
     free(s);
 }
 

@@ -1,0 +1,544 @@
+/* A record per Deployment, ReplicaSet, pod and node, by uid or name, brought up to date by each event. */
+#include "sim/audit.h"
+
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/map.h"
+#include "base/timestamp.h"
+#include "base/vector.h"
+#include "control/controller.h"
+#include "control/rollout.h"
+#include "schedule/node_info.h"
+
+#define SLICE_ENDPOINTS_MAX 100
+
+/* What a Deployment or ReplicaSet asked for, until it asked for something else. */
+struct limit {
+    int64_t until; /* INT64_MAX: now */
+    int32_t most;  /* replicas + maxSurge, or the replicas of a ReplicaSet */
+    int32_t least; /* replicas - maxUnavailable */
+    bool recreate, paused;
+};
+
+struct owner {
+    struct object *object; /* Deployment or ReplicaSet */
+    VECTOR(struct limit) limits;
+    VECTOR(int64_t) losses;   /* when available pods were deleted by others than controllers */
+    int64_t scaled_generation; /* of the last change that asked for fewer pods */
+    int64_t scaling_until;     /* INT64_MAX: the controller has not seen it yet */
+};
+
+struct pod_record {
+    struct object *object;
+    bool has_been_available;
+    bool by_controller; /* a controller asked for its deletion */
+};
+
+struct sim_audit {
+    struct env *env;
+    struct sim_history *history;
+    int64_t window;
+    struct store_watch *watches[API_RESOURCE_COUNT];
+    struct map owners; /* uid -> struct owner */
+    struct map pods;   /* uid -> struct pod_record */
+    struct map nodes;  /* name -> struct object */
+    uint64_t revision, writes;
+    char violation[SIM_VIOLATION_MAX];
+};
+
+static void __attribute__((format(printf, 2, 3))) violated(struct sim_audit *audit, const char *format, ...)
+{
+    if (*audit->violation)
+        return;
+    va_list args;
+    va_start(args, format);
+    vsnprintf(audit->violation, sizeof(audit->violation), format, args);
+    va_end(args);
+    sim_history_note(audit->history, "VIOLATION: %s", audit->violation);
+}
+
+/* Limits over the window. */
+
+static void add_limit(struct sim_audit *audit, struct owner *owner, struct limit limit)
+{
+    int64_t now = env_monotonic(audit->env);
+    struct limit *last = owner->limits.count ? &owner->limits.items[owner->limits.count - 1] : NULL;
+    if (last && last->most == limit.most && last->least == limit.least && last->recreate == limit.recreate &&
+        last->paused == limit.paused)
+        return;
+    if (last)
+        last->until = now;
+    while (owner->limits.count && owner->limits.items[0].until < now - audit->window)
+        vector_remove(&owner->limits, 0);
+    limit.until = INT64_MAX;
+    vector_push(&owner->limits, limit);
+}
+
+static struct limit limit_over_window(const struct sim_audit *audit, const struct owner *owner)
+{
+    struct limit sum = {.most = 0, .least = INT32_MAX, .recreate = true};
+    bool first = true;
+    for (size_t i = 0; i < owner->limits.count; i++) {
+        const struct limit *l = &owner->limits.items[i];
+        if (l->until < env_monotonic(audit->env) - audit->window)
+            continue;
+        /* What is scaled or paused is not recreated, but scaled. */
+        sum.recreate = sum.recreate && l->recreate && !l->paused && (first || l->most == sum.most);
+        sum.most = l->most > sum.most ? l->most : sum.most;
+        sum.least = l->least < sum.least ? l->least : sum.least;
+        first = false;
+    }
+    return sum;
+}
+
+static struct limit limit_of_deployment(const struct deployment *d)
+{
+    int32_t replicas = deployment_replicas(d);
+    bool rolling = rollout_is_rolling(d);
+    return (struct limit){.most = replicas + rollout_max_surge(d),
+                          .least = rolling ? replicas - rollout_max_unavailable(d) : 0,
+                          .recreate = !rolling,
+                          .paused = d->spec.paused};
+}
+
+static struct limit limit_of_replica_set(const struct replica_set *rs)
+{
+    return (struct limit){.most = rs->spec.replicas.set ? rs->spec.replicas.value : 1};
+}
+
+/* Records. */
+
+static struct owner *owner_by(const struct sim_audit *audit, const struct object_meta *meta)
+{
+    const struct owner_reference *r = controller_of(meta);
+    return r ? map_get(&audit->owners, r->uid) : NULL;
+}
+
+static bool is_available(const struct sim_audit *audit, const struct object *object)
+{
+    const struct owner *owner = owner_by(audit, object->meta);
+    const struct replica_set *rs =
+        owner && owner->object->resource->index == API_REPLICASETS ? owner->object->value : NULL;
+    return pod_is_available(object->value, rs ? rs->spec.min_ready_seconds : 0, env_now(audit->env), NULL);
+}
+
+static void owner_free(struct owner *owner)
+{
+    object_unref(owner->object);
+    vector_free(&owner->limits);
+    vector_free(&owner->losses);
+    free(owner);
+}
+
+static void check_meta(struct sim_audit *audit, const struct object *object)
+{
+    size_t controllers = 0;
+    for (size_t i = 0; i < object->meta->owner_references.count; i++)
+        controllers += object->meta->owner_references.items[i].controller.value;
+    if (controllers > 1)
+        violated(audit, "%s %s has %zu controllers", object->resource->singular, object->meta->name, controllers);
+}
+
+static const char *node_of(const struct object *object)
+{
+    const char *name = ((const struct pod *)object->value)->spec.node_name;
+    return name && *name ? name : NULL;
+}
+
+static bool has_ended(const struct object *object)
+{
+    const char *phase = ((const struct pod *)object->value)->status.phase;
+    return phase && (strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0);
+}
+
+/* Deployments and ReplicaSets. */
+
+static struct owner *record_owner(struct sim_audit *audit, struct object *object, struct limit limit)
+{
+    struct owner *owner = map_get(&audit->owners, object->meta->uid);
+    if (!owner) {
+        owner = mem_zero(1, sizeof(*owner));
+        map_set(&audit->owners, object->meta->uid, owner);
+    }
+    object_unref(owner->object);
+    owner->object = object_ref(object);
+    add_limit(audit, owner, limit);
+    return owner;
+}
+
+static void check_generation(struct sim_audit *audit, const struct object *object, int64_t observed)
+{
+    if (observed > object->meta->generation)
+        violated(audit, "%s %s has observedGeneration %lld ahead of generation %lld", object->resource->singular,
+                 object->meta->name, (long long)observed, (long long)object->meta->generation);
+}
+
+static void deployment_written(struct sim_audit *audit, struct object *object)
+{
+    const struct deployment *d = object->value;
+    struct limit limit = limit_of_deployment(d);
+    const struct owner *before = map_get(&audit->owners, object->meta->uid);
+    /* A new one may adopt ReplicaSets that were scaled for another. */
+    bool fewer = !before || limit.most < limit_of_deployment(before->object->value).most;
+    check_generation(audit, object, d->status.observed_generation);
+    struct owner *owner = record_owner(audit, object, limit);
+    if (fewer) {
+        owner->scaled_generation = object->meta->generation;
+        owner->scaling_until = INT64_MAX;
+    }
+    if (owner->scaling_until == INT64_MAX && d->status.observed_generation >= owner->scaled_generation)
+        owner->scaling_until = env_monotonic(audit->env) + audit->window;
+}
+
+static int32_t replicas_of(const struct object *object)
+{
+    return limit_of_replica_set(object->value).most;
+}
+
+static void check_surge(struct sim_audit *audit, struct owner *deployment)
+{
+    int32_t sum = 0;
+    struct limit limit = limit_over_window(audit, deployment);
+    for (struct map_slot *s = NULL; (s = map_next(&audit->owners, s));) {
+        const struct owner *set = s->value;
+        if (set->object->resource->index == API_REPLICASETS && owner_by(audit, set->object->meta) == deployment)
+            sum += replicas_of(set->object);
+    }
+    if (sum > limit.most)
+        violated(audit, "deployment %s: its replica sets ask for %d pods, with at most %d allowed",
+                 deployment->object->meta->name, sum, limit.most);
+}
+
+static void check_templates(struct sim_audit *audit, const struct owner *deployment, const struct object *object)
+{
+    const struct replica_set *rs = object->value;
+    for (struct map_slot *s = NULL; (s = map_next(&audit->owners, s));) {
+        const struct owner *other = s->value;
+        if (other->object->resource->index == API_REPLICASETS && other->object != object &&
+            owner_by(audit, other->object->meta) == deployment &&
+            rollout_same_template(&((const struct replica_set *)other->object->value)->spec.template,
+                                  &rs->spec.template))
+            violated(audit, "replica sets %s and %s have one template", object->meta->name, other->object->meta->name);
+    }
+}
+
+static void check_recreate(struct sim_audit *audit, const struct owner *deployment, const struct owner *set)
+{
+    if (!limit_over_window(audit, deployment).recreate)
+        return;
+    for (struct map_slot *s = NULL; (s = map_next(&audit->pods, s));) {
+        const struct pod_record *r = s->value;
+        const struct owner *other = owner_by(audit, r->object->meta);
+        if (other && other != set && owner_by(audit, other->object->meta) == deployment && !has_ended(r->object))
+            violated(audit, "replica set %s grows under Recreate while pod %s has not ended", set->object->meta->name,
+                     r->object->meta->name);
+    }
+}
+
+static void replica_set_written(struct sim_audit *audit, struct object *object)
+{
+    const struct replica_set *rs = object->value;
+    struct owner *own = map_get(&audit->owners, object->meta->uid);
+    int32_t before = own ? replicas_of(own->object) : 0;
+    bool fresh = !own;
+    check_generation(audit, object, rs->status.observed_generation);
+    own = record_owner(audit, object, limit_of_replica_set(rs));
+    struct owner *deployment = owner_by(audit, object->meta);
+    if (deployment && replicas_of(object) > before) {
+        check_surge(audit, deployment);
+        check_recreate(audit, deployment, own);
+    }
+    if (deployment && fresh)
+        check_templates(audit, deployment, own->object);
+}
+
+static void owner_deleted(struct sim_audit *audit, const struct object *object)
+{
+    struct owner *owner = map_remove(&audit->owners, object->meta->uid);
+    if (owner)
+        owner_free(owner);
+}
+
+/* Pods. */
+
+static void check_capacity(struct sim_audit *audit, const char *name)
+{
+    struct object *object = map_get(&audit->nodes, name);
+    if (!object)
+        return;
+    struct node_info *node = mem_zero(1, sizeof(*node));
+    node_info_set(node, object);
+    for (struct map_slot *s = NULL; (s = map_next(&audit->pods, s));) {
+        const struct pod_record *r = s->value;
+        const char *on = node_of(r->object);
+        if (on && strcmp(on, name) == 0 && !has_ended(r->object))
+            node_info_add_pod(node, r->object->value, 1);
+    }
+    bool over = node->pods > node->pods_allocatable;
+    for (int kind = 0; kind < RESOURCE_KINDS; kind++)
+        over = over || (node->requested.of[kind] && node->requested.of[kind] > node->allocatable.of[kind]);
+    if (over)
+        violated(audit, "node %s has more pods than fit: %lld pods, %lldm cpu", name, (long long)node->pods,
+                 (long long)node->requested.of[RESOURCE_CPU]);
+    node_info_free(node);
+}
+
+static void check_new_pod(struct sim_audit *audit, struct owner *set, const struct object *object)
+{
+    int32_t active = 0;
+    const struct selector *selector;
+    cleanup_arena struct arena *arena = arena_new(0);
+    const struct replica_set *rs = set->object->value;
+    if (selector_from_label_selector(arena, rs->spec.selector, &selector, NULL) < 0)
+        return;
+    for (struct map_slot *s = NULL; (s = map_next(&audit->pods, s));) {
+        const struct pod_record *r = s->value;
+        const struct owner *other = owner_by(audit, r->object->meta);
+        /* One that was relabelled is about to be released. */
+        active += other == set && pod_is_active(r->object->value) &&
+                  selector_matches(selector, &r->object->meta->labels);
+    }
+    struct limit limit = limit_over_window(audit, set);
+    if (active > limit.most)
+        violated(audit, "replica set %s has %d active pods, with at most %d allowed", set->object->meta->name, active,
+                 limit.most);
+}
+
+/* Pods of the Deployment that are available or have been, and are not on their way out. */
+static int32_t count_left(struct sim_audit *audit, const struct owner *deployment)
+{
+    int32_t left = 0;
+    for (struct map_slot *s = NULL; (s = map_next(&audit->pods, s));) {
+        const struct pod_record *r = s->value;
+        const struct owner *set = owner_by(audit, r->object->meta);
+        if (set && owner_by(audit, set->object->meta) == deployment && pod_is_active(r->object->value))
+            left += r->has_been_available || is_available(audit, r->object);
+    }
+    for (size_t i = 0; i < deployment->losses.count; i++)
+        left += deployment->losses.items[i] >= env_monotonic(audit->env) - audit->window;
+    return left;
+}
+
+/* A pod that was available is on its way out. */
+static void check_lost_pod(struct sim_audit *audit, const struct pod_record *record)
+{
+    const struct object *object = record->object;
+    const struct owner *set = owner_by(audit, object->meta);
+    struct owner *deployment = set ? owner_by(audit, set->object->meta) : NULL;
+    if (!deployment || deployment->object->meta->deletion_timestamp || set->object->meta->deletion_timestamp)
+        return;
+    if (!record->by_controller) {
+        vector_push(&deployment->losses, env_monotonic(audit->env));
+        return;
+    }
+    if (deployment->scaling_until >= env_monotonic(audit->env))
+        return;
+    int32_t left = count_left(audit, deployment), least = limit_over_window(audit, deployment).least;
+    if (left < least)
+        violated(audit, "deployment %s: with pod %s deleted, %d pods are left, with at least %d promised",
+                 deployment->object->meta->name, object->meta->name, left, least);
+}
+
+static void pod_written(struct sim_audit *audit, struct object *object)
+{
+    struct pod_record *r = map_get(&audit->pods, object->meta->uid);
+    if (!r) {
+        r = mem_zero(1, sizeof(*r));
+        r->object = object_ref(object);
+        map_set(&audit->pods, object->meta->uid, r);
+        struct owner *set = owner_by(audit, object->meta);
+        if (set && set->object->resource->index == API_REPLICASETS)
+            check_new_pod(audit, set, object);
+        if (node_of(object))
+            check_capacity(audit, node_of(object));
+        return;
+    }
+    cleanup_object struct object *old = r->object;
+    const char *was = node_of(old), *now = node_of(object);
+    bool was_available = pod_is_active(old->value) && is_available(audit, old);
+    r->has_been_available |= was_available;
+    r->object = object_ref(object);
+    if (was && (!now || strcmp(was, now) != 0))
+        violated(audit, "pod %s was on node %s and is on %s", object->meta->name, was, now ? now : "none");
+    if (!was && now)
+        check_capacity(audit, now);
+    if (was_available && object->meta->deletion_timestamp)
+        check_lost_pod(audit, r);
+}
+
+static void pod_deleted(struct sim_audit *audit, const struct object *object)
+{
+    struct pod_record *r = map_remove(&audit->pods, object->meta->uid);
+    if (!r)
+        return;
+    if (pod_is_active(r->object->value) && is_available(audit, r->object))
+        check_lost_pod(audit, r);
+    object_unref(r->object);
+    free(r);
+}
+
+/* Events. */
+
+static void written(struct sim_audit *audit, struct object *object)
+{
+    check_meta(audit, object);
+    switch (object->resource->index) {
+    case API_DEPLOYMENTS:
+        deployment_written(audit, object);
+        break;
+    case API_REPLICASETS:
+        replica_set_written(audit, object);
+        break;
+    case API_PODS:
+        pod_written(audit, object);
+        break;
+    case API_NODES:
+        object_unref(map_set(&audit->nodes, object->meta->name, object_ref(object)));
+        break;
+    case API_ENDPOINTSLICES:
+        if (((const struct endpoint_slice *)object->value)->endpoints.count > SLICE_ENDPOINTS_MAX)
+            violated(audit, "slice %s has too many endpoints", object->meta->name);
+        break;
+    default:
+        break;
+    }
+}
+
+static void deleted(struct sim_audit *audit, const struct object *object)
+{
+    switch (object->resource->index) {
+    case API_DEPLOYMENTS:
+    case API_REPLICASETS:
+        owner_deleted(audit, object);
+        break;
+    case API_PODS:
+        pod_deleted(audit, object);
+        break;
+    case API_NODES:
+        object_unref(map_remove(&audit->nodes, object->meta->name));
+        break;
+    default:
+        break;
+    }
+}
+
+static void committed(void *context, const struct store_event *event)
+{
+    struct sim_audit *audit = context;
+    const struct api_resource *resource = event->object->resource;
+    audit->revision = event->object->revision;
+    audit->writes += resource->index != API_LEASES && resource->index != API_NODES;
+    sim_history_write(audit->history, event);
+    if (event->kind == STORE_DELETED)
+        deleted(audit, event->object);
+    else
+        written(audit, event->object);
+}
+
+void sim_audit_request(void *context, const struct client_request *request)
+{
+    struct sim_audit *audit = context;
+    if (request->verb != CLIENT_DELETE || request->resource->index != API_PODS || !request->delete_options)
+        return;
+    const struct preconditions *preconditions = request->delete_options->preconditions;
+    struct pod_record *r = preconditions && preconditions->uid ? map_get(&audit->pods, preconditions->uid) : NULL;
+    if (r)
+        r->by_controller = true;
+}
+
+/* After a crash: what the disk had, and what nobody was told of. */
+
+static bool catch_up(void *context, struct object *object)
+{
+    written(context, object);
+    return true;
+}
+
+static bool is_stored(struct store *store, const struct object *object)
+{
+    const struct object *now = store_get(store, object->resource, object->meta->namespace, object->meta->name);
+    return now && strcmp(now->meta->uid, object->meta->uid) == 0;
+}
+
+static void drop_missing(struct sim_audit *audit, struct store *store)
+{
+    VECTOR(struct object *) missing = {0};
+    for (struct map_slot *s = NULL; (s = map_next(&audit->owners, s));)
+        if (!is_stored(store, ((const struct owner *)s->value)->object))
+            vector_push(&missing, object_ref(((const struct owner *)s->value)->object));
+    for (struct map_slot *s = NULL; (s = map_next(&audit->pods, s));)
+        if (!is_stored(store, ((const struct pod_record *)s->value)->object))
+            vector_push(&missing, object_ref(((const struct pod_record *)s->value)->object));
+    for (size_t i = 0; i < missing.count; i++) {
+        deleted(audit, missing.items[i]);
+        object_unref(missing.items[i]);
+    }
+    vector_free(&missing);
+}
+
+void sim_audit_opened(void *context, struct sim_cluster *cluster)
+{
+    static const enum api_resource_index looked_at[] = {API_DEPLOYMENTS, API_REPLICASETS, API_PODS, API_NODES};
+    struct sim_audit *audit = context;
+    struct store *store = sim_cluster_store(cluster);
+    sim_history_note(audit->history, "the control plane starts at revision %llu",
+                     (unsigned long long)store_revision(store));
+    if (store_revision(store) < audit->revision)
+        violated(audit, "revision %llu was announced and is not on the disk", (unsigned long long)audit->revision);
+    drop_missing(audit, store);
+    for (size_t i = 0; i < ARRAY_COUNT(looked_at); i++)
+        store_list(store, &api_resources[looked_at[i]], NULL, NULL, NULL, catch_up, audit);
+    for (size_t i = 0; i < API_RESOURCE_COUNT; i++)
+        if (api_resources[i].storage == i)
+            audit->watches[i] =
+                store_watch_new(store, &api_resources[i], NULL, store_revision(store), committed, audit, NULL);
+}
+
+void sim_audit_closing(void *context, struct sim_cluster *cluster)
+{
+    struct sim_audit *audit = context;
+    for (size_t i = 0; i < API_RESOURCE_COUNT; i++)
+        store_watch_free(steal_pointer(audit->watches[i]));
+}
+
+/* The interface. */
+
+struct sim_audit *sim_audit_new(struct env *env, struct sim_history *history, int64_t window)
+{
+    struct sim_audit *audit = mem_zero(1, sizeof(*audit));
+    audit->env = env;
+    audit->history = history;
+    audit->window = window;
+    return audit;
+}
+
+void sim_audit_free(struct sim_audit *audit)
+{
+    if (!audit)
+        return;
+    for (struct map_slot *s = NULL; (s = map_next(&audit->owners, s));)
+        owner_free(s->value);
+    for (struct map_slot *s = NULL; (s = map_next(&audit->pods, s));) {
+        object_unref(((struct pod_record *)s->value)->object);
+        free(s->value);
+    }
+    for (struct map_slot *s = NULL; (s = map_next(&audit->nodes, s));)
+        object_unref(s->value);
+    map_free(&audit->owners);
+    map_free(&audit->pods);
+    map_free(&audit->nodes);
+    free(audit);
+}
+
+const char *sim_audit_violation(const struct sim_audit *audit)
+{
+    return *audit->violation ? audit->violation : NULL;
+}
+
+uint64_t sim_audit_writes(const struct sim_audit *audit)
+{
+    return audit->writes;
+}

@@ -1,0 +1,109 @@
+/* coracle-sim: runs simulated histories of a cluster and looks for violations. See usage(). */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/timestamp.h"
+#include "sim/scenario.h"
+
+enum { EXIT_USAGE = 2 };
+
+static void usage(FILE *out)
+{
+    fputs("Usage: coracle-sim --seeds A-B [--verbose]\n"
+          "       coracle-sim --trace SEED\n"
+          "Runs one simulated history of a cluster per seed: users, faults, and then rest. Exits with 1 when one\n"
+          "breaks a promise; its last events are written to standard error.\n"
+          "\n"
+          "  --seeds A-B   the seeds to run, both ends included; --seeds A runs one\n"
+          "  --verbose     a line for every seed\n"
+          "  --trace SEED  every event of one history\n",
+          out);
+}
+
+static double seconds_now(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* "7" or "1-2000". */
+static bool read_range(const char *text, uint64_t *first, uint64_t *last)
+{
+    char *end;
+    *first = *last = strtoull(text, &end, 10);
+    if (end == text)
+        return false;
+    if (*end != '-')
+        return *end == 0;
+    text = end + 1;
+    *last = strtoull(text, &end, 10);
+    return end != text && *end == 0 && *last >= *first;
+}
+
+static int run_seeds(uint64_t first, uint64_t last, bool verbose, FILE *history)
+{
+    uint64_t failed = 0, writes = 0;
+    int64_t simulated = 0;
+    double begun = seconds_now();
+    for (uint64_t seed = first;; seed++) {
+        struct sim_result result;
+        sim_scenario_run(seed, history, stderr, &result);
+        failed += result.failed;
+        writes += result.writes;
+        simulated += result.simulated;
+        if (verbose)
+            printf("seed %llu: hash %016llx, %llu writes in %.0f s, at rest after %.0f s%s%s\n",
+                   (unsigned long long)seed, (unsigned long long)result.hash, (unsigned long long)result.writes,
+                   (double)result.simulated / SECOND, (double)result.rest / SECOND, result.failed ? ": " : "",
+                   result.failure);
+        if (seed == last)
+            break;
+    }
+    printf("%llu histories, %llu failed; %llu writes, %.1f hours simulated in %.1f s\n",
+           (unsigned long long)(last - first + 1), (unsigned long long)failed, (unsigned long long)writes,
+           (double)simulated / HOUR, seconds_now() - begun);
+    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {{"seeds", required_argument, NULL, 's'},
+                                            {"trace", required_argument, NULL, 't'},
+                                            {"verbose", no_argument, NULL, 'v'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {NULL, 0, NULL, 0}};
+    uint64_t first = 0, last = 0;
+    bool verbose = false, given = false;
+    FILE *history = NULL;
+    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        switch (option) {
+        case 's':
+        case 't':
+            given = read_range(optarg, &first, &last);
+            history = option == 't' ? stdout : NULL;
+            if (!given) {
+                fprintf(stderr, "coracle-sim: \"%s\" is not a range of seeds\n", optarg);
+                return EXIT_USAGE;
+            }
+            break;
+        case 'v':
+            verbose = true;
+            break;
+        case 'h':
+            usage(stdout);
+            return EXIT_SUCCESS;
+        default:
+            usage(stderr);
+            return EXIT_USAGE;
+        }
+    }
+    if (!given || optind != argc) {
+        usage(stderr);
+        return EXIT_USAGE;
+    }
+    return run_seeds(first, last, verbose, history);
+}

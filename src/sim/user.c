@@ -1,0 +1,410 @@
+/* A table of actions with weights; each builds one request, mostly a patch, from what the store shows. */
+#include "sim/user.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buffer.h"
+#include "base/cleanup.h"
+#include "base/vector.h"
+#include "control/controller.h"
+#include "control/rollout.h"
+
+#define NAMESPACES 2
+#define NAMES 3
+
+static const char *const namespaces[NAMESPACES] = {"default", "extra"};
+static const char *const names[NAMES] = {"web", "api", "db"};
+
+struct sim_user {
+    struct sim_cluster *cluster;
+    struct sim_history *history;
+    struct sim_random random;
+    struct client *client;
+    unsigned image; /* counts up: every rollout has a new one, unless it goes back */
+};
+
+static uint64_t below(struct sim_user *u, uint64_t n)
+{
+    return sim_random_below(&u->random, n);
+}
+
+static bool chance(struct sim_user *u, unsigned permille)
+{
+    return sim_random_chance(&u->random, permille);
+}
+
+/* What there is. */
+
+struct objects {
+    VECTOR(struct object *) items; /* borrowed */
+};
+
+static bool collect(void *context, struct object *object)
+{
+    struct objects *o = context;
+    vector_push(&o->items, object);
+    return true;
+}
+
+static struct object *pick(struct sim_user *u, enum api_resource_index resource)
+{
+    struct objects o = {0};
+    struct store *store = sim_cluster_store(u->cluster);
+    if (!store)
+        return NULL;
+    store_list(store, &api_resources[resource], NULL, NULL, NULL, collect, &o);
+    struct object *picked = o.items.count ? o.items.items[below(u, o.items.count)] : NULL;
+    vector_free(&o.items);
+    return picked;
+}
+
+/* Requests. */
+
+static void patch(struct sim_user *u, const struct object *object, const char *text)
+{
+    const struct object_meta *meta = object->meta;
+    sim_history_note(u->history, "user patches %s %s %s", object->resource->singular, meta->name, text);
+    client_patch(u->client, object->resource, NULL, meta->namespace, meta->name, PATCH_MERGE, text, NULL, NULL);
+}
+
+static const char *new_image(struct sim_user *u, struct arena *arena)
+{
+    static const char *const kinds[] = {"app", "app", "app", "app", "app", "app", "missing", "crashing", "unready"};
+    return arena_printf(arena, "%s:%u", kinds[below(u, ARRAY_COUNT(kinds))], ++u->image);
+}
+
+/* A number or a percentage, often at the edges. */
+static struct int_or_string amount(struct sim_user *u, struct arena *arena, bool may_be_zero)
+{
+    static const int percentages[] = {0, 1, 10, 25, 33, 50, 75, 99, 100};
+    struct int_or_string out = {0};
+    if (chance(u, 500)) {
+        out.kind = INT_OR_STRING_INT;
+        out.number = (int32_t)below(u, 5);
+        if (!out.number && !may_be_zero)
+            out.number = 1;
+        return out;
+    }
+    int percentage = percentages[below(u, ARRAY_COUNT(percentages))];
+    out.kind = INT_OR_STRING_STRING;
+    out.text = arena_printf(arena, "%d%%", percentage ? percentage : may_be_zero ? 0 : 1);
+    return out;
+}
+
+static bool is_zero(const struct int_or_string *amount)
+{
+    return amount->kind == INT_OR_STRING_INT ? amount->number == 0 : strcmp(amount->text, "0%") == 0;
+}
+
+static void set_strategy(struct sim_user *u, struct arena *arena, struct deployment_strategy *strategy)
+{
+    if (chance(u, 200)) {
+        strategy->type = "Recreate";
+        strategy->rolling_update = NULL;
+        return;
+    }
+    strategy->type = "RollingUpdate";
+    strategy->rolling_update = arena_alloc(arena, sizeof(*strategy->rolling_update));
+    strategy->rolling_update->max_surge = amount(u, arena, true);
+    strategy->rolling_update->max_unavailable =
+        amount(u, arena, !is_zero(&strategy->rolling_update->max_surge));
+}
+
+/* Actions. */
+
+static void create_deployment(struct sim_user *u)
+{
+    struct arena *arena = arena_new(0);
+    const char *name = names[below(u, NAMES)], *namespace = namespaces[below(u, NAMESPACES)];
+    struct deployment *d = arena_alloc(arena, sizeof(*d));
+    struct container *container = arena_alloc(arena, sizeof(*container));
+    struct container_port *port = arena_alloc(arena, sizeof(*port));
+    d->metadata.name = name;
+    d->spec.replicas = opt_int32((int32_t)below(u, SIM_REPLICAS_MAX + 1));
+    d->spec.min_ready_seconds = chance(u, 200) ? (int32_t)below(u, 10) : 0;
+    d->spec.revision_history_limit = opt_int32((int32_t)below(u, 6));
+    d->spec.progress_deadline_seconds = opt_int32(60 + (int32_t)below(u, 600));
+    set_strategy(u, arena, &d->spec.strategy);
+    d->spec.selector = arena_alloc(arena, sizeof(*d->spec.selector));
+    string_map_set(arena, &d->spec.selector->match_labels, "app", name);
+    string_map_set(arena, &d->spec.template.metadata.labels, "app", name);
+    *port = (struct container_port){.name = "http", .container_port = 8080};
+    *container = (struct container){.name = "main", .image = new_image(u, arena), .ports = {port, 1}};
+    string_map_set(arena, &container->resources.requests, "cpu", arena_printf(arena, "%dm", 50 * (int)below(u, 8)));
+    d->spec.template.spec.containers.items = container;
+    d->spec.template.spec.containers.count = 1;
+    d->spec.template.spec.termination_grace_period_seconds = opt_int64((int64_t)below(u, 31));
+    sim_history_note(u->history, "user creates deployment %s/%s with %d replicas of %s", namespace, name,
+                     d->spec.replicas.value, container->image);
+    client_create(u->client, &api_resources[API_DEPLOYMENTS], namespace, arena, d, NULL, NULL);
+}
+
+static void create_service(struct sim_user *u)
+{
+    struct arena *arena = arena_new(0);
+    const char *name = names[below(u, NAMES)], *namespace = namespaces[below(u, NAMESPACES)];
+    struct service *service = arena_alloc(arena, sizeof(*service));
+    struct service_port *port = arena_alloc(arena, sizeof(*port));
+    service->metadata.name = name;
+    string_map_set(arena, &service->spec.selector, "app", name);
+    *port = (struct service_port){.port = 80};
+    if (chance(u, 500))
+        port->target_port = (struct int_or_string){.kind = INT_OR_STRING_STRING, .text = "http"};
+    service->spec.ports.items = port;
+    service->spec.ports.count = 1;
+    service->spec.publish_not_ready_addresses = chance(u, 200);
+    service->spec.cluster_ip = chance(u, 300) ? "None" : NULL;
+    sim_history_note(u->history, "user creates service %s/%s", namespace, name);
+    client_create(u->client, &api_resources[API_SERVICES], namespace, arena, service, NULL, NULL);
+}
+
+static void create_namespace(struct sim_user *u)
+{
+    struct namespace namespace = {.metadata.name = namespaces[1]};
+    sim_history_note(u->history, "user creates namespace %s", namespace.metadata.name);
+    client_create(u->client, &api_resources[API_NAMESPACES], NULL, NULL, &namespace, NULL, NULL);
+}
+
+static void delete_namespace(struct sim_user *u)
+{
+    sim_history_note(u->history, "user deletes namespace %s", namespaces[1]);
+    client_delete(u->client, &api_resources[API_NAMESPACES], NULL, namespaces[1], NULL, -1, NULL, NULL, NULL);
+}
+
+static void scale(struct sim_user *u)
+{
+    struct object *object = pick(u, API_DEPLOYMENTS);
+    char text[64];
+    snprintf(text, sizeof(text), "{\"spec\":{\"replicas\":%d}}", (int)below(u, SIM_REPLICAS_MAX + 1));
+    if (object)
+        patch(u, object, text);
+}
+
+static void pause_or_resume(struct sim_user *u)
+{
+    struct object *object = pick(u, API_DEPLOYMENTS);
+    if (!object)
+        return;
+    bool paused = ((const struct deployment *)object->value)->spec.paused;
+    patch(u, object, paused ? "{\"spec\":{\"paused\":false}}" : "{\"spec\":{\"paused\":true}}");
+}
+
+static void write_deployment(struct sim_user *u, struct arena *arena, struct deployment *d, const char *what)
+{
+    sim_history_note(u->history, "user %s deployment %s/%s: image %s", what, d->metadata.namespace, d->metadata.name,
+                     d->spec.template.spec.containers.items[0].image);
+    client_update(u->client, &api_resources[API_DEPLOYMENTS], NULL, arena, d, NULL, NULL);
+}
+
+static void set_image(struct sim_user *u)
+{
+    struct object *object = pick(u, API_DEPLOYMENTS);
+    if (!object)
+        return;
+    struct arena *arena = arena_new(0);
+    struct deployment *d = object_copy(arena, object);
+    d->spec.template.spec.containers.items[0].image = new_image(u, arena);
+    write_deployment(u, arena, d, "rolls out");
+}
+
+static void change_strategy(struct sim_user *u)
+{
+    struct object *object = pick(u, API_DEPLOYMENTS);
+    if (!object)
+        return;
+    struct arena *arena = arena_new(0);
+    struct deployment *d = object_copy(arena, object);
+    set_strategy(u, arena, &d->spec.strategy);
+    write_deployment(u, arena, d, "changes the strategy of");
+}
+
+/* The template of one of its ReplicaSets, as `kubectl rollout undo` does it. */
+static void undo(struct sim_user *u)
+{
+    struct object *set = pick(u, API_REPLICASETS);
+    const struct owner_reference *owner = set ? controller_of(set->meta) : NULL;
+    struct object *object = owner ? store_get(sim_cluster_store(u->cluster), &api_resources[API_DEPLOYMENTS],
+                                              set->meta->namespace, owner->name)
+                                  : NULL;
+    if (!object)
+        return;
+    struct arena *arena = arena_new(0);
+    struct deployment *d = object_copy(arena, object);
+    const struct replica_set *rs = object_copy(arena, set);
+    struct string_map labels = d->spec.template.metadata.labels;
+    d->spec.template = rs->spec.template;
+    d->spec.template.metadata.labels = labels;
+    write_deployment(u, arena, d, "undoes");
+}
+
+static void delete_deployment(struct sim_user *u)
+{
+    static const char *const policies[] = {"Background", "Background", "Foreground", "Orphan"};
+    struct object *object = pick(u, API_DEPLOYMENTS);
+    if (!object)
+        return;
+    const char *policy = policies[below(u, ARRAY_COUNT(policies))];
+    sim_history_note(u->history, "user deletes deployment %s/%s: %s", object->meta->namespace, object->meta->name,
+                     policy);
+    client_delete(u->client, object->resource, object->meta->namespace, object->meta->name, NULL, -1, policy, NULL,
+                  NULL);
+}
+
+static void delete_pod(struct sim_user *u)
+{
+    struct object *object = pick(u, API_PODS);
+    if (!object)
+        return;
+    bool force = chance(u, 300);
+    sim_history_note(u->history, "user deletes pod %s%s", object->meta->name, force ? " by force" : "");
+    client_delete(u->client, object->resource, object->meta->namespace, object->meta->name, NULL, force ? 0 : -1, NULL,
+                  NULL, NULL);
+}
+
+/* The pod leaves its ReplicaSet, as when somebody wants to look into it. */
+static void relabel_pod(struct sim_user *u)
+{
+    struct object *object = pick(u, API_PODS);
+    if (object)
+        patch(u, object, "{\"metadata\":{\"labels\":{\"app\":\"debug\"}}}");
+}
+
+static void delete_service(struct sim_user *u)
+{
+    struct object *object = pick(u, API_SERVICES);
+    if (!object || strcmp(object->meta->name, "kubernetes") == 0)
+        return;
+    sim_history_note(u->history, "user deletes service %s", object->meta->name);
+    client_delete(u->client, object->resource, object->meta->namespace, object->meta->name, NULL, -1, NULL, NULL, NULL);
+}
+
+static void cordon(struct sim_user *u)
+{
+    struct object *object = pick(u, API_NODES);
+    if (!object)
+        return;
+    bool closed = ((const struct node *)object->value)->spec.unschedulable;
+    patch(u, object, closed ? "{\"spec\":{\"unschedulable\":null}}" : "{\"spec\":{\"unschedulable\":true}}");
+}
+
+static const struct {
+    void (*act)(struct sim_user *user);
+    unsigned weight;
+} actions[] = {
+    {create_deployment, 12}, {create_service, 8},  {scale, 16},      {set_image, 20},       {undo, 8},
+    {pause_or_resume, 6},    {change_strategy, 6}, {delete_pod, 6},  {delete_deployment, 3}, {relabel_pod, 2},
+    {delete_service, 2},     {cordon, 3},          {create_namespace, 3}, {delete_namespace, 1},
+};
+
+/* The interface. */
+
+struct sim_user *sim_user_new(struct sim_cluster *cluster, struct sim_history *history, struct sim_random random)
+{
+    struct sim_user *u = mem_zero(1, sizeof(*u));
+    u->cluster = cluster;
+    u->history = history;
+    u->random = random;
+    u->client = sim_link_client(sim_cluster_user_link(cluster));
+    return u;
+}
+
+void sim_user_free(struct sim_user *u)
+{
+    free(u);
+}
+
+void sim_user_act(struct sim_user *u)
+{
+    unsigned sum = 0;
+    for (size_t i = 0; i < ARRAY_COUNT(actions); i++)
+        sum += actions[i].weight;
+    unsigned at = (unsigned)below(u, sum);
+    for (size_t i = 0; i < ARRAY_COUNT(actions); i++) {
+        if (at < actions[i].weight) {
+            actions[i].act(u);
+            return;
+        }
+        at -= actions[i].weight;
+    }
+}
+
+/* Few enough pods for every cluster that is simulated. */
+#define MENDED_REPLICAS 4
+
+static bool is_good(const struct deployment *d)
+{
+    return sim_image_of(d->spec.template.spec.containers.items[0].image) == SIM_IMAGE_GOOD && !d->spec.paused &&
+           d->spec.replicas.value <= MENDED_REPLICAS;
+}
+
+static size_t mend_deployment(struct sim_user *u, struct object *object)
+{
+    if (is_good(object->value) || object->meta->deletion_timestamp)
+        return 0;
+    struct arena *arena = arena_new(0);
+    struct deployment *d = object_copy(arena, object);
+    struct container *container = &d->spec.template.spec.containers.items[0];
+    if (sim_image_of(container->image) != SIM_IMAGE_GOOD)
+        container->image = arena_printf(arena, "app:%u", ++u->image);
+    if (d->spec.replicas.value > MENDED_REPLICAS)
+        d->spec.replicas.value = MENDED_REPLICAS;
+    d->spec.paused = false;
+    write_deployment(u, arena, d, "mends");
+    return 1;
+}
+
+static bool owns(const struct object *object, enum api_resource_index owner)
+{
+    const struct owner_reference *r = controller_of(object->meta);
+    return r && strcmp(r->kind, api_resources[owner].kind) == 0;
+}
+
+/* What no Deployment owns stays as it is, and could keep the cluster from coming to rest. */
+static size_t remove_stray(struct sim_user *u, struct object *object, enum api_resource_index owner)
+{
+    if (owns(object, owner) || object->meta->deletion_timestamp)
+        return 0;
+    sim_history_note(u->history, "user removes %s %s", object->resource->singular, object->meta->name);
+    client_delete(u->client, object->resource, object->meta->namespace, object->meta->name, NULL, 0, "Background", NULL,
+                  NULL);
+    return 1;
+}
+
+static size_t mend_node(struct sim_user *u, struct object *object)
+{
+    if (!((const struct node *)object->value)->spec.unschedulable)
+        return 0;
+    patch(u, object, "{\"spec\":{\"unschedulable\":null}}");
+    return 1;
+}
+
+size_t sim_user_mend(struct sim_user *u)
+{
+    static const enum api_resource_index kinds[] = {API_DEPLOYMENTS, API_NODES, API_REPLICASETS, API_PODS};
+    struct store *store = sim_cluster_store(u->cluster);
+    struct objects o = {0};
+    size_t count = 0;
+    for (size_t i = 0; i < ARRAY_COUNT(kinds); i++)
+        store_list(store, &api_resources[kinds[i]], NULL, NULL, NULL, collect, &o);
+    for (size_t i = 0; i < o.items.count; i++) {
+        struct object *object = o.items.items[i];
+        switch (object->resource->index) {
+        case API_DEPLOYMENTS:
+            count += mend_deployment(u, object);
+            break;
+        case API_NODES:
+            count += mend_node(u, object);
+            break;
+        case API_REPLICASETS:
+            count += remove_stray(u, object, API_DEPLOYMENTS);
+            break;
+        default:
+            count += remove_stray(u, object, API_REPLICASETS);
+            break;
+        }
+    }
+    vector_free(&o.items);
+    return count;
+}
