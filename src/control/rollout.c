@@ -257,13 +257,14 @@ static int32_t fraction(const struct deployment *d, const struct rollout_set *s)
     return (int32_t)(size + 0.5) - s->replicas;
 }
 
-/* The set's share of what is to be added or removed, as upstream rounds it. */
+/* The set's share of what is to be added or removed, as upstream rounds it; but no set grows when pods are to be removed
+ * or the reverse (where maxSurge changed as well, upstream's may, and then exceeds replicas + maxSurge). */
 static int32_t share(const struct rollout *r, const struct rollout_set *s, int32_t to_add, int32_t added)
 {
     if (s->replicas == 0 || to_add == 0 || to_add == added)
         return 0;
     int32_t allowed = to_add - added, part = fraction(r->deployment, s);
-    return to_add > 0 ? min(part, allowed) : max(part, allowed);
+    return to_add > 0 ? max(min(part, allowed), 0) : min(max(part, allowed), 0);
 }
 
 /* The new set has all pods: the old ones are scaled down fully. */

@@ -117,12 +117,24 @@ static struct owner *owner_by(const struct sim_audit *audit, const struct object
     return r ? map_get(&audit->owners, r->uid) : NULL;
 }
 
-static bool is_available(const struct sim_audit *audit, const struct object *object)
+/* Available, and so for a while. */
+static bool was_available(const struct sim_audit *audit, const struct object *object, int64_t since)
 {
     const struct owner *owner = owner_by(audit, object->meta);
     const struct replica_set *rs =
         owner && owner->object->resource->index == API_REPLICASETS ? owner->object->value : NULL;
-    return pod_is_available(object->value, rs ? rs->spec.min_ready_seconds : 0, env_now(audit->env), NULL);
+    const struct pod *pod = object->value;
+    if (!pod_is_available(pod, rs ? rs->spec.min_ready_seconds : 0, env_now(audit->env), NULL))
+        return false;
+    for (size_t i = 0; i < pod->status.conditions.count; i++)
+        if (strcmp(pod->status.conditions.items[i].type, "Ready") == 0)
+            since += pod->status.conditions.items[i].last_transition_time;
+    return since + (rs ? rs->spec.min_ready_seconds * SECOND : 0) <= env_now(audit->env);
+}
+
+static bool is_available(const struct sim_audit *audit, const struct object *object)
+{
+    return was_available(audit, object, 0);
 }
 
 static void owner_free(struct owner *owner)
@@ -322,8 +334,8 @@ static int32_t count_left(struct sim_audit *audit, const struct owner *deploymen
     return left;
 }
 
-/* A pod that was available is on its way out. */
-static void check_lost_pod(struct sim_audit *audit, const struct pod_record *record)
+/* A pod that was available `before` is on its way out. */
+static void check_lost_pod(struct sim_audit *audit, const struct pod_record *record, const struct object *before)
 {
     const struct object *object = record->object;
     const struct owner *set = owner_by(audit, object->meta);
@@ -334,7 +346,8 @@ static void check_lost_pod(struct sim_audit *audit, const struct pod_record *rec
         vector_push(&deployment->losses, env_monotonic(audit->env));
         return;
     }
-    if (deployment->scaling_until >= env_monotonic(audit->env))
+    /* Still taken for one that is not available, or part of what was to go. */
+    if (!was_available(audit, before, audit->window) || deployment->scaling_until >= env_monotonic(audit->env))
         return;
     int32_t left = count_left(audit, deployment), least = limit_over_window(audit, deployment).least;
     if (left < least)
@@ -358,15 +371,15 @@ static void pod_written(struct sim_audit *audit, struct object *object)
     }
     cleanup_object struct object *old = r->object;
     const char *was = node_of(old), *now = node_of(object);
-    bool was_available = pod_is_active(old->value) && is_available(audit, old);
-    r->has_been_available |= was_available;
+    bool available = pod_is_active(old->value) && is_available(audit, old);
+    r->has_been_available |= available;
     r->object = object_ref(object);
     if (was && (!now || strcmp(was, now) != 0))
         violated(audit, "pod %s was on node %s and is on %s", object->meta->name, was, now ? now : "none");
     if (!was && now)
         check_capacity(audit, now);
-    if (was_available && object->meta->deletion_timestamp)
-        check_lost_pod(audit, r);
+    if (available && object->meta->deletion_timestamp)
+        check_lost_pod(audit, r, old);
 }
 
 static void pod_deleted(struct sim_audit *audit, const struct object *object)
@@ -375,7 +388,7 @@ static void pod_deleted(struct sim_audit *audit, const struct object *object)
     if (!r)
         return;
     if (pod_is_active(r->object->value) && is_available(audit, r->object))
-        check_lost_pod(audit, r);
+        check_lost_pod(audit, r, r->object);
     object_unref(r->object);
     free(r);
 }

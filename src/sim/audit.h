@@ -6,8 +6,8 @@
  *
  *   surge        whenever the sum of spec.replicas over a Deployment's ReplicaSets grows, it is at most replicas +
  *                maxSurge; whenever a pod is made for a ReplicaSet, its active pods are at most its spec.replicas.
- *   availability whenever a controller deletes a pod that is available, the pods that are left and have been available
- *                (a fault may have made them unready since) are at least replicas - maxUnavailable. Pods that somebody
+ *   availability whenever a controller deletes a pod that has been available for the window, the pods that are left and
+ *                have been available (a fault may have made them unready since) are at least replicas - maxUnavailable. Pods that somebody
  *                else has just deleted count as left. Does not hold while a Deployment is made smaller: as upstream's,
  *                the controller then takes pods from all ReplicaSets in proportion, available or not.
  *   recreate     under the strategy Recreate, no ReplicaSet grows while a pod of another one has not ended.
