@@ -46,6 +46,7 @@ struct sim_audit {
     struct map pods;   /* uid -> struct pod_record */
     struct map nodes;  /* name -> struct object */
     uint64_t revision, writes;
+    bool catching_up; /* what is seen now did not happen now, nor in this order */
     char violation[SIM_VIOLATION_MAX];
 };
 
@@ -259,7 +260,7 @@ static void replica_set_written(struct sim_audit *audit, struct object *object)
     check_generation(audit, object, rs->status.observed_generation);
     own = record_owner(audit, object, limit_of_replica_set(rs));
     struct owner *deployment = owner_by(audit, object->meta);
-    if (deployment && replicas_of(object) > before) {
+    if (deployment && replicas_of(object) > before && !audit->catching_up) {
         check_surge(audit, deployment);
         check_recreate(audit, deployment, own);
     }
@@ -347,7 +348,7 @@ static void check_lost_pod(struct sim_audit *audit, const struct pod_record *rec
         return;
     }
     /* Still taken for one that is not available, or part of what was to go. */
-    if (!was_available(audit, before, audit->window) || deployment->scaling_until >= env_monotonic(audit->env))
+    if (audit->catching_up || !was_available(audit, before, audit->window) || deployment->scaling_until >= env_monotonic(audit->env))
         return;
     int32_t left = count_left(audit, deployment), least = limit_over_window(audit, deployment).least;
     if (left < least)
@@ -363,7 +364,7 @@ static void pod_written(struct sim_audit *audit, struct object *object)
         r->object = object_ref(object);
         map_set(&audit->pods, object->meta->uid, r);
         struct owner *set = owner_by(audit, object->meta);
-        if (set && set->object->resource->index == API_REPLICASETS)
+        if (set && set->object->resource->index == API_REPLICASETS && !audit->catching_up)
             check_new_pod(audit, set, object);
         if (node_of(object))
             check_capacity(audit, node_of(object));
@@ -501,9 +502,11 @@ void sim_audit_opened(void *context, struct sim_cluster *cluster)
                      (unsigned long long)store_revision(store));
     if (store_revision(store) < audit->revision)
         violated(audit, "revision %llu was announced and is not on the disk", (unsigned long long)audit->revision);
+    audit->catching_up = true;
     drop_missing(audit, store);
     for (size_t i = 0; i < ARRAY_COUNT(looked_at); i++)
         store_list(store, &api_resources[looked_at[i]], NULL, NULL, NULL, catch_up, audit);
+    audit->catching_up = false;
     for (size_t i = 0; i < API_RESOURCE_COUNT; i++)
         if (api_resources[i].storage == i)
             audit->watches[i] =
