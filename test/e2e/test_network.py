@@ -176,7 +176,7 @@ def test_a_headless_service_has_endpoints_but_no_address(api, namespace, pods):
     api.create(pods, harness.shell_pod("it", "exec sleep 1000"))
     pod = ready(api, pods, 1)[0]
     harness.wait_for(api, f"/api/v1/namespaces/{namespace}/endpoints", lambda items: [
-        entry["ip"] for item in items for subset in item.get("subsets") or [] for entry in subset["addresses"]
+        entry["ip"] for item in items for subset in item.get("subsets") or [] for entry in subset.get("addresses", [])
     ] == [pod["status"]["podIP"]])
 
 
