@@ -82,20 +82,23 @@ static bool finished(const struct pod_observation *o)
 const char *pod_phase(const struct pod_observation *o)
 {
     size_t running = 0, succeeded = 0, failed = 0, waiting = 0, total = 0;
+    bool ended = o->terminating && o->torn_down; /* nothing of it will run again, whatever restartPolicy says */
     for (size_t i = 0; i < o->container_count; i++) {
         const struct container_observation *c = &o->containers[i];
         if (c->init) {
             if (init_done(c))
                 continue;
-            if (c->phase == CONTAINER_EXITED && !container_should_restart(o, c))
+            if (ended || (c->phase == CONTAINER_EXITED && !container_should_restart(o, c)))
                 return "Failed";
             return "Pending";
         }
         total++;
         if (c->phase == CONTAINER_RUNNING)
             running++;
-        else if (c->phase == CONTAINER_EXITED && !c->start_failed && !container_should_restart(o, c))
+        else if (c->phase == CONTAINER_EXITED && !c->start_failed && (ended || !container_should_restart(o, c)))
             *(c->exit_code == 0 ? &succeeded : &failed) += 1;
+        else if (ended)
+            failed++; /* it never ran */
         else if (c->phase == CONTAINER_EXITED && !c->start_failed)
             running++; /* between two runs: a pod in CrashLoopBackOff is Running */
         else if (c->restart.delay)

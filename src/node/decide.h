@@ -39,7 +39,7 @@ struct container_observation {
 
     enum part_state image;
     struct backoff image_backoff;
-    int64_t image_retry_at; /* of PART_FAILED; 0: never (ErrImageNeverPull, InvalidImageName) */
+    int64_t image_retry_at; /* of PART_FAILED; 0: never (InvalidImageName) */
 
     enum container_phase phase;
     bool start_failed;    /* EXITED without having run: CreateContainerError and the like */

@@ -28,6 +28,7 @@ struct container_record {
     char *waiting_message;
     struct container_termination current; /* of EXITED */
     struct container_termination last;    /* of the run before */
+    const char *restart_cause; /* of must_restart, in upstream's words; static */
     bool ready;   /* the readiness probe passes, or there is none and it runs */
     bool started; /* the startup probe has passed, or there is none and it runs */
 };

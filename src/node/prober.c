@@ -14,12 +14,21 @@
 #include "node/node.h"
 #include "node/runtime/exec.h"
 
+/* Upstream looks for the first time when a server has long begun to listen; this agent is there before it. So between
+ * the first attempt and the second that is due, more are made, and a failure among them does not count. */
+#define EARLY_FIRST (50 * MILLISECOND)
+
 struct tcp_attempt {
     uv_tcp_t socket;
     uv_timer_t timer;
     uv_connect_t request;
     struct prober *prober; /* NULL: dropped */
     int open;              /* handles not yet closed */
+};
+
+struct exec_attempt {
+    struct prober *prober; /* NULL: dropped */
+    struct runtime_exec *running;
 };
 
 struct prober {
@@ -33,10 +42,12 @@ struct prober {
     struct env_timer *timer;
     int successes, failures; /* in a row */
     bool healthy;
+    int64_t early; /* until the next early attempt; 0: only those that are due */
+    int64_t due;   /* env_monotonic of the next attempt that counts */
     bool *freed; /* set when the callback frees the prober */
     struct tcp_attempt *tcp;
     struct http_probe *http;
-    struct runtime_exec *exec;
+    struct exec_attempt *exec;
 };
 
 static int32_t or_default(int32_t value, int32_t fallback)
@@ -49,11 +60,34 @@ static int64_t timeout(const struct prober *p)
     return or_default(p->options.probe->timeout_seconds, 1) * SECOND;
 }
 
+/* After a failure that turned nothing: true if another attempt is arranged before the next is due. */
+static bool look_again_early(struct prober *p, int64_t now)
+{
+    if (!p->early || now + p->early >= p->due)
+        return false;
+    env_timer_start(p->timer, p->early);
+    p->early *= 2;
+    return true;
+}
+
 /* Counts one result and tells; `failure` NULL is a success. Arranges the next attempt. */
 static void result(struct prober *p, const char *failure)
 {
     const struct probe *probe = p->options.probe;
     bool before = p->healthy, freed = false;
+    int64_t now = env_monotonic(p->agent->env), period = or_default(probe->period_seconds, 10) * SECOND;
+    bool counts = now >= p->due;
+    if (counts && p->due)
+        p->early = 0; /* the second that was due */
+    if (counts)
+        p->due = now + period;
+    if (!failure)
+        p->early = 0;
+    if (!counts && failure) {
+        if (!look_again_early(p, now))
+            env_timer_start(p->timer, p->due - now);
+        return;
+    }
     if (failure) {
         p->failures++;
         p->successes = 0;
@@ -67,7 +101,8 @@ static void result(struct prober *p, const char *failure)
     }
     /* A startup probe's first success is news although "healthy" is where nothing has been tried yet. */
     bool changed = p->healthy != before;
-    env_timer_start(p->timer, or_default(probe->period_seconds, 10) * SECOND);
+    if (!failure || !look_again_early(p, now))
+        env_timer_start(p->timer, failure ? p->due - now : period);
     p->freed = &freed;
     p->callback(p->context, p->options.kind, p->healthy, changed, failure);
     if (!freed)
@@ -185,8 +220,10 @@ static void http_attempt(struct prober *p)
 
 static void exec_ended(void *context, const struct runtime_exec_result *outcome, const struct error *err)
 {
-    struct prober *p = context;
+    struct exec_attempt *a = context;
+    struct prober *p = a->prober;
     char text[128];
+    free(a);
     if (!p)
         return;
     p->exec = NULL;
@@ -217,7 +254,9 @@ static void exec_attempt(struct prober *p)
                                            .arg_count = command->count,
                                            .timeout = timeout(p),
                                            .output_limit = PROBER_OUTPUT_MAX};
-    p->exec = runtime_exec(p->agent->runtime, p->container_id, &options, exec_ended, p);
+    p->exec = mem_zero(1, sizeof(*p->exec));
+    p->exec->prober = p;
+    p->exec->running = runtime_exec(p->agent->runtime, p->container_id, &options, exec_ended, p->exec);
 }
 
 /* ---- */
@@ -247,8 +286,8 @@ struct prober *prober_new(struct agent *agent, const struct prober_options *opti
     p->container_id = mem_string(options->container_id);
     p->callback = callback;
     p->context = context;
-    /* As upstream: readiness and startup begin as failed, liveness as healthy. */
-    p->healthy = options->kind == PROBER_LIVENESS;
+    p->healthy = options->healthy;
+    p->early = p->healthy ? 0 : EARLY_FIRST;
     p->timer = env_timer_new(agent->env, attempt, p);
     int64_t delay = options->probe->initial_delay_seconds * SECOND - options->since_start;
     env_timer_start(p->timer, delay > 0 ? delay : 0);
@@ -265,6 +304,10 @@ void prober_free(struct prober *p)
         p->tcp->prober = NULL;
         uv_timer_stop(&p->tcp->timer);
         tcp_close(p->tcp);
+    }
+    if (p->exec) {
+        p->exec->prober = NULL;
+        runtime_exec_cancel(p->exec->running);
     }
     http_probe_cancel(p->http);
     env_timer_free(p->timer);

@@ -28,6 +28,7 @@ struct prober_options {
     const struct container *container; /* resolves named ports */
     const char *pod_ip;                /* the default host; copied */
     const char *container_id;          /* where exec runs; copied */
+    bool healthy;                      /* the verdict until a threshold says otherwise */
     int64_t since_start;               /* microseconds that the container has been running: counts against the delay */
 };
 

@@ -87,6 +87,7 @@ static void answer(struct request *r)
         event = mem_string(message);
     } else if (strcmp(r->policy, "Never") == 0 && !r->pulled) {
         a.reason = "ErrImageNeverPull";
+        a.retry = true; /* it may be imported meanwhile */
         message = mem_printf("Container image \"%s\" is not present with pull policy of Never", r->image);
         event = mem_string(message);
     } else {

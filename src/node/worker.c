@@ -11,11 +11,14 @@
 #include "api/json.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/timestamp.h"
 #include "node/prober.h"
 #include "node/runtime/container.h"
 #include "node/runtime/sandbox.h"
 
 #define EVENT_TEXT_MAX 1024
+/* How long a status or a delete that was refused waits before it is tried again. */
+#define WRITE_RETRY (1 * SECOND)
 
 const struct pod *worker_pod(const struct worker *w)
 {
@@ -104,14 +107,22 @@ void worker_release(struct worker *w)
 
 /* ---- Status ---- */
 
+/* A write was refused: the next waits a while. After a conflict the informer brings the newer object, and what it
+ * brings is written on top of at once. */
+static void refused(struct worker *w, const struct client_result *result, const char *what)
+{
+    w->write_at = env_now(w->agent->env) + WRITE_RETRY;
+    if (result->code != 404 && result->code != 409)
+        log_warning("Cannot %s pod %s/%s: %s", what, w->state.pod->meta->namespace, w->state.pod->meta->name,
+                    result->status ? result->status->message : "");
+}
+
 static void status_written(void *context, const struct client_result *result)
 {
     struct worker *w = context;
     w->status_busy = false;
-    if (!client_ok(result) && result->code != 404 && result->code != 409)
-        log_warning("Cannot write the status of pod %s/%s: %s", w->state.pod->meta->namespace,
-                    w->state.pod->meta->name, result->status ? result->status->message : "");
-    /* After a conflict, the informer brings the newer object, and the status is made again on top of it. */
+    if (!client_ok(result))
+        refused(w, result, "write the status of");
     if (client_ok(result) && result->object && result->object->revision > w->state.pod->revision)
         worker_update(w, result->object);
     for (size_t i = 0; client_ok(result) && i < w->state.seen.container_count; i++)
@@ -124,6 +135,8 @@ static void status_written(void *context, const struct client_result *result)
 static void write_status(struct worker *w)
 {
     if (!w->status_dirty || w->status_busy || w->gone || w->finishing || w->frozen || w->agent->stopping)
+        return;
+    if (env_now(w->agent->env) < w->write_at)
         return;
     w->status_dirty = false;
     struct arena *arena = arena_new(8192);
@@ -150,17 +163,21 @@ static void finished(void *context, const struct client_result *result)
     w->finishing = false;
     if (client_ok(result) || result->code == 404 || result->code == 409)
         w->gone = true;
+    else
+        refused(w, result, "delete");
     worker_release(w);
 }
 
 static void finish(struct worker *w)
 {
-    if (w->finishing || w->gone || w->status_busy)
+    if (w->finishing || w->gone || w->status_busy || env_now(w->agent->env) < w->write_at)
         return;
-    w->status_dirty = true;
-    write_status(w); /* the last words: how the containers ended */
-    if (w->status_busy)
-        return; /* the turn after it has been written comes here again */
+    if (!w->last_words) {
+        w->last_words = w->status_dirty = true;
+        write_status(w); /* how the containers ended */
+        if (w->status_busy)
+            return; /* the turn after it has been written, or refused, comes here again */
+    }
     w->finishing = true;
     worker_hold(w);
     client_delete(w->agent->client, &api_resources[API_PODS], w->state.pod->meta->namespace,
@@ -254,12 +271,15 @@ static void turn(void *context)
         act(w, &actions[i]);
     for (size_t i = 0; i < seen->container_count; i++)
         worker_sync_probes(w, i);
-    if (decision.wake_at)
-        env_timer_start(w->timer, decision.wake_at - env_now(w->agent->env));
-    else
-        env_timer_stop(w->timer);
     w->status_dirty = true;
     write_status(w);
+    int64_t now = env_now(w->agent->env), wake_at = decision.wake_at;
+    if (w->write_at > now && (!wake_at || w->write_at < wake_at))
+        wake_at = w->write_at;
+    if (wake_at)
+        env_timer_start(w->timer, wake_at - now);
+    else
+        env_timer_stop(w->timer);
 }
 
 void worker_poke(struct worker *w)
@@ -304,6 +324,19 @@ static void look_at_spec(struct worker *w)
     w->state.seen.pod = pod;
 }
 
+/* A running container makes way for one of the new image; one that waits for its image waits for the new one. */
+static void image_changed(struct worker *w, size_t i)
+{
+    struct container_observation *c = &w->state.seen.containers[i];
+    if (c->image != PART_BUSY)
+        c->image = PART_NONE;
+    c->image_backoff = (struct backoff){0};
+    if (c->phase == CONTAINER_STARTING || c->phase == CONTAINER_RUNNING) {
+        c->must_restart = true;
+        w->state.records[i].restart_cause = "definition changed";
+    }
+}
+
 void worker_update(struct worker *w, struct object *pod)
 {
     if (!pod) {
@@ -311,6 +344,8 @@ void worker_update(struct worker *w, struct object *pod)
     } else if (pod->revision > w->state.pod->revision) {
         struct object *old = w->state.pod;
         w->state.pod = object_ref(pod);
+        w->write_at = 0;
+        w->last_words = false;
         for (size_t i = 0; i < w->state.seen.container_count; i++) {
             const char *image = w->state.seen.containers[i].spec->image;
             w->state.seen.containers[i].spec = NULL;
@@ -318,10 +353,8 @@ void worker_update(struct worker *w, struct object *pod)
             size_t inits = now->spec.init_containers.count;
             const char *fresh = i < inits ? now->spec.init_containers.items[i].image
                                           : now->spec.containers.items[i - inits].image;
-            if (strcmp(image, fresh) != 0 && w->state.seen.containers[i].phase != CONTAINER_NONE) {
-                w->state.seen.containers[i].must_restart = true;
-                w->state.seen.containers[i].image = PART_NONE;
-            }
+            if (strcmp(image, fresh) != 0)
+                image_changed(w, i);
         }
         look_at_spec(w);
         object_unref(old);

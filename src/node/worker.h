@@ -19,8 +19,10 @@ struct worker {
     struct env_timer *timer;  /* the next wake */
     bool poked;               /* a turn is arranged */
     bool status_dirty;
+    int64_t write_at;  /* not before: the API refused the last write */
     bool status_busy;  /* a status update is on its way */
     bool gone;         /* the object has been deleted */
+    bool last_words;   /* the final status of this snapshot has been sent */
     bool finishing;    /* the final delete is on its way */
     bool frozen;       /* it had ended before this agent started: its status stays as it is */
     int64_t volumes_delay;

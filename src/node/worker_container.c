@@ -30,8 +30,8 @@ void worker_stop_container(struct worker *w, size_t i, int64_t grace)
     c->stopping = true;
     c->kill_at = env_now(w->agent->env) + grace;
     if (c->must_restart)
-        worker_event(w, c->spec, "Normal", "Killing", "Container %s failed liveness probe, will be restarted",
-                     c->spec->name);
+        worker_event(w, c->spec, "Normal", "Killing", "Container %s %s, will be restarted", c->spec->name,
+                     w->state.records[i].restart_cause);
     else
         worker_event(w, c->spec, "Normal", "Killing", "Stopping container %s", c->spec->name);
     if (runtime_container_kill(w->agent->runtime, w->state.records[i].id, stop_signal(w, i), &err) < 0)
@@ -67,6 +67,7 @@ static void last_words(void *context, const char *text, size_t size, const struc
         c->exit_code = s->exit_code;
         c->finished_at = s->finished_at;
         c->stopping = c->killed = c->must_restart = false;
+        c->image = PART_NONE; /* the next start asks for it again, as imagePullPolicy says */
         r->ready = r->started = false;
         r->current.container_id = mem_string(e->id);
         r->current.reason = mem_string(s->lost         ? "ContainerStatusUnknown"
@@ -125,11 +126,12 @@ static void probed(void *context, enum prober_kind kind, bool healthy, bool chan
         worker_event(w, c->spec, "Warning", "Unhealthy", "%s probe failed: %s", probe_names[kind], output);
     if (!changed)
         return;
-    if (kind == PROBER_READINESS)
+    if (kind == PROBER_READINESS) {
         r->ready = healthy;
-    else if (!healthy)
+    } else if (!healthy) {
         c->must_restart = true;
-    else if (kind == PROBER_STARTUP) {
+        r->restart_cause = kind == PROBER_STARTUP ? "failed startup probe" : "failed liveness probe";
+    } else if (kind == PROBER_STARTUP) {
         r->started = true;
         r->ready = !c->spec->readiness_probe;
     }
@@ -167,6 +169,9 @@ void worker_sync_probes(struct worker *w, size_t i)
                                                            ? w->agent->options.node_address
                                                            : w->state.ip,
                                              .container_id = r->id,
+                                             /* As upstream: readiness begins as failed, or as it was before the
+                                              * agent restarted; startup as failed, liveness as healthy. */
+                                             .healthy = kind == PROBER_LIVENESS || (kind == PROBER_READINESS && r->ready),
                                              .since_start = env_now(w->agent->env) - r->started_at};
             if (!w->probe_contexts)
                 w->probe_contexts = mem_zero(w->state.seen.container_count, sizeof(*w->probe_contexts));

@@ -15,7 +15,7 @@ static void free_string(char **s)
 struct image_wait {
     struct worker *worker;
     size_t container;
-    struct backoff backoff;
+    char *image;
 };
 
 static void image_settled(void *context, const struct image_answer *answer)
@@ -25,8 +25,12 @@ static void image_settled(void *context, const struct image_answer *answer)
     size_t i = wait->container;
     struct container_observation *c = &w->state.seen.containers[i];
     struct container_record *r = &w->state.records[i];
+    bool stale = strcmp(wait->image, c->spec->image) != 0;
+    free(wait->image);
     free(wait);
-    if (answer->reason) {
+    if (stale) {
+        c->image = PART_NONE; /* the spec names another one meanwhile */
+    } else if (answer->reason) {
         c->image = PART_FAILED;
         c->image_retry_at = 0;
         worker_event(w, c->spec, "Warning", "Failed", "%s", answer->event);
@@ -63,6 +67,7 @@ void worker_pull_image(struct worker *w, size_t i)
     struct image_wait *wait = mem_zero(1, sizeof(*wait));
     wait->worker = w;
     wait->container = i;
+    wait->image = mem_string(c->spec->image);
     c->image = PART_BUSY;
     worker_hold(w);
     puller_get(w->agent->puller, worker_pod(w), c->spec, image_pulling, image_settled, wait);

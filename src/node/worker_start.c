@@ -44,6 +44,8 @@ static void start_over(struct start *s, const char *reason)
         c->finished_at = env_now(w->agent->env);
         c->exit_code = 128;
         c->start_failed = true;
+        free(w->state.records[s->container].id); /* there never was such a container */
+        w->state.records[s->container].id = NULL;
         worker_event(w, c->spec, "Warning", "Failed", "Error: %s", s->err.text);
         worker_set_waiting(w, s->container, reason, s->err.text);
     }
@@ -352,6 +354,15 @@ static void remove_predecessor(void *context)
         remove(r->old_log);
 }
 
+/* With all that the loop's thread has to say about it. */
+static void begin_start(struct start *s)
+{
+    if (s->reason)
+        start_over(s, s->reason);
+    else
+        task_run(s->worker->agent->env, prepare, prepared, s);
+}
+
 static void predecessor_removed(void *context)
 {
     struct removal *r = context;
@@ -359,7 +370,7 @@ static void predecessor_removed(void *context)
     free(r->directory);
     free(r->old_log);
     free(r);
-    task_run(s->worker->agent->env, prepare, prepared, s);
+    begin_start(s);
 }
 
 static void predecessor_deleted(void *context, const struct error *err)
@@ -390,12 +401,8 @@ void worker_start_container(struct worker *w, size_t i)
     s->spec = c->spec;
     worker_hold(w);
 
-    if (again) {
+    if (again)
         backoff_raise(&c->restart, now);
-        worker_event(w, c->spec, "Normal", "Pulled",
-                     "Container image \"%s\" already present on machine and can be accessed by the pod",
-                     c->spec->image);
-    }
     char *dead = NULL;
     int32_t dead_attempt = r->restart_count;
     if (again && !c->start_failed) {
@@ -436,13 +443,10 @@ void worker_start_container(struct worker *w, size_t i)
     s->config.stdin_open = s->spec->stdin;
     set_resources(s);
     set_security(s);
-    if (environment_build(s->arena, &source, s->spec, &s->environment, &s->err) < 0) {
-        free(dead);
-        start_over(s, "CreateContainerConfigError");
-        return;
-    }
+    if (environment_build(s->arena, &source, s->spec, &s->environment, &s->err) < 0)
+        s->reason = "CreateContainerConfigError";
     if (!dead) {
-        task_run(agent->env, prepare, prepared, s);
+        begin_start(s);
         return;
     }
     struct removal *removal = mem_zero(1, sizeof(*removal));

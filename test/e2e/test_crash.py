@@ -161,6 +161,19 @@ def test_a_restarted_agent_finds_its_containers(make_cluster, tmp_path):
     harness.wait_for(cluster.api, PODS, all_ready(2))
 
 
+def test_readiness_that_ends_meanwhile_is_noticed_afterwards(make_cluster, tmp_path):
+    cluster = make_cluster(data_directory=tmp_path / "data")
+    cluster.start()
+    cluster.api.create(PODS, harness.shell_pod(
+        "turns", "touch /tmp/ready; sleep 3; rm /tmp/ready; exec sleep 1000", container={"readinessProbe": {
+            "exec": {"command": ["test", "-e", "/tmp/ready"]}, "periodSeconds": 1, "failureThreshold": 1}}))
+    harness.wait_for(cluster.api, PODS, all_ready(1))
+    cluster.kill()
+    time.sleep(4)
+    cluster.start()
+    harness.wait_for(cluster.api, PODS, lambda items: not harness.is_true(items[0], "Ready"))
+
+
 def test_what_happens_to_containers_meanwhile_is_noticed_afterwards(make_cluster, tmp_path):
     cluster = make_cluster(data_directory=tmp_path / "data")
     cluster.start()

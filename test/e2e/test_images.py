@@ -206,6 +206,15 @@ def test_pull_policies(cluster, api, pods, oci_image, policy, pulled_again):
         assert bool(server.requests) is pulled_again
 
 
+def test_an_image_that_is_imported_later(cluster, api, pods, tmp_path):
+    archive = harness.make_image("local/later:v1", tmp_path)
+    api.create(pods, harness.shell_pod("it", "true", image="local/later:v1", restartPolicy="Never",
+                                       container={"imagePullPolicy": "Never"}))
+    harness.wait_for(api, pods, waiting("ErrImageNeverPull"))
+    image(cluster, "import", archive)
+    harness.wait_for(api, pods, phase("Succeeded"))
+
+
 def test_the_default_policy_depends_on_the_tag(api, pods):
     policies = {}
     for number, reference in enumerate(("local/a:v1", "local/a:latest", "local/a", "local/a@sha256:" + "0" * 64)):

@@ -263,6 +263,19 @@ def test_readiness_follows_its_probe(api, namespace, pods):
     assert container(pod)["restartCount"] == 0
 
 
+@pytest.mark.parametrize("kind, threshold", [("readinessProbe", 3), ("startupProbe", 2)])
+def test_a_server_that_needs_a_moment_is_not_ready_a_whole_period_late(api, namespace, pods, kind, threshold):
+    began = time.monotonic()
+    api.create(pods, harness.shell_pod("it", "sleep 1; touch /tmp/ready; exec sleep 1000", container={
+        kind: {"exec": {"command": ["test", "-e", "/tmp/ready"]}, "periodSeconds": 30, "failureThreshold": threshold}}))
+    pod = harness.wait_for(api, pods, lambda items: items and harness.is_true(items[0], "Ready") and items[0])
+    assert time.monotonic() - began < 10 * harness.PATIENCE
+    assert container(pod)["restartCount"] == 0
+    # What is tried between two attempts that are due is nobody's business.
+    item = wait_for_event(api, namespace, "Unhealthy", " probe failed: ")
+    assert item.get("count", 1) == 1
+
+
 def test_a_failed_liveness_probe_restarts_the_container(api, namespace, pods):
     api.create(pods, harness.shell_pod("it", "touch /tmp/alive; sleep 2; rm /tmp/alive; exec sleep 1000", container={
         "livenessProbe": {"exec": {"command": ["sh", "-c", "test -e /tmp/alive || { echo gone; exit 1; }"]},
@@ -368,6 +381,28 @@ def test_images_that_are_not_to_be_had(api, pods, image, policy, reasons, messag
         pod = harness.wait_for(api, pods, waiting(reason))
     assert pod["status"]["phase"] == "Pending"
     assert message in container(pod)["state"]["waiting"].get("message", "")
+
+
+def test_another_image_for_a_pod_that_waits_for_one(api, pods):
+    api.create(pods, harness.shell_pod("it", "exec sleep 1000", image="local/nothing:v1",
+                                       container={"imagePullPolicy": "Never"}))
+    harness.wait_for(api, pods, waiting("ErrImageNeverPull"))
+    api.patch(f"{pods}/it", {"spec": {"containers": [{"name": "main", "image": harness.IMAGE_V1}]}})
+    pod = harness.wait_for(api, pods, lambda items: harness.is_true(items[0], "Ready") and items[0])
+    assert container(pod)["restartCount"] == 0
+    api.patch(f"{pods}/it", {"spec": {"containers": [{"name": "main", "image": harness.IMAGE_V2}]}})
+    harness.wait_for(api, pods, lambda items: container(items[0])["restartCount"] == 1 and
+                     container(items[0])["image"].endswith(harness.IMAGE_V2) and harness.is_true(items[0], "Ready"))
+
+
+def test_a_deleted_pod_shows_how_it_ended(api, pods):
+    start(api, pods, "trap 'exit 3' TERM; echo started; while :; do usleep 50000; done")
+    api.patch(f"{pods}/it", {"metadata": {"finalizers": ["example.com/look"]}})
+    api.request("DELETE", f"{pods}/it")
+    pod = harness.wait_for(api, pods, lambda items: items[0]["status"]["phase"] == "Failed" and items[0])
+    assert container(pod)["state"]["terminated"]["exitCode"] == 3
+    api.patch(f"{pods}/it", {"metadata": {"finalizers": None}})
+    harness.wait_for(api, pods, lambda items: not items)
 
 
 def test_a_missing_config_map_or_secret(api, pods):

@@ -291,6 +291,27 @@ static void a_pod_that_never_ran_goes_without_a_drain(void **state)
     buffer_free(&l.text);
 }
 
+static void a_deleted_pod_ends_as_its_containers_did(void **state)
+{
+    struct life l;
+    (void)state;
+    begin(&l, 0, "Always");
+    run(&l);
+    l.seen.terminating = true;
+    ends(&l, 0, 0, NOW);
+    ends(&l, 1, 0, NOW);
+    assert_string_equal(pod_phase(&l.seen), "Running");
+    ends(&l, 2, 0, NOW);
+    assert_string_equal(pod_phase(&l.seen), "Running"); /* until all of it has been taken down */
+    l.seen.torn_down = true;
+    assert_string_equal(pod_phase(&l.seen), "Succeeded");
+    l.containers[1].exit_code = 143;
+    assert_string_equal(pod_phase(&l.seen), "Failed");
+    begin(&l, 1, "Always");
+    l.seen.terminating = l.seen.torn_down = true;
+    assert_string_equal(pod_phase(&l.seen), "Failed");
+}
+
 static void a_pod_that_has_ended_is_torn_down_once(void **state)
 {
     struct life l;
@@ -322,6 +343,7 @@ int main(void)
         cmocka_unit_test(a_deleted_pod_is_drained_before_it_is_signalled),
         cmocka_unit_test(a_drain_that_never_ends_is_bounded_by_the_grace_period),
         cmocka_unit_test(a_pod_that_never_ran_goes_without_a_drain),
+        cmocka_unit_test(a_deleted_pod_ends_as_its_containers_did),
         cmocka_unit_test(a_pod_that_has_ended_is_torn_down_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
