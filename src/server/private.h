@@ -10,6 +10,7 @@
 #include "server/server.h"
 
 struct documents;
+struct list_cache;
 struct request_metrics;
 
 struct server {
@@ -18,6 +19,7 @@ struct server {
     struct mailbox *core; /* to the core thread */
     struct client *client; /* submits as the user of each request; core thread */
     struct documents *documents;
+    struct list_cache *lists;
     struct request_metrics *metrics;
     env_callback stopped;
     void *stopped_context;
@@ -102,6 +104,30 @@ struct status *decode_body(struct arena *arena, const struct http_request *http,
                            struct arena *values, void **value, struct json_report *report);
 /* `X in version "v1" cannot be handled as a X`. */
 const char *decode_complaint(struct arena *arena, const struct body_type *expected);
+
+/* ---- Lists (lists.c) ---- */
+
+/* The serialized items of a list. Any thread. */
+struct list_body;
+/* Lists with fewer items are not worth keeping, and longer bodies are not made: their items are sent one by one. */
+#define LIST_CACHE_MIN 32
+#define LIST_BODY_MAX (32 * 1024 * 1024)
+
+/* NULL when it would be longer than LIST_BODY_MAX. */
+struct list_body *list_body_new(struct object *const *items, size_t count);
+struct list_body *list_body_ref(struct list_body *body);
+/* NULL is fine. */
+void list_body_unref(struct list_body *body);
+/* The items with a reference to them. */
+struct http_bytes list_body_run(struct list_body *body);
+
+/* Core thread. */
+struct list_cache *list_cache_new(struct server *server);
+void list_cache_free(struct list_cache *cache);
+/* The items of all objects of the route's resource and namespace as they are now, with a reference; or NULL. */
+struct list_body *list_cache_find(struct list_cache *cache, const struct route *route);
+/* Takes a body over that was true when the resource had last changed at that revision. */
+void list_cache_offer(struct list_cache *cache, const struct route *route, uint64_t changed, struct list_body *body);
 
 /* ---- Documents that never change: discovery, OpenAPI, version ---- */
 

@@ -34,6 +34,9 @@ struct job {
     size_t count;
     bool is_list;
     struct list_meta list;
+    struct list_body *list_body; /* the items, when they are serialized already */
+    bool whole_list;             /* all objects as they are now are asked for: lists.c may know it */
+    uint64_t changed;            /* of a whole list: store_changed_at then */
 };
 
 static void job_free(struct job *job)
@@ -42,6 +45,7 @@ static void job_free(struct job *job)
     for (size_t i = 0; i < job->count; i++)
         object_unref(job->items[i]);
     free(job->items);
+    list_body_unref(job->list_body);
     vector_free(&job->warnings);
     buffer_free(&job->body);
     http_request_release(job->http);
@@ -99,16 +103,21 @@ static void list_head(const struct job *job, struct buffer *out)
     buffer_add_string(out, ",\"items\":[");
 }
 
-/* The list as lent runs: head, items with commas between them, tail. */
+/* Head, items and tail. The items are one run when they have been serialized together, else they are sent from their
+ * snapshots. */
 static void answer_plain_list(struct job *job)
 {
     struct buffer head = {0};
-    size_t count = job->count * 2 + 2, n = 0, size;
-    cleanup_free struct http_bytes *runs = mem_alloc(count * sizeof(*runs));
+    size_t n = 0, size;
+    if (!job->list_body && job->count >= LIST_CACHE_MIN)
+        job->list_body = list_body_new(job->items, job->count);
+    cleanup_free struct http_bytes *runs = mem_alloc((job->list_body ? 3 : job->count * 2 + 2) * sizeof(*runs));
     list_head(job, &head);
     char *data = buffer_steal(&head, &size);
     runs[n++] = http_bytes_owned(data, size);
-    for (size_t i = 0; i < job->count; i++) {
+    if (job->list_body)
+        runs[n++] = list_body_run(job->list_body);
+    for (size_t i = 0; i < job->count && !job->list_body; i++) {
         if (i)
             runs[n++] = HTTP_STATIC(",");
         runs[n++] = object_run(job->items[i]);
@@ -145,6 +154,14 @@ static void answer_list(struct job *job)
     answer_json(job->http, job->code, &out);
 }
 
+/* On the core thread: keeps the body for the next one who asks. */
+static void offer_list(void *context)
+{
+    struct job *job = context;
+    list_cache_offer(job->server->lists, &job->route, job->changed, steal_pointer(job->list_body));
+    job_free(job);
+}
+
 static void finish(void *context)
 {
     struct job *job = context;
@@ -158,7 +175,11 @@ static void finish(void *context)
         answer_list(job);
     else
         answer_json(job->http, job->code, &job->body);
-    job_free(job);
+    /* Made here, of items that came along. */
+    if (job->whole_list && job->list_body && job->count)
+        mailbox_send(job->server->core, offer_list, job);
+    else
+        job_free(job);
 }
 
 /* ---- The registry's answer, on the core thread ---- */
@@ -166,6 +187,7 @@ static void finish(void *context)
 static void take_list(struct job *job, const struct client_result *result)
 {
     job->is_list = true;
+    job->changed = store_changed_at(job->server->options.store, job->route.resource);
     job->count = result->count;
     job->items = mem_alloc(result->count * sizeof(*job->items));
     for (size_t i = 0; i < result->count; i++)
@@ -194,9 +216,26 @@ static void answered(void *context, const struct client_result *result)
     mailbox_send(http_request_mailbox(job->http), finish, job);
 }
 
+/* Answers a list that is known. */
+static bool answer_known_list(struct job *job)
+{
+    job->list_body = job->whole_list ? list_cache_find(job->server->lists, &job->route) : NULL;
+    if (!job->list_body)
+        return false;
+    client_request_free(steal_pointer(job->request));
+    job->code = 200;
+    job->is_list = true;
+    job->list.resource_version =
+        arena_printf(job->arena, "%llu", (unsigned long long)store_revision(job->server->options.store));
+    mailbox_send(http_request_mailbox(job->http), finish, job);
+    return true;
+}
+
 static void submit(void *context)
 {
     struct job *job = context;
+    if (answer_known_list(job))
+        return;
     client_submit(job->server->client, steal_pointer(job->request), answered, job);
 }
 
@@ -229,6 +268,11 @@ static struct status *decode(struct job *job, const struct body_type *expected, 
     struct json_report *report = arena_alloc(job->arena, sizeof(*report));
     struct status *status = decode_body(job->arena, job->http, expected, job->request->arena, value, report);
     return status ? status : report_problems(job, report, expected);
+}
+
+static bool is_empty(const char *text)
+{
+    return !text || !*text;
 }
 
 static bool is_subresource(const struct job *job, const char *name)
@@ -310,7 +354,13 @@ static struct status *read_delete_options(struct job *job)
 
 static struct status *read_list(struct job *job)
 {
-    return options_for_list(job->arena, job->http, &job->route, job->request);
+    struct client_request *r = job->request;
+    struct status *status = options_for_list(job->arena, job->http, &job->route, r);
+    const char *revision = r->resource_version;
+    job->whole_list = !status && r->verb == CLIENT_LIST && job->negotiated.form == ANSWER_OBJECT && !r->limit &&
+                      !r->label_selector && !r->field_selector && is_empty(r->continue_) &&
+                      is_empty(r->resource_version_match) && (is_empty(revision) || strcmp(revision, "0") == 0);
+    return status;
 }
 
 static struct status *read_collection(struct job *job)

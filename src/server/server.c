@@ -231,6 +231,7 @@ int server_new(const struct server_options *options, struct server **out, struct
     server->core = mailbox_new(env_uv_loop(options->env));
     server->client = registry_client(options->registry, NULL);
     server->documents = documents_new();
+    server->lists = list_cache_new(server);
     server->metrics = request_metrics_new();
     server->renewal = env_timer_new(options->env, renew, server);
     env_timer_start(server->renewal, RENEWAL_LOOK);
@@ -251,6 +252,7 @@ static void gone(void *context)
     http_server_free(server->http);
     registry_client_free(server->client);
     documents_free(server->documents);
+    list_cache_free(server->lists);
     request_metrics_free(server->metrics);
     env_timer_free(server->renewal);
     mailbox_free(server->core);

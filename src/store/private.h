@@ -24,6 +24,7 @@ struct store_entry {
 struct store_table {
     struct tree entries;
     size_t committed;
+    uint64_t changed;    /* the revision of the last event */
     struct list watches; /* struct store_watch, those that have caught up */
 };
 

@@ -415,6 +415,11 @@ uint64_t store_revision(const struct store *store)
     return store->revision;
 }
 
+uint64_t store_changed_at(const struct store *store, const struct api_resource *resource)
+{
+    return store_table_of(store, &api_resources[resource->storage])->changed;
+}
+
 size_t store_count(const struct store *store, const struct api_resource *resource)
 {
     return store_table_of(store, resource)->committed;

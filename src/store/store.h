@@ -70,6 +70,8 @@ struct object *store_head(const struct store *store, const struct api_resource *
                           const char *name);
 /* The last committed revision. */
 uint64_t store_revision(const struct store *store);
+/* The revision of the last committed change to any object of a resource; 0: none since the store was opened. */
+uint64_t store_changed_at(const struct store *store, const struct api_resource *resource);
 /* Committed objects of a resource. */
 size_t store_count(const struct store *store, const struct api_resource *resource);
 

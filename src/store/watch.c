@@ -124,6 +124,7 @@ void store_deliver(struct store *store, const struct api_resource *resource, con
 {
     struct store_history *history = &store->history;
     int64_t weight = (int64_t)object_size(event->object);
+    store->tables[resource->index].changed = event->object->revision;
     while (history->count == STORE_HISTORY_MAX ||
            (history->count && history->weight + weight > STORE_HISTORY_BYTES_MAX))
         forget_oldest(store);

@@ -414,6 +414,49 @@ static void long_lists_come_in_pages(void **state)
     assert_non_null(field(a, "metadata/continue"));
 }
 
+static size_t count_items(const char *path)
+{
+    struct answer *a = ask("GET", path, NULL, NULL);
+    assert_code(a, 200);
+    return json_array_size(json_object_get(a->json, "items"));
+}
+
+/* The server keeps the bytes of lists that are asked for again. */
+static void a_list_is_never_older_than_the_last_write(void **state)
+{
+    (void)state;
+    char name[16];
+    for (int i = 0; i < 40; i++) {
+        snprintf(name, sizeof(name), "cm-%02d", i);
+        make_config_map(name, i % 2 ? "odd" : "even");
+    }
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(count_items(CONFIG_MAPS), 40);
+        assert_int_equal(count_items("/api/v1/configmaps"), 40);
+        assert_int_equal(count_items("/api/v1/namespaces/kube-system/configmaps"), 0);
+        assert_int_equal(count_items(CONFIG_MAPS "?labelSelector=app%3Dodd"), 20);
+    }
+    for (int i = 0; i < 10; i++) {
+        cleanup_free char *patch = mem_printf("{\"data\":{\"key\":\"%d\"}}", i);
+        struct answer *a = ask("PATCH", CONFIG_MAPS "/cm-07", "Content-Type: application/merge-patch+json\r\n", patch);
+        cleanup_free char *version = mem_string(field(a, "metadata/resourceVersion"));
+        for (int k = 0; k < 3; k++) {
+            a = ask("GET", k % 2 ? CONFIG_MAPS : "/api/v1/configmaps", NULL, NULL);
+            assert_field(a, "items/7/metadata/resourceVersion", version);
+            assert_field(a, "metadata/resourceVersion", version);
+        }
+    }
+    /* A write to another resource changes the list's revision and nothing else. */
+    make_pod("p", "", "[{\"name\":\"c\",\"image\":\"i\"}]");
+    struct answer *a = ask("GET", PODS "/p", NULL, NULL);
+    cleanup_free char *version = mem_string(field(a, "metadata/resourceVersion"));
+    assert_field(ask("GET", CONFIG_MAPS, NULL, NULL), "metadata/resourceVersion", version);
+    assert_code(ask("DELETE", CONFIG_MAPS "/cm-07", NULL, NULL), 200);
+    assert_int_equal(count_items(CONFIG_MAPS), 39);
+    assert_int_equal(count_items("/api/v1/configmaps?resourceVersion=0"), 39);
+    assert_code(ask("HEAD", CONFIG_MAPS, NULL, NULL), 200);
+}
+
 static void selectors_choose(void **state)
 {
     (void)state;
@@ -590,6 +633,7 @@ int main(void)
         test(a_body_of_another_kind_is_refused),
         test(conflicts_and_doubles_are_409),
         test(long_lists_come_in_pages),
+        test(a_list_is_never_older_than_the_last_write),
         test(selectors_choose),
         test(large_lists_are_compressed_when_asked_for),
         test(malformed_bodies_are_400),
