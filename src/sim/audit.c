@@ -34,7 +34,9 @@ struct owner {
 struct pod_record {
     struct object *object;
     bool has_been_available;
-    bool by_controller; /* a controller asked for its deletion */
+    int64_t ready_at;   /* since when it is ready, see clock_now */
+    bool asked;       /* a controller asked for its deletion, ... */
+    int64_t asked_at; /* ... then; it may have been refused */
 };
 
 struct sim_audit {
@@ -46,9 +48,16 @@ struct sim_audit {
     struct map pods;   /* uid -> struct pod_record */
     struct map nodes;  /* name -> struct object */
     uint64_t revision, writes;
+    int64_t down, down_since; /* how long nobody was there to control anything; -1: not down */
     bool catching_up; /* what is seen now did not happen now, nor in this order */
     char violation[SIM_VIOLATION_MAX];
 };
+
+/* The clock by which controllers are measured: it stands while there are none. */
+static int64_t clock_now(const struct sim_audit *audit)
+{
+    return (audit->down_since < 0 ? env_monotonic(audit->env) : audit->down_since) - audit->down;
+}
 
 static void __attribute__((format(printf, 2, 3))) violated(struct sim_audit *audit, const char *format, ...)
 {
@@ -65,7 +74,7 @@ static void __attribute__((format(printf, 2, 3))) violated(struct sim_audit *aud
 
 static void add_limit(struct sim_audit *audit, struct owner *owner, struct limit limit)
 {
-    int64_t now = env_monotonic(audit->env);
+    int64_t now = clock_now(audit);
     struct limit *last = owner->limits.count ? &owner->limits.items[owner->limits.count - 1] : NULL;
     if (last && last->most == limit.most && last->least == limit.least && last->recreate == limit.recreate &&
         last->paused == limit.paused)
@@ -84,7 +93,7 @@ static struct limit limit_over_window(const struct sim_audit *audit, const struc
     bool first = true;
     for (size_t i = 0; i < owner->limits.count; i++) {
         const struct limit *l = &owner->limits.items[i];
-        if (l->until < env_monotonic(audit->env) - audit->window)
+        if (l->until < clock_now(audit) - audit->window)
             continue;
         /* What is scaled or paused is not recreated, but scaled. */
         sum.recreate = sum.recreate && l->recreate && !l->paused && (first || l->most == sum.most);
@@ -118,24 +127,22 @@ static struct owner *owner_by(const struct sim_audit *audit, const struct object
     return r ? map_get(&audit->owners, r->uid) : NULL;
 }
 
-/* Available, and so for a while. */
-static bool was_available(const struct sim_audit *audit, const struct object *object, int64_t since)
+static int64_t min_ready(const struct sim_audit *audit, const struct object *pod)
 {
-    const struct owner *owner = owner_by(audit, object->meta);
-    const struct replica_set *rs =
-        owner && owner->object->resource->index == API_REPLICASETS ? owner->object->value : NULL;
-    const struct pod *pod = object->value;
-    if (!pod_is_available(pod, rs ? rs->spec.min_ready_seconds : 0, env_now(audit->env), NULL))
-        return false;
-    for (size_t i = 0; i < pod->status.conditions.count; i++)
-        if (strcmp(pod->status.conditions.items[i].type, "Ready") == 0)
-            since += pod->status.conditions.items[i].last_transition_time;
-    return since + (rs ? rs->spec.min_ready_seconds * SECOND : 0) <= env_now(audit->env);
+    const struct owner *owner = owner_by(audit, pod->meta);
+    bool has_set = owner && owner->object->resource->index == API_REPLICASETS;
+    return has_set ? ((const struct replica_set *)owner->object->value)->spec.min_ready_seconds : 0;
 }
 
 static bool is_available(const struct sim_audit *audit, const struct object *object)
 {
-    return was_available(audit, object, 0);
+    return pod_is_available(object->value, (int32_t)min_ready(audit, object), env_now(audit->env), NULL);
+}
+
+/* Available for so long that the controllers have had the time to know. */
+static bool is_known_available(const struct sim_audit *audit, const struct pod_record *record)
+{
+    return clock_now(audit) - record->ready_at >= min_ready(audit, record->object) * SECOND + audit->window;
 }
 
 static void owner_free(struct owner *owner)
@@ -203,7 +210,7 @@ static void deployment_written(struct sim_audit *audit, struct object *object)
         owner->scaling_until = INT64_MAX;
     }
     if (owner->scaling_until == INT64_MAX && d->status.observed_generation >= owner->scaled_generation)
-        owner->scaling_until = env_monotonic(audit->env) + audit->window;
+        owner->scaling_until = clock_now(audit) + audit->window;
 }
 
 static int32_t replicas_of(const struct object *object)
@@ -331,24 +338,24 @@ static int32_t count_left(struct sim_audit *audit, const struct owner *deploymen
             left += r->has_been_available || is_available(audit, r->object);
     }
     for (size_t i = 0; i < deployment->losses.count; i++)
-        left += deployment->losses.items[i] >= env_monotonic(audit->env) - audit->window;
+        left += deployment->losses.items[i] >= clock_now(audit) - audit->window;
     return left;
 }
 
-/* A pod that was available `before` is on its way out. */
-static void check_lost_pod(struct sim_audit *audit, const struct pod_record *record, const struct object *before)
+/* A pod that was available is on its way out. */
+static void check_lost_pod(struct sim_audit *audit, const struct pod_record *record)
 {
     const struct object *object = record->object;
     const struct owner *set = owner_by(audit, object->meta);
     struct owner *deployment = set ? owner_by(audit, set->object->meta) : NULL;
     if (!deployment || deployment->object->meta->deletion_timestamp || set->object->meta->deletion_timestamp)
         return;
-    if (!record->by_controller) {
-        vector_push(&deployment->losses, env_monotonic(audit->env));
+    if (!record->asked || record->asked_at < clock_now(audit) - audit->window) {
+        vector_push(&deployment->losses, clock_now(audit));
         return;
     }
     /* Still taken for one that is not available, or part of what was to go. */
-    if (audit->catching_up || !was_available(audit, before, audit->window) || deployment->scaling_until >= env_monotonic(audit->env))
+    if (audit->catching_up || !is_known_available(audit, record) || deployment->scaling_until >= clock_now(audit))
         return;
     int32_t left = count_left(audit, deployment), least = limit_over_window(audit, deployment).least;
     if (left < least)
@@ -362,6 +369,7 @@ static void pod_written(struct sim_audit *audit, struct object *object)
     if (!r) {
         r = mem_zero(1, sizeof(*r));
         r->object = object_ref(object);
+        r->ready_at = clock_now(audit);
         map_set(&audit->pods, object->meta->uid, r);
         struct owner *set = owner_by(audit, object->meta);
         if (set && set->object->resource->index == API_REPLICASETS && !audit->catching_up)
@@ -374,13 +382,15 @@ static void pod_written(struct sim_audit *audit, struct object *object)
     const char *was = node_of(old), *now = node_of(object);
     bool available = pod_is_active(old->value) && is_available(audit, old);
     r->has_been_available |= available;
+    if (!pod_is_ready(old->value))
+        r->ready_at = clock_now(audit);
     r->object = object_ref(object);
     if (was && (!now || strcmp(was, now) != 0))
         violated(audit, "pod %s was on node %s and is on %s", object->meta->name, was, now ? now : "none");
     if (!was && now)
         check_capacity(audit, now);
     if (available && object->meta->deletion_timestamp)
-        check_lost_pod(audit, r, old);
+        check_lost_pod(audit, r);
 }
 
 static void pod_deleted(struct sim_audit *audit, const struct object *object)
@@ -389,7 +399,7 @@ static void pod_deleted(struct sim_audit *audit, const struct object *object)
     if (!r)
         return;
     if (pod_is_active(r->object->value) && is_available(audit, r->object))
-        check_lost_pod(audit, r, r->object);
+        check_lost_pod(audit, r);
     object_unref(r->object);
     free(r);
 }
@@ -459,8 +469,10 @@ void sim_audit_request(void *context, const struct client_request *request)
         return;
     const struct preconditions *preconditions = request->delete_options->preconditions;
     struct pod_record *r = preconditions && preconditions->uid ? map_get(&audit->pods, preconditions->uid) : NULL;
-    if (r)
-        r->by_controller = true;
+    if (!r)
+        return;
+    r->asked = true;
+    r->asked_at = clock_now(audit);
 }
 
 /* After a crash: what the disk had, and what nobody was told of. */
@@ -502,6 +514,9 @@ void sim_audit_opened(void *context, struct sim_cluster *cluster)
                      (unsigned long long)store_revision(store));
     if (store_revision(store) < audit->revision)
         violated(audit, "revision %llu was announced and is not on the disk", (unsigned long long)audit->revision);
+    if (audit->down_since >= 0)
+        audit->down += env_monotonic(audit->env) - audit->down_since;
+    audit->down_since = -1;
     audit->catching_up = true;
     drop_missing(audit, store);
     for (size_t i = 0; i < ARRAY_COUNT(looked_at); i++)
@@ -516,6 +531,7 @@ void sim_audit_opened(void *context, struct sim_cluster *cluster)
 void sim_audit_closing(void *context, struct sim_cluster *cluster)
 {
     struct sim_audit *audit = context;
+    audit->down_since = env_monotonic(audit->env);
     for (size_t i = 0; i < API_RESOURCE_COUNT; i++)
         store_watch_free(steal_pointer(audit->watches[i]));
 }
@@ -528,6 +544,7 @@ struct sim_audit *sim_audit_new(struct env *env, struct sim_history *history, in
     audit->env = env;
     audit->history = history;
     audit->window = window;
+    audit->down_since = -1;
     return audit;
 }
 

@@ -167,7 +167,8 @@ struct watch {
     struct client_watch *inner; /* NULL: broken, or nowhere */
     client_event_callback callback;
     void *context;
-    int64_t delay_max, last;
+    int64_t last;
+    unsigned quickness; /* halves the delays of the link so often */
     struct list events; /* struct delayed.node, in order */
     struct env_timer *timer;
     unsigned users;
@@ -177,6 +178,11 @@ struct watch {
 static struct sim_link *link_of(const struct watch *watch)
 {
     return (struct sim_link *)watch->watch.client;
+}
+
+static int64_t delay_max(const struct watch *watch)
+{
+    return link_of(watch)->options.event_max >> watch->quickness;
 }
 
 static void event_free(struct delayed *event)
@@ -245,7 +251,7 @@ static void queue_event(struct watch *watch, const struct client_event *source)
         event->arena = arena_new(0);
         event->event.status = api_copy(event->arena, &api_type_status, source->status);
     }
-    int64_t at = env_monotonic(link->client.env) + draw(link, watch->delay_max);
+    int64_t at = env_monotonic(link->client.env) + draw(link, delay_max(watch));
     event->at = watch->last = at > watch->last ? at : watch->last;
     bool first = list_empty(&watch->events);
     list_append(&watch->events, &event->node);
@@ -274,7 +280,7 @@ static void event_came(void *context, const struct client_event *event)
     }
     if (event->kind == CLIENT_ERROR)
         client_watch_free(steal_pointer(watch->inner));
-    if (!watch->delay_max && list_empty(&watch->events)) {
+    if (!delay_max(watch) && list_empty(&watch->events)) {
         watch->users++;
         send(watch, event);
         watch_release(watch);
@@ -294,7 +300,7 @@ static struct client_watch *watch_new(struct client *client, const struct client
     watch->users = 1;
     watch->timer = env_timer_new(client->env, events_due, watch);
     /* Most watches are quick, a few lag far behind. */
-    watch->delay_max = link->options.event_max >> sim_random_below(&link->random, 8);
+    watch->quickness = (unsigned)sim_random_below(&link->random, 8);
     list_init(&watch->events);
     list_append(&link->watches, &watch->node);
     if (link->target)
