@@ -18,6 +18,8 @@ struct sim_link {
     struct list watches;   /* struct watch.node */
     sim_link_observer observer;
     void *observer_context;
+    const struct api_resource *refused; /* creates of it */
+    const char *refusal;                /* NULL: nothing is refused */
 };
 
 static int64_t draw(struct sim_link *link, int64_t most)
@@ -65,9 +67,21 @@ static void answer(struct call *call, const struct client_result *result)
         done(call->context, result);
 }
 
+static bool is_refused(const struct sim_link *link, const struct client_request *request)
+{
+    return link->refusal && request->verb == CLIENT_CREATE && request->resource == link->refused &&
+           !request->subresource;
+}
+
 static void answer_lost(struct call *call)
 {
     cleanup_arena struct arena *arena = arena_new(0);
+    struct sim_link *link = call->link;
+    if (link && call->request && is_refused(link, call->request)) {
+        const struct status *status = api_status_forbidden(arena, link->refused, "", link->refusal);
+        answer(call, &(struct client_result){.code = status->code, .status = status, .remaining = -1});
+        return;
+    }
     answer(call, &(struct client_result){.code = 503, .status = unavailable(arena), .remaining = -1});
 }
 
@@ -123,7 +137,8 @@ static void forward(void *context)
     struct sim_link *link = call->link;
     env_timer_free(call->timer);
     call->timer = env_timer_new(link->client.env, deliver, call);
-    if (!link->target || sim_random_chance(&link->random, link->options.lost_before)) {
+    if (!link->target || is_refused(link, call->request) ||
+        sim_random_chance(&link->random, link->options.lost_before)) {
         call->lost = true;
         env_timer_start(call->timer, draw(link, link->options.answer_max));
         return;
@@ -362,6 +377,12 @@ void sim_link_observe(struct sim_link *link, sim_link_observer observer, void *c
 {
     link->observer = observer;
     link->observer_context = context;
+}
+
+void sim_link_refuse(struct sim_link *link, const struct api_resource *resource, const char *message)
+{
+    link->refused = resource;
+    link->refusal = message;
 }
 
 void sim_link_cut(struct sim_link *link)

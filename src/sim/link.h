@@ -32,6 +32,8 @@ struct client *sim_link_client(struct sim_link *link);
 /* Where it leads; NULL: nowhere, and every request is answered 503. */
 void sim_link_connect(struct sim_link *link, struct client *target);
 void sim_link_observe(struct sim_link *link, sim_link_observer observer, void *context);
+/* Refuses creates of a resource with 403 and this message, as a quota does; NULL: no longer. The text is borrowed. */
+void sim_link_refuse(struct sim_link *link, const struct api_resource *resource, const char *message);
 /* Answers everything under way with 503, and breaks all watches, before it returns; the link then leads nowhere. Call
  * it from the loop. Answers that the target gives later are dropped. */
 void sim_link_cut(struct sim_link *link);

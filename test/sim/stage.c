@@ -123,16 +123,10 @@ int stage_create(struct stage *s, const char *path, const char *json)
 int stage_patch(struct stage *s, const char *path, const char *json)
 {
     struct client_request *r = request(CLIENT_PATCH, path);
-    r->patch_kind = PATCH_MERGE;
+    r->patch_kind = PATCH_STRATEGIC;
     r->patch = arena_string(r->arena, json);
     r->patch_size = strlen(json);
     return call(s, r, true);
-}
-
-int stage_replace_status(struct stage *s, const char *path, const char *json)
-{
-    cleanup_free char *status = mem_printf("%s/status", path);
-    return stage_patch(s, status, json);
 }
 
 int stage_delete(struct stage *s, const char *path, const char *propagation)

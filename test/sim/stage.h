@@ -40,8 +40,7 @@ void stage_until_(struct stage *s, stage_condition condition, const void *argume
 /* The verbs. Paths: "pods/NAMESPACE/NAME[/SUBRESOURCE]", "nodes/NAME"; a create names the namespace only. They return
  * the HTTP code. */
 int stage_create(struct stage *s, const char *path, const char *json);
-int stage_patch(struct stage *s, const char *path, const char *json); /* merge patch */
-int stage_replace_status(struct stage *s, const char *path, const char *json); /* merge patch of status */
+int stage_patch(struct stage *s, const char *path, const char *json); /* strategic merge, as kubectl */
 int stage_delete(struct stage *s, const char *path, const char *propagation);
 /* A Deployment of one container with the label app=NAME and some cpu; strategy is JSON or NULL. */
 void stage_deploy(struct stage *s, const char *name, int replicas, const char *image, const char *strategy);
