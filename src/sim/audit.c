@@ -342,6 +342,18 @@ static int32_t count_left(struct sim_audit *audit, const struct owner *deploymen
     return left;
 }
 
+/* The ReplicaSet keeps a pod in its place that has become available just now. */
+static bool is_replaced(const struct sim_audit *audit, const struct owner *set)
+{
+    for (struct map_slot *s = NULL; (s = map_next(&audit->pods, s));) {
+        const struct pod_record *r = s->value;
+        if (owner_by(audit, r->object->meta) == set && pod_is_active(r->object->value) &&
+            is_available(audit, r->object) && !is_known_available(audit, r))
+            return true;
+    }
+    return false;
+}
+
 /* A pod that was available is on its way out. */
 static void check_lost_pod(struct sim_audit *audit, const struct pod_record *record)
 {
@@ -358,7 +370,7 @@ static void check_lost_pod(struct sim_audit *audit, const struct pod_record *rec
     if (audit->catching_up || !is_known_available(audit, record) || deployment->scaling_until >= clock_now(audit))
         return;
     int32_t left = count_left(audit, deployment), least = limit_over_window(audit, deployment).least;
-    if (left < least)
+    if (left < least && !is_replaced(audit, set))
         violated(audit, "deployment %s: with pod %s deleted, %d pods are left, with at least %d promised",
                  deployment->object->meta->name, object->meta->name, left, least);
 }
