@@ -57,6 +57,11 @@ char *mem_string(const char *s)
     return or_abort(strdup(s), strlen(s) + 1);
 }
 
+char *mem_string_n(const char *s, size_t n)
+{
+    return or_abort(strndup(s, n), n + 1);
+}
+
 char *mem_printf(const char *format, ...)
 {
     char *out = NULL;

@@ -42,6 +42,8 @@ void *mem_alloc(size_t size);
 void *mem_zero(size_t count, size_t size);
 void *mem_resize(void *old, size_t size);
 char *mem_string(const char *s);
+/* Its first n bytes; all of it if it is shorter. */
+char *mem_string_n(const char *s, size_t n);
 char *mem_printf(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 #define ARRAY_COUNT(a) (sizeof(a) / sizeof((a)[0]))

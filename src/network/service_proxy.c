@@ -187,7 +187,7 @@ static void uninstall(struct service_proxy *p, const char *key, const struct ser
 static void translate(struct service_proxy *p, const char *key)
 {
     const char *slash = strchr(key, '/');
-    cleanup_free char *namespace = strndup(key, (size_t)(slash - key));
+    cleanup_free char *namespace = mem_string_n(key, (size_t)(slash - key));
     struct object *object = informer_get(p->services, namespace, slash + 1);
     const struct service *service = object ? object->value : NULL;
     const char *ip = service ? service->spec.cluster_ip : NULL;

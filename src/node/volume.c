@@ -75,13 +75,14 @@ static int choose_files(struct arena *arena, const struct content *content, size
     for (size_t i = 0; i < wanted; i++) {
         const struct content *from = items->count ? NULL : &content[i];
         const struct key_to_path *item = items->count ? &items->items[i] : NULL;
+        const char *key = item ? item->key : content[i].key;
         for (size_t c = 0; item && c < count; c++)
-            if (strcmp(content[c].key, item->key) == 0)
+            if (strcmp(content[c].key, key) == 0)
                 from = &content[c];
         if (!from) {
             if (optional)
                 continue;
-            return error_set(err, ENOENT, "%s references non-existent key: %s", what, item->key);
+            return error_set(err, ENOENT, "%s references non-existent key: %s", what, key);
         }
         out->files[out->file_count++] = (struct volume_file){
             .path = arena_string(arena, item ? item->path : from->key),
@@ -225,7 +226,7 @@ static int write_file(const char *path, const struct volume_file *file, struct e
 /* The first component of a relative path. */
 static char *top(const char *path)
 {
-    return strndup(path, strcspn(path, "/"));
+    return mem_string_n(path, strcspn(path, "/"));
 }
 
 /* Writes the files as a new version and turns ..data to it with one rename; then user-visible links. */
@@ -240,7 +241,7 @@ static int write_files(const struct volume_item *item, struct error *err)
         return error_errno(err, "make a directory in %s", item->path);
     for (size_t i = 0; i < item->file_count; i++) {
         cleanup_free char *path = mem_printf("%s/%s", version, item->files[i].path);
-        cleanup_free char *parent = strndup(path, (size_t)(strrchr(path, '/') - path));
+        cleanup_free char *parent = mem_string_n(path, (size_t)(strrchr(path, '/') - path));
         if (file_make_directories(parent, 0755, err) < 0 || write_file(path, &item->files[i], err) < 0)
             return -1;
     }
@@ -426,8 +427,9 @@ static int bind_sub_path(const char *volume, const char *sub_path, const char *t
             slash = strchrnul(slash, '/');
             char saved = *slash;
             *slash = 0;
-            cleanup_free char *parent = strrchr(copy, '/') ? strndup(copy, (size_t)(strrchr(copy, '/') - copy)) : mem_string(".");
-            const char *name = strrchr(copy, '/') ? strrchr(copy, '/') + 1 : copy;
+            const char *last = strrchr(copy, '/');
+            cleanup_free char *parent = last ? mem_string_n(copy, (size_t)(last - copy)) : mem_string(".");
+            const char *name = last ? last + 1 : copy;
             cleanup_close int in = open_beneath(root, *parent ? parent : ".", O_PATH | O_DIRECTORY);
             if (in < 0 || (*name && mkdirat(in, name, 0750) < 0 && errno != EEXIST))
                 return error_errno(err, "failed to create subPath directory for volumeMount \"%s\"", sub_path);
@@ -440,7 +442,7 @@ static int bind_sub_path(const char *volume, const char *sub_path, const char *t
     struct stat info;
     if (at < 0 || fstat(at, &info) < 0)
         return error_errno(err, "failed to prepare subPath %s", sub_path);
-    cleanup_free char *parent = strndup(target, (size_t)(strrchr(target, '/') - target));
+    cleanup_free char *parent = mem_string_n(target, (size_t)(strrchr(target, '/') - target));
     if (file_make_directories(parent, 0750, err) < 0)
         return -1;
     umount2(target, MNT_DETACH); /* of an earlier run of the container */

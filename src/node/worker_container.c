@@ -75,7 +75,7 @@ static void last_words(void *context, const char *text, size_t size, const struc
                                        : s->exit_code  ? "Error"
                                                        : "Completed");
         if (!err && size)
-            r->current.message = strndup(text, size);
+            r->current.message = mem_string_n(text, size);
         r->current.exit_code = s->exit_code;
         r->current.started_at = s->started_at;
         r->current.finished_at = s->finished_at;

@@ -203,7 +203,7 @@ static char *hostname(const struct pod *pod)
     const char *name = pod->spec.hostname_override ? pod->spec.hostname_override
                        : pod->spec.hostname && *pod->spec.hostname ? pod->spec.hostname
                                                                    : pod->metadata.name;
-    char *out = strndup(name, 63);
+    char *out = mem_string_n(name, 63);
     for (size_t n = strlen(out); n && (out[n - 1] == '-' || out[n - 1] == '.'); n--)
         out[n - 1] = 0;
     return out;

@@ -5,6 +5,7 @@
  *   finalizers an object that has some is only marked (grace 0) and goes when the last one is taken away
  *              (update.c). A propagation policy adds or removes "orphan" and "foregroundDeletion" first.
  *   namespaces turn Terminating and go when both their metadata and their spec have no finalizer left. */
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -193,6 +194,7 @@ static void answer_pending(struct task *task)
 /* A change of the metadata only: parts of the old value are shared until the store copies it. */
 static void *shallow_copy(struct task *task)
 {
+    assert(task->old);
     return arena_copy(task->arena, task->old->value, task->resource->type->size);
 }
 
@@ -247,6 +249,7 @@ static void delete_object(struct task *task)
 
 static void delete_namespace(struct task *task)
 {
+    assert(task->old);
     if (task->old->meta->deletion_timestamp) {
         const struct namespace *namespace = task->old->value;
         if (namespace->spec.finalizers.count)

@@ -187,7 +187,7 @@ static struct status *read_continue(struct task *task, struct start *start)
     if (!text_empty(request->resource_version) && !text_equal(request->resource_version, "0"))
         return api_status_bad_request(task->arena,
                                       "specifying resource version is not allowed when using continue");
-    struct token token = {0};
+    struct token token = {.key = ""};
     const char *wrong = token_read(task->arena, request->continue_, &token);
     if (wrong)
         return api_status_bad_request(task->arena, "invalid continue token: %s", wrong);

@@ -415,6 +415,11 @@ struct entry_source {
     int64_t position;
 };
 
+static void entry_source_end(struct entry_source *source)
+{
+    image_digest_discard(&source->digest);
+}
+
 static ssize_t read_entry_data(void *context, const void **block, struct error *err)
 {
     struct entry_source *source = context;
@@ -437,14 +442,12 @@ static ssize_t read_entry_data(void *context, const void **block, struct error *
 static int unpack_entry(struct import *import, struct archive *archive, struct wanted_image *image,
                         struct wanted_layer *layer, struct error *err)
 {
-    cleanup_digest struct digest released = {0};
-    struct entry_source from = {.archive = archive};
+    __attribute__((cleanup(entry_source_end))) struct entry_source from = {.archive = archive};
     const struct unpack_source source = {read_entry_data, &from};
     char actual[DIGEST_TEXT_SIZE];
     const void *block;
     ssize_t rest = 0;
     image_digest_start(&from.digest);
-    released = from.digest;
     layer->temporary = image_store_temporary(import->store);
     if (image_unpack_layer(&source, layer->temporary, &image->budget, &import->cancel, &layer->result, err) < 0)
         return error_wrap(err, "%s: layer %s", import->path, layer->path);

@@ -99,7 +99,7 @@ static bool host_valid(const char *text, size_t n)
 
 static bool domain_valid(const char *text)
 {
-    size_t n = strlen(text), host = n;
+    size_t n = strlen(text), host;
     if (n && text[0] == '[')
         host = strcspn(text, "]") + 1;
     else

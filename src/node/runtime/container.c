@@ -2,6 +2,7 @@
  * they end is container_end.c. */
 #include "node/runtime/container.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -177,6 +178,7 @@ void runtime_container_start(struct runtime *runtime, const char *id, runtime_do
         runtime_answer(runtime, done, context, &err);
         return;
     }
+    assert(container);
     struct start *start = mem_zero(1, sizeof(*start));
     *start = (struct start){.container = container, .done = done, .context = context};
     container->phase = PHASE_STARTING;

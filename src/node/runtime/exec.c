@@ -8,6 +8,7 @@
  * found by both. */
 #include "node/runtime/exec.h"
 
+#include <assert.h>
 #include <dirent.h>
 #include <errno.h>
 #include <jansson.h>
@@ -377,6 +378,7 @@ struct runtime_exec *runtime_exec(struct runtime *runtime, const char *container
         env_defer(runtime->env, finish_later, exec);
         return exec;
     }
+    assert(container);
     memcpy(exec->cgroup, container->cgroup, sizeof(exec->cgroup));
     if (options->timeout > 0)
         env_timer_start(exec->timer, options->timeout);
