@@ -398,6 +398,9 @@ static void restore_container(void *context, const struct runtime_container_stat
     c->image = PART_READY;
     /* An ended one is reported through worker_container_ended as well, which completes this. */
     c->phase = s->state == RUNTIME_EXITED ? CONTAINER_STARTING : CONTAINER_RUNNING;
+    /* The status that the API remembers may be older than the container. */
+    r->started |= !c->spec->startup_probe;
+    r->ready |= r->started && !c->spec->readiness_probe;
 }
 
 /* The history that only the API remembers. */
@@ -430,6 +433,14 @@ static void restore_history(struct worker *w)
         }
 }
 
+static bool any_running(const struct worker *w)
+{
+    for (size_t i = 0; i < w->state.seen.container_count; i++)
+        if (w->state.seen.containers[i].phase == CONTAINER_RUNNING)
+            return true;
+    return false;
+}
+
 struct worker *worker_new(struct agent *agent, struct object *object)
 {
     const struct pod *pod = object->value;
@@ -451,7 +462,8 @@ struct worker *worker_new(struct agent *agent, struct object *object)
         struct in_addr address;
         char text[INET_ADDRSTRLEN];
         w->state.restored = true;
-        w->state.seen.sandbox = PART_READY;
+        /* The agent before may have died before it was complete; making it again completes it. */
+        w->state.seen.sandbox = any_running(w) ? PART_READY : PART_NONE;
         if (pod_network_find(agent->network, pod->metadata.uid, &address)) {
             inet_ntop(AF_INET, &address, text, sizeof(text));
             w->state.ip = mem_string(text);
