@@ -116,10 +116,11 @@ class Api:
         context = self.anonymous_context if anonymous else self.context
         return http.client.HTTPSConnection(self.host, self.port, timeout=timeout, context=context)
 
-    def socket(self, timeout=30):
+    def socket(self, timeout=30, anonymous=False):
         """A TLS connection with nothing said on it yet."""
         raw = socket.create_connection((self.host, self.port), timeout=timeout)
-        return self.context.wrap_socket(raw, server_hostname=self.host)
+        context = self.anonymous_context if anonymous else self.context
+        return context.wrap_socket(raw, server_hostname=self.host)
 
     def request(self, method, path, body=None, headers=None, timeout=30, anonymous=False):
         connection = self.connect(timeout, anonymous)
