@@ -93,8 +93,7 @@ void node_info_set(struct node_info *info, struct object *node)
     info->pods_allocatable = allocatable ? quantity_value(string_map_get(allocatable, "pods")) : 0;
 }
 
-/* Names other than those of enum schedule_resource. */
-static bool is_extended(const char *name)
+bool resource_is_extended(const char *name)
 {
     for (int kind = 0; kind < RESOURCE_KINDS; kind++)
         if (strcmp(name, schedule_resource_names[kind]) == 0)
@@ -108,7 +107,7 @@ static void add_extended(struct node_info *info, const struct pod *pod, int sign
         const struct string_map *requests = &pod->spec.containers.items[i].resources.requests;
         for (size_t r = 0; r < requests->count; r++) {
             const char *name = requests->items[r].key;
-            if (is_extended(name))
+            if (resource_is_extended(name))
                 map_set(&info->extended, name,
                         (void *)((intptr_t)map_get(&info->extended, name) +
                                  sign * (intptr_t)quantity_value(requests->items[r].value)));

@@ -33,6 +33,9 @@ int64_t pod_request_of(const struct pod_spec *spec, const char *name);
 /* The amounts used in scores: 100m of cpu and 200 MiB of memory at least per container that asks for none. */
 void pod_load(const struct pod_spec *spec, struct resource_amounts *out);
 
+/* A resource other than those of enum schedule_resource. */
+bool resource_is_extended(const char *name);
+
 void node_info_set(struct node_info *info, struct object *node);
 /* sign: 1 adds, -1 takes away. */
 void node_info_add_pod(struct node_info *info, const struct pod *pod, int sign);

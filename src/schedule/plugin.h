@@ -10,11 +10,19 @@
 /* Highest score of a plugin. */
 #define SCHEDULE_SCORE_MAX 100
 
+struct schedule_request {
+    const char *name;
+    int64_t amount;
+};
+
 /* The pod to be placed, with what is computed once for all nodes. */
 struct schedule_pod {
     const struct pod *pod;
     struct resource_amounts requests;
     struct resource_amounts load;
+    /* Other resources, by name, with amounts above 0. */
+    const struct schedule_request *extended;
+    size_t extended_count;
     struct arena *arena; /* lives as long as the attempt */
 };
 
@@ -49,6 +57,9 @@ void filter_node_resources(const struct schedule_pod *pod, const struct node_inf
                            struct schedule_verdict *verdict);
 int64_t score_least_allocated(const struct schedule_pod *pod, const struct node_info *node);
 int64_t score_balanced_allocation(const struct schedule_pod *pod, const struct node_info *node);
+
+/* resource_plugins.c: fills what is computed once. */
+void schedule_pod_prepare(struct schedule_pod *pod);
 
 static inline void schedule_object(struct schedule_verdict *verdict, const char *reason, bool unresolvable)
 {

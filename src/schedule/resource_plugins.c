@@ -9,20 +9,52 @@
 static const char *const insufficient[RESOURCE_KINDS] = {"Insufficient cpu", "Insufficient memory",
                                                          "Insufficient ephemeral-storage"};
 
+/* Adds a resource that a container asks for, unless it is there already. */
+static void add_extended(struct schedule_pod *pod, struct schedule_request *requests, const char *name)
+{
+    for (size_t i = 0; i < pod->extended_count; i++)
+        if (strcmp(requests[i].name, name) == 0)
+            return;
+    int64_t amount = pod_request_of(&pod->pod->spec, name);
+    if (amount)
+        requests[pod->extended_count++] = (struct schedule_request){name, amount};
+}
+
+static void collect_extended(struct schedule_pod *pod, struct schedule_request *requests,
+                             const struct container_array *containers)
+{
+    for (size_t i = 0; i < containers->count; i++) {
+        const struct string_map *asked = &containers->items[i].resources.requests;
+        for (size_t r = 0; r < asked->count; r++)
+            if (resource_is_extended(asked->items[r].key))
+                add_extended(pod, requests, asked->items[r].key);
+    }
+}
+
+void schedule_pod_prepare(struct schedule_pod *pod)
+{
+    const struct pod_spec *spec = &pod->pod->spec;
+    size_t most = 0;
+    pod_requests(spec, &pod->requests);
+    pod_load(spec, &pod->load);
+    for (size_t i = 0; i < spec->containers.count; i++)
+        most += spec->containers.items[i].resources.requests.count;
+    for (size_t i = 0; i < spec->init_containers.count; i++)
+        most += spec->init_containers.items[i].resources.requests.count;
+    struct schedule_request *requests = arena_alloc(pod->arena, most * sizeof(*requests));
+    collect_extended(pod, requests, &spec->containers);
+    collect_extended(pod, requests, &spec->init_containers);
+    pod->extended = requests;
+}
+
 static void filter_extended(const struct schedule_pod *pod, const struct node_info *node,
                             struct schedule_verdict *verdict)
 {
-    for (size_t i = 0; i < pod->pod->spec.containers.count; i++) {
-        const struct string_map *requests = &pod->pod->spec.containers.items[i].resources.requests;
-        for (size_t r = 0; r < requests->count; r++) {
-            const char *name = requests->items[r].key;
-            if (strcmp(name, "cpu") == 0 || strcmp(name, "memory") == 0 || strcmp(name, "ephemeral-storage") == 0)
-                continue;
-            int64_t asked = pod_request_of(&pod->pod->spec, name);
-            int64_t room = quantity_value(string_map_get(&node->node->status.allocatable, name));
-            if (asked && asked > room - (int64_t)(intptr_t)map_get(&node->extended, name))
-                schedule_object(verdict, arena_printf(pod->arena, "Insufficient %s", name), asked > room);
-        }
+    for (size_t i = 0; i < pod->extended_count; i++) {
+        const struct schedule_request *r = &pod->extended[i];
+        int64_t room = quantity_value(string_map_get(&node->node->status.allocatable, r->name));
+        if (r->amount > room - (int64_t)(intptr_t)map_get(&node->extended, r->name))
+            schedule_object(verdict, arena_printf(pod->arena, "Insufficient %s", r->name), r->amount > room);
     }
 }
 

@@ -23,6 +23,8 @@
 #define BACKOFF_MAX (10 * INT64_C(1000000))
 /* Unschedulable pods are tried again after so long, even if nothing has changed. */
 #define UNSCHEDULABLE_MAX (300 * INT64_C(1000000))
+/* Of clusters with more nodes, at least so many that fit are compared. */
+#define NODES_TO_FIND_MIN 100
 /* Attempts in one turn of the loop. */
 #define TURN_MAX 256
 
@@ -58,7 +60,8 @@ struct scheduler {
     struct map pendings; /* pod uid -> struct pending */
     VECTOR(struct node_info *) order; /* nodes that have an object, in the order of their names */
     struct list active, unschedulable;
-    bool open; /* the informers are synced */
+    size_t next_node; /* in order: where the last attempt ended */
+    bool open;        /* the informers are synced */
     bool turn_arranged, freed, order_stale;
     struct informer_set *informers;
     size_t binding;
@@ -345,7 +348,16 @@ static int64_t score(const struct schedule_pod *pod, const struct node_info *nod
     return sum;
 }
 
-/* The best node, one at random among equals, or NULL with the tally of reasons. */
+/* So many nodes that fit are enough to choose from: upstream's adaptive percentageOfNodesToScore. */
+static size_t nodes_to_find(size_t nodes)
+{
+    size_t percentage = nodes / 125 < 45 ? 50 - nodes / 125 : 5;
+    size_t wanted = nodes * percentage / 100;
+    return nodes < NODES_TO_FIND_MIN ? nodes : wanted < NODES_TO_FIND_MIN ? NODES_TO_FIND_MIN : wanted;
+}
+
+/* The best node of those that are looked at, one at random among equals, or NULL with the tally of reasons. The next
+ * attempt starts where this one ends, so that all nodes have their turn. */
 static struct node_info *choose(struct scheduler *s, const struct schedule_pod *pod, struct tally *tally)
 {
     struct node_info *best = NULL;
@@ -353,10 +365,13 @@ static struct node_info *choose(struct scheduler *s, const struct schedule_pod *
     uint64_t equals = 0;
     refresh_order(s);
     tally->nodes = s->order.count;
-    for (size_t i = 0; i < s->order.count; i++) {
-        struct node_info *node = s->order.items[i];
+    size_t left = nodes_to_find(s->order.count);
+    for (size_t i = 0; i < s->order.count && left; i++) {
+        s->next_node = s->next_node + 1 < s->order.count ? s->next_node + 1 : 0;
+        struct node_info *node = s->order.items[s->next_node];
         if (!fits(pod, node, tally))
             continue;
+        left--;
         int64_t now = score(pod, node);
         if (now > best_score) {
             best = node;
@@ -490,8 +505,7 @@ static void attempt(struct pending *p)
     cleanup_arena struct arena *arena = arena_new(0);
     struct schedule_pod pod = {.pod = p->pod->value, .arena = arena};
     struct tally tally = {.nodes = 0};
-    pod_requests(&pod.pod->spec, &pod.requests);
-    pod_load(&pod.pod->spec, &pod.load);
+    schedule_pod_prepare(&pod);
     p->attempts++;
     struct node_info *node = choose(s, &pod, &tally);
     if (node) {

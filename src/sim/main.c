@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/timestamp.h"
+#include "sim/bench.h"
 #include "sim/scenario.h"
 
 enum { EXIT_USAGE = 2 };
@@ -14,12 +15,14 @@ static void usage(FILE *out)
 {
     fputs("Usage: coracle-sim --seeds A-B [--verbose]\n"
           "       coracle-sim --trace SEED\n"
+          "       coracle-sim --bench PODSxNODES\n"
           "Runs one simulated history of a cluster per seed: users, faults, and then rest. Exits with 1 when one\n"
           "breaks a promise; its last events are written to standard error.\n"
           "\n"
           "  --seeds A-B   the seeds to run, both ends included; --seeds A runs one\n"
           "  --verbose     a line for every seed\n"
-          "  --trace SEED  every event of one history\n",
+          "  --trace SEED  every event of one history\n"
+          "  --bench PxN   how fast P pods of one Deployment are created and bound on N nodes\n",
           out);
 }
 
@@ -69,10 +72,21 @@ static int run_seeds(uint64_t first, uint64_t last, bool verbose, FILE *history)
     return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+static int run_bench(const char *text)
+{
+    int pods = 0, nodes = 0, end = 0;
+    if (sscanf(text, "%dx%d%n", &pods, &nodes, &end) != 2 || text[end] || pods < 1 || nodes < 1) {
+        fprintf(stderr, "coracle-sim: \"%s\" is not PODSxNODES\n", text);
+        return EXIT_USAGE;
+    }
+    return sim_bench_run(pods, nodes, stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
 int main(int argc, char **argv)
 {
     static const struct option options[] = {{"seeds", required_argument, NULL, 's'},
                                             {"trace", required_argument, NULL, 't'},
+                                            {"bench", required_argument, NULL, 'b'},
                                             {"verbose", no_argument, NULL, 'v'},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
@@ -90,6 +104,8 @@ int main(int argc, char **argv)
                 return EXIT_USAGE;
             }
             break;
+        case 'b':
+            return run_bench(optarg);
         case 'v':
             verbose = true;
             break;
