@@ -201,8 +201,8 @@ static void deployment_written(struct sim_audit *audit, struct object *object)
     const struct deployment *d = object->value;
     struct limit limit = limit_of_deployment(d);
     const struct owner *before = map_get(&audit->owners, object->meta->uid);
-    /* A new one may adopt ReplicaSets that were scaled for another. */
-    bool fewer = !before || limit.most < limit_of_deployment(before->object->value).most;
+    /* A new one may adopt ReplicaSets that were scaled for another; one that is paused is brought down to its limit. */
+    bool fewer = !before || d->spec.paused || limit.most < limit_of_deployment(before->object->value).most;
     check_generation(audit, object, d->status.observed_generation);
     struct owner *owner = record_owner(audit, object, limit);
     if (fewer) {
@@ -247,7 +247,7 @@ static void check_templates(struct sim_audit *audit, const struct owner *deploym
 
 static void check_recreate(struct sim_audit *audit, const struct owner *deployment, const struct owner *set)
 {
-    if (!limit_over_window(audit, deployment).recreate)
+    if (!limit_over_window(audit, deployment).recreate || deployment->scaling_until >= clock_now(audit))
         return;
     for (struct map_slot *s = NULL; (s = map_next(&audit->pods, s));) {
         const struct pod_record *r = s->value;

@@ -8,8 +8,8 @@
  *                maxSurge; whenever a pod is made for a ReplicaSet, its active pods are at most its spec.replicas.
  *   availability whenever a controller deletes a pod that has been available for the window, the pods that are left and
  *                have been available (a fault may have made them unready since) are at least replicas - maxUnavailable. Pods that somebody
- *                else has just deleted count as left. Does not hold while a Deployment is made smaller: as upstream's,
- *                the controller then takes pods from all ReplicaSets in proportion, available or not.
+ *                else has just deleted count as left. Does not hold while a Deployment is made smaller or is
+ *                paused: as upstream's, the controller then scales all ReplicaSets in proportion, whatever is available.
  *   recreate     under the strategy Recreate, no ReplicaSet grows while a pod of another one has not ended.
  *
  * Without such tolerance: observedGeneration is at most generation; nothing has two controllers; no two ReplicaSets of a
