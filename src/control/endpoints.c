@@ -20,12 +20,21 @@ struct endpoints_state {
     struct informer *endpoints;
 };
 
+/* What somebody else has deleted is made again. */
+static void endpoints_changed(void *context, enum informer_change change, struct object *object, struct object *old)
+{
+    (void)old;
+    if (change == INFORMER_DELETED)
+        controller_enqueue(context, object->meta);
+}
+
 static void start(struct controller *c)
 {
     struct endpoints_state *own = mem_zero(1, sizeof(*own));
     c->state = own;
     endpoints_watch(c, &own->watch);
     own->endpoints = informer_set_get(c->informers, &api_resources[API_ENDPOINTS]);
+    informer_add_handler(own->endpoints, endpoints_changed, c);
 }
 
 static void stop(struct controller *c)

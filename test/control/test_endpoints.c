@@ -1,0 +1,285 @@
+/* The promises of endpoints: behind a Service stand its pods, at their ports, with their conditions, in both forms. */
+#include "stage.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "control/endpoints.h"
+
+#define ENDPOINTS "endpoints/default/web"
+
+static void create_service(struct stage *s, const char *spec)
+{
+    char json[512];
+    snprintf(json, sizeof(json), "{\"metadata\":{\"name\":\"web\",\"labels\":{\"team\":\"a\"}},\"spec\":{%s}}", spec);
+    stage_create(s, "services/default", json);
+    stage_run(s, SECOND);
+}
+
+/* A pod without a kubelet: its status is what the test says. */
+static void create_pod(struct stage *s, const char *name, const char *address, bool ready, const char *ports)
+{
+    char path[64];
+    cleanup_free char *json =
+        mem_printf("{\"metadata\":{\"name\":\"%s\",\"labels\":{\"app\":\"web\"}},\"spec\":{\"nodeName\":\"nowhere\","
+                   "\"containers\":[{\"name\":\"main\",\"image\":\"app:1\",\"ports\":[%s]}]}}",
+                   name, ports ? ports : "");
+    cleanup_free char *status = mem_printf(
+        "{\"status\":{\"phase\":\"Running\",\"podIP\":\"%s\",\"podIPs\":[{\"ip\":\"%s\"}],\"conditions\":[{\"type\":"
+        "\"Ready\",\"status\":\"%s\"}]}}",
+        address, address, ready ? "True" : "False");
+    stage_create(s, "pods/default", json);
+    snprintf(path, sizeof(path), "pods/default/%s/status", name);
+    stage_patch(s, path, status);
+    stage_run(s, SECOND);
+}
+
+static struct object *only_slice(struct stage *s)
+{
+    struct object *slice;
+    assert_int_equal(stage_list(s, "endpointslices", "default", SERVICE_NAME_LABEL, "web", &slice, 1), 1);
+    return slice;
+}
+
+static const struct endpoint *endpoint_of(struct stage *s, const char *pod)
+{
+    const struct endpoint_slice *slice = only_slice(s)->value;
+    for (size_t i = 0; i < slice->endpoints.count; i++)
+        if (strcmp(slice->endpoints.items[i].target_ref->name, pod) == 0)
+            return &slice->endpoints.items[i];
+    return NULL;
+}
+
+static void assert_conditions(const struct endpoint *e, bool ready, bool serving, bool terminating)
+{
+    assert_non_null(e);
+    assert_int_equal(e->conditions.ready.value, ready);
+    assert_int_equal(e->conditions.serving.value, serving);
+    assert_int_equal(e->conditions.terminating.value, terminating);
+}
+
+static void a_service_has_its_pods_ready_or_not(void **state)
+{
+    struct stage *s = stage_new();
+    create_service(s, "\"selector\":{\"app\":\"web\"},\"ports\":[{\"name\":\"http\",\"port\":80,\"targetPort\":8080}]");
+    create_pod(s, "a", "10.0.0.1", true, NULL);
+    create_pod(s, "b", "10.0.0.2", false, NULL);
+    const struct object *slice = only_slice(s);
+    const struct endpoint_slice *value = slice->value;
+    assert_string_equal(value->address_type, "IPv4");
+    assert_int_equal(value->ports.count, 1);
+    assert_int_equal(value->ports.items[0].port.value, 8080);
+    assert_string_equal(value->ports.items[0].name, "http");
+    assert_string_equal(string_map_get(&slice->meta->labels, "team"), "a");
+    assert_string_equal(string_map_get(&slice->meta->labels, "endpointslice.kubernetes.io/managed-by"),
+                        "endpointslice-controller.k8s.io");
+    assert_string_equal(slice->meta->owner_references.items[0].kind, "Service");
+    assert_memory_equal(slice->meta->name, "web-", 4);
+    assert_conditions(endpoint_of(s, "a"), true, true, false);
+    assert_conditions(endpoint_of(s, "b"), false, false, false);
+    assert_string_equal(endpoint_of(s, "a")->addresses.items[0], "10.0.0.1");
+    assert_string_equal(endpoint_of(s, "a")->node_name, "nowhere");
+    assert_stage(s, ENDPOINTS, "subsets/0/addresses/0/ip", "10.0.0.1");
+    assert_stage(s, ENDPOINTS, "subsets/0/addresses/1", NULL);
+    assert_stage(s, ENDPOINTS, "subsets/0/notReadyAddresses/0/targetRef/name", "b");
+    assert_stage(s, ENDPOINTS, "subsets/0/ports/http/port", "8080");
+    stage_free(s);
+}
+
+static void a_pod_that_is_being_deleted_serves_and_is_not_ready(void **state)
+{
+    struct stage *s = stage_new();
+    create_service(s, "\"selector\":{\"app\":\"web\"},\"ports\":[{\"port\":80}]");
+    create_pod(s, "a", "10.0.0.1", true, NULL);
+    assert_int_equal(stage_delete(s, "pods/default/a", NULL), 200);
+    stage_run(s, SECOND);
+    assert_conditions(endpoint_of(s, "a"), false, true, true);
+    assert_stage(s, ENDPOINTS, "subsets", NULL);
+    stage_free(s);
+}
+
+static void addresses_that_are_not_ready_are_published_when_asked_for(void **state)
+{
+    struct stage *s = stage_new();
+    create_service(s, "\"selector\":{\"app\":\"web\"},\"ports\":[{\"port\":80}],\"publishNotReadyAddresses\":true");
+    create_pod(s, "a", "10.0.0.1", false, NULL);
+    create_pod(s, "b", "10.0.0.2", true, NULL);
+    stage_delete(s, "pods/default/b", NULL);
+    stage_run(s, SECOND);
+    assert_conditions(endpoint_of(s, "a"), true, false, false);
+    assert_conditions(endpoint_of(s, "b"), true, true, true);
+    assert_stage(s, ENDPOINTS, "subsets/0/addresses/1/ip", "10.0.0.2");
+    assert_stage(s, ENDPOINTS, "subsets/0/notReadyAddresses", NULL);
+    stage_free(s);
+}
+
+static void named_ports_are_those_of_each_pod(void **state)
+{
+    struct stage *s = stage_new();
+    create_service(s, "\"selector\":{\"app\":\"web\"},\"ports\":[{\"name\":\"http\",\"port\":80,\"targetPort\":"
+                      "\"http\"},{\"name\":\"admin\",\"port\":81,\"targetPort\":\"admin\"}]");
+    create_pod(s, "a", "10.0.0.1", true, "{\"name\":\"http\",\"containerPort\":8080},{\"name\":\"admin\",\"containerPort\":9000}");
+    create_pod(s, "b", "10.0.0.2", true, "{\"name\":\"http\",\"containerPort\":8081}");
+    create_pod(s, "c", "10.0.0.3", true, "{\"name\":\"http\",\"containerPort\":8080}");
+    struct object *slices[4];
+    assert_int_equal(stage_list(s, "endpointslices", "default", SERVICE_NAME_LABEL, "web", slices, 4), 3);
+    size_t endpoints = 0;
+    for (size_t i = 0; i < 3; i++) {
+        const struct endpoint_slice *slice = slices[i]->value;
+        endpoints += slice->endpoints.count;
+        if (strcmp(slice->endpoints.items[0].target_ref->name, "b") == 0)
+            assert_int_equal(slice->ports.items[0].port.value, 8081);
+    }
+    assert_int_equal(endpoints, 3);
+    /* The old form: one subset for ports that lead to the same pods. */
+    struct object *object = stage_get(s, ENDPOINTS);
+    const struct endpoints *old = object->value;
+    assert_int_equal(old->subsets.count, 3);
+    for (size_t i = 0; i < 3; i++) {
+        const struct endpoint_subset *subset = &old->subsets.items[i];
+        assert_int_equal(subset->ports.count, 1);
+        size_t wanted = subset->ports.items[0].port == 8080 ? 2 : 1;
+        assert_int_equal(subset->addresses.count, wanted);
+    }
+    stage_free(s);
+}
+
+static void slices_hold_a_hundred_endpoints_at_most_and_keep_their_own(void **state)
+{
+    struct stage *s = stage_new();
+    struct object *slices[10];
+    char before[10][64];
+    for (int i = 0; i < 3; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "n%d", i);
+        stage_node(s, name);
+    }
+    create_service(s, "\"selector\":{\"app\":\"web\"},\"ports\":[{\"port\":80}]");
+    stage_deploy(s, "web", 250, "app:1", NULL);
+    stage_run(s, 30 * SECOND);
+    assert_int_equal(stage_ready(s, "web"), 250);
+    size_t count = stage_list(s, "endpointslices", "default", SERVICE_NAME_LABEL, "web", slices, 10), sum = 0;
+    assert_in_range(count, 3, 5);
+    for (size_t i = 0; i < count; i++) {
+        snprintf(before[i], sizeof(before[i]), "%s", slices[i]->meta->name);
+        sum += ((const struct endpoint_slice *)slices[i]->value)->endpoints.count;
+        assert_in_range(((const struct endpoint_slice *)slices[i]->value)->endpoints.count, 1, 100);
+    }
+    assert_int_equal(sum, 250);
+    assert_stage(s, ENDPOINTS, "metadata/annotations", NULL);
+    /* One pod less, and another in its place, change a slice or two. */
+    uint64_t revision = store_revision(sim_cluster_store(s->cluster));
+    struct object *pod;
+    stage_list(s, "pods", "default", "app", "web", &pod, 1);
+    char path[128];
+    snprintf(path, sizeof(path), "pods/default/%s", pod->meta->name);
+    stage_patch(s, path, "{\"metadata\":{\"labels\":{\"app\":\"debug\"}}}");
+    size_t changed = 0;
+    assert_int_equal(stage_list(s, "endpointslices", "default", SERVICE_NAME_LABEL, "web", slices, 10), count);
+    for (size_t i = 0; i < count; i++) {
+        changed += slices[i]->revision > revision;
+        assert_string_equal(slices[i]->meta->name, before[i]);
+    }
+    assert_in_range(changed, 1, 2);
+    stage_free(s);
+}
+
+static void the_old_form_is_cut_off_at_a_thousand_addresses(void **state)
+{
+    struct stage *s = stage_new();
+    for (int i = 0; i < 10; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "n%d", i);
+        stage_node(s, name);
+    }
+    create_service(s, "\"selector\":{\"app\":\"web\"},\"ports\":[{\"port\":80}]");
+    stage_deploy(s, "web", 1050, "app:1", NULL);
+    stage_run(s, MINUTE);
+    const struct endpoints *e = stage_get(s, ENDPOINTS)->value;
+    assert_int_equal(e->subsets.items[0].addresses.count, 1000);
+    assert_stage(s, ENDPOINTS, "metadata/annotations/endpoints.kubernetes.io|over-capacity", "truncated");
+    stage_patch(s, "deployments/default/web", "{\"spec\":{\"replicas\":10}}");
+    stage_run(s, MINUTE);
+    assert_stage(s, ENDPOINTS, "metadata/annotations", NULL);
+    stage_free(s);
+}
+
+static void a_service_without_pods_has_an_empty_slice(void **state)
+{
+    struct stage *s = stage_new();
+    create_service(s, "\"selector\":{\"app\":\"web\"},\"ports\":[{\"port\":80}]");
+    assert_int_equal(((const struct endpoint_slice *)only_slice(s)->value)->endpoints.count, 0);
+    assert_stage(s, ENDPOINTS, "subsets", NULL);
+    create_pod(s, "a", "10.0.0.1", true, NULL);
+    assert_conditions(endpoint_of(s, "a"), true, true, false);
+    stage_patch(s, "pods/default/a", "{\"metadata\":{\"labels\":{\"app\":\"x\"}}}");
+    stage_run(s, SECOND);
+    assert_int_equal(((const struct endpoint_slice *)only_slice(s)->value)->endpoints.count, 0);
+    stage_free(s);
+}
+
+static void a_headless_service_is_marked_as_such(void **state)
+{
+    struct stage *s = stage_new();
+    create_service(s, "\"clusterIP\":\"None\",\"selector\":{\"app\":\"web\"},\"ports\":[{\"port\":80}]");
+    assert_string_equal(string_map_get(&only_slice(s)->meta->labels, "service.kubernetes.io/headless"), "");
+    assert_stage(s, ENDPOINTS, "metadata/labels/service.kubernetes.io|headless", "");
+    stage_free(s);
+}
+
+static void what_nobody_selects_is_left_to_others(void **state)
+{
+    struct stage *s = stage_new();
+    create_service(s, "\"ports\":[{\"port\":80}]");
+    assert_int_equal(stage_count(s, "endpointslices", "default", SERVICE_NAME_LABEL, "web"), 0);
+    assert_null(stage_get(s, ENDPOINTS));
+    stage_free(s);
+}
+
+static void endpoints_go_with_their_service(void **state)
+{
+    struct stage *s = stage_new();
+    create_service(s, "\"selector\":{\"app\":\"web\"},\"ports\":[{\"port\":80}]");
+    assert_int_equal(stage_delete(s, "services/default/web", NULL), 200);
+    stage_run(s, SECOND);
+    assert_int_equal(stage_count(s, "endpointslices", "default", SERVICE_NAME_LABEL, "web"), 0);
+    assert_null(stage_get(s, ENDPOINTS));
+    stage_free(s);
+}
+
+static void what_others_do_to_slices_and_endpoints_is_put_right(void **state)
+{
+    struct stage *s = stage_new();
+    create_service(s, "\"selector\":{\"app\":\"web\"},\"ports\":[{\"port\":80}]");
+    create_pod(s, "a", "10.0.0.1", true, NULL);
+    char path[128];
+    snprintf(path, sizeof(path), "endpointslices/default/%s", only_slice(s)->meta->name);
+    stage_patch(s, path, "{\"endpoints\":null}");
+    stage_delete(s, ENDPOINTS, NULL);
+    stage_run(s, SECOND);
+    assert_conditions(endpoint_of(s, "a"), true, true, false);
+    assert_stage(s, ENDPOINTS, "subsets/0/addresses/0/ip", "10.0.0.1");
+    stage_delete(s, path, NULL);
+    stage_run(s, SECOND);
+    assert_conditions(endpoint_of(s, "a"), true, true, false);
+    stage_free(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_service_has_its_pods_ready_or_not),
+        cmocka_unit_test(a_pod_that_is_being_deleted_serves_and_is_not_ready),
+        cmocka_unit_test(addresses_that_are_not_ready_are_published_when_asked_for),
+        cmocka_unit_test(named_ports_are_those_of_each_pod),
+        cmocka_unit_test(slices_hold_a_hundred_endpoints_at_most_and_keep_their_own),
+        cmocka_unit_test(the_old_form_is_cut_off_at_a_thousand_addresses),
+        cmocka_unit_test(a_service_without_pods_has_an_empty_slice),
+        cmocka_unit_test(a_headless_service_is_marked_as_such),
+        cmocka_unit_test(what_nobody_selects_is_left_to_others),
+        cmocka_unit_test(endpoints_go_with_their_service),
+        cmocka_unit_test(what_others_do_to_slices_and_endpoints_is_put_right),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
