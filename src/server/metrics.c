@@ -161,7 +161,8 @@ static void write_requests(const struct request_metrics *m, struct buffer *out)
 /* One figure with its help and type. */
 static void figure(struct buffer *out, const char *name, const char *type, const char *help, double value)
 {
-    buffer_printf(out, "# HELP %s %s\n# TYPE %s %s\n%s %.17g\n", name, help, name, type, name, value);
+    buffer_printf(out, "# HELP %s %s\n# TYPE %s %s\n%s %.*f\n", name, help, name, type, name,
+                  value == (double)(int64_t)value ? 0 : 6, value);
 }
 
 static double open_files(void)

@@ -35,7 +35,6 @@ enum answer_form { ANSWER_OBJECT, ANSWER_TABLE, ANSWER_METADATA };
 struct negotiated {
     enum answer_form form;
     const char *version; /* of meta.k8s.io: "v1" or "v1beta1" */
-    bool pretty;
 };
 
 #define CONTENT_JSON "application/json"
@@ -47,10 +46,12 @@ void content_type(const struct http_request *request, char *out, size_t size);
 /* True when the parameter is given and is not "false" or "0" (options.c). */
 bool parameter_flag(const struct http_request *request, const char *name);
 
-/* ---- Answers, on the I/O thread ---- */
+/* ---- Answers, on the I/O thread (answer.c) ---- */
 
 void answer_status(struct http_request *request, const struct status *status);
 void answer_warning(struct http_request *request, const char *text);
+/* A body of JSON without blanks, in lent runs, which are taken over. */
+void answer_runs(struct http_request *request, int code, const struct http_bytes *runs, size_t count);
 /* A body made here, as JSON. */
 void answer_json(struct http_request *request, int code, struct buffer *json);
 

@@ -90,8 +90,7 @@ static void answer_object(struct job *job)
         answer_json(job->http, job->code, &out);
     } else {
         struct http_bytes runs[] = {object_run(job->object), HTTP_STATIC("\n")};
-        http_response_header(job->http, "Content-Type", CONTENT_JSON);
-        http_respond(job->http, job->code, runs, ARRAY_COUNT(runs));
+        answer_runs(job->http, job->code, runs, ARRAY_COUNT(runs));
     }
 }
 
@@ -123,8 +122,7 @@ static void answer_plain_list(struct job *job)
         runs[n++] = object_run(job->items[i]);
     }
     runs[n++] = HTTP_STATIC("]}\n");
-    http_response_header(job->http, "Content-Type", CONTENT_JSON);
-    http_respond(job->http, job->code, runs, n);
+    answer_runs(job->http, job->code, runs, n);
 }
 
 static void answer_list(struct job *job)
@@ -443,16 +441,7 @@ static struct status *prepare(struct job *job, const struct client_user *user)
     struct client_request *r = client_request_new(m->verb, resource, job->route.namespace, job->route.name);
     job->request = r;
     job->verb = m->name;
-    struct client_user *own = arena_copy(r->arena, user, sizeof(*own));
-    size_t groups = 0;
-    while (user->groups[groups])
-        groups++;
-    const char **copies = arena_alloc(r->arena, (groups + 1) * sizeof(*copies));
-    for (size_t i = 0; i < groups; i++)
-        copies[i] = arena_string(r->arena, user->groups[i]);
-    own->name = arena_string(r->arena, user->name);
-    own->groups = copies;
-    r->user = own;
+    r->user = user; /* in the job's arena, which outlives the answer */
     r->subresource = arena_string(r->arena, job->route.subresource);
     struct status *status = options_for_table(job->arena, job->http, &job->negotiated, &job->table);
     return status ? status : m->read(job);

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/json.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/timestamp.h"
@@ -60,45 +59,7 @@ bool negotiate(const struct http_request *request, struct negotiated *out)
         ok = acceptable(at, size, out);
         at += size + (at[size] == ',');
     }
-    out->pretty = parameter_flag(request, "pretty");
     return ok;
-}
-
-/* ---- Answers ---- */
-
-void answer_json(struct http_request *request, int code, struct buffer *json)
-{
-    size_t size;
-    char *data = buffer_steal(json, &size);
-    struct http_bytes run = http_bytes_owned(data, size);
-    http_response_header(request, "Content-Type", CONTENT_JSON);
-    http_respond(request, code, &run, 1);
-}
-
-void answer_status(struct http_request *request, const struct status *status)
-{
-    struct buffer json = {0};
-    api_status_write(status, &json);
-    buffer_add_char(&json, '\n');
-    if (status->details && status->details->retry_after_seconds) {
-        char seconds[16];
-        snprintf(seconds, sizeof(seconds), "%d", status->details->retry_after_seconds);
-        http_response_header(request, "Retry-After", seconds);
-    }
-    answer_json(request, status->code, &json);
-}
-
-void answer_warning(struct http_request *request, const char *text)
-{
-    cleanup_buffer struct buffer out = {0};
-    buffer_add_string(&out, "299 - \"");
-    for (const char *c = text; *c; c++) {
-        if (*c == '"' || *c == '\\')
-            buffer_add_char(&out, '\\');
-        buffer_add_char(&out, *c);
-    }
-    buffer_add_char(&out, '"');
-    http_response_header(request, "Warning", out.data);
 }
 
 /* ---- The way in ---- */

@@ -54,6 +54,7 @@ static struct {
     struct list logs;
     int port;
     bool ready, hold, held, stop_begun, stopped;
+    struct pki_pair pair; /* of the administrator */
     SSL_CTX *admin, *nobody;
     struct connection *shared;
 } api;
@@ -248,6 +249,16 @@ struct store *api_store(void)
     return api.store;
 }
 
+const struct pki_pair *api_admin(void)
+{
+    return &api.pair;
+}
+
+const char *api_authority(void)
+{
+    return pki_ca_certificate(api.pki);
+}
+
 int api_port(void)
 {
     return api.port;
@@ -405,7 +416,6 @@ int api_start(void **state)
 {
     (void)state;
     static const char *const groups[] = {"system:masters"};
-    cleanup_pki_pair struct pki_pair pair = {0};
     pthread_mutex_init(&api.lock, NULL);
     pthread_cond_init(&api.changed, NULL);
     list_init(&api.logs);
@@ -413,8 +423,8 @@ int api_start(void **state)
     api.ready = api.stop_begun = api.stopped = api.hurry = false;
     pthread_create(&api.thread, NULL, core, &fd);
     wait_for(&api.ready);
-    assert_int_equal(pki_client(api.pki, "kubernetes-admin", groups, 1, env_now(api.env), &pair, NULL), 0);
-    api.admin = client_context(&pair);
+    assert_int_equal(pki_client(api.pki, "kubernetes-admin", groups, 1, env_now(api.env), &api.pair, NULL), 0);
+    api.admin = client_context(&api.pair);
     api.nobody = client_context(NULL);
     return 0;
 }
@@ -458,6 +468,7 @@ int api_stop(void **state)
     pthread_join(api.thread, &result);
     assert_int_equal((intptr_t)result, 0);
     assert_true(list_empty(&api.logs));
+    pki_pair_free(&api.pair);
     SSL_CTX_free(api.admin);
     SSL_CTX_free(api.nobody);
     pthread_cond_destroy(&api.changed);

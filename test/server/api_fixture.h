@@ -38,6 +38,9 @@ int api_stop(void **state);
 struct server *api_server(void);
 struct store *api_store(void);
 int api_port(void);
+/* The administrator's certificate and key, and the authority's certificate, as PEM. */
+const struct pki_pair *api_admin(void);
+const char *api_authority(void);
 /* Runs callback(context) on the core thread and waits until it has. */
 void api_on_core(env_callback callback, void *context);
 /* Stops the core thread from doing anything until api_core_release. */

@@ -209,6 +209,22 @@ static void yaml_is_taken_like_json(void **state)
     assert_field(a, "reason", "BadRequest");
 }
 
+static void people_get_indented_json(void **state)
+{
+    (void)state;
+    make(CONFIG_MAPS, "{\"metadata\":{\"name\":\"a\",\"annotations\":{\"x\":\"{\\\"y\\\": [1]}\"}},\"data\":{\"k\":\"v,:{\"}}");
+    struct answer *a = ask("GET", CONFIG_MAPS "/a?pretty=true", NULL, NULL);
+    assert_non_null(strstr(a->body.data, "{\n  \"kind\": \"ConfigMap\",\n  \"apiVersion\": \"v1\",\n  \"metadata\": {\n"));
+    assert_non_null(strstr(a->body.data, "    \"annotations\": {\n      \"x\": \"{\\\"y\\\": [1]}\"\n    },\n"));
+    assert_non_null(strstr(a->body.data, "  \"data\": {\n    \"k\": \"v,:{\"\n  }\n}\n"));
+    a = ask("GET", "/api/v1/namespaces/kube-system/configmaps", "User-Agent: curl/7.88\r\n", NULL);
+    assert_non_null(strstr(a->body.data, "  \"items\": []\n}\n"));
+    a = ask("GET", CONFIG_MAPS "/none", "User-Agent: curl/7.88\r\n", NULL);
+    assert_non_null(strstr(a->body.data, "  \"metadata\": {},\n"));
+    a = ask("GET", CONFIG_MAPS "/a?pretty=false", "User-Agent: curl/7.88\r\n", NULL);
+    assert_non_null(strstr(a->body.data, "{\"kind\":\"ConfigMap\","));
+}
+
 /* ---- Who and where ---- */
 
 static void the_anonymous_get_health_and_version_only(void **state)
@@ -624,6 +640,7 @@ int main(void)
         test(what_cannot_be_written_is_refused_before_it_is_done),
         test(bodies_of_other_types_are_refused),
         test(yaml_is_taken_like_json),
+        test(people_get_indented_json),
         test(the_anonymous_get_health_and_version_only),
         test(paths_that_lead_nowhere_are_404),
         test(methods_that_a_path_does_not_take_are_405),

@@ -8,6 +8,7 @@
 #include <netinet/tcp.h>
 #include <openssl/ssl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -269,8 +270,12 @@ http_handler server_handler(struct http_server *s, void **context)
     return s->handler;
 }
 
-static void *thread_main(void *io)
+static void *thread_main(void *context)
 {
+    struct io_thread *io = context;
+    char name[16];
+    snprintf(name, sizeof(name), "http-%u", io->index);
+    pthread_setname_np(pthread_self(), name);
     io_run(io);
     return NULL;
 }

@@ -1,0 +1,134 @@
+/* Answers: bodies that are JSON, Status objects, warnings. With ?pretty, and for browsers and command-line tools, the
+ * JSON is indented, as upstream does. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/cleanup.h"
+#include "server/private.h"
+
+/* A longer body stays as it is: a reader of that much is no person. */
+#define PRETTY_MAX (4 * 1024 * 1024)
+
+static bool wants_pretty(const struct http_request *request)
+{
+    static const char *const people[] = {"curl/", "Wget/", "Mozilla/5.0"};
+    const char *agent = http_request_header(request, "user-agent");
+    if (http_request_parameter(request, "pretty"))
+        return parameter_flag(request, "pretty");
+    for (size_t i = 0; agent && i < ARRAY_COUNT(people); i++)
+        if (strncmp(agent, people[i], strlen(people[i])) == 0)
+            return true;
+    return false;
+}
+
+static void new_line(struct buffer *out, int depth)
+{
+    buffer_add_char(out, '\n');
+    for (int i = 0; i < depth; i++)
+        buffer_add(out, "  ", 2);
+}
+
+/* Copies a string with its quotes; returns where it ends. */
+static size_t copy_string(struct buffer *out, const char *json, size_t size, size_t at)
+{
+    size_t end = at + 1;
+    while (end < size && json[end] != '"')
+        end += 1 + (json[end] == '\\');
+    end = end < size ? end + 1 : size;
+    buffer_add(out, json + at, end - at);
+    return end;
+}
+
+/* Writes JSON that has no blanks with two spaces for each level, as Go's json.Indent does. */
+static void indent(struct buffer *out, const char *json, size_t size)
+{
+    int depth = 0;
+    for (size_t i = 0; i < size;) {
+        char c = json[i];
+        bool opens = c == '{' || c == '[', closes = c == '}' || c == ']';
+        if (c == '"') {
+            i = copy_string(out, json, size, i);
+            continue;
+        }
+        i++;
+        if (opens && i < size && (json[i] == '}' || json[i] == ']')) {
+            buffer_add(out, json + i++ - 1, 2);
+            continue;
+        }
+        if (closes)
+            new_line(out, --depth);
+        buffer_add_char(out, c);
+        if (opens)
+            new_line(out, ++depth);
+        else if (c == ',')
+            new_line(out, depth);
+        else if (c == ':')
+            buffer_add_char(out, ' ');
+    }
+}
+
+/* Takes the runs over and returns them in one, for people. */
+static struct http_bytes make_pretty(const struct http_bytes *runs, size_t count)
+{
+    cleanup_buffer struct buffer plain = {0};
+    struct buffer out = {0};
+    for (size_t i = 0; i < count; i++) {
+        buffer_add(&plain, runs[i].data, runs[i].size);
+        if (runs[i].release)
+            runs[i].release(runs[i].owner);
+    }
+    indent(&out, plain.data, plain.size);
+    size_t size;
+    char *data = buffer_steal(&out, &size);
+    return http_bytes_owned(data, size);
+}
+
+void answer_runs(struct http_request *request, int code, const struct http_bytes *runs, size_t count)
+{
+    size_t total = 0;
+    for (size_t i = 0; i < count; i++)
+        total += runs[i].size;
+    http_response_header(request, "Content-Type", CONTENT_JSON);
+    if (total && total <= PRETTY_MAX && wants_pretty(request)) {
+        struct http_bytes pretty = make_pretty(runs, count);
+        http_respond(request, code, &pretty, 1);
+    } else {
+        http_respond(request, code, runs, count);
+    }
+}
+
+void answer_json(struct http_request *request, int code, struct buffer *json)
+{
+    size_t size;
+    char *data = buffer_steal(json, &size);
+    struct http_bytes run = http_bytes_owned(data, size);
+    answer_runs(request, code, &run, 1);
+}
+
+void answer_status(struct http_request *request, const struct status *status)
+{
+    struct buffer json = {0};
+    api_status_write(status, &json);
+    buffer_add_char(&json, '\n');
+    if (status->details && status->details->retry_after_seconds) {
+        char seconds[16];
+        snprintf(seconds, sizeof(seconds), "%d", status->details->retry_after_seconds);
+        http_response_header(request, "Retry-After", seconds);
+    }
+    answer_json(request, status->code, &json);
+}
+
+void answer_warning(struct http_request *request, const char *text)
+{
+    cleanup_buffer struct buffer out = {0};
+    buffer_add_string(&out, "299 - \"");
+    for (const char *c = text; *c; c++) {
+        if (*c == '"' || *c == '\\')
+            buffer_add_char(&out, '\\');
+        buffer_add_char(&out, *c);
+    }
+    buffer_add_char(&out, '"');
+    http_response_header(request, "Warning", out.data);
+}
