@@ -111,6 +111,14 @@ static void count(unsigned *counter)
     pthread_mutex_unlock(&api.lock);
 }
 
+unsigned api_asked(void)
+{
+    pthread_mutex_lock(&api.lock);
+    unsigned n = api_logs.asked;
+    pthread_mutex_unlock(&api.lock);
+    return n;
+}
+
 void api_wait_asked(unsigned n)
 {
     wait_count(&api_logs.asked, n);

@@ -70,6 +70,8 @@ struct api_logs {
 };
 /* What the node has seen; to be read while the core thread is held or from it. */
 extern struct api_logs api_logs;
+/* The chunks that have been asked for by now. */
+unsigned api_asked(void);
 /* Waits until so many chunks have been asked for, or logs closed. */
 void api_wait_asked(unsigned count);
 void api_wait_closed(unsigned count);

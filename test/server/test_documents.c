@@ -105,6 +105,7 @@ static void metrics_count_what_was_asked(void **state)
     assert_event(c, "ADDED", "a");
     assert_end(c);
     disconnect(c);
+    api_wait_requests(0); /* a watch is counted when all of it is over */
     struct answer *a = ask("GET", "/metrics", NULL, NULL);
     assert_string_equal(header(a, "Content-Type", 0), "text/plain; version=0.0.4; charset=utf-8");
     static const char *const lines[] = {

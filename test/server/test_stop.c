@@ -25,7 +25,7 @@ static void a_log_is_passed_on_as_it_comes(void **state)
 {
     (void)state;
     make_pod("p", "n", ONE);
-    unsigned asked = api_logs.asked, closed = api_logs.closed;
+    unsigned asked = api_asked(), closed = api_logs.closed;
     struct connection *c = send_get(PODS "/p/log?follow=true&tailLines=10&limitBytes=99&timestamps=1&previous=true");
     api_wait_asked(asked + 1);
     assert_string_equal(api_logs.container, "c");
@@ -49,7 +49,7 @@ static void a_log_that_fails_says_so(void **state)
 {
     (void)state;
     make_pod("p", "n", ONE);
-    unsigned asked = api_logs.asked;
+    unsigned asked = api_asked();
     struct connection *c = send_get(PODS "/p/log");
     api_wait_asked(asked + 1);
     api_log_give("one\n", 4, NULL);
@@ -98,7 +98,7 @@ static void a_reader_of_a_log_that_is_slow_holds_the_node_back(void **state)
     make_pod("p", "n", ONE);
     cleanup_free char *data = mem_alloc(CHUNK);
     memset(data, 'x', CHUNK);
-    unsigned asked = api_logs.asked;
+    unsigned asked = api_asked();
     struct connection *c = send_get(PODS "/p/log?follow=true");
     uint64_t given = 0;
     /* Until the socket is full, the next chunk is asked for at once; when it is, not before the client reads. */
@@ -111,7 +111,7 @@ static void a_reader_of_a_log_that_is_slow_holds_the_node_back(void **state)
         /* One that is not asked for shows up as nothing after the others have been answered. */
         assert_code(ask("GET", PODS "/p", NULL, NULL), 200);
         assert_code(ask("GET", PODS "/p", NULL, NULL), 200);
-        if (api_logs.asked < asked + 2 + (unsigned)i)
+        if (api_asked() < asked + 2 + (unsigned)i)
             break;
     }
     assert_true(given < 64 * (uint64_t)CHUNK);
@@ -141,7 +141,7 @@ static void a_client_may_leave_a_log_at_any_time(void **state)
     api_core_release();
     api_wait_requests(0);
     /* While a chunk is asked for. */
-    unsigned asked = api_logs.asked, closed = api_logs.closed;
+    unsigned asked = api_asked(), closed = api_logs.closed;
     c = send_get(PODS "/p/log?follow=1");
     api_wait_asked(asked + 1);
     disconnect(c);
@@ -233,7 +233,7 @@ static void the_server_stops_with_watches_logs_and_writes_under_way(void **state
 {
     (void)state;
     make_pod("p", "n", ONE);
-    unsigned asked = api_logs.asked;
+    unsigned asked = api_asked();
     struct connection *watcher = send_get("/api/v1/secrets?watch=1");
     assert_code(read_answer(watcher, true), 200);
     struct connection *log = send_get(PODS "/p/log?follow=1");
