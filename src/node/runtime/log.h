@@ -46,7 +46,8 @@ typedef void (*runtime_log_chunk)(void *context, const char *data, size_t size, 
  * error (ENOENT) in the first chunk. Readers must be closed before the runtime. */
 struct runtime_log_reader *runtime_log_open(struct runtime *runtime, const char *path,
                                             const struct runtime_log_options *options);
-/* Asks for one chunk; the next is read when it is asked for, which is how a slow receiver holds the reader back.
+/* Asks for one chunk; the next is read when it is asked for, which is how a slow receiver holds the reader back. A
+ * follower that is two rotations behind misses the file in between.
  * One request at a time. With follow, the answer may be long in coming. */
 void runtime_log_next(struct runtime_log_reader *reader, runtime_log_chunk chunk, void *context);
 /* Ends the reader; a request under way is dropped without an answer. */
