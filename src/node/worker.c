@@ -25,6 +25,18 @@ const struct pod *worker_pod(const struct worker *w)
     return w->state.pod->value;
 }
 
+struct object *worker_config_map(void *context, const char *name)
+{
+    struct worker *w = context;
+    return informer_get(w->agent->config_maps, worker_pod(w)->metadata.namespace, name);
+}
+
+struct object *worker_secret(void *context, const char *name)
+{
+    struct worker *w = context;
+    return informer_get(w->agent->secrets, worker_pod(w)->metadata.namespace, name);
+}
+
 void worker_event(struct worker *w, const struct container *container, const char *type, const char *reason,
                   const char *format, ...)
 {

@@ -59,6 +59,9 @@ void worker_event(struct worker *worker, const struct container *container, cons
                   const char *format, ...) __attribute__((format(printf, 5, 6)));
 void worker_set_waiting(struct worker *worker, size_t container, const char *reason, const char *message);
 const struct pod *worker_pod(const struct worker *worker);
+/* The ConfigMap or Secret of that name in the pod's namespace, borrowed, or NULL; the context is the worker. */
+struct object *worker_config_map(void *worker, const char *name);
+struct object *worker_secret(void *worker, const char *name);
 
 /* Pull the image of a container, or find it. */
 void worker_pull_image(struct worker *worker, size_t container);

@@ -36,18 +36,6 @@ struct mount {
     bool failed;
 };
 
-static struct object *config_map(void *context, const char *name)
-{
-    struct worker *w = context;
-    return informer_get(w->agent->config_maps, worker_pod(w)->metadata.namespace, name);
-}
-
-static struct object *secret(void *context, const char *name)
-{
-    struct worker *w = context;
-    return informer_get(w->agent->secrets, worker_pod(w)->metadata.namespace, name);
-}
-
 static void mounted(void *context)
 {
     struct mount *m = context;
@@ -77,7 +65,7 @@ static void mount(void *context)
 
 static void mount_volumes(struct worker *w, bool update)
 {
-    struct volume_source source = {.config_map = config_map, .secret = secret, .context = w};
+    struct volume_source source = {.config_map = worker_config_map, .secret = worker_secret, .context = w};
     struct mount *m = mem_zero(1, sizeof(*m));
     m->worker = w;
     m->update = update;

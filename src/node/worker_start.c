@@ -304,18 +304,6 @@ static void set_security(struct start *s)
     }
 }
 
-static struct object *config_map(void *context, const char *name)
-{
-    struct worker *w = context;
-    return informer_get(w->agent->config_maps, worker_pod(w)->metadata.namespace, name);
-}
-
-static struct object *secret(void *context, const char *name)
-{
-    struct worker *w = context;
-    return informer_get(w->agent->secrets, worker_pod(w)->metadata.namespace, name);
-}
-
 struct service_visit {
     void (*visit)(void *visitor, const struct service *service);
     void *visitor;
@@ -424,8 +412,8 @@ void worker_start_container(struct worker *w, size_t i)
                                         .host_ip = agent->options.node_address,
                                         .node_cpu_milli = agent->cpu_milli,
                                         .node_memory = agent->memory,
-                                        .config_map = config_map,
-                                        .secret = secret,
+                                        .config_map = worker_config_map,
+                                        .secret = worker_secret,
                                         .services = services,
                                         .context = w};
     runtime_container_id(agent->env, s->id);
