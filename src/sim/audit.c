@@ -189,6 +189,36 @@ static struct owner *record_owner(struct sim_audit *audit, struct object *object
     return owner;
 }
 
+static int32_t replicas_of(const struct object *object)
+{
+    return limit_of_replica_set(object->value).most;
+}
+
+/* The pods that the ReplicaSets of the Deployment ask for. */
+static int32_t asked_for(const struct sim_audit *audit, const struct owner *deployment)
+{
+    int32_t sum = 0;
+    for (struct map_slot *s = NULL; (s = map_next(&audit->owners, s));) {
+        const struct owner *set = s->value;
+        if (set->object->resource->index == API_REPLICASETS && owner_by(audit, set->object->meta) == deployment)
+            sum += replicas_of(set->object);
+    }
+    return sum;
+}
+
+/* What asks for fewer pods, whatever is available: a new one may adopt ReplicaSets that were scaled for another; one
+ * that is paused is brought down to its limit; and so is one that is scaled, even up, when its maxSurge has become
+ * smaller since. */
+static bool is_made_smaller(const struct sim_audit *audit, const struct owner *before, const struct deployment *d)
+{
+    if (!before || d->spec.paused)
+        return true;
+    const struct deployment *old = before->object->value;
+    int32_t most = limit_of_deployment(d).most;
+    return most < limit_of_deployment(old).most ||
+           (deployment_replicas(d) != deployment_replicas(old) && asked_for(audit, before) > most);
+}
+
 static void check_generation(struct sim_audit *audit, const struct object *object, int64_t observed)
 {
     if (observed > object->meta->generation)
@@ -200,9 +230,7 @@ static void deployment_written(struct sim_audit *audit, struct object *object)
 {
     const struct deployment *d = object->value;
     struct limit limit = limit_of_deployment(d);
-    const struct owner *before = map_get(&audit->owners, object->meta->uid);
-    /* A new one may adopt ReplicaSets that were scaled for another; one that is paused is brought down to its limit. */
-    bool fewer = !before || d->spec.paused || limit.most < limit_of_deployment(before->object->value).most;
+    bool fewer = is_made_smaller(audit, map_get(&audit->owners, object->meta->uid), d);
     check_generation(audit, object, d->status.observed_generation);
     struct owner *owner = record_owner(audit, object, limit);
     if (fewer) {
@@ -213,20 +241,10 @@ static void deployment_written(struct sim_audit *audit, struct object *object)
         owner->scaling_until = clock_now(audit) + audit->window;
 }
 
-static int32_t replicas_of(const struct object *object)
-{
-    return limit_of_replica_set(object->value).most;
-}
-
 static void check_surge(struct sim_audit *audit, struct owner *deployment)
 {
-    int32_t sum = 0;
+    int32_t sum = asked_for(audit, deployment);
     struct limit limit = limit_over_window(audit, deployment);
-    for (struct map_slot *s = NULL; (s = map_next(&audit->owners, s));) {
-        const struct owner *set = s->value;
-        if (set->object->resource->index == API_REPLICASETS && owner_by(audit, set->object->meta) == deployment)
-            sum += replicas_of(set->object);
-    }
     if (sum > limit.most)
         violated(audit, "deployment %s: its replica sets ask for %d pods, with at most %d allowed",
                  deployment->object->meta->name, sum, limit.most);
@@ -306,20 +324,23 @@ static void check_capacity(struct sim_audit *audit, const char *name)
     node_info_free(node);
 }
 
-static void check_new_pod(struct sim_audit *audit, struct owner *set, const struct object *object)
+static bool is_selected(const struct owner *set, const struct object *pod)
 {
-    int32_t active = 0;
     const struct selector *selector;
     cleanup_arena struct arena *arena = arena_new(0);
     const struct replica_set *rs = set->object->value;
-    if (selector_from_label_selector(arena, rs->spec.selector, &selector, NULL) < 0)
-        return;
+    return selector_from_label_selector(arena, rs->spec.selector, &selector, NULL) == 0 &&
+           selector_matches(selector, &pod->meta->labels);
+}
+
+static void check_new_pod(struct sim_audit *audit, struct owner *set, const struct object *object)
+{
+    int32_t active = 0;
     for (struct map_slot *s = NULL; (s = map_next(&audit->pods, s));) {
         const struct pod_record *r = s->value;
         const struct owner *other = owner_by(audit, r->object->meta);
         /* One that was relabelled is about to be released. */
-        active += other == set && pod_is_active(r->object->value) &&
-                  selector_matches(selector, &r->object->meta->labels);
+        active += other == set && pod_is_active(r->object->value) && is_selected(set, r->object);
     }
     struct limit limit = limit_over_window(audit, set);
     if (active > limit.most)
@@ -375,6 +396,25 @@ static void check_lost_pod(struct sim_audit *audit, const struct pod_record *rec
                  deployment->object->meta->name, object->meta->name, left, least);
 }
 
+/* Pods come to a ReplicaSet and leave it by their labels. One that somebody relabels is lost to its Deployment. */
+static void check_owner(struct sim_audit *audit, const struct object *old, const struct object *object, bool available)
+{
+    struct owner *was = old ? owner_by(audit, old->meta) : NULL, *now = owner_by(audit, object->meta);
+    if (was == now)
+        return;
+    if (now && !is_selected(now, object))
+        violated(audit, "pod %s belongs to replica set %s, which does not select it", object->meta->name,
+                 now->object->meta->name);
+    if (!was || was->object->meta->deletion_timestamp)
+        return;
+    if (is_selected(was, object))
+        violated(audit, "pod %s was taken from replica set %s, which selects it", object->meta->name,
+                 was->object->meta->name);
+    struct owner *deployment = owner_by(audit, was->object->meta);
+    if (deployment && available)
+        vector_push(&deployment->losses, clock_now(audit));
+}
+
 static void pod_written(struct sim_audit *audit, struct object *object)
 {
     struct pod_record *r = map_get(&audit->pods, object->meta->uid);
@@ -384,8 +424,9 @@ static void pod_written(struct sim_audit *audit, struct object *object)
         r->ready_at = clock_now(audit);
         map_set(&audit->pods, object->meta->uid, r);
         struct owner *set = owner_by(audit, object->meta);
-        if (set && set->object->resource->index == API_REPLICASETS && !audit->catching_up)
+        if (set && !audit->catching_up)
             check_new_pod(audit, set, object);
+        check_owner(audit, NULL, object, false);
         if (node_of(object))
             check_capacity(audit, node_of(object));
         return;
@@ -401,6 +442,7 @@ static void pod_written(struct sim_audit *audit, struct object *object)
         violated(audit, "pod %s was on node %s and is on %s", object->meta->name, was, now ? now : "none");
     if (!was && now)
         check_capacity(audit, now);
+    check_owner(audit, old, object, available);
     if (available && object->meta->deletion_timestamp)
         check_lost_pod(audit, r);
 }

@@ -8,14 +8,15 @@
  *                maxSurge; whenever a pod is made for a ReplicaSet, its active pods are at most its spec.replicas.
  *   availability whenever a controller deletes a pod that has been available for the window, the pods that are left and
  *                have been available (a fault may have made them unready since) are at least replicas -
- *                maxUnavailable. Pods that somebody else has just deleted count as left.
+ *                maxUnavailable. Pods that somebody else has just deleted or relabelled count as left.
  *   recreate     under the strategy Recreate, no ReplicaSet grows while a pod of another one has not ended.
  *
- * The last two do not hold while a Deployment is made smaller, is paused or has just been created: as upstream's, the
- * controller then scales what it finds in proportion, whatever is available.
+ * The last two do not hold while a Deployment is made smaller, is scaled with more pods than replicas + maxSurge, is
+ * paused or has just been created: as upstream's, the controller then scales what it finds in proportion, whatever is
+ * available.
  *
- * Without such tolerance: observedGeneration is at most generation; nothing has two controllers; no two ReplicaSets of a
- * Deployment have one template; a bound pod stays on its node, and the pods of a node fit in it when one is bound; no
+ * Without such tolerance: observedGeneration is at most generation; nothing has two controllers; a pod comes to a
+ * ReplicaSet, and leaves it, by its labels alone; no two ReplicaSets of a Deployment have one template; a bound pod stays on its node, and the pods of a node fit in it when one is bound; no
  * slice has more than 100 endpoints; what was acknowledged is there after a crash. */
 #ifndef CORACLE_SIM_AUDIT_H
 #define CORACLE_SIM_AUDIT_H
