@@ -1,78 +1,83 @@
-#!/usr/bin/python3
-"""A steady load of GET requests, as clients make it: load.py URL --threads N --style new|keep-alive.
-
-Runs until standard input is closed, then prints one JSON object: requests, failures (the first few in words), and how
-many answers came from each version and pod. A client that is told "Connection: close" opens a new connection; it never
-sends a request twice, so that every request that was lost counts.
-"""
-import argparse
-import collections
-import http.client
+"""Steady loads of requests through a Service, each over the way that some client takes (see bench/requests.c)."""
+import contextlib
 import json
-import sys
-import threading
-import urllib.parse
+import subprocess
 
-TIMEOUT = 10
-FAILURES_SHOWN = 20
+import harness
 
-
-class Client(threading.Thread):
-    def __init__(self, url, keep_alive, stop):
-        super().__init__(daemon=True)
-        self.url, self.keep_alive, self.stop = urllib.parse.urlsplit(url), keep_alive, stop
-        self.requests, self.failures = 0, []
-        self.versions, self.pods = collections.Counter(), collections.Counter()
-
-    def ask(self, connection):
-        connection.request("GET", self.url.path or "/", headers={} if self.keep_alive else {"Connection": "close"})
-        response = connection.getresponse()
-        body = response.read()
-        if response.status != 200:
-            raise http.client.HTTPException(f"status {response.status}: {body[:100]!r}")
-        answer = json.loads(body)
-        self.versions[answer["version"]] += 1
-        self.pods[answer["pod"]] += 1
-        return response.getheader("Connection", "").lower() != "close"
-
-    def run(self):
-        connection = None
-        while not self.stop.is_set():
-            connection = connection or http.client.HTTPConnection(self.url.hostname, self.url.port, timeout=TIMEOUT)
-            self.requests += 1
-            try:
-                again = self.ask(connection) and self.keep_alive
-            except (OSError, http.client.HTTPException, ValueError) as error:
-                self.failures.append(f"{type(error).__name__}: {error}")
-                again = False
-            if not again:
-                connection.close()
-                connection = None
+REQUESTS = harness.ROOT / "build/bench/requests"
+# So many connections at once, each with such a pause between two requests.
+CONNECTIONS = 16
+PAUSE_MS = 40
+# Kept connections are renewed after so many answers, or all would gather at the pods that are never replaced.
+REUSE = 20
+WAYS = ("node port", "cluster address", "hairpin")
+STYLES = ("new", "kept")
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("url")
-    parser.add_argument("--threads", type=int, default=8)
-    parser.add_argument("--style", choices=("new", "keep-alive"), default="new")
-    arguments = parser.parse_args()
-    stop = threading.Event()
-    clients = [Client(arguments.url, arguments.style == "keep-alive", stop) for _ in range(arguments.threads)]
-    for client in clients:
-        client.start()
-    sys.stdin.read()
-    stop.set()
-    for client in clients:
-        client.join(TIMEOUT * 2)
-    failures = [failure for client in clients for failure in client.failures]
-    print(json.dumps({
-        "requests": sum(client.requests for client in clients),
-        "failed": len(failures),
-        "failures": failures[:FAILURES_SHOWN],
-        "versions": sum((client.versions for client in clients), collections.Counter()),
-        "pods": sum((client.pods for client in clients), collections.Counter()),
-    }))
+class Load:
+    """Runs from the with statement to its end; afterwards `result` is what bench/requests printed."""
+
+    def __init__(self, host, port, style, prefix=(), connections=CONNECTIONS, pause_ms=PAUSE_MS):
+        self.command = [*map(str, prefix), str(REQUESTS), "--host", host, "--port", str(port), "--style", style,
+                        "--connections", str(connections), "--pause-ms", str(pause_ms), "--reuse", str(REUSE)]
+        self.result = None
+
+    def __enter__(self):
+        self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, text=True)
+        first = self.process.stdout.readline()
+        if first != "running\n":
+            self.process.kill()
+            raise harness.Failure(f"{' '.join(self.command)}: {first}{self.process.communicate()[1]}")
+        return self
+
+    def say(self, line):
+        """"inside" or "outside": what the requests from now on belong to."""
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def __exit__(self, *_):
+        try:
+            output, self.errors = self.process.communicate("end\n", timeout=60)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+        if self.process.returncode:
+            raise harness.Failure(f"{' '.join(self.command)}: {self.errors}")
+        self.result = json.loads(output)
+
+    def assert_nothing_lost(self, repeats=0):
+        assert self.result["failed"] == 0, f"{self.result}\n{self.errors}"
+        assert self.result["repeated"] <= repeats, self.result
+        assert self.result["requests"] > 100, self.result
 
 
-if __name__ == "__main__":
-    main()
+def caller_pod(name, labels):
+    """A model server that no controller replaces: the network of a client. With the labels of a Service it is one of
+    its endpoints, and calls itself now and then."""
+    pod = harness.server_deployment(name)["spec"]["template"]
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": pod["spec"]}
+
+
+def inside_pod(cluster, pod):
+    """The prefix of a command that is to use the network of a pod."""
+    pattern = f"{cluster.run_directory}/node/*/{pod['metadata']['uid']}/ns/net"
+    script = f'path=$(echo {pattern}); exec nsenter --net="$path" "$@"'
+    return [harness.CORACLE, "enter", "--name", cluster.name, "--", "sh", "-c", script, "sh"]
+
+
+def load_of(cluster, way, style, spec, pods=None, **options):
+    """The load of one way to the Service of that spec; pods has the callers by name, for the ways that begin in one."""
+    if way == "node port":
+        return Load("127.0.0.1", spec["ports"][0]["nodePort"], style, **options)
+    caller = pods["endpoint" if way == "hairpin" else "client"]
+    return Load(spec["clusterIP"], spec["ports"][0]["port"], style, inside_pod(cluster, caller), **options)
+
+
+@contextlib.contextmanager
+def loads(cluster, spec, pods, ways=WAYS, styles=STYLES, **options):
+    """All ways and styles at once: yields {(way, style): Load}."""
+    with contextlib.ExitStack() as stack:
+        yield {(way, style): stack.enter_context(load_of(cluster, way, style, spec, pods, **options))
+               for way in ways for style in styles}
