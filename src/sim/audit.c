@@ -543,6 +543,26 @@ static bool is_stored(struct store *store, const struct object *object)
     return now && strcmp(now->meta->uid, object->meta->uid) == 0;
 }
 
+/* What is there was acknowledged. The disk may have one batch more, of which nobody was told. */
+static void check_kept(struct sim_audit *audit, struct store *store, const struct object *object)
+{
+    const struct object *now = store_get(store, object->resource, object->meta->namespace, object->meta->name);
+    bool missing = !now || strcmp(now->meta->uid, object->meta->uid) != 0;
+    if (missing ? store_revision(store) == audit->revision : now->revision < object->revision)
+        violated(audit, "revision %llu of %s %s was announced and is not on the disk",
+                 (unsigned long long)object->revision, object->resource->singular, object->meta->name);
+}
+
+static void check_all_kept(struct sim_audit *audit, struct store *store)
+{
+    for (struct map_slot *s = NULL; (s = map_next(&audit->owners, s));)
+        check_kept(audit, store, ((const struct owner *)s->value)->object);
+    for (struct map_slot *s = NULL; (s = map_next(&audit->pods, s));)
+        check_kept(audit, store, ((const struct pod_record *)s->value)->object);
+    for (struct map_slot *s = NULL; (s = map_next(&audit->nodes, s));)
+        check_kept(audit, store, s->value);
+}
+
 static void drop_missing(struct sim_audit *audit, struct store *store)
 {
     VECTOR(struct object *) missing = {0};
@@ -571,6 +591,7 @@ void sim_audit_opened(void *context, struct sim_cluster *cluster)
     if (audit->down_since >= 0)
         audit->down += env_monotonic(audit->env) - audit->down_since;
     audit->down_since = -1;
+    check_all_kept(audit, store);
     audit->catching_up = true;
     drop_missing(audit, store);
     for (size_t i = 0; i < ARRAY_COUNT(looked_at); i++)

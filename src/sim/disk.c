@@ -78,7 +78,8 @@ static void finish(struct engine *engine, bool failed)
     struct error err = {0};
     if (failed)
         error_set(&err, ENOSPC, "database or disk is full");
-    else
+    else if (!engine->disk->options.forgotten ||
+             !sim_random_chance(&engine->disk->random, engine->disk->options.forgotten))
         apply_batch(engine);
     engine->writes = NULL;
     done(engine->context, failed ? &err : NULL);

@@ -12,6 +12,7 @@ struct sim_disk;
 struct sim_disk_options {
     int64_t delay_min, delay_max; /* of a batch, microseconds */
     unsigned failing;             /* of a thousand batches */
+    unsigned forgotten;           /* of a thousand batches: acknowledged and not kept, which no disk may do */
 };
 
 struct sim_disk *sim_disk_new(struct env *env, struct sim_random random, const struct sim_disk_options *options);

@@ -20,6 +20,9 @@ struct sim_link {
     void *observer_context;
     const struct api_resource *refused; /* creates of it */
     const char *refusal;                /* NULL: nothing is refused */
+    sim_link_request_bender bend;
+    sim_link_object_bender show;
+    struct sim_cluster *cluster; /* for `bend` */
 };
 
 static int64_t draw(struct sim_link *link, int64_t most)
@@ -39,6 +42,7 @@ struct call {
     struct sim_link *link; /* NULL: cut; the target still holds the call */
     struct client_request *request; /* on its way there */
     bool at_target, lost;
+    bool swallowed; /* answered as if it had been carried out */
     client_done done;
     void *context;
     struct env_timer *timer;
@@ -143,6 +147,11 @@ static void forward(void *context)
         env_timer_start(call->timer, draw(link, link->options.answer_max));
         return;
     }
+    if (call->swallowed) {
+        call->result = (struct client_result){.code = 200, .remaining = -1};
+        env_timer_start(call->timer, 0);
+        return;
+    }
     call->at_target = true;
     client_submit(link->target, steal_pointer(call->request), answered, call);
 }
@@ -150,9 +159,10 @@ static void forward(void *context)
 static void submit(struct client *client, struct client_request *request, client_done done, void *context)
 {
     struct sim_link *link = (struct sim_link *)client;
+    struct call *call = mem_zero(1, sizeof(*call));
+    call->swallowed = link->bend && !link->bend(link->cluster, request);
     if (link->observer)
         link->observer(link->observer_context, request);
-    struct call *call = mem_zero(1, sizeof(*call));
     call->link = link;
     call->request = request;
     call->done = done;
@@ -218,8 +228,13 @@ static void watch_release(struct watch *watch)
 
 static void send(struct watch *watch, const struct client_event *event)
 {
+    sim_link_object_bender show = link_of(watch)->show;
+    cleanup_object struct object *bent = show && event->object ? show(event->object) : NULL;
+    struct client_event shown = *event;
+    if (bent)
+        shown.object = bent;
     if (!watch->freed)
-        watch->callback(watch->context, event);
+        watch->callback(watch->context, &shown);
 }
 
 static void arrange(struct watch *watch)
@@ -377,6 +392,14 @@ void sim_link_observe(struct sim_link *link, sim_link_observer observer, void *c
 {
     link->observer = observer;
     link->observer_context = context;
+}
+
+void sim_link_distort(struct sim_link *link, sim_link_request_bender request, sim_link_object_bender show,
+                      struct sim_cluster *cluster)
+{
+    link->bend = request;
+    link->show = show;
+    link->cluster = cluster;
 }
 
 void sim_link_refuse(struct sim_link *link, const struct api_resource *resource, const char *message)

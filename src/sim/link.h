@@ -18,6 +18,7 @@ struct sim_link_options {
     unsigned broken;      /* of a thousand watch events: the watch breaks before it, sometimes with 410 */
 };
 
+struct sim_cluster;
 struct sim_link;
 
 /* Sees each request when it is made, before any delay. */
@@ -32,6 +33,11 @@ struct client *sim_link_client(struct sim_link *link);
 /* Where it leads; NULL: nowhere, and every request is answered 503. */
 void sim_link_connect(struct sim_link *link, struct client *target);
 void sim_link_observe(struct sim_link *link, sim_link_observer observer, void *context);
+/* Bends what passes, as if the user of the link were wrong; see sim/fault.h. Either may be NULL. */
+typedef bool (*sim_link_request_bender)(struct sim_cluster *cluster, struct client_request *request);
+typedef struct object *(*sim_link_object_bender)(struct object *object);
+void sim_link_distort(struct sim_link *link, sim_link_request_bender request, sim_link_object_bender show,
+                      struct sim_cluster *cluster);
 /* Refuses creates of a resource with 403 and this message, as a quota does; NULL: no longer. The text is borrowed. */
 void sim_link_refuse(struct sim_link *link, const struct api_resource *resource, const char *message);
 /* Answers everything under way with 503, and breaks all watches, before it returns; the link then leads nowhere. Call

@@ -13,8 +13,8 @@ enum { EXIT_USAGE = 2 };
 
 static void usage(FILE *out)
 {
-    fputs("Usage: coracle-sim --seeds A-B [--verbose]\n"
-          "       coracle-sim --trace SEED\n"
+    fputs("Usage: coracle-sim --seeds A-B [--fault NAME] [--verbose]\n"
+          "       coracle-sim --trace SEED [--fault NAME]\n"
           "       coracle-sim --bench PODSxNODES\n"
           "Runs one simulated history of a cluster per seed: users, faults, and then rest. Exits with 1 when one\n"
           "breaks a promise; its last events are written to standard error.\n"
@@ -22,6 +22,7 @@ static void usage(FILE *out)
           "  --seeds A-B   the seeds to run, both ends included; --seeds A runs one\n"
           "  --verbose     a line for every seed\n"
           "  --trace SEED  every event of one history\n"
+          "  --fault NAME  with controllers that are wrong in one way; list: the faults that there are\n"
           "  --bench PxN   how fast P pods of one Deployment are created and bound on N nodes\n",
           out);
 }
@@ -47,14 +48,14 @@ static bool read_range(const char *text, uint64_t *first, uint64_t *last)
     return end != text && *end == 0 && *last >= *first;
 }
 
-static int run_seeds(uint64_t first, uint64_t last, bool verbose, FILE *history)
+static int run_seeds(uint64_t first, uint64_t last, const struct sim_fault *fault, bool verbose, FILE *history)
 {
     uint64_t failed = 0, writes = 0;
     int64_t simulated = 0;
     double begun = seconds_now();
     for (uint64_t seed = first;; seed++) {
         struct sim_result result;
-        sim_scenario_run(seed, history, stderr, &result);
+        sim_scenario_run(seed, fault, history, stderr, &result);
         failed += result.failed;
         writes += result.writes;
         simulated += result.simulated;
@@ -82,17 +83,29 @@ static int run_bench(const char *text)
     return sim_bench_run(pods, nodes, stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
+static int list_faults(const char *asked_for)
+{
+    bool listed = strcmp(asked_for, "list") == 0;
+    if (!listed)
+        fprintf(stderr, "coracle-sim: there is no fault \"%s\"; these there are:\n", asked_for);
+    for (size_t i = 0; i < sim_fault_count; i++)
+        fprintf(listed ? stdout : stderr, "%-12s %s\n", sim_faults[i].name, sim_faults[i].does);
+    return listed ? EXIT_SUCCESS : EXIT_USAGE;
+}
+
 int main(int argc, char **argv)
 {
     static const struct option options[] = {{"seeds", required_argument, NULL, 's'},
                                             {"trace", required_argument, NULL, 't'},
                                             {"bench", required_argument, NULL, 'b'},
+                                            {"fault", required_argument, NULL, 'f'},
                                             {"verbose", no_argument, NULL, 'v'},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     uint64_t first = 0, last = 0;
     bool verbose = false, given = false;
     FILE *history = NULL;
+    const struct sim_fault *fault = NULL;
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (option) {
         case 's':
@@ -103,6 +116,11 @@ int main(int argc, char **argv)
                 fprintf(stderr, "coracle-sim: \"%s\" is not a range of seeds\n", optarg);
                 return EXIT_USAGE;
             }
+            break;
+        case 'f':
+            fault = sim_fault_find(optarg);
+            if (!fault)
+                return list_faults(optarg);
             break;
         case 'b':
             return run_bench(optarg);
@@ -121,5 +139,5 @@ int main(int argc, char **argv)
         usage(stderr);
         return EXIT_USAGE;
     }
-    return run_seeds(first, last, verbose, history);
+    return run_seeds(first, last, fault, verbose, history);
 }

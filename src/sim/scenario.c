@@ -218,7 +218,8 @@ static void judge(struct scenario *s)
     result->simulated = env_monotonic(s->env);
 }
 
-void sim_scenario_run(uint64_t seed, FILE *history, FILE *failures, struct sim_result *result)
+void sim_scenario_run(uint64_t seed, const struct sim_fault *fault, FILE *history, FILE *failures,
+                      struct sim_result *result)
 {
     struct scenario s = {.random = sim_random_stream(seed, STREAM_SCENARIO), .result = result};
     struct sim_cluster_options options = {.seed = seed};
@@ -233,6 +234,8 @@ void sim_scenario_run(uint64_t seed, FILE *history, FILE *failures, struct sim_r
                      (long long)s.lag);
     s.cluster = sim_cluster_new(s.env, &options, sim_audit_opened, sim_audit_closing, s.audit);
     sim_link_observe(sim_cluster_control_link(s.cluster), sim_audit_request, s.audit);
+    if (fault)
+        sim_fault_plant(s.cluster, fault);
     s.user = sim_user_new(s.cluster, s.history, sim_random_stream(seed, STREAM_ACTIONS));
     add_nodes(&s);
     trouble_time(&s);

@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "sim/fault.h"
+
 #define SIM_FAILURE_MAX 1024
 
 struct sim_result {
@@ -19,7 +21,7 @@ struct sim_result {
     int64_t rest;                  /* how long it took to come to rest */
 };
 
-/* history: gets every entry as it comes; failures: gets the last entries when something is wrong. Both may be NULL. */
-void sim_scenario_run(uint64_t seed, FILE *history, FILE *failures, struct sim_result *result);
+/* fault: planted once the cluster runs; NULL: none. history: gets every entry as it comes; failures: gets the last entries when something is wrong. Both may be NULL. */
+void sim_scenario_run(uint64_t seed, const struct sim_fault *fault, FILE *history, FILE *failures, struct sim_result *result);
 
 #endif

@@ -14,8 +14,8 @@ static void the_same_seed_twice_is_the_same_history(void **state)
 {
     for (uint64_t seed = 1; seed <= SEEDS; seed++) {
         struct sim_result first, second;
-        sim_scenario_run(seed, NULL, NULL, &first);
-        sim_scenario_run(seed, NULL, NULL, &second);
+        sim_scenario_run(seed, NULL, NULL, NULL, &first);
+        sim_scenario_run(seed, NULL, NULL, NULL, &second);
         assert_int_equal(first.hash, second.hash);
         assert_int_equal(first.writes, second.writes);
         assert_int_equal(first.steps, second.steps);
@@ -26,8 +26,8 @@ static void the_same_seed_twice_is_the_same_history(void **state)
 static void two_seeds_are_two_histories(void **state)
 {
     struct sim_result first, second;
-    sim_scenario_run(1, NULL, NULL, &first);
-    sim_scenario_run(2, NULL, NULL, &second);
+    sim_scenario_run(1, NULL, NULL, NULL, &first);
+    sim_scenario_run(2, NULL, NULL, NULL, &second);
     assert_int_not_equal(first.hash, second.hash);
 }
 
