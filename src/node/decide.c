@@ -115,6 +115,12 @@ const char *pod_phase(const struct pod_observation *o)
     return succeeded == total ? "Succeeded" : "Running";
 }
 
+/* Something is being made that tearing down would take away under its maker. */
+static bool parts_busy(const struct pod_observation *o)
+{
+    return o->volumes == PART_BUSY || o->volumes_updating || o->sandbox == PART_BUSY;
+}
+
 static void decide_end(const struct pod_observation *o, int64_t now, struct pod_decision *d)
 {
     bool alive = false;
@@ -141,7 +147,7 @@ static void decide_end(const struct pod_observation *o, int64_t now, struct pod_
             wake(d, kill_at);
         }
     }
-    if (alive || o->volumes == PART_BUSY || o->sandbox == PART_BUSY)
+    if (alive || parts_busy(o))
         return;
     if (!o->torn_down)
         act(d, ACTION_TEAR_DOWN, 0, 0);
@@ -206,7 +212,7 @@ void pod_decide(const struct pod_observation *o, int64_t now, struct pod_decisio
     if (o->torn_down)
         return;
     if (finished(o)) {
-        if (o->volumes != PART_BUSY && o->sandbox != PART_BUSY)
+        if (!parts_busy(o))
             act(d, ACTION_TEAR_DOWN, 0, 0);
         return;
     }

@@ -59,6 +59,7 @@ struct pod_observation {
 
     enum part_state volumes;
     int64_t volumes_retry_at;
+    bool volumes_updating; /* files in volumes that are there follow a change */
     enum part_state sandbox;
     int64_t sandbox_retry_at;
 

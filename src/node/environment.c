@@ -156,6 +156,16 @@ int pod_field_value(struct arena *arena, const struct environment_source *source
     return 0;
 }
 
+const struct container *pod_find_container(const struct pod *pod, const char *name)
+{
+    const struct container_array *lists[] = {&pod->spec.containers, &pod->spec.init_containers};
+    for (size_t l = 0; name && l < ARRAY_COUNT(lists); l++)
+        for (size_t i = 0; i < lists[l]->count; i++)
+            if (strcmp(lists[l]->items[i].name, name) == 0)
+                return &lists[l]->items[i];
+    return NULL;
+}
+
 int pod_resource_value(struct arena *arena, const struct environment_source *source, const struct container *container,
                        const char *resource, const char *divisor, const char **out, struct error *err)
 {
@@ -173,6 +183,8 @@ int pod_resource_value(struct arena *arena, const struct environment_source *sou
         value = (quantity_t)source->node_cpu_milli * 1000000;
     else if (limits && strcmp(dot + 1, "memory") == 0)
         value = (quantity_t)source->node_memory * 1000000000;
+    else if (limits && strcmp(dot + 1, "ephemeral-storage") == 0)
+        value = (quantity_t)source->node_disk * 1000000000;
     if (divisor && strcmp(divisor, "0") != 0)
         quantity_parse(divisor, strlen(divisor), &unit);
     if (unit <= 0)
@@ -196,10 +208,11 @@ static int value_from(struct builder *b, const struct environment_source *source
         return pod_field_value(b->arena, source, from->field_ref->field_path, out, err);
     if (from->resource_field_ref) {
         const struct resource_field_selector *s = from->resource_field_ref;
-        const struct container *of = container;
-        for (size_t i = 0; s->container_name && i < source->pod->spec.containers.count; i++)
-            if (strcmp(source->pod->spec.containers.items[i].name, s->container_name) == 0)
-                of = &source->pod->spec.containers.items[i];
+        const struct container *of = s->container_name && *s->container_name
+                                         ? pod_find_container(source->pod, s->container_name)
+                                         : container;
+        if (!of)
+            return error_set(err, ENOENT, "container %s not found", s->container_name);
         return pod_resource_value(b->arena, source, of, s->resource, s->divisor, out, err);
     }
     if (from->config_map_key_ref) {

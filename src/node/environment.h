@@ -18,6 +18,7 @@ struct environment_source {
     const char *host_ip;
     int64_t node_cpu_milli; /* allocatable of the node: what an unset limit stands for */
     int64_t node_memory;
+    int64_t node_disk;
     /* The object of the pod's namespace, borrowed, or NULL. */
     struct object *(*config_map)(void *context, const char *name);
     struct object *(*secret)(void *context, const char *name);
@@ -44,6 +45,8 @@ const char *environment_expand(struct arena *arena, const struct environment *en
 /* The value of a downward API field ("metadata.labels['app']", "status.podIP"). */
 int pod_field_value(struct arena *arena, const struct environment_source *source, const char *path, const char **out,
                     struct error *err);
+/* A container or init container of the pod by its name, or NULL. */
+const struct container *pod_find_container(const struct pod *pod, const char *name);
 /* The value of a resourceFieldRef for the container, divided and rounded up. */
 int pod_resource_value(struct arena *arena, const struct environment_source *source, const struct container *container,
                        const char *resource, const char *divisor, const char **out, struct error *err);

@@ -28,6 +28,7 @@ struct agent {
     struct http_prober *http_prober;
     int64_t cpu_milli; /* of the machine */
     int64_t memory;
+    int64_t disk; /* of the file system that holds the data directory */
     bool stopping;
     size_t removals; /* sandboxes and containers without a pod that are being removed */
 };

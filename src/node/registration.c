@@ -27,7 +27,6 @@ struct node_registration {
     struct env_timer *status_timer, *lease_timer;
     struct node_system_info info;
     struct arena *arena; /* of info and image names */
-    int64_t disk;
     bool busy, again, lease_busy, registered;
     /* Listed on the pool. */
     struct image_list images;
@@ -74,7 +73,7 @@ struct node_registration *registration_new(struct agent *agent)
     agent->memory = (int64_t)system.totalram * system.mem_unit;
     agent->cpu_milli = sysconf(_SC_NPROCESSORS_ONLN) * 1000;
     if (statvfs(agent->options.data_directory, &disk) == 0)
-        r->disk = (int64_t)disk.f_blocks * (int64_t)disk.f_frsize;
+        agent->disk = (int64_t)disk.f_blocks * (int64_t)disk.f_frsize;
     r->info = (struct node_system_info){
         .architecture = arena_string(r->arena, architecture(uts.machine)),
         .boot_id = first_line(r->arena, "/proc/sys/kernel/random/boot_id"),
@@ -102,7 +101,7 @@ static void set_capacity(struct node_registration *r, struct arena *arena, struc
 {
     map->items = arena_alloc(arena, 4 * sizeof(*map->items));
     set_resource(arena, map, "cpu", arena_printf(arena, "%lld", (long long)r->agent->cpu_milli / 1000));
-    set_resource(arena, map, "ephemeral-storage", arena_printf(arena, "%lldKi", (long long)r->disk / 1024));
+    set_resource(arena, map, "ephemeral-storage", arena_printf(arena, "%lldKi", (long long)r->agent->disk / 1024));
     set_resource(arena, map, "memory", arena_printf(arena, "%lldKi", (long long)r->agent->memory / 1024));
     set_resource(arena, map, "pods",
                  arena_printf(arena, "%d", r->agent->options.pods_max ? r->agent->options.pods_max : AGENT_PODS_MAX));

@@ -1,9 +1,9 @@
-/* Volumes of a pod: emptyDir, configMap, secret, hostPath, and the files that every pod gets (/etc/hosts,
+/* Volumes of a pod: emptyDir, configMap, secret, downwardAPI, projected, hostPath, and the files that every pod gets (/etc/hosts,
  * /etc/hostname, /etc/resolv.conf).
  *
- *     DATA/pods/UID/volumes/NAME/            an emptyDir; tmpfs for medium Memory or a secret
- *     DATA/pods/UID/volumes/NAME/..data ->   a configMap or secret: a link to the present version, so that all
- *                                            files of one version appear at once (as upstream's atomic writer)
+ *     DATA/pods/UID/volumes/NAME/            an emptyDir; tmpfs for medium Memory
+ *     DATA/pods/UID/volumes/NAME/..data ->   files from the API: a link to the present version, so that all files of
+ *                                            one version appear at once; tmpfs, but for a configMap
  *     DATA/pods/UID/subpaths/CONTAINER/N     a bind mount of a subPath, resolved so that no link leads outside
  *     DATA/pods/UID/{hosts,hostname,resolv.conf}
  *
@@ -15,12 +15,13 @@
 #include "api/object.h"
 #include "base/arena.h"
 #include "base/error.h"
+#include "node/environment.h"
 #include "node/runtime/container.h"
 
 struct volume_source {
-    /* The object of the pod's namespace, borrowed, or NULL. */
-    struct object *(*config_map)(void *context, const char *name);
-    struct object *(*secret)(void *context, const char *name);
+    const struct environment_source *pod; /* its fields, ConfigMaps and Secrets */
+    /* The token that a projection asks for, borrowed, or NULL with err set. NULL: there are none. */
+    const char *(*token)(void *context, const struct service_account_token_projection *wanted, struct error *err);
     void *context;
 };
 
@@ -44,5 +45,7 @@ int volume_resolve_mounts(struct arena *arena, const struct pod *pod, const stru
 int volume_remove_all(const char *directory, struct error *err);
 /* True when a volume of the pod shows the ConfigMap or Secret of that name. */
 bool volume_uses(const struct pod *pod, const struct api_resource *resource, const char *name);
+/* True when a volume of the pod shows fields of the pod itself, which may change. */
+bool volume_shows_fields(const struct pod *pod);
 
 #endif

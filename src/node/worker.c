@@ -15,6 +15,7 @@
 #include "node/prober.h"
 #include "node/runtime/container.h"
 #include "node/runtime/sandbox.h"
+#include "node/volume.h"
 
 #define EVENT_TEXT_MAX 1024
 /* How long a status or a delete that was refused waits before it is tried again. */
@@ -349,6 +350,19 @@ static void image_changed(struct worker *w, size_t i)
     }
 }
 
+static bool same_map(const struct string_map *a, const struct string_map *b)
+{
+    bool same = a->count == b->count;
+    for (size_t i = 0; same && i < a->count; i++)
+        same = strcmp(a->items[i].key, b->items[i].key) == 0 && strcmp(a->items[i].value, b->items[i].value) == 0;
+    return same;
+}
+
+static bool metadata_changed(const struct object_meta *old, const struct object_meta *now)
+{
+    return !same_map(&old->labels, &now->labels) || !same_map(&old->annotations, &now->annotations);
+}
+
 void worker_update(struct worker *w, struct object *pod)
 {
     if (!pod) {
@@ -369,6 +383,8 @@ void worker_update(struct worker *w, struct object *pod)
                 image_changed(w, i);
         }
         look_at_spec(w);
+        if (volume_shows_fields(worker_pod(w)) && metadata_changed(old->meta, pod->meta))
+            worker_update_volumes(w);
         object_unref(old);
     }
     if (w->gone || worker_pod(w)->metadata.deletion_timestamp)

@@ -6,6 +6,7 @@
 #ifndef CORACLE_NODE_WORKER_H
 #define CORACLE_NODE_WORKER_H
 
+#include "node/environment.h"
 #include "node/node.h"
 #include "node/pod_state.h"
 
@@ -26,6 +27,7 @@ struct worker {
     bool finishing;    /* the final delete is on its way */
     bool frozen;       /* it had ended before this agent started: its status stays as it is */
     int64_t volumes_delay;
+    bool volumes_stale; /* what volumes show has changed while they were made or brought up to date */
     int64_t sandbox_delay;
     struct env_timer *settle; /* after the drain: lets what is on its way arrive */
     struct env_timer *usage;  /* the next look at volumes with a limit; NULL: there are none */
@@ -62,6 +64,8 @@ const struct pod *worker_pod(const struct worker *worker);
 /* The ConfigMap or Secret of that name in the pod's namespace, borrowed, or NULL; the context is the worker. */
 struct object *worker_config_map(void *worker, const char *name);
 struct object *worker_secret(void *worker, const char *name);
+/* All that environment variables and files may show of the pod and its surroundings. */
+struct environment_source worker_source(struct worker *worker);
 
 /* Pull the image of a container, or find it. */
 void worker_pull_image(struct worker *worker, size_t container);
@@ -72,6 +76,8 @@ void worker_start_container(struct worker *worker, size_t container);
 void worker_stop_container(struct worker *worker, size_t container, int64_t grace);
 void worker_kill_container(struct worker *worker, size_t container);
 void worker_mount_volumes(struct worker *worker);
+/* What mounted volumes show has changed: they follow. */
+void worker_update_volumes(struct worker *worker);
 /* Looks at the size of volumes on disk now and then, if any is limited; the volumes are there. */
 void worker_watch_usage(struct worker *worker);
 void worker_create_sandbox(struct worker *worker);

@@ -40,6 +40,8 @@ static void mounted(void *context)
 {
     struct mount *m = context;
     struct worker *w = m->worker;
+    if (m->update)
+        w->state.seen.volumes_updating = false;
     if (m->failed) {
         worker_event(w, NULL, "Warning", "FailedMount", "%s", m->err.text);
         if (!m->update) {
@@ -54,6 +56,8 @@ static void mounted(void *context)
     object_unref(m->pod);
     arena_free(m->arena);
     free(m);
+    if (w->volumes_stale)
+        worker_update_volumes(w);
     worker_release(w);
 }
 
@@ -65,15 +69,15 @@ static void mount(void *context)
 
 static void mount_volumes(struct worker *w, bool update)
 {
-    struct volume_source source = {.config_map = worker_config_map, .secret = worker_secret, .context = w};
+    struct environment_source pod = worker_source(w);
+    struct volume_source source = {.pod = &pod, .context = w};
     struct mount *m = mem_zero(1, sizeof(*m));
     m->worker = w;
     m->update = update;
     m->arena = arena_new(4096);
     m->pod = object_ref(w->state.pod);
     worker_hold(w);
-    if (!update)
-        w->state.seen.volumes = PART_BUSY;
+    w->volumes_stale = false;
     if (volume_plan_new(m->arena, m->pod->value, w->directory, &source, &m->plan, &m->err) < 0) {
         m->failed = true;
         mounted(m);
@@ -84,17 +88,28 @@ static void mount_volumes(struct worker *w, bool update)
 
 void worker_mount_volumes(struct worker *w)
 {
+    w->state.seen.volumes = PART_BUSY;
     mount_volumes(w, false);
+}
+
+void worker_update_volumes(struct worker *w)
+{
+    if (w->state.seen.terminating || w->state.seen.torn_down || w->agent->stopping)
+        return;
+    if (w->state.seen.volumes == PART_BUSY || w->state.seen.volumes_updating) {
+        w->volumes_stale = true;
+    } else if (w->state.seen.volumes == PART_READY) {
+        w->state.seen.volumes_updating = true;
+        mount_volumes(w, true);
+    }
 }
 
 void worker_config_changed(struct worker *w, const struct api_resource *resource, const char *name)
 {
     if (w->state.seen.terminating || w->state.seen.torn_down)
         return;
-    if (w->state.seen.volumes == PART_READY && volume_uses(worker_pod(w), resource, name)) {
-        mount_volumes(w, true);
-        return;
-    }
+    if (volume_uses(worker_pod(w), resource, name))
+        worker_update_volumes(w);
     /* What was missing may be there now: volumes and references to it are tried at once. */
     if (w->state.seen.volumes == PART_FAILED)
         w->state.seen.volumes_retry_at = 0;

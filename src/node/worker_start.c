@@ -374,6 +374,21 @@ static char *container_directory(const struct worker *w, const char *name, int32
     return mem_printf("%s/containers/%s-%d", w->directory, name, attempt);
 }
 
+struct environment_source worker_source(struct worker *w)
+{
+    const struct agent *agent = w->agent;
+    return (struct environment_source){.pod = worker_pod(w),
+                                       .pod_ip = w->state.ip,
+                                       .host_ip = agent->options.node_address,
+                                       .node_cpu_milli = agent->cpu_milli,
+                                       .node_memory = agent->memory,
+                                       .node_disk = agent->disk,
+                                       .config_map = worker_config_map,
+                                       .secret = worker_secret,
+                                       .services = services,
+                                       .context = w};
+}
+
 void worker_start_container(struct worker *w, size_t i)
 {
     struct container_observation *c = &w->state.seen.containers[i];
@@ -407,15 +422,7 @@ void worker_start_container(struct worker *w, size_t i)
     c->start_failed = c->stopping = c->killed = c->must_restart = false;
     r->ready = r->started = false;
 
-    struct environment_source source = {.pod = worker_pod(w),
-                                        .pod_ip = w->state.ip,
-                                        .host_ip = agent->options.node_address,
-                                        .node_cpu_milli = agent->cpu_milli,
-                                        .node_memory = agent->memory,
-                                        .config_map = worker_config_map,
-                                        .secret = worker_secret,
-                                        .services = services,
-                                        .context = w};
+    struct environment_source source = worker_source(w);
     runtime_container_id(agent->env, s->id);
     free(r->id);
     r->id = mem_string(s->id);

@@ -25,14 +25,14 @@ static void inert_fields_that_are_set_are_named(void **state)
     void *value = decode(arena, r,
                          "{'spec':{'template':{'spec':{'subdomain':'s','affinity':{},'setHostnameAsFQDN':false,"
                          "'dnsPolicy':'ClusterFirst','containers':[{'name':'a'},{'name':'b','lifecycle':{},"
-                         "'securityContext':{'runAsUser':0,'seccompProfile':{}}}],'volumes':[{'name':'v','projected':{}}]}}}}");
+                         "'securityContext':{'runAsUser':0,'seccompProfile':{}}}],'volumes':[{'name':'v','iscsi':{}}]}}}}");
     api_warn_inert(r->type, value, NULL, &warnings);
     static const char *const fields[] = {
         "spec.template.spec.affinity",
         "spec.template.spec.containers[1].lifecycle",
         "spec.template.spec.containers[1].securityContext.seccompProfile",
         "spec.template.spec.subdomain",
-        "spec.template.spec.volumes[0].projected",
+        "spec.template.spec.volumes[0].iscsi",
     };
     assert_int_equal(warnings.count, sizeof(fields) / sizeof(fields[0]));
     for (size_t i = 0; i < warnings.count; i++) {

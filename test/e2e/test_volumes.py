@@ -77,6 +77,39 @@ def test_secret_files_are_in_memory_and_closed(api, namespace, pods):
     assert "tmpfs" in lines[2]
 
 
+def test_fields_of_the_pod_are_files_and_follow_it(api, pods):
+    body = harness.shell_pod(
+        "it", "cd /volume; cat labels; echo; cat name cpu; echo; stat -L -c %a labels; until grep -q new labels; "
+              "do usleep 20000; done; cat labels; echo; cat notes",
+        restartPolicy="Never", **mounted({"downwardAPI": {"items": [
+            {"path": "labels", "mode": 0o440, "fieldRef": {"fieldPath": "metadata.labels"}},
+            {"path": "name", "fieldRef": {"fieldPath": "metadata.name"}},
+            {"path": "notes", "fieldRef": {"fieldPath": "metadata.annotations"}},
+            {"path": "cpu", "resourceFieldRef": {"containerName": "main", "resource": "limits.cpu"}}]}}))
+    body["metadata"]["labels"] = {"b": "two", "a": "one"}
+    body["metadata"]["annotations"] = {"said": '"hi"'}
+    body["spec"]["containers"][0]["resources"] = {"limits": {"cpu": "1500m"}}
+    api.create(pods, body)
+    harness.eventually(lambda: "440" in log(api, pods), what="the first look")
+    api.patch(pods + "/it", {"metadata": {"labels": {"b": "new"}}})
+    harness.wait_for(api, pods, phase("Succeeded"))
+    assert log(api, pods) == 'a="one"\nb="two"\nit2\n440\na="one"\nb="new"\nsaid="\\"hi\\""'
+
+
+def test_projected_files_of_several_sources(api, namespace, pods, settings):
+    api.create(f"/api/v1/namespaces/{namespace}/secrets",
+               {"metadata": {"name": "keys"}, "stringData": {"k": "hunter2"}})
+    script = "cd /volume; for f in *; do echo $f $(stat -L -c %a $f) $(cat $f); done; mount | grep ' /volume '"
+    _, text = run_to_end(api, pods, script, **mounted({"projected": {"defaultMode": 0o444, "sources": [
+        {"configMap": {"name": "settings", "items": [{"key": "a", "path": "one"}]}},
+        {"secret": {"name": "keys", "items": [{"key": "k", "path": "two", "mode": 0o400}]}},
+        {"downwardAPI": {"items": [{"path": "who", "fieldRef": {"fieldPath": "metadata.namespace"}}]}},
+        {"secret": {"name": "none", "optional": True}}]}}))
+    lines = text.splitlines()
+    assert lines[:3] == ["one 444 one", "two 400 hunter2", f"who 444 {namespace}"]
+    assert "tmpfs" in lines[3]
+
+
 @pytest.mark.parametrize("volume", [{"configMap": {"name": "none", "optional": True}},
                                     {"secret": {"secretName": "none", "optional": True}}])
 def test_an_optional_source_may_be_missing(api, pods, volume):

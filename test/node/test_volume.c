@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +22,7 @@ struct world {
     char root[64];
     char *directory;
     struct object *config;
+    const char *token;
 };
 
 static struct object *read_object(enum api_resource_index index, const char *json)
@@ -42,6 +44,14 @@ static struct object *no_secret(void *context, const char *name)
 {
     (void)context, (void)name;
     return NULL;
+}
+
+static const char *token(void *context, const struct service_account_token_projection *wanted, struct error *err)
+{
+    struct world *w = context;
+    if (!w->token)
+        error_set(err, ENOENT, "no token for %s", wanted->audience);
+    return w->token;
 }
 
 static int set_up(void **state)
@@ -78,7 +88,14 @@ static int tear_down(void **state)
 static int apply(struct world *w, const struct object *pod, struct error *err)
 {
     cleanup_arena struct arena *arena = arena_new(0);
-    struct volume_source source = {.config_map = config_map, .secret = no_secret, .context = w};
+    struct environment_source fields = {.pod = pod->value,
+                                        .node_cpu_milli = 2000,
+                                        .node_memory = INT64_C(4) << 30,
+                                        .node_disk = INT64_C(10) << 30,
+                                        .config_map = config_map,
+                                        .secret = no_secret,
+                                        .context = w};
+    struct volume_source source = {.pod = &fields, .token = token, .context = w};
     struct volume_plan *plan;
     if (volume_plan_new(arena, pod->value, w->directory, &source, &plan, err) < 0)
         return -1;
@@ -163,6 +180,103 @@ static void what_is_missing_is_an_error_unless_it_is_optional(void **state)
     assert_int_equal(apply(w, optional, &err), 0);
 }
 
+static void expect_mode(const struct world *w, const char *path, mode_t mode, uid_t owner)
+{
+    cleanup_free char *full = mem_printf("%s/volumes/%s", w->directory, path);
+    struct stat info;
+    assert_int_equal(stat(full, &info), 0);
+    assert_int_equal(info.st_mode & 07777, mode);
+    assert_int_equal(info.st_uid, owner);
+}
+
+static void fields_of_the_pod_are_files(void **state)
+{
+    struct world *w = *state;
+    struct error err;
+    NEED_ROOT(w);
+    cleanup_object struct object *pod = read_object(
+        API_PODS,
+        "{\"metadata\":{\"name\":\"p\",\"namespace\":\"n\",\"uid\":\"u\",\"labels\":{\"b\":\"2\",\"a\":\"1\"},"
+        "\"annotations\":{\"k\":\"a \\\"quoted\\\"\\nline\"}},\"spec\":{\"containers\":[{\"name\":\"c\",\"resources\":{"
+        "\"requests\":{\"cpu\":\"250m\"}}}],\"initContainers\":[{\"name\":\"i\",\"resources\":{\"limits\":{\"memory\":"
+        "\"3Mi\"}}}],\"volumes\":[{\"name\":\"v\",\"downwardAPI\":{\"defaultMode\":256,\"items\":["
+        "{\"path\":\"labels\",\"fieldRef\":{\"fieldPath\":\"metadata.labels\"}},"
+        "{\"path\":\"annotations\",\"fieldRef\":{\"fieldPath\":\"metadata.annotations\"}},"
+        "{\"path\":\"one/label\",\"mode\":292,\"fieldRef\":{\"fieldPath\":\"metadata.labels['b']\"}},"
+        "{\"path\":\"name\",\"fieldRef\":{\"fieldPath\":\"metadata.name\"}},"
+        "{\"path\":\"cpu\",\"resourceFieldRef\":{\"containerName\":\"c\",\"resource\":\"requests.cpu\",\"divisor\":"
+        "\"1m\"}},"
+        "{\"path\":\"disk\",\"resourceFieldRef\":{\"containerName\":\"c\",\"resource\":"
+        "\"limits.ephemeral-storage\",\"divisor\":\"1Gi\"}},"
+        "{\"path\":\"memory\",\"resourceFieldRef\":{\"containerName\":\"i\",\"resource\":\"limits.memory\","
+        "\"divisor\":\"1Mi\"}}]}}]}}");
+    assert_int_equal(apply(w, pod, &err), 0);
+    expect_file(w, "v/labels", "a=\"1\"\nb=\"2\"");
+    expect_file(w, "v/annotations", "k=\"a \\\"quoted\\\"\\nline\"");
+    expect_file(w, "v/one/label", "2");
+    expect_file(w, "v/name", "p");
+    expect_file(w, "v/cpu", "250");
+    expect_file(w, "v/disk", "10");
+    expect_file(w, "v/memory", "3");
+    expect_mode(w, "v/labels", 0400, 0);
+    expect_mode(w, "v/one/label", 0444, 0);
+    assert_true(volume_shows_fields(pod->value));
+}
+
+static void a_projected_volume_has_the_files_of_all_its_sources(void **state)
+{
+    struct world *w = *state;
+    struct error err;
+    NEED_ROOT(w);
+    set_config(w, "{\"metadata\":{\"name\":\"config\"},\"data\":{\"a\":\"1\",\"ca\":\"x\"}}");
+    cleanup_object struct object *pod = read_object(
+        API_PODS,
+        "{\"metadata\":{\"name\":\"p\",\"namespace\":\"n\",\"uid\":\"u\"},\"spec\":{\"securityContext\":{\"runAsUser\":7},"
+        "\"containers\":[{\"name\":\"c\"}],\"volumes\":[{\"name\":\"v\",\"projected\":{\"defaultMode\":420,\"sources\":["
+        "{\"serviceAccountToken\":{\"path\":\"token\",\"audience\":\"me\"}},"
+        "{\"configMap\":{\"name\":\"config\",\"items\":[{\"key\":\"ca\",\"path\":\"ca.crt\"}]}},"
+        "{\"secret\":{\"name\":\"none\",\"optional\":true}},"
+        "{\"downwardAPI\":{\"items\":[{\"path\":\"namespace\",\"fieldRef\":{\"fieldPath\":\"metadata.namespace\"}}]}}"
+        "]}}]}}");
+    assert_int_equal(apply(w, pod, &err), -1);
+    assert_string_equal(err.text, "MountVolume.SetUp failed for volume \"v\" : no token for me");
+    w->token = "abc";
+    assert_int_equal(apply(w, pod, &err), 0);
+    expect_file(w, "v/token", "abc");
+    expect_file(w, "v/ca.crt", "x");
+    expect_file(w, "v/namespace", "n");
+    expect_file(w, "v/a", NULL);
+    /* Only the user that all containers run as reads the token. */
+    expect_mode(w, "v/token", 0600, 7);
+    expect_mode(w, "v/ca.crt", 0644, 0);
+    assert_true(volume_uses(pod->value, &api_resources[API_CONFIGMAPS], "config"));
+    assert_true(volume_uses(pod->value, &api_resources[API_SECRETS], "none"));
+}
+
+static void what_has_not_changed_is_not_written_again(void **state)
+{
+    struct world *w = *state;
+    struct error err;
+    char before[64] = "", after[64] = "";
+    NEED_ROOT(w);
+    set_config(w, "{\"metadata\":{\"name\":\"config\"},\"data\":{\"a\":\"1\"}}");
+    cleanup_object struct object *pod =
+        read_object(API_PODS, "{\"metadata\":{\"name\":\"p\",\"uid\":\"u\"},\"spec\":{\"volumes\":[{\"name\":\"v\","
+                              "\"configMap\":{\"name\":\"config\"}}]}}");
+    cleanup_free char *data = mem_printf("%s/volumes/v/..data", w->directory);
+    struct stat first, second;
+    assert_int_equal(apply(w, pod, &err), 0);
+    assert_true(readlink(data, before, sizeof(before) - 1) > 0);
+    assert_int_equal(lstat(data, &first), 0);
+    assert_int_equal(apply(w, pod, &err), 0);
+    assert_int_equal(lstat(data, &second), 0);
+    assert_int_equal(first.st_ino, second.st_ino);
+    set_config(w, "{\"metadata\":{\"name\":\"config\"},\"data\":{\"a\":\"2\"}}");
+    assert_int_equal(apply(w, pod, &err), 0);
+    assert_true(readlink(data, after, sizeof(after) - 1) > 0);
+    assert_string_not_equal(before, after);
+}
+
 static const char *same(void *context, const char *text)
 {
     (void)context;
@@ -222,6 +336,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(a_mounted_config_map_changes_all_at_once),
         TEST(items_choose_keys_and_paths),
+        TEST(fields_of_the_pod_are_files),
+        TEST(a_projected_volume_has_the_files_of_all_its_sources),
+        TEST(what_has_not_changed_is_not_written_again),
         TEST(what_is_missing_is_an_error_unless_it_is_optional),
         TEST(a_sub_path_cannot_leave_its_volume),
         TEST(memory_volumes_have_the_size_that_was_asked_for_and_all_goes_away),

@@ -1,0 +1,117 @@
+/* What a container mounts of the pod's volumes: whole volumes, and subPaths that no link leads out of. */
+#include "node/volume.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/file.h"
+
+static const char *volume_path(struct arena *arena, const char *directory, const struct volume *volume)
+{
+    if (volume->host_path)
+        return volume->host_path->path;
+    return arena_printf(arena, "%s/volumes/%s", directory, volume->name);
+}
+
+static const struct volume *find_volume(const struct pod *pod, const char *name)
+{
+    for (size_t i = 0; i < pod->spec.volumes.count; i++)
+        if (strcmp(pod->spec.volumes.items[i].name, name) == 0)
+            return &pod->spec.volumes.items[i];
+    return NULL;
+}
+
+static int open_beneath(int root, const char *path, int flags)
+{
+    struct open_how how = {.flags = (uint64_t)flags | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+    return (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+}
+
+/* Binds the subPath of a volume to a place of its own, so that what the container does to the volume later cannot
+ * lead the mount elsewhere. A missing directory is made, as upstream does. */
+static int bind_sub_path(const char *volume, const char *sub_path, const char *target, struct error *err)
+{
+    cleanup_close int root = open(volume, O_PATH | O_CLOEXEC);
+    if (root < 0)
+        return error_errno(err, "open %s", volume);
+    cleanup_close int at = open_beneath(root, sub_path, O_PATH);
+    if (at < 0 && errno == ENOENT) {
+        /* Component by component, each resolved inside the volume. */
+        cleanup_free char *copy = mem_string(sub_path);
+        for (char *slash = copy;; slash++) {
+            slash = strchrnul(slash, '/');
+            char saved = *slash;
+            *slash = 0;
+            const char *last = strrchr(copy, '/');
+            cleanup_free char *parent = last ? mem_string_n(copy, (size_t)(last - copy)) : mem_string(".");
+            const char *name = last ? last + 1 : copy;
+            cleanup_close int in = open_beneath(root, *parent ? parent : ".", O_PATH | O_DIRECTORY);
+            if (in < 0 || (*name && mkdirat(in, name, 0750) < 0 && errno != EEXIST))
+                return error_errno(err, "failed to create subPath directory for volumeMount \"%s\"", sub_path);
+            *slash = saved;
+            if (!saved)
+                break;
+        }
+        at = open_beneath(root, sub_path, O_PATH);
+    }
+    struct stat info;
+    if (at < 0 || fstat(at, &info) < 0)
+        return error_errno(err, "failed to prepare subPath %s", sub_path);
+    cleanup_free char *parent = mem_string_n(target, (size_t)(strrchr(target, '/') - target));
+    if (file_make_directories(parent, 0750, err) < 0)
+        return -1;
+    umount2(target, MNT_DETACH); /* of an earlier run of the container */
+    if (S_ISDIR(info.st_mode)) {
+        if (mkdir(target, 0750) < 0 && errno != EEXIST)
+            return error_errno(err, "make %s", target);
+    } else {
+        int fd = open(target, O_CREAT | O_WRONLY | O_CLOEXEC, 0640);
+        if (fd < 0)
+            return error_errno(err, "make %s", target);
+        close(fd);
+    }
+    cleanup_free char *source = mem_printf("/proc/self/fd/%d", at);
+    if (mount(source, target, NULL, MS_BIND | MS_REC, NULL) < 0)
+        return error_errno(err, "bind subPath %s", sub_path);
+    return 0;
+}
+
+int volume_resolve_mounts(struct arena *arena, const struct pod *pod, const struct container *container,
+                          const char *directory, const char *(*expand)(void *context, const char *text), void *context,
+                          struct runtime_mount **out, size_t *count, struct error *err)
+{
+    *count = container->volume_mounts.count;
+    *out = arena_alloc(arena, *count * sizeof(**out));
+    for (size_t i = 0; i < *count; i++) {
+        const struct volume_mount *m = &container->volume_mounts.items[i];
+        const struct volume *volume = find_volume(pod, m->name);
+        struct runtime_mount *to = &(*out)[i];
+        if (!volume)
+            return error_set(err, ENOENT, "volume \"%s\" not found", m->name);
+        to->source = volume_path(arena, directory, volume);
+        to->destination = *m->mount_path == '/' ? m->mount_path : arena_printf(arena, "/%s", m->mount_path);
+        /* What the agent writes is never the container's to change, as upstream has it. */
+        to->read_only = m->read_only || volume->config_map || volume->secret || volume->downward_api || volume->projected;
+        if (m->mount_propagation)
+            to->propagation = strcmp(m->mount_propagation, "Bidirectional") == 0      ? RUNTIME_PROPAGATION_SHARED
+                              : strcmp(m->mount_propagation, "HostToContainer") == 0 ? RUNTIME_PROPAGATION_SLAVE
+                                                                                      : RUNTIME_PROPAGATION_PRIVATE;
+        const char *sub_path = m->sub_path_expr && *m->sub_path_expr ? expand(context, m->sub_path_expr)
+                               : m->sub_path && *m->sub_path         ? m->sub_path
+                                                                     : NULL;
+        if (!sub_path)
+            continue;
+        const char *target = arena_printf(arena, "%s/subpaths/%s/%zu", directory, container->name, i);
+        if (bind_sub_path(to->source, sub_path, target, err) < 0)
+            return -1;
+        to->source = target;
+    }
+    return 0;
+}

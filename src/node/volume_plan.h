@@ -1,0 +1,55 @@
+/* Shared by the files that plan and make volumes, not for others (those use node/volume.h): one row per kind of volume
+ * in volume.c says how it is planned; what has to be done is a volume_item. */
+#ifndef CORACLE_NODE_VOLUME_PLAN_H
+#define CORACLE_NODE_VOLUME_PLAN_H
+
+#include <sys/types.h>
+
+#include "node/volume.h"
+
+/* Whom a file belongs to when nobody is named. */
+#define VOLUME_FILE_NO_OWNER ((uid_t)-1)
+
+struct volume_file {
+    const char *path; /* relative */
+    const void *data;
+    size_t size;
+    mode_t mode;
+    uid_t owner; /* VOLUME_FILE_NO_OWNER: root */
+};
+
+enum volume_action { VOLUME_DIRECTORY, VOLUME_TMPFS, VOLUME_FILES, VOLUME_HOST_PATH };
+
+/* What is to be done for one volume; all that it points to lives in the plan's arena. */
+struct volume_item {
+    enum volume_action action;
+    const char *name;
+    const char *path;
+    int64_t size_limit;
+    bool tmpfs; /* of VOLUME_FILES */
+    struct volume_file *files;
+    size_t file_count;
+    const char *host_type; /* of VOLUME_HOST_PATH */
+};
+
+/* What planning a volume may look at. */
+struct volume_planner {
+    struct arena *arena;
+    const struct pod *pod;
+    const struct volume_source *source;
+};
+
+/* Completes the item, whose name and path are set. An error's text is the reason alone. */
+typedef int volume_planning(const struct volume_planner *planner, const struct volume *volume, struct volume_item *out,
+                            struct error *err);
+
+/* volume_content.c: files from the API. */
+volume_planning volume_plan_config_map, volume_plan_secret, volume_plan_downward_api, volume_plan_projected;
+
+/* volume_files.c: makes the files of the item the content of its directory, which is there: all of them at once, by one
+ * rename, and only if they differ from what is there. Blocks. */
+int volume_write_files(const struct volume_item *item, struct error *err);
+/* Writes one file that nobody reads yet. Blocks. */
+int volume_write_file(const char *path, const struct volume_file *file, struct error *err);
+
+#endif
