@@ -1,4 +1,4 @@
-/* Columns and cells of every kind but pods, whose cells have a file of their own. */
+/* Columns and cells of the kinds, but those of pods and storage, which have files of their own. */
 #include "api/table_columns.h"
 
 #include <ctype.h>
@@ -477,6 +477,9 @@ static const struct {
     [API_ENDPOINTSLICES] = {endpoint_slice_columns, endpoint_slice_cells},
     [API_EVENTS_EVENTS] = {event_columns, events_event_cells},
     [API_LEASES] = {lease_columns, lease_cells},
+    [API_PERSISTENTVOLUMES] = {persistent_volume_columns, persistent_volume_cells},
+    [API_PERSISTENTVOLUMECLAIMS] = {persistent_volume_claim_columns, persistent_volume_claim_cells},
+    [API_STORAGECLASSES] = {storage_class_columns, storage_class_cells},
 };
 
 const struct table_column *table_columns(const struct api_resource *resource)

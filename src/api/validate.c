@@ -44,6 +44,13 @@ static const struct rules rules[API_RESOURCE_COUNT] = {
     [API_EVENTS_EVENTS] = {.name = format_dns_subdomain, .object = validate_events_event,
                            .update = validate_events_event_update},
     [API_LEASES] = {.name = format_dns_subdomain, .object = validate_lease},
+    [API_PERSISTENTVOLUMES] = {.name = format_dns_subdomain, .object = validate_persistent_volume,
+                               .update = validate_persistent_volume_update},
+    [API_PERSISTENTVOLUMECLAIMS] = {.name = format_dns_subdomain, .object = validate_persistent_volume_claim,
+                                    .update = validate_persistent_volume_claim_update,
+                                    .status_update = validate_persistent_volume_claim_status_update},
+    [API_STORAGECLASSES] = {.name = format_dns_subdomain, .object = validate_storage_class,
+                            .update = validate_storage_class_update},
 };
 
 void api_validate_create(const struct api_resource *resource, const void *value, struct api_field_errors *errors)

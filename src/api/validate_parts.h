@@ -82,6 +82,9 @@ void validate_pod_create(struct api_field_errors *errors, const void *value);
 void validate_pod_update(struct api_field_errors *errors, const void *value, const void *old);
 void validate_pod_status_update(struct api_field_errors *errors, const void *value, const void *old);
 void validate_pod_metadata_and_spec(struct api_field_errors *errors, const struct pod *pod);
+/* The region in which two values of a type differ, as one hunk of a unified diff of their JSON. */
+void validate_diff(struct api_field_errors *errors, const struct api_type *type, const void *old, const void *now,
+                   struct buffer *out);
 
 /* A pod's specification and what its containers refer to, by name. */
 struct pod_names {
@@ -120,6 +123,16 @@ void validate_volume_mounts(struct api_field_errors *errors, const struct api_pa
 void validate_volume_devices(struct api_field_errors *errors, const struct api_path *path,
                              const struct container *container, const struct map *volumes);
 void validate_relative_path(struct api_field_errors *errors, const struct api_path *path, const char *text);
+void validate_no_backsteps(struct api_field_errors *errors, const struct api_path *path, const char *text);
+void validate_host_path(struct api_field_errors *errors, const struct api_path *path,
+                        const struct host_path_volume_source *source);
+void validate_nfs(struct api_field_errors *errors, const struct api_path *path, const struct nfs_volume_source *source);
+/* The required fields of a source that belongs to outside storage, which has no other rules here. */
+void validate_foreign_source(struct api_field_errors *errors, const struct api_path *path,
+                             const struct api_type *type, const void *source);
+/* validate_claim.c */
+void validate_claim_spec(struct api_field_errors *errors, const struct api_path *path,
+                         const struct persistent_volume_claim_spec *spec);
 /* validate_security.c */
 void validate_security_context(struct api_field_errors *errors, const struct api_path *path,
                                const struct security_context *context, bool host_users);
@@ -127,6 +140,8 @@ void validate_pod_security_context(struct api_field_errors *errors, const struct
                                    const struct pod_spec *spec);
 /* validate_scheduling.c */
 void validate_scheduling(struct api_field_errors *errors, const struct api_path *path, const struct pod_spec *spec);
+void validate_node_selector(struct api_field_errors *errors, const struct api_path *path,
+                            const struct node_selector *selector);
 void validate_tolerations(struct api_field_errors *errors, const struct api_path *path,
                           const struct toleration_array *tolerations);
 void validate_taints(struct api_field_errors *errors, const struct api_path *path, const struct taint_array *taints);
@@ -156,5 +171,13 @@ void validate_event(struct api_field_errors *errors, const void *value);
 void validate_events_event(struct api_field_errors *errors, const void *value);
 void validate_events_event_update(struct api_field_errors *errors, const void *value, const void *old);
 void validate_lease(struct api_field_errors *errors, const void *value);
+void validate_persistent_volume(struct api_field_errors *errors, const void *value);
+void validate_persistent_volume_update(struct api_field_errors *errors, const void *value, const void *old);
+void validate_persistent_volume_claim(struct api_field_errors *errors, const void *value);
+void validate_persistent_volume_claim_update(struct api_field_errors *errors, const void *value, const void *old);
+void validate_persistent_volume_claim_status_update(struct api_field_errors *errors, const void *value,
+                                                    const void *old);
+void validate_storage_class(struct api_field_errors *errors, const void *value);
+void validate_storage_class_update(struct api_field_errors *errors, const void *value, const void *old);
 
 #endif

@@ -76,15 +76,14 @@ static void add_lines(struct buffer *out, char mark, const struct lines *lines, 
         buffer_printf(out, "%c...\n", mark);
 }
 
-/* The region in which the two specifications differ, as one hunk of a unified diff. */
-static void add_diff(struct api_field_errors *errors, const struct pod_spec *old, const struct pod_spec *now,
-                     struct buffer *out)
+void validate_diff(struct api_field_errors *errors, const struct api_type *type, const void *old, const void *now,
+                   struct buffer *out)
 {
     cleanup_buffer struct buffer json = {0}, before = {0}, after = {0};
-    json_encode(&api_type_pod_spec, old, &json);
+    json_encode(type, old, &json);
     indent_json(json.data, &before);
     buffer_clear(&json);
-    json_encode(&api_type_pod_spec, now, &json);
+    json_encode(type, now, &json);
     indent_json(json.data, &after);
     struct lines a = split_lines(errors->arena, before.data), b = split_lines(errors->arena, after.data);
     size_t head = 0, tail = 0;
@@ -235,7 +234,7 @@ void validate_pod_update(struct api_field_errors *errors, const void *value, con
         return;
     cleanup_buffer struct buffer detail = {0};
     buffer_add_string(&detail, only_these);
-    add_diff(errors, &old->spec, &now, &detail);
+    validate_diff(errors, &api_type_pod_spec, &old->spec, &now, &detail);
     field_forbidden(errors, path, detail.data);
 }
 

@@ -108,6 +108,16 @@ static void validate_node_term(struct api_field_errors *errors, const struct api
         validate_node_field(errors, PATH_INDEX(fields, i), &term->match_fields.items[i]);
 }
 
+void validate_node_selector(struct api_field_errors *errors, const struct api_path *path,
+                            const struct node_selector *selector)
+{
+    const struct api_path *terms = PATH(path, "nodeSelectorTerms");
+    if (!selector->node_selector_terms.count)
+        field_required(errors, terms, "must have at least one node selector term");
+    for (size_t i = 0; i < selector->node_selector_terms.count; i++)
+        validate_node_term(errors, PATH_INDEX(terms, i), &selector->node_selector_terms.items[i], true);
+}
+
 static void validate_weight(struct api_field_errors *errors, const struct api_path *path, int32_t weight)
 {
     if (weight <= 0 || weight > 100)
@@ -118,14 +128,8 @@ static void validate_node_affinity(struct api_field_errors *errors, const struct
                                    const struct node_affinity *affinity)
 {
     const struct node_selector *required = affinity->required_during_scheduling_ignored_during_execution;
-    if (required) {
-        const struct api_path *terms =
-            PATH(PATH(path, "requiredDuringSchedulingIgnoredDuringExecution"), "nodeSelectorTerms");
-        if (!required->node_selector_terms.count)
-            field_required(errors, terms, "must have at least one node selector term");
-        for (size_t i = 0; i < required->node_selector_terms.count; i++)
-            validate_node_term(errors, PATH_INDEX(terms, i), &required->node_selector_terms.items[i], true);
-    }
+    if (required)
+        validate_node_selector(errors, PATH(path, "requiredDuringSchedulingIgnoredDuringExecution"), required);
     const struct preferred_scheduling_term_array *preferred =
         &affinity->preferred_during_scheduling_ignored_during_execution;
     for (size_t i = 0; i < preferred->count; i++) {

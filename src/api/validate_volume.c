@@ -14,9 +14,6 @@ static const char *const host_path_types[] = {
     "", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket", NULL};
 static const char *const mount_propagations[] = {"Bidirectional", "HostToContainer", "None", NULL};
 static const char *const recursive_read_only[] = {"Disabled", "Enabled", "IfPossible", NULL};
-static const char *const access_modes[] = {"ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod",
-                                           NULL};
-static const char *const volume_modes[] = {"Block", "Filesystem", NULL};
 static const char *const pull_policies[] = {"Always", "IfNotPresent", "Never", NULL};
 
 static bool has_backstep(const char *text)
@@ -29,7 +26,7 @@ static bool has_backstep(const char *text)
     return false;
 }
 
-static void validate_no_backsteps(struct api_field_errors *errors, const struct api_path *path, const char *text)
+void validate_no_backsteps(struct api_field_errors *errors, const struct api_path *path, const char *text)
 {
     if (has_backstep(text))
         field_invalid(errors, path, text, "must not contain '..'");
@@ -93,7 +90,7 @@ static void validate_downward_file(struct api_field_errors *errors, const struct
     validate_mode(errors, PATH(path, "mode"), &file->mode);
 }
 
-static void validate_host_path(struct api_field_errors *errors, const struct api_path *path,
+void validate_host_path(struct api_field_errors *errors, const struct api_path *path,
                                const struct host_path_volume_source *source)
 {
     if (blank(source->path)) {
@@ -204,35 +201,11 @@ static void validate_projected(struct api_field_errors *errors, const struct api
 static void validate_claim_template(struct api_field_errors *errors, const struct api_path *path,
                                     const struct persistent_volume_claim_template *template)
 {
-    if (!template) {
-        field_required(errors, PATH(path, "volumeClaimTemplate"), NULL);
-        return;
-    }
-    const struct persistent_volume_claim_spec *spec = &template->spec;
-    const struct api_path *at = PATH(PATH(path, "volumeClaimTemplate"), "spec");
-    const struct api_path *modes = PATH(at, "accessModes"), *storage = PATH_KEY(PATH(at, "resources"), "storage");
-    if (!spec->access_modes.count)
-        field_required(errors, modes, "at least 1 access mode is required");
-    bool once_pod = false, other = false;
-    for (size_t i = 0; i < spec->access_modes.count; i++) {
-        const char *mode = spec->access_modes.items[i];
-        validate_optional_one_of(errors, modes, mode, access_modes);
-        if (is(mode, "ReadWriteOncePod"))
-            once_pod = true;
-        else
-            other |= validate_is_one_of(mode, access_modes);
-    }
-    if (once_pod && other)
-        field_forbidden(errors, modes, "may not use ReadWriteOncePod with other access modes");
-    validate_label_selector(errors, PATH(at, "selector"), spec->selector);
-    const char *size = string_map_get(&spec->resources.requests, "storage");
-    if (!size)
-        field_required(errors, storage, NULL);
-    else if (quantity_compare(size, "0") <= 0)
-        field_invalid(errors, storage, size, "must be greater than zero");
-    if (!blank(spec->storage_class_name))
-        field_format(errors, PATH(at, "storageClassName"), spec->storage_class_name, format_dns_subdomain);
-    validate_optional_one_of(errors, PATH(at, "volumeMode"), spec->volume_mode, volume_modes);
+    const struct api_path *at = PATH(path, "volumeClaimTemplate");
+    if (template)
+        validate_claim_spec(errors, PATH(at, "spec"), &template->spec);
+    else
+        field_required(errors, at, NULL);
 }
 
 static void validate_csi(struct api_field_errors *errors, const struct api_path *path,
@@ -244,7 +217,7 @@ static void validate_csi(struct api_field_errors *errors, const struct api_path 
                                source->node_publish_secret_ref->name);
 }
 
-static void validate_nfs(struct api_field_errors *errors, const struct api_path *path,
+void validate_nfs(struct api_field_errors *errors, const struct api_path *path,
                          const struct nfs_volume_source *source)
 {
     validate_name_required(errors, PATH(path, "server"), source->server);
@@ -267,8 +240,7 @@ static void validate_iscsi(struct api_field_errors *errors, const struct api_pat
         field_required(errors, PATH(path, "secretRef"), NULL);
 }
 
-/* The required fields of the sources that belong to outside storage, which have no other rules here. */
-static void validate_foreign_source(struct api_field_errors *errors, const struct api_path *path,
+void validate_foreign_source(struct api_field_errors *errors, const struct api_path *path,
                                     const struct api_type *type, const void *source)
 {
     for (uint32_t i = 0; i < type->field_count; i++) {

@@ -61,9 +61,16 @@ struct status *registry_admit_create(struct task *task, void *value)
         refused = admit_namespaced(task, meta);
     if (!refused)
         refused = api_admit_create(task->arena, task->resource, value);
+    if (!refused)
+        storage_admit_create(task, value);
     if (!refused && task->resource->index == API_PODS)
         refused = admit_service_account(task, value);
     return refused;
+}
+
+struct status *registry_admit_update(struct task *task, const void *value)
+{
+    return task->resource->index == API_PERSISTENTVOLUMECLAIMS ? storage_admit_update(task, value) : NULL;
 }
 
 struct status *registry_admit_delete(struct task *task, const char *name)

@@ -1,11 +1,12 @@
 /* What upstream's API server creates by itself at start: four namespaces, and the service default/kubernetes
- * with the address that the API answers on. Creating what is there already is fine; the address is brought up
+ * with the address that the API answers on; and, at the very first start, the default StorageClass. Creating what is there already is fine; the address is brought up
  * to date. Steps run one after the other, each when the one before is durable. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/storage.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "registry/private.h"
@@ -25,20 +26,25 @@ struct bootstrap {
 
 static void next(struct bootstrap *bootstrap);
 
+static void complain(const struct client_result *result)
+{
+    if (!client_ok(result) && result->code != 409)
+        log_error("bootstrap: %s", result->status->message);
+}
+
 static void stepped(void *context, const struct client_result *result)
 {
     struct bootstrap *bootstrap = context;
-    if (!client_ok(result) && result->code != 409)
-        log_error("bootstrap: %s", result->status->message);
+    complain(result);
     bootstrap->step++;
     next(bootstrap);
 }
 
-static void set_labels(struct arena *arena, struct string_map *labels, const char *const pairs[][2], size_t count)
+static void set_pairs(struct arena *arena, struct string_map *map, const char *const pairs[][2], size_t count)
 {
-    labels->items = arena_alloc(arena, count * sizeof(*labels->items));
+    map->items = arena_alloc(arena, count * sizeof(*map->items));
     for (size_t i = 0; i < count; i++)
-        labels->items[labels->count++] = (struct string_pair){pairs[i][0], pairs[i][1]};
+        map->items[map->count++] = (struct string_pair){pairs[i][0], pairs[i][1]};
 }
 
 static void create_namespace(struct bootstrap *bootstrap, const char *name)
@@ -76,7 +82,7 @@ static void create_service(struct bootstrap *bootstrap)
         .metadata = {.name = "kubernetes", .namespace = "default"},
         .spec = {.type = "ClusterIP", .cluster_ip = bootstrap->service_address, .ports = {&port, 1}},
     };
-    set_labels(bootstrap->arena, &service.metadata.labels, labels, ARRAY_COUNT(labels));
+    set_pairs(bootstrap->arena, &service.metadata.labels, labels, ARRAY_COUNT(labels));
     client_create(bootstrap->client, &api_resources[API_SERVICES], "default", NULL, &service, service_created,
                   bootstrap);
 }
@@ -94,7 +100,7 @@ static void put_endpoints(struct bootstrap *bootstrap)
         .metadata = {.name = "kubernetes", .namespace = "default"},
         .subsets = {&subset, 1},
     };
-    set_labels(bootstrap->arena, &endpoints.metadata.labels, labels, ARRAY_COUNT(labels));
+    set_pairs(bootstrap->arena, &endpoints.metadata.labels, labels, ARRAY_COUNT(labels));
     client_update(bootstrap->client, &api_resources[API_ENDPOINTS], NULL, NULL, &endpoints, stepped, bootstrap);
 }
 
@@ -119,7 +125,7 @@ static void fill_slice(struct bootstrap *bootstrap, struct endpoint_slice *slice
         .ports = {port, 1},
     };
     slice->metadata.labels = (struct string_map){0};
-    set_labels(arena, &slice->metadata.labels, labels, ARRAY_COUNT(labels));
+    set_pairs(arena, &slice->metadata.labels, labels, ARRAY_COUNT(labels));
 }
 
 static void slice_created(void *context, const struct client_result *result)
@@ -140,6 +146,29 @@ static void put_slice(struct bootstrap *bootstrap)
     fill_slice(bootstrap, &slice);
     client_create(bootstrap->client, &api_resources[API_ENDPOINTSLICES], "default", NULL, &slice, slice_created,
                   bootstrap);
+}
+
+static void class_created(void *context, const struct client_result *result)
+{
+    complain(result);
+    next(context);
+}
+
+/* Only at the first start, which is told by the namespaces that come after it: a user may delete it for good. */
+static void create_storage_class(struct bootstrap *bootstrap)
+{
+    static const char *const annotations[][2] = {{STORAGE_DEFAULT_CLASS, "true"}};
+    struct storage_class class = {
+        .kind = "StorageClass",
+        .api_version = "storage.k8s.io/v1",
+        .metadata.name = STORAGE_LOCAL_CLASS,
+        .provisioner = STORAGE_LOCAL_PROVISIONER,
+        .reclaim_policy = "Delete",
+        .volume_binding_mode = "WaitForFirstConsumer",
+        .allow_volume_expansion = opt_bool(true),
+    };
+    set_pairs(bootstrap->arena, &class.metadata.annotations, annotations, ARRAY_COUNT(annotations));
+    client_create(bootstrap->client, &api_resources[API_STORAGECLASSES], NULL, NULL, &class, class_created, bootstrap);
 }
 
 static void finish(struct bootstrap *bootstrap)
@@ -187,5 +216,8 @@ void registry_bootstrap(struct registry *registry, const char *api_address, int 
     bootstrap->service_address = first_address(bootstrap->arena, registry->service_cidr);
     bootstrap->done = done;
     bootstrap->context = context;
-    next(bootstrap);
+    if (store_get(registry->store, &api_resources[API_NAMESPACES], NULL, namespaces[0]))
+        next(bootstrap);
+    else
+        create_storage_class(bootstrap);
 }

@@ -82,6 +82,32 @@ static void prepare_pod(struct task *task, struct pod *pod)
     pod->status.conditions.count = 1;
 }
 
+static void prepare_volume(struct task *task, struct persistent_volume *volume)
+{
+    volume->status = (struct persistent_volume_status){
+        .phase = "Pending",
+        .last_phase_transition_time = env_now(task->registry->env) / SECOND * SECOND,
+    };
+}
+
+/* dataSource and dataSourceRef say the same, where both can. */
+static void prepare_claim(struct task *task, struct persistent_volume_claim *claim)
+{
+    struct persistent_volume_claim_spec *spec = &claim->spec;
+    claim->status.phase = "Pending";
+    if (spec->data_source && !spec->data_source_ref) {
+        spec->data_source_ref = arena_alloc(task->arena, sizeof(*spec->data_source_ref));
+        *spec->data_source_ref = (struct typed_object_reference){.api_group = spec->data_source->api_group,
+                                                                 .kind = spec->data_source->kind,
+                                                                 .name = spec->data_source->name};
+    } else if (spec->data_source_ref && !spec->data_source && text_empty(spec->data_source_ref->namespace)) {
+        spec->data_source = arena_alloc(task->arena, sizeof(*spec->data_source));
+        *spec->data_source = (struct typed_local_object_reference){.api_group = spec->data_source_ref->api_group,
+                                                                   .kind = spec->data_source_ref->kind,
+                                                                   .name = spec->data_source_ref->name};
+    }
+}
+
 /* Upstream's PrepareForCreate. */
 static void prepare(struct task *task, void *value)
 {
@@ -95,6 +121,12 @@ static void prepare(struct task *task, void *value)
         break;
     case API_PODS:
         prepare_pod(task, value);
+        break;
+    case API_PERSISTENTVOLUMES:
+        prepare_volume(task, value);
+        break;
+    case API_PERSISTENTVOLUMECLAIMS:
+        prepare_claim(task, value);
         break;
     default:
         break;

@@ -153,7 +153,12 @@ void registry_apply_scale(struct task *task, const struct scale *scale);
 
 /* admission.c: NULL, or the Status that refuses the request. */
 struct status *registry_admit_create(struct task *task, void *value);
+struct status *registry_admit_update(struct task *task, const void *value);
 struct status *registry_admit_delete(struct task *task, const char *name);
+
+/* storage.c: the part of admission that concerns volumes and claims. */
+void storage_admit_create(struct task *task, void *value);
+struct status *storage_admit_update(struct task *task, const struct persistent_volume_claim *claim);
 
 /* service.c */
 /* What an update leaves out and upstream keeps: addresses and node ports. */

@@ -32,6 +32,9 @@ static const struct strategy strategies[] = {
     [API_REPLICASETS] = {.generation = GENERATION_SPEC},
     [API_ENDPOINTSLICES] = {.generation = GENERATION_ENDPOINTS},
     [API_LEASES] = {.create_on_update = true, .must_have_revision = true},
+    [API_PERSISTENTVOLUMES] = {.returns_deleted = true},
+    [API_PERSISTENTVOLUMECLAIMS] = {.returns_deleted = true},
+    [API_STORAGECLASSES] = {.returns_deleted = true},
     [API_EVENTS] = {.create_on_update = true, .no_garbage_collection = true},
 };
 

@@ -11,6 +11,7 @@
 #include "api/pod_qos.h"
 #include "api/validate.h"
 #include "base/cleanup.h"
+#include "base/timestamp.h"
 #include "registry/private.h"
 
 struct status *registry_match_url(struct task *task, const struct object_meta *meta)
@@ -115,6 +116,15 @@ static void prepare_status(struct task *task, void *value)
         if (text_empty(pod->status.qos_class))
             pod->status.qos_class = api_pod_qos_class(&before->spec);
         keep_observed_generation(&pod->status, &before->status);
+        break;
+    }
+    case API_PERSISTENTVOLUMES: {
+        struct persistent_volume_status *status = &((struct persistent_volume *)value)->status;
+        const struct persistent_volume_status *before = &((const struct persistent_volume *)old)->status;
+        if (status->last_phase_transition_time == before->last_phase_transition_time)
+            status->last_phase_transition_time = text_equal(status->phase, before->phase)
+                                                     ? before->last_phase_transition_time
+                                                     : env_now(task->registry->env) / SECOND * SECOND;
         break;
     }
     default:
@@ -258,6 +268,8 @@ void registry_replace(struct task *task, void *value)
     api_validate_update(task->resource, value, task->old->value, subresource, &errors);
     if (errors.count)
         refused = api_status_invalid(task->arena, task->resource, meta->name, &errors);
+    if (!refused && !subresource)
+        refused = registry_admit_update(task, value);
     if (!refused && service) {
         refused = service_prepare(task, value, task->old->value);
         task->service_write = true;

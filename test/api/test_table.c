@@ -85,6 +85,25 @@ static const struct {
      "'f'},'source':{'component':'kubelet','host':'n'}}",
      "['5s','Normal','Pulled','pod/p','f','kubelet, n','done','2m5s',2,'x']"},
     {API_LEASES, "{" META ",'spec':{'holderIdentity':'h'}}", "['x','h','2m5s']"},
+    {API_PERSISTENTVOLUMES,
+     "{" META ",'spec':{'capacity':{'storage':'5Gi'},'accessModes':['ReadWriteMany','ReadWriteOnce'],"
+     "'persistentVolumeReclaimPolicy':'Retain','claimRef':{'namespace':'default','name':'c'},'storageClassName':'slow',"
+     "'volumeMode':'Filesystem'},'status':{'phase':'Bound'}}",
+     "['x','5Gi','RWO,RWX','Retain','Bound','default/c','slow','<unset>','','2m5s','Filesystem']"},
+    {API_PERSISTENTVOLUMECLAIMS,
+     "{" META ",'spec':{'volumeName':'v','resources':{'requests':{'storage':'1Gi'}},'storageClassName':'slow',"
+     "'volumeMode':'Filesystem'},'status':{'phase':'Bound','capacity':{'storage':'5Gi'},'accessModes':["
+     "'ReadWriteOncePod']}}",
+     "['x','Bound','v','5Gi','RWOP','slow','<unset>','2m5s','Filesystem']"},
+    {API_PERSISTENTVOLUMECLAIMS,
+     "{" META ",'spec':{'accessModes':['ReadWriteOnce'],'resources':{'requests':{'storage':'1Gi'}}},'status':{'phase':"
+     "'Pending'}}",
+     "['x','Pending','','','','','<unset>','2m5s','<unset>']"},
+    {API_STORAGECLASSES,
+     "{'metadata':{'name':'x','creationTimestamp':'2026-01-01T00:00:00Z','annotations':{"
+     "'storageclass.kubernetes.io/is-default-class':'true'}},'provisioner':'p','volumeBindingMode':"
+     "'WaitForFirstConsumer'}",
+     "['x (default)','p','Delete','WaitForFirstConsumer','false','2m5s']"},
 };
 
 static struct table_options options_now(void)

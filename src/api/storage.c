@@ -1,0 +1,121 @@
+/* How volumes and claims find each other: upstream's rules. */
+#include "api/storage.h"
+
+#include <string.h>
+
+#include "api/node_selector.h"
+#include "api/quantity.h"
+
+static const char *text(const char *s)
+{
+    return s ? s : "";
+}
+
+static bool same(const char *a, const char *b)
+{
+    return strcmp(text(a), text(b)) == 0;
+}
+
+static const char *class_of(const struct object_meta *meta, const char *field)
+{
+    const char *annotated = string_map_get(&meta->annotations, STORAGE_CLASS_BETA);
+    return text(annotated ? annotated : field);
+}
+
+const char *storage_claim_class(const struct persistent_volume_claim *claim)
+{
+    return class_of(&claim->metadata, claim->spec.storage_class_name);
+}
+
+const char *storage_volume_class(const struct persistent_volume *volume)
+{
+    return class_of(&volume->metadata, volume->spec.storage_class_name);
+}
+
+bool storage_class_is_default(const struct storage_class *class)
+{
+    return same(string_map_get(&class->metadata.annotations, STORAGE_DEFAULT_CLASS), "true") ||
+           same(string_map_get(&class->metadata.annotations, STORAGE_DEFAULT_CLASS_BETA), "true");
+}
+
+bool storage_volume_is_for(const struct persistent_volume *volume, const struct persistent_volume_claim *claim)
+{
+    const struct object_reference *r = volume->spec.claim_ref;
+    return r && same(r->name, claim->metadata.name) && same(r->namespace, claim->metadata.namespace) &&
+           (!*text(r->uid) || same(r->uid, claim->metadata.uid));
+}
+
+bool storage_claim_is_bound(const struct persistent_volume_claim *claim)
+{
+    return *text(claim->spec.volume_name) && string_map_get(&claim->metadata.annotations, STORAGE_BIND_COMPLETED);
+}
+
+static const char *mode_of(const char *mode)
+{
+    return *text(mode) ? mode : "Filesystem";
+}
+
+static bool has_modes(const struct string_array *have, const struct string_array *wanted)
+{
+    for (size_t i = 0; i < wanted->count; i++) {
+        bool found = false;
+        for (size_t k = 0; k < have->count; k++)
+            found |= same(have->items[k], wanted->items[i]);
+        if (!found)
+            return false;
+    }
+    return true;
+}
+
+const char *storage_mismatch(const struct persistent_volume *volume, const struct persistent_volume_claim *claim)
+{
+    if (quantity_compare(string_map_get(&volume->spec.capacity, "storage"),
+                         string_map_get(&claim->spec.resources.requests, "storage")) < 0)
+        return "requested PV is too small";
+    if (!same(storage_volume_class(volume), storage_claim_class(claim)))
+        return "storageClassName does not match";
+    if (!same(volume->spec.volume_attributes_class_name, claim->spec.volume_attributes_class_name))
+        return "volumeAttributesClassName does not match";
+    if (!same(mode_of(volume->spec.volume_mode), mode_of(claim->spec.volume_mode)))
+        return "incompatible volumeMode";
+    if (!has_modes(&volume->spec.access_modes, &claim->spec.access_modes))
+        return "incompatible accessMode";
+    return NULL;
+}
+
+bool storage_volume_reaches(const struct persistent_volume *volume, const struct object_meta *node)
+{
+    const struct volume_node_affinity *affinity = volume->spec.node_affinity;
+    return !affinity || !affinity->required || node_selector_matches(affinity->required, node);
+}
+
+const char *storage_claim_name(struct arena *arena, const struct object_meta *pod, const struct volume *volume)
+{
+    if (volume->persistent_volume_claim)
+        return volume->persistent_volume_claim->claim_name;
+    return volume->ephemeral ? arena_printf(arena, "%s-%s", pod->name, volume->name) : NULL;
+}
+
+bool storage_pod_uses(const struct pod *pod, const char *claim)
+{
+    size_t n = strlen(pod->metadata.name);
+    for (size_t i = 0; i < pod->spec.volumes.count; i++) {
+        const struct volume *v = &pod->spec.volumes.items[i];
+        if (v->persistent_volume_claim && same(v->persistent_volume_claim->claim_name, claim))
+            return true;
+        if (v->ephemeral && strncmp(claim, pod->metadata.name, n) == 0 && claim[n] == '-' &&
+            same(claim + n + 1, v->name))
+            return true;
+    }
+    return false;
+}
+
+bool storage_claim_is_of(const struct object_meta *claim, const struct object_meta *pod)
+{
+    for (size_t i = 0; i < claim->owner_references.count; i++) {
+        const struct owner_reference *r = &claim->owner_references.items[i];
+        if (r->controller.set && r->controller.value && same(r->uid, pod->uid))
+            return true;
+    }
+    return false;
+}
