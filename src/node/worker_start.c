@@ -15,6 +15,7 @@
 #include "node/environment.h"
 #include "node/runtime/container.h"
 #include "node/runtime/log.h"
+#include "node/security.h"
 #include "node/volume.h"
 #include "node/worker.h"
 
@@ -246,7 +247,8 @@ static void prepare(void *context)
     s->config.mounts = mounts;
     s->config.mount_count = count;
     add_image_environment(s, image);
-    if (set_user(s, image) < 0 || set_args(s, image) < 0)
+    if (set_user(s, image) < 0 || set_args(s, image) < 0 ||
+        security_load_seccomp(s->arena, s->pod->value, s->spec, agent->options.data_directory, &s->config, &s->err) < 0)
         return;
     s->config.cwd = s->spec->working_dir && *s->spec->working_dir ? s->spec->working_dir
                     : *image->config.working_dir                  ? arena_string(s->arena, image->config.working_dir)
@@ -285,23 +287,6 @@ static void set_resources(struct start *s)
         .memory_limit = quantity_value(string_map_get(&r->limits, "memory")),
     };
     s->config.oom_score_adj = oom_score(s->worker, s->spec);
-}
-
-static void set_security(struct start *s)
-{
-    const struct security_context *c = s->spec->security_context;
-    if (!c)
-        return;
-    s->config.privileged = c->privileged.set && c->privileged.value;
-    s->config.read_only_rootfs = c->read_only_root_filesystem.set && c->read_only_root_filesystem.value;
-    s->config.no_new_privileges = c->allow_privilege_escalation.set && !c->allow_privilege_escalation.value;
-    s->config.unmasked_proc = c->proc_mount && strcmp(c->proc_mount, "Unmasked") == 0;
-    if (c->capabilities) {
-        s->config.add_capabilities = (const char *const *)c->capabilities->add.items;
-        s->config.add_capability_count = c->capabilities->add.count;
-        s->config.drop_capabilities = (const char *const *)c->capabilities->drop.items;
-        s->config.drop_capability_count = c->capabilities->drop.count;
-    }
 }
 
 struct service_visit {
@@ -437,7 +422,7 @@ void worker_start_container(struct worker *w, size_t i)
     s->config.tty = s->spec->tty;
     s->config.stdin_open = s->spec->stdin;
     set_resources(s);
-    set_security(s);
+    security_configure(worker_pod(w), s->spec, &s->config);
     if (environment_build(s->arena, &source, s->spec, &s->environment, &s->err) < 0)
         s->reason = "CreateContainerConfigError";
     if (!dead) {

@@ -23,16 +23,15 @@ static void inert_fields_that_are_set_are_named(void **state)
     const struct api_resource *r = &api_resources[API_DEPLOYMENTS];
     struct api_warnings warnings = {.arena = arena};
     void *value = decode(arena, r,
-                         "{'spec':{'template':{'spec':{'subdomain':'s','affinity':{},'setHostnameAsFQDN':false,"
-                         "'dnsPolicy':'ClusterFirst','containers':[{'name':'a'},{'name':'b','lifecycle':{},"
-                         "'securityContext':{'runAsUser':0,'seccompProfile':{}}}],'volumes':[{'name':'v','iscsi':{}}]}}}}");
+                         "{'spec':{'template':{'spec':{'runtimeClassName':'c','workloadRef':{'name':'w'},"
+                         "'dnsPolicy':'ClusterFirst','containers':[{'name':'a'},{'name':'b','securityContext':"
+                         "{'runAsUser':0,'windowsOptions':{}}}],'volumes':[{'name':'v','flocker':{}}]}}}}");
     api_warn_inert(r->type, value, NULL, &warnings);
     static const char *const fields[] = {
-        "spec.template.spec.affinity",
-        "spec.template.spec.containers[1].lifecycle",
-        "spec.template.spec.containers[1].securityContext.seccompProfile",
-        "spec.template.spec.subdomain",
-        "spec.template.spec.volumes[0].iscsi",
+        "spec.template.spec.containers[1].securityContext.windowsOptions",
+        "spec.template.spec.runtimeClassName",
+        "spec.template.spec.volumes[0].flocker",
+        "spec.template.spec.workloadRef",
     };
     assert_int_equal(warnings.count, sizeof(fields) / sizeof(fields[0]));
     for (size_t i = 0; i < warnings.count; i++) {

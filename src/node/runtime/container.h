@@ -26,6 +26,13 @@ enum runtime_mount_propagation {
     RUNTIME_PROPAGATION_SHARED,  /* API: Bidirectional */
 };
 
+/* Which system calls a container's processes may make. */
+enum runtime_seccomp {
+    RUNTIME_SECCOMP_DEFAULT,    /* those that containers usually need, by capabilities */
+    RUNTIME_SECCOMP_UNCONFINED, /* all */
+    RUNTIME_SECCOMP_PROFILE,    /* what the config's profile says */
+};
+
 /* A bind mount. Sources are resolved by the caller (subPath included); they must exist. */
 struct runtime_mount {
     const char *source;      /* absolute, file or directory */
@@ -60,7 +67,8 @@ struct runtime_container_config {
     bool privileged;        /* every capability and device, nothing masked */
     bool no_new_privileges; /* allowPrivilegeEscalation: false */
     bool unmasked_proc;     /* procMount: Unmasked */
-    const char *seccomp;    /* the OCI object as JSON text; NULL: unconfined */
+    enum runtime_seccomp seccomp; /* without effect when privileged */
+    const char *seccomp_profile;  /* of RUNTIME_SECCOMP_PROFILE: the OCI object as JSON text */
     int oom_score_adj;      /* a value that the kernel does not let us reach becomes the nearest that it does */
 
     const struct runtime_mount *mounts;

@@ -4,7 +4,7 @@
  *     loop   conmon is started and waits for a sign
  *     pool   conmon is put into the cluster's cgroup, config.json gets its name
  *     loop   the sign; conmon detaches itself and runs `crun create`, then tells the container's pid
- *     pool   pid files are read
+ *     pool   pid files are read; a seccomp profile that crun has compiled is kept for the next
  *
  * A conmon whose parent dies before the sign goes on without it. It then finds no config.json, or is in the cluster's
  * cgroup already: recovery finds all that is left in either case. */
@@ -26,6 +26,7 @@
 #include "node/runtime/oci_config.h"
 #include "node/runtime/process.h"
 #include "node/runtime/runtime_internal.h"
+#include "node/runtime/seccomp_cache.h"
 
 /* What conmon tells through its pipe: one line of JSON, with crun's last words when it fails. */
 #define CONMON_ANSWER_MAX (64 << 10)
@@ -38,6 +39,8 @@ struct creation {
     struct runtime_container_config config; /* a deep copy in `arena` */
     struct arena *arena;
     struct oci_surroundings around;
+    char *new_seccomp; /* a profile that crun is to compile; jansson's allocator is malloc */
+    char *seccomp_program;
     runtime_done done;
     void *context;
 
@@ -78,7 +81,7 @@ static void copy_config(struct runtime_container_config *to, const struct runtim
     to->additional_gids = arena_copy(arena, from->additional_gids, from->additional_gid_count * sizeof(uint32_t));
     to->add_capabilities = strings_copy(arena, from->add_capabilities, from->add_capability_count);
     to->drop_capabilities = strings_copy(arena, from->drop_capabilities, from->drop_capability_count);
-    to->seccomp = arena_string(arena, from->seccomp);
+    to->seccomp_profile = arena_string(arena, from->seccomp_profile);
     to->termination_message_path = arena_string(arena, from->termination_message_path);
     struct runtime_mount *mounts = arena_alloc(arena, (from->mount_count + 1) * sizeof(*mounts));
     for (size_t i = 0; i < from->mount_count; i++) {
@@ -139,6 +142,8 @@ static void finish(struct creation *creation)
     struct runtime *runtime = creation->runtime;
     buffer_free(&creation->answer);
     free(creation->conmon_output);
+    free(creation->new_seccomp);
+    free(creation->seccomp_program);
     arena_free(creation->arena);
     free(creation);
     runtime_release(runtime);
@@ -169,6 +174,34 @@ static void undo(struct creation *creation)
 }
 
 /* Step 1. */
+
+static char *seccomp_cache(const struct runtime *runtime)
+{
+    return mem_printf("%s/seccomp", runtime->run);
+}
+
+/* A profile that has been compiled before is not compiled again. */
+static int find_seccomp_program(struct creation *creation)
+{
+    cleanup_free char *cache = seccomp_cache(creation->runtime), *profile = NULL;
+    if (oci_seccomp_text(&creation->config, &creation->around, &profile, &creation->err) < 0)
+        return -1;
+    if (!profile)
+        return 0;
+    creation->seccomp_program = seccomp_cache_find(cache, profile);
+    creation->around.seccomp_program = creation->seccomp_program;
+    if (!creation->seccomp_program)
+        creation->new_seccomp = steal_pointer(profile);
+    return 0;
+}
+
+static void keep_seccomp_program(struct creation *creation)
+{
+    cleanup_free char *cache = seccomp_cache(creation->runtime);
+    cleanup_free char *program = container_crun_path(creation->runtime, creation->config.id, "seccomp.bpf");
+    if (creation->new_seccomp)
+        seccomp_cache_add(cache, creation->new_seccomp, program);
+}
 
 static int write_config(struct creation *creation)
 {
@@ -209,7 +242,7 @@ static void prepare_work(void *context)
     if (mkdir(bundle, 0711) < 0)
         creation->result = error_errno(&creation->err, "make directory %s", bundle);
     else if (container_record_write(creation->container, &creation->err) < 0 || make_log_directory(creation) < 0 ||
-             make_termination_log(creation) < 0 || write_config(creation) < 0)
+             make_termination_log(creation) < 0 || find_seccomp_program(creation) < 0 || write_config(creation) < 0)
         creation->result = -1;
 }
 
@@ -487,6 +520,7 @@ static void pids_work(void *context)
         container->conmon = (pid_t)atoi(text);
     if (container->conmon > 0)
         container->conmon_pidfd = (int)syscall(SYS_pidfd_open, container->conmon, 0);
+    keep_seccomp_program(creation);
 }
 
 static void pids_after(void *context)

@@ -379,6 +379,53 @@ static int add_namespaces(json_t *namespaces, const struct oci_surroundings *aro
     return 0;
 }
 
+/* *out: the container's profile, NULL when it is not confined. */
+static int seccomp_object(const struct runtime_container_config *config, const struct oci_surroundings *around,
+                          json_t **out, struct error *err)
+{
+    uint64_t set;
+    *out = NULL;
+    if (config->privileged || config->seccomp == RUNTIME_SECCOMP_UNCONFINED)
+        return 0;
+    if (capability_set(config, around->bounding_capabilities, &set, err) < 0)
+        return -1;
+    json_t *seccomp = config->seccomp == RUNTIME_SECCOMP_DEFAULT ? oci_seccomp_default(set)
+                                                                 : json_loads(config->seccomp_profile, 0, NULL);
+    if (!json_is_object(seccomp)) {
+        json_decref(seccomp);
+        return error_set(err, EINVAL, "the seccomp profile is not a JSON object");
+    }
+    *out = seccomp;
+    return 0;
+}
+
+int oci_seccomp_text(const struct runtime_container_config *config, const struct oci_surroundings *around, char **out,
+                     struct error *err)
+{
+    json_t *seccomp;
+    if (seccomp_object(config, around, &seccomp, err) < 0)
+        return -1;
+    *out = seccomp ? json_dumps(seccomp, JSON_COMPACT) : NULL;
+    json_decref(seccomp);
+    return 0;
+}
+
+static int add_seccomp(json_t *root, json_t *linux_part, const struct runtime_container_config *config,
+                       const struct oci_surroundings *around, struct error *err)
+{
+    json_t *seccomp;
+    if (seccomp_object(config, around, &seccomp, err) < 0)
+        return -1;
+    if (seccomp)
+        json_object_set_new(linux_part, "seccomp", seccomp);
+    if (seccomp && around->seccomp_program) {
+        json_object_del(seccomp, "syscalls");
+        json_object_set_new(root, "annotations",
+                            json_pack("{s:s}", "run.oci.seccomp_bpf_data", around->seccomp_program));
+    }
+    return 0;
+}
+
 static int add_linux(json_t *root, const struct runtime_container_config *config, const struct oci_surroundings *around,
                      struct error *err)
 {
@@ -400,13 +447,7 @@ static int add_linux(json_t *root, const struct runtime_container_config *config
             widest = config->mounts[i].propagation;
     if (widest != RUNTIME_PROPAGATION_PRIVATE)
         json_object_set_new(linux_part, "rootfsPropagation", json_string(propagations[widest]));
-    if (config->seccomp && !config->privileged) {
-        json_t *seccomp = json_loads(config->seccomp, 0, NULL);
-        if (!seccomp)
-            return error_set(err, EINVAL, "the seccomp profile is not JSON");
-        json_object_set_new(linux_part, "seccomp", seccomp);
-    }
-    return 0;
+    return add_seccomp(root, linux_part, config, around, err);
 }
 
 static int append_output(const char *data, size_t size, void *context)

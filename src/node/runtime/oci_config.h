@@ -19,10 +19,15 @@ struct oci_surroundings {
     bool limit_swap;                /* the kernel can be told not to swap beyond the memory limit */
     uint64_t bounding_capabilities; /* what this process may hand on, one bit per capability */
     int oom_score_adj_min;          /* least value that this process may give to a child */
+    const char *seccomp_program;    /* the compiled profile in base64; NULL: crun is to compile it */
 };
 
 /* Fills in the part of the surroundings that is this process's own: capabilities and oom_score_adj_min. */
 void oci_read_own_limits(struct oci_surroundings *surroundings);
+
+/* The JSON text of the container's seccomp profile, free() it; NULL: there is none. Fails as oci_config_write. */
+int oci_seccomp_text(const struct runtime_container_config *config, const struct oci_surroundings *surroundings,
+                     char **out, struct error *err);
 
 /* Appends the JSON text to out. Fails with EINVAL and a sentence for the user when the config makes no sense: no args,
  * an unknown capability, text that is not UTF-8. */

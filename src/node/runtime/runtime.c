@@ -19,7 +19,7 @@
 #include "node/runtime/runtime_internal.h"
 
 /* Directories below RUN. */
-static const char *const directories[] = {"pods", "containers", "exits", "crun"};
+static const char *const directories[] = {"pods", "containers", "exits", "crun", "seccomp"};
 
 /* Work in the pool, answers in later turns. */
 

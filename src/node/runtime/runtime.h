@@ -12,6 +12,7 @@
  *     RUN/containers/ID/              OCI bundle, record, pid files, conmon's control fifo, termination message
  *     RUN/exits/ID                    exit code, written by conmon
  *     RUN/crun/ID/                    crun's own state
+ *     RUN/seccomp/                    compiled seccomp profiles (node/runtime/seccomp_cache.h)
  *
  * RUN belongs on a file system that a reboot empties (a record of an earlier boot is known as such, and its
  * container counts as ended). Its path, and the log directory's, must not contain ':' or a newline.

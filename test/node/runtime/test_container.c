@@ -70,6 +70,40 @@ static void exit_code_and_output_are_kept(void **state)
     fixture_delete(f, id);
 }
 
+/* No other test has a container with this profile. */
+static void drop_chroot(struct runtime_container_config *config)
+{
+    static const char *const capabilities[] = {"SYS_CHROOT"};
+    config->drop_capabilities = capabilities;
+    config->drop_capability_count = 1;
+}
+
+static void seccomp_is_on_and_compiled_once(void **state)
+{
+    struct fixture *f = *state;
+    struct buffer configs[2] = {{0}, {0}};
+    for (int i = 0; i < 2; i++) {
+        char id[65], path[256];
+        struct error err;
+        fixture_run(f, "pod-1", "main", "grep -w Seccomp /proc/self/status; unshare -U true || echo refused", id,
+                    drop_chroot);
+        const struct runtime_container_status *status = fixture_await_end(f, id);
+        cleanup_buffer struct buffer out = {0};
+        fixture_read_log(f, status->log_path, NULL, &out);
+        assert_non_null(strstr(out.data, "Seccomp:\t2\n"));
+        assert_non_null(strstr(out.data, "refused"));
+        snprintf(path, sizeof(path), "%s/containers/%s/config.json", f->run, id);
+        assert_int_equal(file_read(path, 1 << 20, &configs[i], &err), 0);
+        fixture_delete(f, id);
+    }
+    /* The second is not given the list again but what became of it. */
+    assert_non_null(strstr(configs[0].data, "\"openat2\""));
+    assert_null(strstr(configs[1].data, "\"openat2\""));
+    assert_non_null(strstr(configs[1].data, "run.oci.seccomp_bpf_data"));
+    buffer_free(&configs[0]);
+    buffer_free(&configs[1]);
+}
+
 static void let_administer_network(struct runtime_container_config *config)
 {
     static const char *const capabilities[] = {"NET_ADMIN"};
@@ -551,6 +585,7 @@ int main(void)
         return result;
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exit_code_and_output_are_kept),
+        cmocka_unit_test(seccomp_is_on_and_compiled_once),
         cmocka_unit_test(pod_shares_network_hostname_and_shm),
         cmocka_unit_test(signals_arrive_and_kill_ends),
         cmocka_unit_test(memory_limit_kills_and_is_told),

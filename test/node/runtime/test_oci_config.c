@@ -108,7 +108,6 @@ static void simple_container_gets_the_defaults(void **state)
     assert_true(has_text(at(root, "linux.readonlyPaths"), "/proc/sys"));
     assert_null(at(root, "linux.resources.cpu"));
     assert_null(at(root, "linux.resources.memory"));
-    assert_null(at(root, "linux.seccomp"));
     json_decref(root);
 }
 
@@ -207,13 +206,123 @@ static void privileged_container_is_not_fenced(void **state)
     struct runtime_container_config config = simple();
     struct oci_surroundings surroundings = around();
     config.privileged = true;
-    config.seccomp = "{\"defaultAction\":\"SCMP_ACT_ERRNO\"}";
+    config.seccomp = RUNTIME_SECCOMP_PROFILE;
+    config.seccomp_profile = "{\"defaultAction\":\"SCMP_ACT_ERRNO\"}";
     json_t *root = write_config(&config, &surroundings);
     assert_int_equal(json_array_size(at(root, "process.capabilities.bounding")), 41);
     assert_null(at(root, "linux.maskedPaths"));
     assert_null(at(root, "linux.seccomp"));
     assert_false(has_text(at(find(at(root, "mounts"), "destination", "/sys"), "options"), "ro"));
     assert_true(json_is_true(at(root, "linux.resources.devices.0.allow")));
+    json_decref(root);
+}
+
+static json_t *find_rule(json_t *profile, const char *call)
+{
+    size_t i;
+    json_t *rule;
+    json_array_foreach(at(profile, "syscalls"), i, rule) if (has_text(json_object_get(rule, "names"), call)) return rule;
+    return NULL;
+}
+
+/* What the default profile says of a call without regard to its arguments. */
+enum verdict { ALLOWED, BY_ARGUMENTS, EPERM_ANSWER, UNKNOWN };
+
+static enum verdict verdict(json_t *profile, const char *call)
+{
+    json_t *rule = find_rule(profile, call);
+    if (!rule)
+        return UNKNOWN;
+    if (!strcmp(text_at(rule, "action"), "SCMP_ACT_ALLOW"))
+        return json_object_get(rule, "args") ? BY_ARGUMENTS : ALLOWED;
+    assert_string_equal(text_at(rule, "action"), "SCMP_ACT_ERRNO");
+    assert_int_equal(json_integer_value(at(rule, "errnoRet")), EPERM);
+    return EPERM_ANSWER;
+}
+
+static void system_calls_are_filtered_by_capabilities(void **state)
+{
+    static const char *const sys_admin[] = {"SYS_ADMIN"}, *const all[] = {"ALL"}, *const bpf[] = {"BPF"};
+    static const struct {
+        const char *const *add, *const *drop;
+        const char *call;
+        enum verdict verdict;
+    } cases[] = {
+        {NULL, NULL, "openat", ALLOWED},
+        {NULL, NULL, "clone", BY_ARGUMENTS},
+        {NULL, NULL, "socket", BY_ARGUMENTS},
+        {NULL, NULL, "personality", BY_ARGUMENTS},
+        {NULL, NULL, "clone3", UNKNOWN},
+        {NULL, NULL, "mount", EPERM_ANSWER},
+        {NULL, NULL, "unshare", EPERM_ANSWER},
+        {NULL, NULL, "keyctl", EPERM_ANSWER},
+        {NULL, NULL, "io_uring_setup", EPERM_ANSWER},
+        {NULL, NULL, "chroot", ALLOWED}, /* the default set has SYS_CHROOT */
+        {NULL, all, "chroot", EPERM_ANSWER},
+        {sys_admin, NULL, "mount", ALLOWED},
+        {sys_admin, NULL, "clone", ALLOWED},
+        {sys_admin, NULL, "clone3", ALLOWED},
+        {sys_admin, NULL, "bpf", ALLOWED},
+        {bpf, NULL, "bpf", ALLOWED},
+        {bpf, NULL, "mount", EPERM_ANSWER},
+        {sys_admin, NULL, "keyctl", EPERM_ANSWER},
+        {all, NULL, "init_module", ALLOWED},
+    };
+    struct oci_surroundings surroundings = around();
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct runtime_container_config config = simple();
+        config.add_capabilities = cases[i].add;
+        config.add_capability_count = cases[i].add != NULL;
+        config.drop_capabilities = cases[i].drop;
+        config.drop_capability_count = cases[i].drop != NULL;
+        json_t *root = write_config(&config, &surroundings), *profile = at(root, "linux.seccomp");
+        assert_string_equal(text_at(profile, "defaultAction"), "SCMP_ACT_ERRNO");
+        assert_int_equal(json_integer_value(at(profile, "defaultErrnoRet")), ENOSYS);
+        if (verdict(profile, cases[i].call) != cases[i].verdict)
+            fail_msg("case %zu: %s", i, cases[i].call);
+        json_decref(root);
+    }
+}
+
+/* A call in two rules of different answers would make the profile depend on the order in which it is read. */
+static void no_system_call_is_named_twice(void **state)
+{
+    static const char *const sets[][1] = {{"ALL"}, {"KILL"}, {"SYS_ADMIN"}};
+    struct oci_surroundings surroundings = around();
+    for (size_t s = 0; s < ARRAY_COUNT(sets); s++) {
+        struct runtime_container_config config = simple();
+        config.add_capabilities = sets[s];
+        config.add_capability_count = 1;
+        json_t *root = write_config(&config, &surroundings), *seen = json_object(), *rule, *name;
+        size_t i, k;
+        json_array_foreach(at(root, "linux.seccomp.syscalls"), i, rule)
+        {
+            json_array_foreach(json_object_get(rule, "names"), k, name)
+            {
+                const char *call = json_string_value(name);
+                assert_true(*call);
+                if (json_object_get(seen, call) && !json_object_get(rule, "args"))
+                    fail_msg("%s is named twice", call);
+                json_object_set_new(seen, call, json_true());
+            }
+        }
+        json_decref(seen);
+        json_decref(root);
+    }
+}
+
+static void seccomp_profile_is_handed_on(void **state)
+{
+    struct runtime_container_config config = simple();
+    struct oci_surroundings surroundings = around();
+    config.seccomp = RUNTIME_SECCOMP_PROFILE;
+    config.seccomp_profile = "{\"defaultAction\":\"SCMP_ACT_LOG\"}";
+    json_t *root = write_config(&config, &surroundings);
+    assert_string_equal(text_at(root, "linux.seccomp.defaultAction"), "SCMP_ACT_LOG");
+    json_decref(root);
+    config.seccomp = RUNTIME_SECCOMP_UNCONFINED;
+    root = write_config(&config, &surroundings);
+    assert_null(at(root, "linux.seccomp"));
     json_decref(root);
 }
 
@@ -263,7 +372,8 @@ static void nonsense_is_refused(void **state)
     configs[2].arg_count = 1;
     configs[3].mounts = relative;
     configs[3].mount_count = 1;
-    configs[4].seccomp = "{";
+    configs[4].seccomp = RUNTIME_SECCOMP_PROFILE;
+    configs[4].seccomp_profile = "{";
     for (size_t i = 0; i < ARRAY_COUNT(configs); i++) {
         cleanup_buffer struct buffer out = {0};
         struct error err = {0};
@@ -282,6 +392,9 @@ int main(void)
         cmocka_unit_test(capabilities_are_added_and_dropped),
         cmocka_unit_test(mounts_keep_order_and_propagation),
         cmocka_unit_test(privileged_container_is_not_fenced),
+        cmocka_unit_test(system_calls_are_filtered_by_capabilities),
+        cmocka_unit_test(no_system_call_is_named_twice),
+        cmocka_unit_test(seccomp_profile_is_handed_on),
         cmocka_unit_test(oom_score_is_kept_within_reach),
         cmocka_unit_test(last_of_equal_variables_wins),
         cmocka_unit_test(nonsense_is_refused),

@@ -1,0 +1,70 @@
+"""securityContext of pods and containers: each field is looked at from inside a container that has it."""
+import json
+import pathlib
+
+import pytest
+
+import harness
+from test_pod import events, log, run_to_end, wait_for_event, waiting  # noqa: F401
+
+SECCOMP_FILTER, SECCOMP_OFF = "2", "0"
+
+
+def process_status(text):
+    """/proc/self/status as a dictionary."""
+    return {key: value.strip() for key, value in
+            (line.split(":", 1) for line in text.splitlines() if ":" in line)}
+
+
+def run_with(api, pods, script, context=None, pod_context=None, name="it", **spec):
+    """Runs a script under a container's and a pod's securityContext to its end; returns its output."""
+    pod, text = run_to_end(api, pods, script, name=name, container={"securityContext": context or {}},
+                           securityContext=pod_context or {}, **spec)
+    assert pod["status"]["phase"] == "Succeeded", (pod["status"], text)
+    return text
+
+
+# ---- seccomp ----
+
+@pytest.mark.parametrize("context,pod_context,mode", [
+    (None, None, SECCOMP_FILTER),
+    ({"seccompProfile": {"type": "RuntimeDefault"}}, None, SECCOMP_FILTER),
+    ({"seccompProfile": {"type": "Unconfined"}}, None, SECCOMP_OFF),
+    (None, {"seccompProfile": {"type": "Unconfined"}}, SECCOMP_OFF),
+    ({"seccompProfile": {"type": "RuntimeDefault"}}, {"seccompProfile": {"type": "Unconfined"}}, SECCOMP_FILTER),
+    ({"privileged": True}, {"seccompProfile": {"type": "RuntimeDefault"}}, SECCOMP_OFF),
+], ids=["unset", "default", "unconfined", "pod-unconfined", "container-wins", "privileged"])
+def test_seccomp_profile(api, pods, context, pod_context, mode):
+    text = run_with(api, pods, "cat /proc/self/status", context, pod_context)
+    assert process_status(text)["Seccomp"] == mode
+
+
+def test_default_profile_refuses_namespaces_and_mounts(api, pods):
+    script = "unshare -U true && echo unshared; mkdir /m; mount -t tmpfs t /m && echo mounted; touch /tmp/x && echo written"
+    assert run_with(api, pods, "{ " + script + "; } 2>/dev/null").splitlines() == ["written"]
+    free = run_with(api, pods, f"({script}) 2>&1; true", {"privileged": True}, name="free")
+    assert "mounted" in free and "written" in free
+
+
+def test_local_seccomp_profile(make_cluster):
+    cluster = make_cluster()
+    cluster.start()
+    api, pods = cluster.api, "/api/v1/namespaces/default/pods"
+    folder = pathlib.Path("/var/lib/coracle") / cluster.name / "seccomp/profiles"
+    folder.mkdir(parents=True)
+    rule = {"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95}
+    (folder / "no-mkdir.json").write_text(json.dumps({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [rule]}))
+    (folder / "broken.json").write_text("{")
+
+    def context(file):
+        return {"seccompProfile": {"type": "Localhost", "localhostProfile": f"profiles/{file}"}}
+
+    text = run_with(api, pods, "mkdir /tmp/d 2>&1 || touch /tmp/f && echo written", context("no-mkdir.json"))
+    assert "Operation not supported" in text or "Not supported" in text
+    assert text.endswith("written\n")
+    for name, complaint in (("missing", "cannot load seccomp profile"), ("broken", "decoding seccomp profile failed")):
+        api.create(pods, harness.shell_pod(name, "true", container={"securityContext": context(f"{name}.json")}))
+        pod = harness.wait_for(api, f"{pods}?fieldSelector=metadata.name%3D{name}", waiting("CreateContainerError"))
+        message = pod["status"]["containerStatuses"][0]["state"]["waiting"]["message"]
+        assert complaint in message and f"{folder}/{name}.json" in message
+    assert "no such file or directory" in wait_for_event(api, "default", "Failed", "cannot load", "missing")["message"]
