@@ -365,7 +365,7 @@ int agent_find_log(struct agent *agent, const char *namespace, const char *pod_n
         return error_set(err, EINVAL, "container \"%s\" in pod \"%s\" is not available", container, pod_name);
     const struct container_record *r = &w->state.records[i];
     const struct container_observation *c = &w->state.seen.containers[i];
-    int32_t attempt = r->restart_count - (previous ? 1 : 0);
+    int32_t attempt = r->attempt - (previous ? 1 : 0);
     if (previous && !r->last.container_id)
         return error_set(err, EINVAL, "previous terminated container \"%s\" in pod \"%s\" not found", container,
                          pod_name);

@@ -1,18 +1,7 @@
 /* The deciding half of the agent. Reads top to bottom as a pod's life: end it if it is to end; otherwise
  * volumes, sandbox, init containers one after the other, then all containers, each kept as its restartPolicy
- * says. */
+ * says, and sidecars for as long as there are others. */
 #include "node/decide.h"
-
-#include <string.h>
-
-void backoff_raise(struct backoff *backoff, int64_t now)
-{
-    if (!backoff->delay || now - backoff->updated > BACKOFF_RESET)
-        backoff->delay = BACKOFF_FIRST;
-    else
-        backoff->delay = backoff->delay * 2 < BACKOFF_MAX ? backoff->delay * 2 : BACKOFF_MAX;
-    backoff->updated = now;
-}
 
 static void act(struct pod_decision *d, enum pod_action_kind kind, size_t container, int64_t grace)
 {
@@ -25,94 +14,76 @@ static void wake(struct pod_decision *d, int64_t at)
         d->wake_at = at;
 }
 
-static bool policy_is(const struct pod_observation *o, const char *policy)
+static bool alive(const struct container_observation *c)
 {
-    const char *own = o->pod->spec.restart_policy;
-    return strcmp(own ? own : "Always", policy) == 0;
+    return c->phase == CONTAINER_STARTING || c->phase == CONTAINER_RUNNING;
 }
 
-bool container_should_restart(const struct pod_observation *o, const struct container_observation *c)
+static bool has_post_start(const struct container_observation *c)
 {
-    if (c->init) {
-        /* An init container runs until it succeeds once; with restartPolicy Never its failure is the pod's. */
-        if (c->phase == CONTAINER_EXITED && c->exit_code == 0 && !c->start_failed)
-            return false;
-        return c->start_failed || !policy_is(o, "Never");
-    }
-    if (c->start_failed || policy_is(o, "Always"))
-        return true;
-    if (policy_is(o, "Never"))
-        return false;
-    return c->exit_code != 0;
+    return c->spec->lifecycle && c->spec->lifecycle->post_start;
 }
 
-int64_t container_restart_at(const struct container_observation *c)
+static bool has_pre_stop(const struct container_observation *c)
 {
-    /* The first restart is immediate; each raises the delay of the one after it. */
-    if (!c->restart.delay || c->finished_at - c->restart.updated > BACKOFF_RESET)
-        return 0;
-    return c->finished_at + c->restart.delay;
+    return c->spec->lifecycle && c->spec->lifecycle->pre_stop;
 }
 
-static bool over(const struct container_observation *c)
-{
-    return c->phase == CONTAINER_NONE || c->phase == CONTAINER_EXITED;
-}
+/* ---- The end ---- */
 
-static bool init_done(const struct container_observation *c)
+/* The next step of the end of a running container: preStop hook, stop signal once it is its turn, SIGKILL. `by` ends
+ * its grace period; beyond that it has STOP_TIME_MIN from the signal. */
+static void decide_stop(const struct pod_observation *o, size_t i, int64_t by, bool turn, int64_t now,
+                        struct pod_decision *d)
 {
-    return c->phase == CONTAINER_EXITED && !c->start_failed && c->exit_code == 0;
-}
-
-/* True once no container of the pod will run again. */
-static bool finished(const struct pod_observation *o)
-{
-    for (size_t i = 0; i < o->container_count; i++) {
-        const struct container_observation *c = &o->containers[i];
-        if (c->init) {
-            if (!init_done(c))
-                return c->phase == CONTAINER_EXITED && !container_should_restart(o, c);
-        } else if (c->phase != CONTAINER_EXITED || container_should_restart(o, c)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-const char *pod_phase(const struct pod_observation *o)
-{
-    size_t running = 0, succeeded = 0, failed = 0, waiting = 0, total = 0;
-    bool ended = o->terminating && o->torn_down; /* nothing of it will run again, whatever restartPolicy says */
-    for (size_t i = 0; i < o->container_count; i++) {
-        const struct container_observation *c = &o->containers[i];
-        if (c->init) {
-            if (init_done(c))
-                continue;
-            if (ended || (c->phase == CONTAINER_EXITED && !container_should_restart(o, c)))
-                return "Failed";
-            return "Pending";
-        }
-        total++;
-        if (c->phase == CONTAINER_RUNNING)
-            running++;
-        else if (c->phase == CONTAINER_EXITED && !c->start_failed && (ended || !container_should_restart(o, c)))
-            *(c->exit_code == 0 ? &succeeded : &failed) += 1;
-        else if (ended)
-            failed++; /* it never ran */
-        else if (c->phase == CONTAINER_EXITED && !c->start_failed)
-            running++; /* between two runs: a pod in CrashLoopBackOff is Running */
-        else if (c->restart.delay)
-            running++; /* starting again */
+    const struct container_observation *c = &o->containers[i];
+    if (c->killed)
+        return;
+    if (c->signalled_at) {
+        int64_t least = c->signalled_at + STOP_TIME_MIN;
+        int64_t kill_at = by > least ? by : least;
+        if (now >= kill_at)
+            act(d, ACTION_KILL_CONTAINER, i, 0);
         else
-            waiting++;
+            wake(d, kill_at);
+        return;
     }
-    if (waiting)
-        return "Pending";
-    if (running)
-        return "Running";
-    if (failed)
-        return "Failed";
-    return succeeded == total ? "Succeeded" : "Running";
+    bool hook = c->ending ? c->pre_stop == PART_BUSY : has_pre_stop(c);
+    if (!c->ending)
+        act(d, ACTION_PRE_STOP, i, by > now ? by - now : 0);
+    if (now < by && (hook || !turn))
+        wake(d, by);
+    else
+        act(d, ACTION_STOP_CONTAINER, i, 0);
+}
+
+/* Ends all that runs. Sidecars are signalled when the containers have ended, the last one first. */
+static void decide_stop_all(const struct pod_observation *o, int64_t by, int64_t now, struct pod_decision *d)
+{
+    bool containers = false;
+    size_t last = 0; /* the sidecar whose turn it is */
+    for (size_t i = 0; i < o->container_count; i++) {
+        if (!alive(&o->containers[i]))
+            continue;
+        if (container_is_sidecar(&o->containers[i]))
+            last = i;
+        else
+            containers |= !o->containers[i].init;
+    }
+    for (size_t i = 0; i < o->container_count; i++) {
+        const struct container_observation *c = &o->containers[i];
+        bool turn = !container_is_sidecar(c) || (!containers && i == last);
+        if (c->phase == CONTAINER_RUNNING) /* one that is starting is seen again when it has started */
+            decide_stop(o, i, c->ending && c->stop_by < by ? c->stop_by : by, turn, now, d);
+    }
+}
+
+static bool any_alive(const struct pod_observation *o)
+{
+    for (size_t i = 0; i < o->container_count; i++)
+        if (alive(&o->containers[i]))
+            return true;
+    return false;
 }
 
 /* Something is being made that tearing down would take away under its maker. */
@@ -123,31 +94,18 @@ static bool parts_busy(const struct pod_observation *o)
 
 static void decide_end(const struct pod_observation *o, int64_t now, struct pod_decision *d)
 {
-    bool alive = false;
-    for (size_t i = 0; i < o->container_count; i++)
-        alive |= !over(&o->containers[i]);
-    /* Ordered drain: withdraw, confirm, drain, then signal; bounded by the grace period. */
-    if (alive && o->drain != PART_READY && now < o->terminate_by) {
+    if (any_alive(o)) {
+        /* Ordered drain: withdraw, confirm, drain, then preStop and signal; bounded by the grace period. */
+        if (o->drain == PART_READY || now >= o->terminate_by) {
+            decide_stop_all(o, o->terminate_by, now, d);
+            return;
+        }
         if (o->drain == PART_NONE)
             act(d, ACTION_DRAIN, 0, 0);
         wake(d, o->terminate_by);
         return;
     }
-    for (size_t i = 0; i < o->container_count; i++) {
-        const struct container_observation *c = &o->containers[i];
-        int64_t kill_at = c->stopping && c->kill_at < o->terminate_by ? c->kill_at : o->terminate_by;
-        if (c->phase != CONTAINER_RUNNING)
-            continue; /* one that is starting is seen again when it has started */
-        if (now >= kill_at) {
-            if (!c->killed)
-                act(d, ACTION_KILL_CONTAINER, i, 0);
-        } else {
-            if (!c->stopping)
-                act(d, ACTION_STOP_CONTAINER, i, kill_at - now);
-            wake(d, kill_at);
-        }
-    }
-    if (alive || parts_busy(o))
+    if (parts_busy(o))
         return;
     if (!o->torn_down)
         act(d, ACTION_TEAR_DOWN, 0, 0);
@@ -155,50 +113,78 @@ static void decide_end(const struct pod_observation *o, int64_t now, struct pod_
         act(d, ACTION_FINISH, 0, 0);
 }
 
-/* Image, then start, for one container that should run. */
-static void decide_start(const struct pod_observation *o, size_t i, int64_t now, struct pod_decision *d)
+/* The pod has run to its end: sidecars end too, then all of it is taken down. */
+static void decide_wind_down(const struct pod_observation *o, int64_t now, struct pod_decision *d)
+{
+    int64_t grace = 0;
+    for (size_t i = 0; i < o->container_count; i++)
+        if (alive(&o->containers[i]))
+            grace = container_grace(o, &o->containers[i]);
+    if (any_alive(o))
+        decide_stop_all(o, now + grace, now, d);
+    else if (!parts_busy(o))
+        act(d, ACTION_TEAR_DOWN, 0, 0);
+}
+
+/* ---- Containers ---- */
+
+/* Image, then start unless another's hook holds it up, for one container that should run. Returns whether it is on
+ * its way up. */
+static bool decide_start(const struct pod_observation *o, size_t i, bool held, int64_t now, struct pod_decision *d)
 {
     const struct container_observation *c = &o->containers[i];
     if (c->phase == CONTAINER_EXITED) {
         int64_t at = container_restart_at(c);
         if (now < at) {
             wake(d, at);
-            return;
+            return false;
         }
     }
-    if (c->image == PART_NONE || (c->image == PART_FAILED && c->image_retry_at && now >= c->image_retry_at))
+    if (c->image == PART_NONE || (c->image == PART_FAILED && c->image_retry_at && now >= c->image_retry_at)) {
         act(d, ACTION_PULL_IMAGE, i, 0);
-    else if (c->image == PART_FAILED)
+        return true;
+    }
+    if (c->image == PART_FAILED) {
         wake(d, c->image_retry_at);
-    else if (c->image == PART_READY)
+        return false;
+    }
+    if (c->image == PART_READY && !held)
         act(d, ACTION_START_CONTAINER, i, 0);
+    return true;
 }
 
-static void decide_container(const struct pod_observation *o, size_t i, int64_t now, struct pod_decision *d)
+/* Returns whether later containers have to wait with their start: upstream starts them one after the other, each when
+ * the postStart hook of the one before it is over. */
+static bool decide_container(const struct pod_observation *o, size_t i, bool held, int64_t now, struct pod_decision *d)
 {
     const struct container_observation *c = &o->containers[i];
-    int64_t grace = o->pod->spec.termination_grace_period_seconds.set
-                        ? o->pod->spec.termination_grace_period_seconds.value * 1000000
-                        : 30 * INT64_C(1000000);
-    switch (c->phase) {
-    case CONTAINER_NONE:
-        decide_start(o, i, now, d);
-        break;
-    case CONTAINER_STARTING:
-        break;
-    case CONTAINER_RUNNING:
-        if (c->stopping && now >= c->kill_at && !c->killed)
-            act(d, ACTION_KILL_CONTAINER, i, 0);
-        else if (c->stopping)
-            wake(d, c->kill_at);
-        else if (c->must_restart)
-            act(d, ACTION_STOP_CONTAINER, i, grace);
-        break;
-    case CONTAINER_EXITED:
-        if (container_should_restart(o, c))
-            decide_start(o, i, now, d);
-        break;
+    bool rising = c->phase == CONTAINER_STARTING || (c->phase == CONTAINER_RUNNING && c->post_start == PART_BUSY);
+    if (c->phase == CONTAINER_NONE || (c->phase == CONTAINER_EXITED && container_should_restart(o, c)))
+        rising = decide_start(o, i, held, now, d);
+    else if (c->phase == CONTAINER_RUNNING && c->stop_cause)
+        decide_stop(o, i, c->ending ? c->stop_by : now + container_grace(o, c), true, now, d);
+    return rising && has_post_start(c);
+}
+
+/* The init containers, each when those before it have succeeded or, sidecars, started. Returns whether the containers
+ * may follow; `held` as for decide_container. */
+static bool decide_init(const struct pod_observation *o, bool *held, int64_t now, struct pod_decision *d)
+{
+    bool initialized = pod_is_initialized(o);
+    size_t reached = 0; /* the last init container that has had its turn: those before it are not waited for again */
+    for (size_t i = 0; i < o->container_count && o->containers[i].init; i++)
+        if (o->containers[i].phase != CONTAINER_NONE)
+            reached = i;
+    for (size_t i = 0; i < o->container_count && o->containers[i].init; i++) {
+        const struct container_observation *c = &o->containers[i];
+        bool passed = initialized || i < reached, sidecar = container_is_sidecar(c);
+        if (sidecar || (!passed && !container_init_done(c)))
+            *held |= decide_container(o, i, *held, now, d);
+        bool up = sidecar ? container_is_up(c) && c->started : container_init_done(c);
+        if (!passed && !up)
+            return false;
     }
+    return true;
 }
 
 void pod_decide(const struct pod_observation *o, int64_t now, struct pod_decision *d)
@@ -211,10 +197,17 @@ void pod_decide(const struct pod_observation *o, int64_t now, struct pod_decisio
     }
     if (o->torn_down)
         return;
-    if (finished(o)) {
-        if (!parts_busy(o))
-            act(d, ACTION_TEAR_DOWN, 0, 0);
+    if (pod_is_over(o)) {
+        decide_wind_down(o, now, d);
         return;
+    }
+    if (o->pod->spec.active_deadline_seconds.set) {
+        int64_t deadline = o->start_time + o->pod->spec.active_deadline_seconds.value * 1000000;
+        if (now >= deadline) {
+            act(d, ACTION_EXCEED_DEADLINE, 0, 0);
+            return;
+        }
+        wake(d, deadline);
     }
     if (o->volumes != PART_READY) {
         if (o->volumes == PART_NONE || (o->volumes == PART_FAILED && now >= o->volumes_retry_at))
@@ -230,12 +223,10 @@ void pod_decide(const struct pod_observation *o, int64_t now, struct pod_decisio
             wake(d, o->sandbox_retry_at);
         return;
     }
-    for (size_t i = 0; i < o->container_count; i++) {
-        const struct container_observation *c = &o->containers[i];
-        if (c->init && init_done(c))
-            continue;
-        decide_container(o, i, now, d);
-        if (c->init)
-            return; /* the next waits for this one */
-    }
+    bool held = false;
+    if (!decide_init(o, &held, now, d))
+        return;
+    for (size_t i = 0; i < o->container_count; i++)
+        if (!o->containers[i].init)
+            held |= decide_container(o, i, held, now, d);
 }

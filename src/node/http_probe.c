@@ -33,6 +33,7 @@ struct http_probe {
     struct curl_slist *headers;
     char *url;
     size_t received;
+    bool any_status;
     char error[CURL_ERROR_SIZE];
     http_probe_done done;
     void *context;
@@ -74,7 +75,7 @@ static void finish(struct http_probe *p, CURLcode code)
         else
             snprintf(text, sizeof(text), "Get \"%s\": %s", p->url, *p->error ? p->error : curl_easy_strerror(code));
         failure = text;
-    } else if (status < 200 || status >= 400) {
+    } else if (!p->any_status && (status < 200 || status >= 400)) {
         snprintf(text, sizeof(text), "HTTP probe failed with statuscode: %ld", status);
         failure = text;
     }
@@ -190,16 +191,18 @@ void http_prober_free(struct http_prober *prober)
     uv_close((uv_handle_t *)&prober->timer, timer_closed);
 }
 
-struct http_probe *http_probe_start(struct http_prober *prober, const struct http_get_action *get, const char *host,
-                                    int port, int64_t timeout, http_probe_done done, void *context)
+struct http_probe *http_probe_start(struct http_prober *prober, const struct http_get_action *get,
+                                    const struct http_probe_options *options, http_probe_done done, void *context)
 {
     struct http_probe *p = mem_zero(1, sizeof(*p));
     const char *path = get->path && *get->path ? get->path : "/";
     bool https = get->scheme && strcmp(get->scheme, "HTTPS") == 0, agent = false, accept = false;
     p->prober = prober;
+    p->any_status = options->any_status;
     p->done = done;
     p->context = context;
-    p->url = mem_printf("%s://%s:%d%s%s", https ? "https" : "http", host, port, *path == '/' ? "" : "/", path);
+    p->url = mem_printf("%s://%s:%d%s%s", https ? "https" : "http", options->host, options->port,
+                        *path == '/' ? "" : "/", path);
     for (size_t i = 0; i < get->http_headers.count; i++) {
         const struct http_header *h = &get->http_headers.items[i];
         cleanup_free char *line =
@@ -208,8 +211,10 @@ struct http_probe *http_probe_start(struct http_prober *prober, const struct htt
         agent |= strcasecmp(h->name, "User-Agent") == 0;
         accept |= strcasecmp(h->name, "Accept") == 0;
     }
-    if (!agent)
-        p->headers = curl_slist_append(p->headers, "User-Agent: kube-probe/1.35");
+    if (!agent) {
+        cleanup_free char *line = mem_printf("User-Agent: %s", options->user_agent);
+        p->headers = curl_slist_append(p->headers, line);
+    }
     if (!accept)
         p->headers = curl_slist_append(p->headers, "Accept: */*");
     p->headers = curl_slist_append(p->headers, "Connection: close");
@@ -225,7 +230,7 @@ struct http_probe *http_probe_start(struct http_prober *prober, const struct htt
     curl_easy_setopt(p->easy, CURLOPT_FRESH_CONNECT, 1L);
     curl_easy_setopt(p->easy, CURLOPT_FORBID_REUSE, 1L);
     curl_easy_setopt(p->easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(p->easy, CURLOPT_TIMEOUT_MS, (long)(timeout / MILLISECOND));
+    curl_easy_setopt(p->easy, CURLOPT_TIMEOUT_MS, (long)(options->timeout / MILLISECOND));
     curl_easy_setopt(p->easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(p->easy, CURLOPT_WRITEDATA, p);
     curl_easy_setopt(p->easy, CURLOPT_ERRORBUFFER, p->error);

@@ -23,14 +23,13 @@ struct container_record {
     char *image;       /* as upstream shows it in the status: "docker.io/local/model-server:v1" */
     char *image_id;    /* the image's digest reference */
     int32_t restart_count;
+    int32_t attempt; /* numbers its directory and log; one more than restart_count while the next is being made */
     int64_t started_at;
     char *waiting_reason; /* while not running: "ErrImagePull", "CreateContainerError"; NULL: the ordinary one */
     char *waiting_message;
     struct container_termination current; /* of EXITED */
     struct container_termination last;    /* of the run before */
-    const char *restart_cause; /* of must_restart, in upstream's words; static */
     bool ready;   /* the readiness probe passes, or there is none and it runs */
-    bool started; /* the startup probe has passed, or there is none and it runs */
 };
 
 struct pod_state {
@@ -38,7 +37,6 @@ struct pod_state {
     struct pod_observation seen;
     struct container_record *records; /* beside seen.containers */
     char *ip;                         /* NULL: none */
-    int64_t start_time;               /* when the agent took the pod up */
     bool restored;                    /* found running after a restart of the agent */
     const char *reason;               /* of a pod that failed as a whole: "Evicted", "DeadlineExceeded"; static */
     char *message;                    /* beside it; NULL: none */

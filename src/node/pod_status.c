@@ -65,22 +65,26 @@ static void set_status(struct arena *arena, const struct pod_state *state, size_
     const struct container_observation *seen = &state->seen.containers[i];
     const struct container_record *record = &state->records[i];
     const char *phase = ((const struct pod *)state->pod->value)->status.phase;
-    bool final = state->seen.terminating || (phase && (strcmp(phase, "Failed") == 0));
+    bool final = state->seen.terminating || pod_is_over(&state->seen) || (phase && strcmp(phase, "Failed") == 0);
+    bool running = container_is_up(seen);
     out->name = seen->spec->name;
     out->image = arena_string(arena, record->image ? record->image : seen->spec->image);
     out->image_id = arena_string(arena, record->image_id ? record->image_id : "");
     out->container_id = record->id ? arena_printf(arena, ID_SCHEME "%s", record->id) : NULL;
     out->restart_count = record->restart_count;
-    out->ready = seen->init ? seen->phase == CONTAINER_EXITED && seen->exit_code == 0 && !seen->start_failed
-                            : seen->phase == CONTAINER_RUNNING && record->ready;
-    out->started = opt_bool(seen->phase == CONTAINER_RUNNING && record->started);
+    if (seen->spec->lifecycle)
+        out->stop_signal = seen->spec->lifecycle->stop_signal;
+    out->ready = seen->init && !container_is_sidecar(seen) ? container_init_done(seen)
+                                                           : running && seen->started && record->ready;
+    out->started = opt_bool(running && seen->started);
     if (record->last.container_id)
         out->last_state.terminated = terminated(arena, &record->last);
-    if (seen->phase == CONTAINER_RUNNING) {
+    if (running) {
         out->state.running = arena_alloc(arena, sizeof(*out->state.running));
         out->state.running->started_at = record->started_at;
     } else if (seen->phase == CONTAINER_EXITED && !seen->start_failed &&
-               (final || !container_should_restart(&state->seen, seen) || container_restart_at(seen) <= now)) {
+               (final || !container_should_restart(&state->seen, seen) ||
+                (container_restart_at(seen) <= now && !record->waiting_reason))) {
         out->state.terminated = terminated(arena, &record->current);
     } else if (seen->phase == CONTAINER_EXITED && final && record->current.container_id) {
         out->state.terminated = terminated(arena, &record->current);
@@ -121,13 +125,33 @@ static void add_condition(struct conditions *c, const char *type, bool value, co
 }
 
 /* "containers with unready status: [a b]", or NULL when all are as they should be. */
-static const char *named(struct arena *arena, const struct container_status *statuses, size_t count, const char *text)
+static const char *unready_containers(struct arena *arena, const struct pod_state *state,
+                                      const struct container_status *statuses)
 {
     cleanup_buffer struct buffer out = {0};
-    for (size_t i = 0; i < count; i++)
-        if (!statuses[i].ready)
+    for (size_t i = 0; i < state->seen.container_count; i++) {
+        const struct container_observation *c = &state->seen.containers[i];
+        if ((!c->init || container_is_sidecar(c)) && !statuses[i].ready)
             buffer_printf(&out, "%s%s", out.size ? " " : "", statuses[i].name);
-    return out.size ? arena_printf(arena, "%s: [%s]", text, out.data) : NULL;
+    }
+    return out.size ? arena_printf(arena, "containers with unready status: [%s]", out.data) : NULL;
+}
+
+/* The same of init containers that have not succeeded and sidecars that have not started; once the containers have
+ * been started, all of them are forgiven. */
+static const char *incomplete_containers(struct arena *arena, const struct pod_state *state,
+                                         const struct container_status *statuses)
+{
+    cleanup_buffer struct buffer out = {0};
+    for (size_t i = 0; i < state->seen.container_count; i++) {
+        const struct container_observation *c = &state->seen.containers[i];
+        const struct container_status *s = &statuses[i];
+        if (!c->init && (s->state.running || s->state.terminated))
+            return NULL;
+        if (c->init && !(container_is_sidecar(c) ? s->started.value : s->ready))
+            buffer_printf(&out, "%s%s", out.size ? " " : "", s->name);
+    }
+    return out.size ? arena_printf(arena, "containers with incomplete status: [%s]", out.data) : NULL;
 }
 
 /* The readiness gates' conditions are set by others; a missing one counts as False. */
@@ -156,16 +180,15 @@ static bool ours(const char *type)
     return false;
 }
 
-static void set_conditions(struct arena *arena, const struct pod_state *state, int64_t now, struct pod_status *out)
+static void set_conditions(struct arena *arena, const struct pod_state *state, const struct container_status *statuses,
+                           int64_t now, struct pod_status *out)
 {
     const struct pod *pod = state->pod->value;
     struct conditions c = {
         .arena = arena, .old = &pod->status.conditions, .generation = pod->metadata.generation, .now = now};
     bool succeeded = strcmp(out->phase, "Succeeded") == 0, failed = strcmp(out->phase, "Failed") == 0;
-    const char *initializing = named(arena, out->init_container_statuses.items, out->init_container_statuses.count,
-                                     "containers with incomplete status");
-    const char *unready = named(arena, out->container_statuses.items, out->container_statuses.count,
-                                "containers with unready status");
+    const char *initializing = incomplete_containers(arena, state, statuses);
+    const char *unready = unready_containers(arena, state, statuses);
     const char *gates = unmet_gates(arena, pod);
     const char *over = succeeded ? "PodCompleted" : failed ? "PodFailed" : NULL;
 
@@ -197,7 +220,7 @@ void pod_status_build(struct arena *arena, const struct pod_state *state, const 
     out->message = arena_string(arena, state->message);
     out->qos_class = api_pod_qos_class(&pod->spec);
     out->observed_generation = pod->metadata.generation;
-    out->start_time = state->start_time;
+    out->start_time = state->seen.start_time;
     out->host_ip = arena_string(arena, host_ip);
     out->host_ips.items = arena_alloc(arena, sizeof(*out->host_ips.items));
     out->host_ips.items[0].ip = out->host_ip;
@@ -220,5 +243,5 @@ void pod_status_build(struct arena *arena, const struct pod_state *state, const 
     out->init_container_statuses.count = inits;
     out->container_statuses.items = statuses + inits;
     out->container_statuses.count = count - inits;
-    set_conditions(arena, state, now, out);
+    set_conditions(arena, state, statuses, now, out);
 }

@@ -109,12 +109,11 @@ static void result(struct prober *p, const char *failure)
         p->freed = NULL;
 }
 
-/* The number of a port given by number or by the container port's name; 0: there is none. */
-static int port_number(const struct prober *p, const struct int_or_string *port)
+int probe_port(const struct container *container, const struct int_or_string *port)
 {
     if (port->kind == INT_OR_STRING_INT)
         return port->number;
-    const struct container_port_array *ports = &p->options.container->ports;
+    const struct container_port_array *ports = &container->ports;
     for (size_t i = 0; port->kind == INT_OR_STRING_STRING && i < ports->count; i++)
         if (ports->items[i].name && strcmp(ports->items[i].name, port->text) == 0)
             return ports->items[i].container_port;
@@ -161,7 +160,7 @@ static void tcp_connected(uv_connect_t *request, int status)
     }
     const struct tcp_socket_action *tcp = a->prober->options.probe->tcp_socket;
     snprintf(text, sizeof(text), "dial tcp %s:%d: connect: %s",
-             tcp->host && *tcp->host ? tcp->host : a->prober->pod_ip, port_number(a->prober, &tcp->port),
+             tcp->host && *tcp->host ? tcp->host : a->prober->pod_ip, probe_port(a->prober->options.container, &tcp->port),
              uv_strerror(status));
     tcp_end(a, text);
 }
@@ -172,7 +171,7 @@ static void tcp_timed_out(uv_timer_t *timer)
     char text[128];
     const struct tcp_socket_action *tcp = a->prober->options.probe->tcp_socket;
     snprintf(text, sizeof(text), "dial tcp %s:%d: i/o timeout",
-             tcp->host && *tcp->host ? tcp->host : a->prober->pod_ip, port_number(a->prober, &tcp->port));
+             tcp->host && *tcp->host ? tcp->host : a->prober->pod_ip, probe_port(a->prober->options.container, &tcp->port));
     tcp_end(a, text);
 }
 
@@ -180,7 +179,7 @@ static void tcp_attempt(struct prober *p)
 {
     const struct tcp_socket_action *tcp = p->options.probe->tcp_socket;
     struct sockaddr_in address;
-    int port = port_number(p, &tcp->port);
+    int port = probe_port(p->options.container, &tcp->port);
     if (port < 1 || port > 65535 ||
         uv_ip4_addr(tcp->host && *tcp->host ? tcp->host : p->pod_ip, port, &address) < 0) {
         result(p, "the probe's host or port is not an address that can be connected to");
@@ -212,8 +211,11 @@ static void http_ended(void *context, const char *failure)
 static void http_attempt(struct prober *p)
 {
     const struct http_get_action *get = p->options.probe->http_get;
-    const char *host = get->host && *get->host ? get->host : p->pod_ip;
-    p->http = http_probe_start(p->agent->http_prober, get, host, port_number(p, &get->port), timeout(p), http_ended, p);
+    struct http_probe_options options = {.host = get->host && *get->host ? get->host : p->pod_ip,
+                                         .port = probe_port(p->options.container, &get->port),
+                                         .timeout = timeout(p),
+                                         .user_agent = "kube-probe/1.35"};
+    p->http = http_probe_start(p->agent->http_prober, get, &options, http_ended, p);
 }
 
 /* ---- exec ---- */

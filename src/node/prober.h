@@ -32,6 +32,9 @@ struct prober_options {
     int64_t since_start;               /* microseconds that the container has been running: counts against the delay */
 };
 
+/* The number of a port given by number or by the container port's name; 0: there is none. */
+int probe_port(const struct container *container, const struct int_or_string *port);
+
 struct prober *prober_new(struct agent *agent, const struct prober_options *options, prober_callback callback,
                           void *context);
 /* An attempt under way is dropped. NULL is fine. */

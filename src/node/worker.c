@@ -76,6 +76,7 @@ static void free_termination(struct container_termination *t)
 static void worker_free(struct worker *w)
 {
     worker_free_probes(w);
+    worker_free_hooks(w);
     env_timer_free(w->timer);
     env_timer_free(w->settle);
     env_timer_free(w->usage);
@@ -95,7 +96,8 @@ static void worker_free(struct worker *w)
     free(w->state.ip);
     free(w->state.message);
     free(w->probers);
-    free(w->probe_contexts);
+    free(w->hooks);
+    free(w->contexts);
     free(w->directory);
     object_unref(w->state.pod);
     agent_settled(w->agent);
@@ -138,8 +140,10 @@ static void status_written(void *context, const struct client_result *result)
         refused(w, result, "write the status of");
     if (client_ok(result) && result->object && result->object->revision > w->state.pod->revision)
         worker_update(w, result->object);
-    for (size_t i = 0; client_ok(result) && i < w->state.seen.container_count; i++)
+    for (size_t i = 0; client_ok(result) && i < w->state.seen.container_count; i++) {
         worker_show_image_backoff(w, i);
+        worker_show_restart_backoff(w, i);
+    }
     w->status_dirty = true;
     worker_release(w);
 }
@@ -232,6 +236,19 @@ void worker_data_plane_changed(struct worker *w)
 
 /* ---- Turns ---- */
 
+static void exceed_deadline(struct worker *w)
+{
+    static const char message[] = "Pod was active on the node longer than the specified deadline";
+    const struct pod *pod = worker_pod(w);
+    w->state.reason = "DeadlineExceeded";
+    w->state.message = mem_string(message);
+    worker_event(w, NULL, "Normal", "DeadlineExceeded", "%s", message);
+    w->state.seen.terminating = true;
+    w->state.seen.terminate_by =
+        env_now(w->agent->env) + pod->spec.termination_grace_period_seconds.value * SECOND;
+    worker_poke(w);
+}
+
 static void act(struct worker *w, const struct pod_action *action)
 {
     switch (action->kind) {
@@ -247,11 +264,17 @@ static void act(struct worker *w, const struct pod_action *action)
     case ACTION_START_CONTAINER:
         worker_start_container(w, action->container);
         break;
+    case ACTION_PRE_STOP:
+        worker_pre_stop(w, action->container, action->grace);
+        break;
     case ACTION_STOP_CONTAINER:
-        worker_stop_container(w, action->container, action->grace);
+        worker_stop_container(w, action->container);
         break;
     case ACTION_KILL_CONTAINER:
         worker_kill_container(w, action->container);
+        break;
+    case ACTION_EXCEED_DEADLINE:
+        exceed_deadline(w);
         break;
     case ACTION_DRAIN:
         w->state.seen.drain = PART_BUSY;
@@ -345,8 +368,7 @@ static void image_changed(struct worker *w, size_t i)
         c->image = PART_NONE;
     c->image_backoff = (struct backoff){0};
     if (c->phase == CONTAINER_STARTING || c->phase == CONTAINER_RUNNING) {
-        c->must_restart = true;
-        w->state.records[i].restart_cause = "definition changed";
+        c->stop_cause = STOP_CHANGED;
     }
 }
 
@@ -414,7 +436,7 @@ static void restore_container(void *context, const struct runtime_container_stat
         return;
     free(r->id);
     r->id = mem_string(s->id);
-    r->restart_count = (int32_t)s->attempt;
+    r->restart_count = r->attempt = (int32_t)s->attempt;
     r->started_at = s->started_at;
     w->state.restored = true;
     struct container_observation *c = &w->state.seen.containers[i];
@@ -427,8 +449,8 @@ static void restore_container(void *context, const struct runtime_container_stat
     /* An ended one is reported through worker_container_ended as well, which completes this. */
     c->phase = s->state == RUNTIME_EXITED ? CONTAINER_STARTING : CONTAINER_RUNNING;
     /* The status that the API remembers may be older than the container. */
-    r->started |= !c->spec->startup_probe;
-    r->ready |= r->started && !c->spec->readiness_probe;
+    c->started |= !c->spec->startup_probe;
+    r->ready |= c->started && !c->spec->readiness_probe;
 }
 
 /* The history that only the API remembers. */
@@ -444,12 +466,13 @@ static void restore_history(struct worker *w)
             if (at < 0)
                 continue;
             struct container_record *r = &w->state.records[at];
-            r->restart_count = s->restart_count;
+            r->restart_count = r->attempt = s->restart_count;
             r->ready = s->ready;
-            r->started = s->started.set && s->started.value;
+            w->state.seen.containers[at].started = s->started.set && s->started.value;
             const struct container_state_terminated *t = s->last_state.terminated;
             if (!t)
                 continue;
+            w->state.seen.containers[at].ran = true;
             const char *id = t->container_id ? strstr(t->container_id, "://") : NULL;
             r->last = (struct container_termination){
                 .container_id = mem_string(id ? id + 3 : ""),
@@ -477,12 +500,16 @@ struct worker *worker_new(struct agent *agent, struct object *object)
     w->directory = mem_printf("%s/pods/%s", agent->options.data_directory, pod->metadata.uid);
     w->timer = env_timer_new(agent->env, wake, w);
     w->state.pod = object_ref(object);
-    w->state.start_time = pod->status.start_time ? pod->status.start_time : env_now(agent->env) / 1000000 * 1000000;
+    w->state.seen.start_time = pod->status.start_time ? pod->status.start_time : env_now(agent->env) / 1000000 * 1000000;
     size_t count = pod->spec.init_containers.count + pod->spec.containers.count;
     w->state.seen.container_count = count;
     w->state.seen.containers = mem_zero(count, sizeof(*w->state.seen.containers));
     w->state.records = mem_zero(count, sizeof(*w->state.records));
     w->probers = mem_zero(count * PROBER_KINDS, sizeof(*w->probers));
+    w->hooks = mem_zero(count, sizeof(*w->hooks));
+    w->contexts = mem_zero(count, sizeof(*w->contexts));
+    for (size_t i = 0; i < count; i++)
+        w->contexts[i] = (struct worker_context){w, i};
     look_at_spec(w);
     restore_history(w);
     runtime_container_each(agent->runtime, pod->metadata.uid, restore_container, w);
@@ -510,5 +537,6 @@ struct worker *worker_new(struct agent *agent, struct object *object)
 void worker_stop(struct worker *w)
 {
     worker_free_probes(w);
+    worker_free_hooks(w);
     worker_poke(w);
 }

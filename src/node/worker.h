@@ -10,8 +10,9 @@
 #include "node/node.h"
 #include "node/pod_state.h"
 
+struct hook;
 struct prober;
-struct probe_context;
+struct worker_context;
 
 struct worker {
     struct agent *agent;
@@ -32,8 +33,15 @@ struct worker {
     struct env_timer *settle; /* after the drain: lets what is on its way arrive */
     struct env_timer *usage;  /* the next look at volumes with a limit; NULL: there are none */
     size_t pending;    /* operations under way; each holds the worker */
-    struct probe_context *probe_contexts;
-    struct prober **probers; /* PROBER_KINDS for each container */
+    struct worker_context *contexts; /* one for each container: what its probes and hooks are called back with */
+    struct prober **probers;         /* PROBER_KINDS for each container */
+    struct hook **hooks;             /* of each container: the one that runs, or NULL */
+};
+
+/* A container of a worker. */
+struct worker_context {
+    struct worker *worker;
+    size_t container;
 };
 
 /* How long after the data plane's confirmation connections that were on their way may still arrive. */
@@ -71,9 +79,14 @@ struct environment_source worker_source(struct worker *worker);
 void worker_pull_image(struct worker *worker, size_t container);
 /* After ErrImagePull has been reported: shows ImagePullBackOff. */
 void worker_show_image_backoff(struct worker *worker, size_t container);
+/* After PostStartHookError has been reported: shows CrashLoopBackOff. */
+void worker_show_restart_backoff(struct worker *worker, size_t container);
 /* Create and start a container. */
 void worker_start_container(struct worker *worker, size_t container);
-void worker_stop_container(struct worker *worker, size_t container, int64_t grace);
+/* A container has been started: its postStart hook follows. */
+void worker_post_start(struct worker *worker, size_t container);
+void worker_pre_stop(struct worker *worker, size_t container, int64_t grace);
+void worker_stop_container(struct worker *worker, size_t container);
 void worker_kill_container(struct worker *worker, size_t container);
 void worker_mount_volumes(struct worker *worker);
 /* What mounted volumes show has changed: they follow. */
@@ -85,5 +98,6 @@ void worker_tear_down(struct worker *worker);
 /* Starts or stops the probes of a container as its state asks for. */
 void worker_sync_probes(struct worker *worker, size_t container);
 void worker_free_probes(struct worker *worker);
+void worker_free_hooks(struct worker *worker);
 
 #endif

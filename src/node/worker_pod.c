@@ -282,7 +282,7 @@ static void remove_files(void *context)
     for (size_t i = 0; i < w->state.seen.container_count; i++) {
         cleanup_free char *directory =
             mem_printf("%s/containers/%s-%d", w->directory, w->state.seen.containers[i].spec->name,
-                       w->state.records[i].restart_count);
+                       w->state.records[i].attempt);
         if (image_unmount_rootfs(w->agent->images, directory, &err) < 0)
             log_warning("Cannot unmount %s: %s", directory, err.text);
     }

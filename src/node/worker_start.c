@@ -66,6 +66,8 @@ static void start_refused(struct start *s)
     c->finished_at = env_now(w->agent->env);
     c->exit_code = 128;
     c->start_failed = false;
+    c->ran = true;
+    r->restart_count = r->attempt; /* a run that ended at once */
     r->current.container_id = mem_string(s->id);
     r->current.reason = mem_string("StartError");
     r->current.message = mem_string(s->err.text);
@@ -92,9 +94,10 @@ static void started(void *context, const struct error *err)
         c->phase = CONTAINER_RUNNING;
         r->started_at = status->started_at;
         /* Without probes a running container is ready; the first verdict of a probe decides otherwise. */
-        r->started = !c->spec->startup_probe;
-        r->ready = r->started && !c->spec->readiness_probe;
+        c->started = !c->spec->startup_probe;
+        r->ready = c->started && !c->spec->readiness_probe;
         worker_event(w, c->spec, "Normal", "Started", "Container started");
+        worker_post_start(w, s->container);
     }
     worker_set_waiting(w, s->container, NULL, NULL);
     start_over(s, NULL);
@@ -109,6 +112,7 @@ static void created(void *context, const struct error *err)
         start_refused(s);
         return;
     }
+    w->state.records[s->container].restart_count = w->state.records[s->container].attempt;
     worker_event(w, s->spec, "Normal", "Created", "Container created");
     runtime_container_start(w->agent->runtime, s->id, started, s);
 }
@@ -256,7 +260,10 @@ static void prepare(void *context)
     struct runtime_pair *notes = arena_alloc(s->arena, 3 * sizeof(*notes));
     notes[0] = (struct runtime_pair){"image", s->worker->state.records[s->container].image};
     notes[1] = (struct runtime_pair){"image-id", s->worker->state.records[s->container].image_id};
-    notes[2] = (struct runtime_pair){"stop-signal", arena_string(s->arena, image->config.stop_signal)};
+    const struct lifecycle *lifecycle = s->spec->lifecycle;
+    notes[2] = (struct runtime_pair){"stop-signal", lifecycle && lifecycle->stop_signal
+                                                        ? lifecycle->stop_signal
+                                                        : arena_string(s->arena, image->config.stop_signal)};
     s->config.annotations = notes;
     s->config.annotation_count = 3;
     s->reason = NULL;
@@ -392,11 +399,11 @@ void worker_start_container(struct worker *w, size_t i)
     if (again)
         backoff_raise(&c->restart, now);
     char *dead = NULL;
-    int32_t dead_attempt = r->restart_count;
+    int32_t dead_attempt = r->attempt;
     if (again && !c->start_failed) {
         dead = r->id;
         r->id = NULL;
-        r->restart_count++;
+        r->attempt++;
         free(r->last.container_id);
         free(r->last.reason);
         free(r->last.message);
@@ -404,20 +411,21 @@ void worker_start_container(struct worker *w, size_t i)
         r->current = (struct container_termination){0};
     }
     c->phase = CONTAINER_STARTING;
-    c->start_failed = c->stopping = c->killed = c->must_restart = false;
-    r->ready = r->started = false;
+    c->start_failed = false;
+    c->stop_cause = STOP_NONE;
+    c->started = r->ready = false;
 
     struct environment_source source = worker_source(w);
     runtime_container_id(agent->env, s->id);
     free(r->id);
     r->id = mem_string(s->id);
-    cleanup_free char *directory = container_directory(w, c->spec->name, r->restart_count);
+    cleanup_free char *directory = container_directory(w, c->spec->name, r->attempt);
     s->directory = arena_string(s->arena, directory);
     s->image = arena_string(s->arena, r->image);
     s->config.id = s->id;
     s->config.pod_uid = worker_pod(w)->metadata.uid;
     s->config.name = s->spec->name;
-    s->config.attempt = (uint32_t)r->restart_count;
+    s->config.attempt = (uint32_t)r->attempt;
     s->config.termination_message_path = s->spec->termination_message_path;
     s->config.tty = s->spec->tty;
     s->config.stdin_open = s->spec->stdin;

@@ -49,13 +49,14 @@ static void run(struct life *l)
         l->containers[i].phase = CONTAINER_RUNNING;
 }
 
-/* The decision as text: "mount", "pull 0", "start 1", "stop 2 30", ... */
+/* The decision as text: "mount", "pull 0", "start 1", "pre-stop 2 30", ... */
 static const char *decide(struct life *l, int64_t now)
 {
     static const char *const names[] = {
         [ACTION_MOUNT_VOLUMES] = "mount",  [ACTION_CREATE_SANDBOX] = "sandbox", [ACTION_PULL_IMAGE] = "pull",
-        [ACTION_START_CONTAINER] = "start", [ACTION_STOP_CONTAINER] = "stop",   [ACTION_KILL_CONTAINER] = "kill",
-        [ACTION_DRAIN] = "drain",          [ACTION_TEAR_DOWN] = "tear-down",    [ACTION_FINISH] = "finish"};
+        [ACTION_START_CONTAINER] = "start", [ACTION_PRE_STOP] = "pre-stop",     [ACTION_STOP_CONTAINER] = "stop",
+        [ACTION_KILL_CONTAINER] = "kill",   [ACTION_DRAIN] = "drain",           [ACTION_TEAR_DOWN] = "tear-down",
+        [ACTION_FINISH] = "finish",         [ACTION_EXCEED_DEADLINE] = "deadline"};
     pod_decide(&l->seen, now, &l->decision);
     buffer_clear(&l->text);
     buffer_add_string(&l->text, "");
@@ -65,10 +66,24 @@ static const char *decide(struct life *l, int64_t now)
         buffer_printf(&l->text, "%s%s", i ? ", " : "", names[a->kind]);
         if (of_container)
             buffer_printf(&l->text, " %zu", a->container);
-        if (a->kind == ACTION_STOP_CONTAINER)
+        if (a->kind == ACTION_PRE_STOP)
             buffer_printf(&l->text, " %lld", (long long)(a->grace / SECOND));
     }
     return l->text.data ? l->text.data : "";
+}
+
+/* What the worker records of the two actions of an end. */
+static void begin_stop(struct life *l, size_t i, int64_t at, int seconds)
+{
+    l->containers[i].ending = true;
+    l->containers[i].stop_by = at + seconds * SECOND;
+    l->containers[i].pre_stop = PART_READY;
+}
+
+static void signal_container(struct life *l, size_t i, int64_t at, int seconds)
+{
+    begin_stop(l, i, at, seconds);
+    l->containers[i].signalled_at = at;
 }
 
 static void ends(struct life *l, size_t i, int code, int64_t at)
@@ -220,10 +235,9 @@ static void an_unhealthy_container_is_stopped_with_the_pods_grace_and_then_kille
     begin(&l, 0, "Always");
     l.pod.spec.termination_grace_period_seconds = opt_int64(7);
     run(&l);
-    l.containers[2].must_restart = true;
-    assert_string_equal(decide(&l, NOW), "stop 2 7");
-    l.containers[2].stopping = true;
-    l.containers[2].kill_at = NOW + 7 * SECOND;
+    l.containers[2].stop_cause = STOP_LIVENESS;
+    assert_string_equal(decide(&l, NOW), "pre-stop 2 7, stop 2");
+    signal_container(&l, 2, NOW, 7);
     assert_string_equal(decide(&l, NOW + SECOND), "");
     assert_int_equal(l.decision.wake_at, NOW + 7 * SECOND);
     assert_string_equal(decide(&l, NOW + 7 * SECOND), "kill 2");
@@ -247,11 +261,9 @@ static void a_deleted_pod_is_drained_before_it_is_signalled(void **state)
     assert_int_equal(l.decision.wake_at, NOW + 30 * SECOND);
     l.seen.drain = PART_READY;
     /* The drain is counted inside the grace period. */
-    assert_string_equal(decide(&l, NOW + 2 * SECOND), "stop 0 28, stop 1 28, stop 2 28");
-    for (size_t i = 0; i < 3; i++) {
-        l.containers[i].stopping = true;
-        l.containers[i].kill_at = l.seen.terminate_by;
-    }
+    assert_string_equal(decide(&l, NOW + 2 * SECOND), "pre-stop 0 28, stop 0, pre-stop 1 28, stop 1, pre-stop 2 28, stop 2");
+    for (size_t i = 0; i < 3; i++)
+        signal_container(&l, i, NOW + 2 * SECOND, 28);
     assert_string_equal(decide(&l, NOW + 3 * SECOND), "");
     ends(&l, 0, 0, NOW + 4 * SECOND);
     assert_string_equal(decide(&l, NOW + 30 * SECOND), "kill 1, kill 2");
@@ -273,7 +285,13 @@ static void a_drain_that_never_ends_is_bounded_by_the_grace_period(void **state)
     l.seen.terminating = true;
     l.seen.terminate_by = NOW + 5 * SECOND;
     l.seen.drain = PART_BUSY;
-    assert_string_equal(decide(&l, NOW + 5 * SECOND), "kill 0, kill 1, kill 2");
+    assert_string_equal(decide(&l, NOW + 5 * SECOND), "pre-stop 0 0, stop 0, pre-stop 1 0, stop 1, pre-stop 2 0, stop 2");
+    /* However late it is, upstream leaves 2 s between the signal and SIGKILL. */
+    for (size_t i = 0; i < 3; i++)
+        signal_container(&l, i, NOW + 5 * SECOND, 0);
+    assert_string_equal(decide(&l, NOW + 6 * SECOND), "");
+    assert_int_equal(l.decision.wake_at, NOW + 7 * SECOND);
+    assert_string_equal(decide(&l, NOW + 7 * SECOND), "kill 0, kill 1, kill 2");
     buffer_free(&l.text);
 }
 

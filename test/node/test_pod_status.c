@@ -47,9 +47,9 @@ static void begin(struct world *w, const char *status)
     const struct pod *pod = w->pod->value;
     w->state = (struct pod_state){
         .pod = w->pod,
-        .seen = {.pod = pod, .containers = w->containers, .container_count = 3},
+        .seen = {.pod = pod, .containers = w->containers, .container_count = 3,
+                 .start_time = NOW - 60 * SECOND},
         .records = w->records,
-        .start_time = NOW - 60 * SECOND,
     };
     w->containers[0].spec = &pod->spec.init_containers.items[0];
     w->containers[0].init = true;
@@ -98,7 +98,7 @@ static void runs(struct world *w, size_t i)
     w->records[i].image = "docker.io/library/i:latest";
     w->records[i].image_id = "docker.io/library/i@sha256:00";
     w->records[i].started_at = NOW - 5 * SECOND;
-    w->records[i].started = w->records[i].ready = true;
+    w->containers[i].started = w->records[i].ready = true;
 }
 
 static void ends(struct world *w, size_t i, int code)
@@ -107,7 +107,7 @@ static void ends(struct world *w, size_t i, int code)
     w->containers[i].phase = CONTAINER_EXITED;
     w->containers[i].exit_code = code;
     w->containers[i].finished_at = NOW - SECOND;
-    w->records[i].started = w->records[i].ready = false;
+    w->containers[i].started = w->records[i].ready = false;
     w->records[i].current = (struct container_termination){.container_id = "0123",
                                                            .reason = code ? "Error" : "Completed",
                                                            .exit_code = code,
