@@ -359,13 +359,6 @@ def test_a_terminating_pod_says_so(api, pods):
     harness.wait_for(api, pods, lambda items: not items)
 
 
-def test_hooks_that_do_not_run_yet_are_not_ignored_in_silence(api, pods):
-    response = api.request("POST", pods, harness.shell_pod("it", "true", container={
-        "lifecycle": {"preStop": {"exec": {"command": ["true"]}}}}))
-    assert response.status == 201
-    assert any("spec.containers[0].lifecycle" in warning for warning in response.headers.get_all("Warning"))
-
-
 # ---- what cannot start ----
 
 @pytest.mark.parametrize("image, policy, reasons, message", [
