@@ -47,7 +47,7 @@ typedef void (*runtime_log_chunk)(void *context, const char *data, size_t size, 
 struct runtime_log_reader *runtime_log_open(struct runtime *runtime, const char *path,
                                             const struct runtime_log_options *options);
 /* Asks for one chunk; the next is read when it is asked for, which is how a slow receiver holds the reader back. A
- * follower that is two rotations behind misses the file in between.
+ * follower that falls behind reads the rotated files one after another; what it misses is only what rotation removed.
  * One request at a time. With follow, the answer may be long in coming. */
 void runtime_log_next(struct runtime_log_reader *reader, runtime_log_chunk chunk, void *context);
 /* Ends the reader; a request under way is dropped without an answer. */
@@ -59,7 +59,8 @@ void runtime_log_close(struct runtime_log_reader *reader);
 #define RUNTIME_LOG_ROTATE_PERIOD (10 * INT64_C(1000000))
 
 /* Looks once at the logs of all running containers and rotates those that have grown beyond max_bytes, keeping
- * max_files. Idle clusters need no timer: call it every RUNTIME_LOG_ROTATE_PERIOD while containers run. */
+ * max_files. A log whose last rotation has not been carried out yet is left for the next look. Idle clusters need no
+ * timer: call it every RUNTIME_LOG_ROTATE_PERIOD while containers run. */
 void runtime_log_rotate(struct runtime *runtime, int64_t max_bytes, int max_files, runtime_done done, void *context);
 
 #endif

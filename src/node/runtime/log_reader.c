@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "node/runtime/log_files.h"
 #include "node/runtime/log_line.h"
 #include "node/runtime/runtime_internal.h"
 
@@ -74,7 +75,7 @@ static int open_file(struct runtime_log_reader *reader)
 }
 
 /* Called at the end of the file. Whether there is more to read: when the path names another file by now, first what was
- * written to this one until then, and next time that other file. */
+ * written to this one until then, and next time the file that followed it, which may have been rotated away as well. */
 static bool follow_rotation(struct runtime_log_reader *reader)
 {
     struct stat here, there;
@@ -83,7 +84,7 @@ static bool follow_rotation(struct runtime_log_reader *reader)
                            (here.st_ino != there.st_ino || here.st_dev != there.st_dev);
         return reader->replaced;
     }
-    int fd = open(reader->path, O_RDONLY | O_CLOEXEC);
+    int fd = log_files_open_next(reader->path, reader->fd);
     if (fd < 0)
         return false;
     close(reader->fd);
