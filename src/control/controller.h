@@ -31,6 +31,10 @@ extern const struct controller_kind endpoints_controller;
 extern const struct controller_kind namespace_controller;
 extern const struct controller_kind service_account_controller;
 extern const struct controller_kind garbage_collector;
+extern const struct controller_kind volume_binder;
+extern const struct controller_kind claim_protection;
+extern const struct controller_kind volume_protection;
+extern const struct controller_kind ephemeral_volume_controller;
 
 /* The owner reference with controller: true, or NULL. */
 const struct owner_reference *controller_of(const struct object_meta *meta);

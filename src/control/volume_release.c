@@ -1,0 +1,130 @@
+/* The volume's side of binding: what phase it is in, and what becomes of it when its claim is gone. */
+#include <string.h>
+
+#include "api/json.h"
+#include "control/volume_binder.h"
+
+static bool same(const char *a, const char *b)
+{
+    return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
+static bool blank(const char *s)
+{
+    return !s || !*s;
+}
+
+void volume_binder_set_phase(struct work *work, struct object *object, const char *phase, const char *message)
+{
+    struct persistent_volume fresh = *(const struct persistent_volume *)object->value;
+    if (same(fresh.status.phase, phase))
+        return;
+    fresh.status.phase = phase;
+    fresh.status.message = message;
+    work_update(work, object->resource, "status", &fresh, NULL, NULL);
+}
+
+static void fail(struct volume_binder *b, struct work *work, struct object *object, const char *reason,
+                 const char *message)
+{
+    const struct persistent_volume *volume = object->value;
+    if (same(volume->status.phase, "Failed"))
+        return;
+    volume_binder_set_phase(work, object, "Failed", message);
+    recorder_event(b->controller->recorder, object->resource, object->meta, NULL, "Warning", reason, "%s", message);
+}
+
+/* What was made by a provisioner is removed by it, as soon as it sees the phase Released. */
+static void reclaim(struct volume_binder *b, struct work *work, struct object *object)
+{
+    const struct persistent_volume *volume = object->value;
+    const char *policy = volume->spec.persistent_volume_reclaim_policy;
+    bool provisioned = string_map_get(&volume->metadata.annotations, STORAGE_PROVISIONED_BY) != NULL;
+    if (same(policy, "Recycle"))
+        fail(b, work, object, "VolumeFailedRecycle", "No recycler plugin found for the volume!");
+    else if (same(policy, "Delete") && !provisioned)
+        fail(b, work, object, "VolumeFailedDelete",
+             arena_printf(work_arena(work),
+                          "error getting deleter volume plugin for volume \"%s\": no deletable volume plugin matched",
+                          volume->metadata.name));
+}
+
+/* The claim, as the API has it: what is shown here may be older than the volume. */
+struct confirmation {
+    struct work *work;
+    struct object *volume; /* held by the work */
+};
+
+static void claim_looked_up(void *context, const struct client_result *result)
+{
+    const struct confirmation *c = context;
+    const struct persistent_volume *volume = c->volume->value;
+    bool there = client_ok(result) && same(result->object->meta->uid, volume->spec.claim_ref->uid);
+    if (there)
+        work_retry(c->work);
+    else if (client_ok(result) || result->code == 404)
+        volume_binder_set_phase(c->work, c->volume, "Released", NULL); /* its event leads to reclaim */
+}
+
+static void release(struct volume_binder *b, struct work *work, struct object *object, bool claim_seen)
+{
+    const struct persistent_volume *volume = object->value;
+    const struct object_reference *r = volume->spec.claim_ref;
+    if (same(volume->status.phase, "Released")) {
+        reclaim(b, work, object);
+    } else if (same(volume->status.phase, "Failed")) {
+        return;
+    } else if (claim_seen) {
+        volume_binder_set_phase(work, object, "Released", NULL);
+    } else {
+        struct confirmation *c = arena_alloc(work_arena(work), sizeof(*c));
+        *c = (struct confirmation){work, object};
+        work_submit(work, client_request_new(CLIENT_GET, &api_resources[API_PERSISTENTVOLUMECLAIMS], r->namespace,
+                                             r->name),
+                    claim_looked_up, c);
+    }
+}
+
+/* The claim went to another volume: what we bound is free again, what a user reserved stays reserved by name. */
+static void unbind(struct work *work, struct object *object)
+{
+    struct persistent_volume fresh = *(const struct persistent_volume *)object->value;
+    struct string_map *annotations = &fresh.metadata.annotations;
+    struct object_reference reserved = *fresh.spec.claim_ref;
+    if (string_map_get(annotations, STORAGE_BOUND_BY_CONTROLLER)) {
+        struct string_map kept = {arena_alloc(work_arena(work), annotations->count * sizeof(*kept.items)), 0};
+        for (size_t i = 0; i < annotations->count; i++)
+            if (strcmp(annotations->items[i].key, STORAGE_BOUND_BY_CONTROLLER) != 0)
+                kept.items[kept.count++] = annotations->items[i];
+        *annotations = kept;
+        fresh.spec.claim_ref = NULL;
+    } else {
+        reserved.uid = NULL;
+        fresh.spec.claim_ref = &reserved;
+    }
+    work_update(work, object->resource, NULL, &fresh, NULL, NULL);
+}
+
+void volume_binder_volume(struct volume_binder *b, struct work *work, struct object *object)
+{
+    const struct persistent_volume *volume = object->value;
+    const struct object_reference *r = volume->spec.claim_ref;
+    if (!r || blank(r->uid)) {
+        volume_binder_set_phase(work, object, "Available", NULL);
+        return;
+    }
+    struct object *claim_object = informer_get(b->claims, r->namespace, r->name);
+    const struct persistent_volume_claim *claim = claim_object ? claim_object->value : NULL;
+    if (!claim || !same(claim->metadata.uid, r->uid)) {
+        release(b, work, object, false);
+    } else if (blank(claim->spec.volume_name)) {
+        controller_enqueue(b->controller, claim_object->meta);
+    } else if (same(claim->spec.volume_name, volume->metadata.name)) {
+        volume_binder_set_phase(work, object, "Bound", NULL);
+    } else if (string_map_get(&volume->metadata.annotations, STORAGE_PROVISIONED_BY) &&
+               same(volume->spec.persistent_volume_reclaim_policy, "Delete")) {
+        release(b, work, object, true);
+    } else {
+        unbind(work, object);
+    }
+}
