@@ -4,6 +4,17 @@
 #include "api/validate_parts.h"
 
 static const char *const schemes[] = {"HTTP", "HTTPS", NULL};
+/* Signals that may stop a container, in the order of upstream's message. */
+static const char *const linux_signals[] = {
+    "SIGABRT", "SIGALRM", "SIGBUS", "SIGCHLD", "SIGCLD", "SIGCONT", "SIGFPE", "SIGHUP", "SIGILL", "SIGINT", "SIGIO",
+    "SIGIOT", "SIGKILL", "SIGPIPE", "SIGPOLL", "SIGPROF", "SIGPWR", "SIGQUIT", "SIGRTMAX", "SIGRTMAX-1",
+    "SIGRTMAX-10", "SIGRTMAX-11", "SIGRTMAX-12", "SIGRTMAX-13", "SIGRTMAX-14", "SIGRTMAX-2", "SIGRTMAX-3",
+    "SIGRTMAX-4", "SIGRTMAX-5", "SIGRTMAX-6", "SIGRTMAX-7", "SIGRTMAX-8", "SIGRTMAX-9", "SIGRTMIN", "SIGRTMIN+1",
+    "SIGRTMIN+10", "SIGRTMIN+11", "SIGRTMIN+12", "SIGRTMIN+13", "SIGRTMIN+14", "SIGRTMIN+15", "SIGRTMIN+2",
+    "SIGRTMIN+3", "SIGRTMIN+4", "SIGRTMIN+5", "SIGRTMIN+6", "SIGRTMIN+7", "SIGRTMIN+8", "SIGRTMIN+9", "SIGSEGV",
+    "SIGSTKFLT", "SIGSTOP", "SIGSYS", "SIGTERM", "SIGTRAP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG", "SIGUSR1",
+    "SIGUSR2", "SIGVTALRM", "SIGWINCH", "SIGXCPU", "SIGXFSZ", NULL};
+static const char *const windows_signals[] = {"SIGKILL", "SIGTERM", NULL};
 
 /* The actions that a probe or a hook may name; at most one is set. */
 struct handler {
@@ -75,6 +86,18 @@ static void validate_hook(struct api_field_errors *errors, const struct api_path
     validate_handler(errors, path, &handler, grace);
 }
 
+/* Signals depend on the system that the pod names. */
+static void validate_stop_signal(struct api_field_errors *errors, const struct api_path *path, const char *signal,
+                                 const struct pod_os *os)
+{
+    const char *system = os ? os->name : NULL;
+    const char *const *known = is(system, "linux") ? linux_signals : is(system, "windows") ? windows_signals : NULL;
+    if (blank(system))
+        field_forbidden(errors, path, "may not be set for containers with empty `spec.os.name`");
+    else if (known && !validate_is_one_of(signal, known))
+        field_not_supported(errors, path, signal, known);
+}
+
 /* once: a single success decides (liveness, startup). */
 static void validate_probe(struct api_field_errors *errors, const struct api_path *path, const struct probe *p,
                            const struct opt_int64 *grace, bool once)
@@ -106,8 +129,8 @@ void validate_container_probes(struct api_field_errors *errors, const struct api
         const struct api_path *lifecycle = PATH(path, "lifecycle");
         validate_hook(errors, PATH(lifecycle, "postStart"), container->lifecycle->post_start, grace);
         validate_hook(errors, PATH(lifecycle, "preStop"), container->lifecycle->pre_stop, grace);
-        if (container->lifecycle->stop_signal && !spec->os)
-            field_forbidden(errors, PATH(lifecycle, "stopSignal"), "may not be set for containers with empty `spec.os.name`");
+        if (container->lifecycle->stop_signal)
+            validate_stop_signal(errors, PATH(lifecycle, "stopSignal"), container->lifecycle->stop_signal, spec->os);
     }
     validate_probe(errors, PATH(path, "livenessProbe"), container->liveness_probe, grace, true);
     validate_probe(errors, PATH(path, "readinessProbe"), container->readiness_probe, grace, false);

@@ -311,6 +311,12 @@ void runtime_container_id(struct env *env, char out[65])
     hex_encode(random, sizeof(random), out);
 }
 
+/* Second names of signals, of which sigabbrev_np() knows only one. */
+static const struct {
+    const char *name;
+    int number;
+} signal_aliases[] = {{"CLD", SIGCHLD}, {"IO", SIGIO}, {"IOT", SIGABRT}, {"POLL", SIGPOLL}};
+
 int runtime_signal_number(const char *name)
 {
     char *end;
@@ -319,6 +325,9 @@ int runtime_signal_number(const char *name)
         return number > 0 && number <= SIGRTMAX ? (int)number : -1;
     if (!strncasecmp(name, "SIG", 3))
         name += 3;
+    for (size_t i = 0; i < ARRAY_COUNT(signal_aliases); i++)
+        if (!strcasecmp(name, signal_aliases[i].name))
+            return signal_aliases[i].number;
     for (int i = 1; i < NSIG; i++)
         if (sigabbrev_np(i) && !strcasecmp(name, sigabbrev_np(i)))
             return i;

@@ -567,6 +567,8 @@ static void privileged_container_has_the_nodes_devices(void **state)
 static void signal_names_are_known(void **state)
 {
     assert_int_equal(runtime_signal_number("SIGTERM"), SIGTERM);
+    assert_int_equal(runtime_signal_number("SIGIOT"), SIGABRT);
+    assert_int_equal(runtime_signal_number("SIGCLD"), SIGCHLD);
     assert_int_equal(runtime_signal_number("quit"), SIGQUIT);
     assert_int_equal(runtime_signal_number("9"), 9);
     assert_int_equal(runtime_signal_number("SIGRTMIN+3"), SIGRTMIN + 3);
