@@ -9,6 +9,7 @@ int command_up(int argc, char **argv);
 int command_down(int argc, char **argv);
 int command_enter(int argc, char **argv);
 int command_image(int argc, char **argv);
+int command_lint(int argc, char **argv);
 int command_version(int argc, char **argv);
 
 /* "coracle COMMAND: text" on standard error; returns EXIT_FAILED. */

@@ -19,6 +19,8 @@ static const struct {
     {"enter", command_enter, "enter [--name NAME] -- COMMAND...                   run a command inside the node's network"},
     {"image", command_image,
      "image [--name NAME | --data-dir DIR] import FILE.tar | pull REF | ls | rm REF   the node's images"},
+    {"lint", command_lint,
+     "lint -f FILE|DIR|- [-f ...] [-o json] [--nodes N] | --checks   find manifests that invite an outage"},
     {"version", command_version, "version"},
 };
 

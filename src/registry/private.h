@@ -160,6 +160,10 @@ struct status *registry_admit_delete(struct task *task, const char *name);
 void storage_admit_create(struct task *task, void *value);
 struct status *storage_admit_update(struct task *task, const struct persistent_volume_claim *claim);
 
+/* lint.c: a warning for each finding of the lint room about `value`, complete as it will be stored, that the state it
+ * replaces (NULL: none) does not have. */
+void registry_lint(struct task *task, const void *value, const void *old);
+
 /* service.c */
 /* What an update leaves out and upstream keeps: addresses and node ports. */
 void service_carry(struct service *service, const struct service *old);

@@ -1,0 +1,137 @@
+"""Manifests that invite an outage: kubectl prints a warning when they are applied, `coracle lint` finds them without a
+cluster. Nothing is refused."""
+import json
+
+import yaml
+
+import harness
+
+
+def deployment(name="web", replicas=1, **changes):
+    body = harness.server_deployment(name, replicas)
+    body["spec"]["template"]["spec"]["containers"][0].update(
+        resources={"requests": {"cpu": "10m", "memory": "16Mi"}}, imagePullPolicy="IfNotPresent", **changes)
+    return body
+
+
+def said(kubectl, *arguments, **options):
+    """What kubectl prints on standard error when it succeeds."""
+    return harness.run(kubectl.command(*arguments), env=kubectl.environment, **options).stderr
+
+
+def apply(kubectl, body):
+    return said(kubectl, "apply", "-f", "-", input=yaml.safe_dump(body))
+
+
+def test_kubectl_prints_what_a_manifest_invites(kubectl, api, namespace):
+    assert apply(kubectl, harness.service("web")) == ""
+    assert apply(kubectl, deployment()) == (
+        'Warning: spec.replicas: 1 behind Service "web": whenever that pod is restarted or moved, nobody answers until '
+        "the next one has loaded; run at least 2 replicas [one-replica]\n")
+    assert kubectl.json("get", "deployment", "web")["spec"]["replicas"] == 1
+
+
+def test_a_change_is_warned_of_for_what_it_brings(kubectl):
+    apply(kubectl, harness.service("web"))
+    apply(kubectl, deployment())
+    assert said(kubectl, "rollout", "pause", "deployment/web") == ""
+    assert said(kubectl, "set", "env", "deployment/web", "A=b") == ""
+    warning = said(kubectl, "patch", "deployment", "web", "-p", '{"spec":{"template":{"spec":{"containers":[{"name":'
+                   '"model-server","readinessProbe":null}]}}}}')
+    assert warning.startswith("Warning: spec.template.spec.containers[0].readinessProbe: missing behind Service")
+    assert warning.count("\n") == 1 and warning.endswith("[readiness-probe-missing]\n")
+
+
+def test_a_service_tells_of_the_deployment_behind_it(kubectl):
+    assert apply(kubectl, deployment()) == ""
+    assert apply(kubectl, harness.service("web")).startswith(
+        'Warning: Deployment "web": spec.replicas: 1 behind Service "web": ')
+
+
+def test_required_anti_affinity_is_held_against_the_nodes_that_there_are(kubectl):
+    body = deployment(replicas=2)
+    body["spec"]["template"]["spec"]["affinity"] = {"podAntiAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": [{
+            "topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "web"}}}]}}
+    assert "3 pods during a rollout for 1 values of kubernetes.io/hostname: " in apply(kubectl, body)
+
+
+def test_an_annotation_silences_a_check(kubectl):
+    apply(kubectl, harness.service("web"))
+    body = deployment()
+    body["metadata"]["annotations"] = {"coracle.dev/lint-ignore": "one-replica"}
+    assert apply(kubectl, body) == ""
+
+
+def test_pods_of_controllers_are_not_mentioned_again(kubectl, api, namespace):
+    """The ReplicaSet's pods have no requests either; only the template is warned of, once."""
+    body = deployment()
+    del body["spec"]["template"]["spec"]["containers"][0]["resources"]
+    assert "[requests-missing]" in apply(kubectl, body)
+    answer = api.request("POST", f"/api/v1/namespaces/{namespace}/pods", {
+        "metadata": {"name": "made", "ownerReferences": [
+            {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "r", "uid": "u", "controller": True}]},
+        "spec": {"containers": [{"name": "c", "image": harness.IMAGE_V1}]}})
+    assert answer.status == 201 and answer.headers.get_all("Warning") is None
+
+
+# ---- coracle lint ----
+
+def lint(*arguments, **options):
+    return harness.run([harness.CORACLE, "lint", *arguments], check=False, **options)
+
+
+def test_the_examples_are_clean():
+    result = lint("-f", harness.ROOT / "examples")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_files_are_looked_at_together(tmp_path):
+    (tmp_path / "deployment.yaml").write_text(yaml.safe_dump(deployment()))
+    assert lint("-f", tmp_path).returncode == 0
+    (tmp_path / "service.json").write_text(json.dumps(harness.service("web")))
+    result = lint("-f", tmp_path / "deployment.yaml", "-f", tmp_path / "service.json")
+    assert result.returncode == 1
+    assert result.stdout.startswith(f'{tmp_path}/deployment.yaml: Deployment "web": spec.replicas: 1 behind Service')
+    # Another namespace's Service is none of its business.
+    elsewhere = harness.service("web")
+    elsewhere["metadata"]["namespace"] = "other"
+    (tmp_path / "service.json").write_text(json.dumps(elsewhere))
+    assert lint("-f", tmp_path).returncode == 0
+
+
+def test_standard_input_may_hold_documents_and_lists():
+    objects = [deployment(), harness.service("web")]
+    for text in ("---\n".join(map(yaml.safe_dump, objects)), "".join(map(json.dumps, objects)),
+                 yaml.safe_dump({"apiVersion": "v1", "kind": "List", "items": objects})):
+        result = lint("-f", "-", "-o", "json", input=text)
+        assert result.returncode == 1, result.stderr
+        assert [(item["check"], item["kind"], item["name"], item["field"]) for item in
+                json.loads(result.stdout)["findings"]] == [("one-replica", "Deployment", "web", "spec.replicas")]
+    assert json.loads(lint("-f", "-", "-o", "json", input=yaml.safe_dump(objects[1])).stdout) == {"findings": []}
+
+
+def test_the_number_of_nodes_can_be_told():
+    body = deployment(replicas=3)
+    body["spec"]["template"]["spec"]["affinity"] = {"podAntiAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": [{
+            "topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "web"}}}]}}
+    text = yaml.safe_dump(body)
+    assert lint("-f", "-", input=text).returncode == 0
+    assert "[anti-affinity-nodes]" in lint("-f", "-", "--nodes", "2", input=text).stdout
+    assert lint("-f", "-", "--nodes", "4", input=text).returncode == 0
+
+
+def test_wrong_usage_and_unreadable_input_are_told_apart_from_findings(tmp_path):
+    (tmp_path / "bad.yaml").write_text("a: [")
+    (tmp_path / "typed.yaml").write_text(
+        yaml.safe_dump({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"containers": 1}}))
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    for arguments, text in (((), "wants -f"), (("-f", tmp_path / "none.yaml"), "No such file"),
+                            (("-f", tmp_path / "bad.yaml"), "yaml: line 1"), (("-f", empty), "no .yaml"),
+                            (("-f", tmp_path / "typed.yaml"), 'Pod "p": '), (("-f", empty, "-o", "xml"), "-o wants"),
+                            (("-f", empty, "--nodes", "x"), "--nodes wants"), (("--what",), "unknown option")):
+        result = lint(*arguments)
+        assert (result.returncode, result.stdout) == (2, ""), arguments
+        assert text in result.stderr
