@@ -347,6 +347,185 @@ static void a_pod_that_has_ended_is_torn_down_once(void **state)
     buffer_free(&l.text);
 }
 
+/* A container becomes a sidecar. */
+static void make_sidecar(struct life *l, size_t i)
+{
+    l->containers[i].init = true;
+    l->specs[i].restart_policy = "Always";
+}
+
+static void a_sidecar_is_waited_for_until_it_has_started_and_kept_afterwards(void **state)
+{
+    struct life l;
+    (void)state;
+    begin(&l, 1, "Never");
+    make_sidecar(&l, 0);
+    make_ready(&l);
+    assert_string_equal(decide(&l, NOW), "start 0");
+    l.containers[0].phase = CONTAINER_RUNNING;
+    assert_string_equal(decide(&l, NOW), "");
+    l.containers[0].started = true;
+    assert_string_equal(decide(&l, NOW), "start 1, start 2");
+    l.containers[1].phase = l.containers[2].phase = CONTAINER_RUNNING;
+    ends(&l, 0, 0, NOW);
+    assert_string_equal(decide(&l, NOW), "start 0");
+    l.containers[0].phase = CONTAINER_RUNNING;
+    l.containers[0].started = false;
+    ends(&l, 1, 1, NOW);
+    assert_string_equal(decide(&l, NOW), "");
+    buffer_free(&l.text);
+}
+
+static void a_sidecar_that_restarts_does_not_hold_up_what_comes_after_it(void **state)
+{
+    struct life l;
+    (void)state;
+    begin(&l, 2, "Always");
+    make_sidecar(&l, 0);
+    make_ready(&l);
+    ends(&l, 0, 1, NOW);
+    ends(&l, 1, 1, NOW);
+    assert_string_equal(decide(&l, NOW), "start 0, start 1");
+    buffer_free(&l.text);
+}
+
+static void sidecars_are_signalled_last_in_reverse_order(void **state)
+{
+    struct life l;
+    (void)state;
+    begin(&l, 2, "Always");
+    make_sidecar(&l, 0);
+    make_sidecar(&l, 1);
+    run(&l);
+    l.seen.terminating = true;
+    l.seen.terminate_by = NOW + 30 * SECOND;
+    l.seen.drain = PART_READY;
+    assert_string_equal(decide(&l, NOW), "pre-stop 0 30, pre-stop 1 30, pre-stop 2 30, stop 2");
+    for (size_t i = 0; i < 3; i++)
+        begin_stop(&l, i, NOW, 30);
+    l.containers[2].signalled_at = NOW;
+    assert_string_equal(decide(&l, NOW + SECOND), "");
+    ends(&l, 2, 0, NOW + SECOND);
+    assert_string_equal(decide(&l, NOW + SECOND), "stop 1");
+    l.containers[1].signalled_at = NOW + SECOND;
+    assert_string_equal(decide(&l, NOW + 2 * SECOND), "");
+    ends(&l, 1, 0, NOW + 2 * SECOND);
+    assert_string_equal(decide(&l, NOW + 2 * SECOND), "stop 0");
+    /* The end of the grace period is the turn of all. */
+    l.containers[1].phase = CONTAINER_RUNNING;
+    assert_string_equal(decide(&l, NOW + 30 * SECOND), "stop 0, kill 1");
+    l.containers[0].signalled_at = NOW + 30 * SECOND;
+    l.containers[1].killed = true;
+    assert_string_equal(decide(&l, NOW + 31 * SECOND), "");
+    assert_string_equal(decide(&l, NOW + 32 * SECOND), "kill 0");
+    buffer_free(&l.text);
+}
+
+static void a_pod_that_has_run_to_its_end_takes_its_sidecars_along(void **state)
+{
+    struct life l;
+    (void)state;
+    begin(&l, 2, "Never");
+    make_sidecar(&l, 0);
+    make_sidecar(&l, 1);
+    run(&l);
+    ends(&l, 2, 0, NOW);
+    assert_string_equal(pod_phase(&l.seen), "Running");
+    assert_string_equal(decide(&l, NOW), "pre-stop 0 30, pre-stop 1 30, stop 1");
+    signal_container(&l, 1, NOW, 30);
+    begin_stop(&l, 0, NOW, 30);
+    assert_string_equal(decide(&l, NOW + SECOND), "");
+    ends(&l, 1, 143, NOW + SECOND);
+    assert_string_equal(decide(&l, NOW + SECOND), "stop 0");
+    ends(&l, 0, 143, NOW + SECOND);
+    assert_string_equal(decide(&l, NOW + SECOND), "tear-down");
+    assert_string_equal(pod_phase(&l.seen), "Succeeded");
+    buffer_free(&l.text);
+}
+
+static void a_pre_stop_hook_comes_before_the_signal_and_has_the_grace_period(void **state)
+{
+    struct lifecycle_handler nap = {0};
+    struct lifecycle lifecycle = {.pre_stop = &nap};
+    struct life l;
+    (void)state;
+    begin(&l, 0, "Always");
+    run(&l);
+    l.specs[1].lifecycle = &lifecycle;
+    l.seen.terminating = true;
+    l.seen.terminate_by = NOW + 10 * SECOND;
+    l.seen.drain = PART_READY;
+    assert_string_equal(decide(&l, NOW), "pre-stop 0 10, stop 0, pre-stop 1 10, pre-stop 2 10, stop 2");
+    signal_container(&l, 0, NOW, 10);
+    signal_container(&l, 2, NOW, 10);
+    begin_stop(&l, 1, NOW, 10);
+    l.containers[1].pre_stop = PART_BUSY;
+    assert_string_equal(decide(&l, NOW + 9 * SECOND), "");
+    assert_string_equal(decide(&l, NOW + 10 * SECOND), "kill 0, stop 1, kill 2");
+    l.containers[1].pre_stop = PART_FAILED;
+    assert_string_equal(decide(&l, NOW + SECOND), "stop 1");
+    /* Where there is no time, there is no hook. */
+    l.containers[1] = (struct container_observation){.spec = &l.specs[1], .phase = CONTAINER_RUNNING};
+    assert_string_equal(decide(&l, NOW + 10 * SECOND), "kill 0, pre-stop 1 0, stop 1, kill 2");
+    buffer_free(&l.text);
+}
+
+static void later_containers_wait_for_a_post_start_hook(void **state)
+{
+    struct lifecycle_handler nap = {0};
+    struct lifecycle lifecycle = {.post_start = &nap};
+    struct life l;
+    (void)state;
+    begin(&l, 0, "Always");
+    l.seen.volumes = l.seen.sandbox = PART_READY;
+    l.specs[0].lifecycle = &lifecycle;
+    assert_string_equal(decide(&l, NOW), "pull 0, pull 1, pull 2");
+    make_ready(&l);
+    assert_string_equal(decide(&l, NOW), "start 0");
+    l.containers[0].phase = CONTAINER_RUNNING;
+    l.containers[0].post_start = PART_BUSY;
+    assert_string_equal(decide(&l, NOW), "");
+    l.containers[0].post_start = PART_READY;
+    assert_string_equal(decide(&l, NOW), "start 1, start 2");
+    /* One that failed waits for its next time alone. */
+    ends(&l, 0, 1, NOW);
+    l.containers[0].restart = (struct backoff){10 * SECOND, NOW};
+    assert_string_equal(decide(&l, NOW), "start 1, start 2");
+    buffer_free(&l.text);
+}
+
+static void a_pod_ends_at_its_deadline(void **state)
+{
+    struct life l;
+    (void)state;
+    begin(&l, 0, "Always");
+    run(&l);
+    l.pod.spec.active_deadline_seconds = opt_int64(60);
+    l.seen.start_time = NOW;
+    assert_string_equal(decide(&l, NOW + 59 * SECOND), "");
+    assert_int_equal(l.decision.wake_at, NOW + 60 * SECOND);
+    assert_string_equal(decide(&l, NOW + 60 * SECOND), "deadline");
+    /* One that has run to its end in time has succeeded. */
+    l.pod.spec.restart_policy = "Never";
+    for (size_t i = 0; i < 3; i++)
+        ends(&l, i, 0, NOW);
+    assert_string_equal(decide(&l, NOW + 61 * SECOND), "tear-down");
+    buffer_free(&l.text);
+}
+
+static void a_probes_own_grace_period_replaces_the_pods(void **state)
+{
+    struct probe probe = {.termination_grace_period_seconds = opt_int64(4)};
+    struct life l;
+    (void)state;
+    begin(&l, 0, "Always");
+    run(&l);
+    l.specs[1].liveness_probe = &probe;
+    l.containers[1].stop_cause = STOP_LIVENESS;
+    assert_string_equal(decide(&l, NOW), "pre-stop 1 4, stop 1");
+    buffer_free(&l.text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -363,6 +542,14 @@ int main(void)
         cmocka_unit_test(a_pod_that_never_ran_goes_without_a_drain),
         cmocka_unit_test(a_deleted_pod_ends_as_its_containers_did),
         cmocka_unit_test(a_pod_that_has_ended_is_torn_down_once),
+        cmocka_unit_test(a_sidecar_is_waited_for_until_it_has_started_and_kept_afterwards),
+        cmocka_unit_test(a_sidecar_that_restarts_does_not_hold_up_what_comes_after_it),
+        cmocka_unit_test(sidecars_are_signalled_last_in_reverse_order),
+        cmocka_unit_test(a_pod_that_has_run_to_its_end_takes_its_sidecars_along),
+        cmocka_unit_test(a_pre_stop_hook_comes_before_the_signal_and_has_the_grace_period),
+        cmocka_unit_test(later_containers_wait_for_a_post_start_hook),
+        cmocka_unit_test(a_pod_ends_at_its_deadline),
+        cmocka_unit_test(a_probes_own_grace_period_replaces_the_pods),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
