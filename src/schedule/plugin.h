@@ -10,6 +10,8 @@
 /* Highest score of a plugin. */
 #define SCHEDULE_SCORE_MAX 100
 
+struct volume_book;
+
 struct schedule_request {
     const char *name;
     int64_t amount;
@@ -23,6 +25,9 @@ struct schedule_pod {
     /* Other resources, by name, with amounts above 0. */
     const struct schedule_request *extended;
     size_t extended_count;
+    struct volume_book *book;
+    struct object **claims; /* of its volumes, each once, in the order of their sizes; borrowed */
+    size_t claim_count;
     struct arena *arena; /* lives as long as the attempt */
 };
 
@@ -39,6 +44,8 @@ struct schedule_plugin {
     /* 0 to SCHEDULE_SCORE_MAX, more is better; NULL: does not score. */
     int64_t (*score)(const struct schedule_pod *pod, const struct node_info *node);
     int weight;
+    /* Once for all nodes: completes the pod, or fills the verdict when no node will do; NULL: nothing to do. */
+    void (*prefilter)(struct schedule_pod *pod, struct schedule_verdict *verdict);
 };
 
 /* In the order in which filters run; the first that objects decides. Ends with a NULL name. */
@@ -57,6 +64,11 @@ void filter_node_resources(const struct schedule_pod *pod, const struct node_inf
                            struct schedule_verdict *verdict);
 int64_t score_least_allocated(const struct schedule_pod *pod, const struct node_info *node);
 int64_t score_balanced_allocation(const struct schedule_pod *pod, const struct node_info *node);
+void prefilter_volume_binding(struct schedule_pod *pod, struct schedule_verdict *verdict);
+void filter_volume_binding(const struct schedule_pod *pod, const struct node_info *node,
+                           struct schedule_verdict *verdict);
+void filter_volume_restrictions(const struct schedule_pod *pod, const struct node_info *node,
+                                struct schedule_verdict *verdict);
 
 /* resource_plugins.c: fills what is computed once. */
 void schedule_pod_prepare(struct schedule_pod *pod);

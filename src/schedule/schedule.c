@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "api/json.h"
+#include "api/storage.h"
 #include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/env.h"
@@ -16,6 +17,7 @@
 #include "base/vector.h"
 #include "client/recorder.h"
 #include "schedule/plugin.h"
+#include "schedule/volume_binding.h"
 
 #define NAME "default-scheduler"
 /* Upstream's backoff between attempts: 1 s doubling to 10 s. */
@@ -25,10 +27,12 @@
 #define UNSCHEDULABLE_MAX (300 * INT64_C(1000000))
 /* Of clusters with more nodes, at least so many that fit are compared. */
 #define NODES_TO_FIND_MIN 100
+/* A pod that has a node waits so long for its claims to be bound there, as upstream's bindTimeout. */
+#define CLAIMS_TIMEOUT (600 * INT64_C(1000000))
 /* Attempts in one turn of the loop. */
 #define TURN_MAX 256
 
-enum where { IN_NONE, IN_ACTIVE, IN_UNSCHEDULABLE, IN_BINDING };
+enum where { IN_NONE, IN_ACTIVE, IN_UNSCHEDULABLE, IN_CLAIMS, IN_BINDING };
 
 /* A pod without a node. */
 struct pending {
@@ -37,10 +41,13 @@ struct pending {
     struct object *pod;
     char *uid;
     enum where where;
-    struct env_timer *timer; /* backoff, or the end of UNSCHEDULABLE_MAX */
+    struct env_timer *timer; /* backoff, or the end of UNSCHEDULABLE_MAX or CLAIMS_TIMEOUT */
     int attempts;
     int64_t backoff_until; /* monotonic: not tried again before */
     char *node;            /* where it is being bound */
+    /* Of IN_CLAIMS: writes that are not answered, and the newest revisions of the others. */
+    size_t claims_unwritten;
+    uint64_t claims_revision, volumes_revision;
 };
 
 /* A pod that counts on a node, bound or assumed. */
@@ -60,6 +67,8 @@ struct scheduler {
     struct map pendings; /* pod uid -> struct pending */
     VECTOR(struct node_info *) order; /* nodes that have an object, in the order of their names */
     struct list active, unschedulable;
+    struct list waiting; /* for their claims, on a node that has been chosen */
+    struct volume_book book;
     size_t next_node; /* in order: where the last attempt ended */
     bool open;        /* the informers are synced */
     bool turn_arranged, freed, order_stale;
@@ -152,7 +161,7 @@ static void activate(struct pending *p)
 {
     struct scheduler *s = p->scheduler;
     struct list *before = &s->active;
-    if (p->where == IN_BINDING || p->where == IN_ACTIVE)
+    if (p->where == IN_BINDING || p->where == IN_ACTIVE || p->where == IN_CLAIMS)
         return;
     list_remove(&p->link);
     p->where = IN_ACTIVE;
@@ -163,9 +172,15 @@ static void activate(struct pending *p)
     arrange_turn(s);
 }
 
+static void claims_failed(struct pending *p, const char *why);
+
 static void timer_fired(void *context)
 {
-    activate(context);
+    struct pending *p = context;
+    if (p->where == IN_CLAIMS)
+        claims_failed(p, "timed out waiting for the condition");
+    else
+        activate(p);
 }
 
 static int64_t backoff(const struct pending *p)
@@ -188,9 +203,19 @@ static int64_t backoff_left(const struct pending *p)
     return left > 0 ? left : 0;
 }
 
+/* The node that was promised is free again. */
+static void give_up_claims(struct pending *p)
+{
+    volume_book_forget(&p->scheduler->book, p->pod->value);
+    unplace(p->scheduler, p->uid);
+    p->where = IN_NONE;
+}
+
 static void forget(struct pending *p)
 {
     struct scheduler *s = p->scheduler;
+    if (p->where == IN_CLAIMS)
+        give_up_claims(p);
     list_remove(&p->link);
     map_remove(&s->pendings, p->uid);
     env_timer_free(p->timer);
@@ -312,7 +337,8 @@ static void node_changed(void *context, enum informer_change change, struct obje
 /* ---- One attempt ---- */
 
 struct tally {
-    struct map reasons; /* text -> count */
+    struct map reasons;   /* text -> count */
+    const char *of_all;   /* why no node will do, whichever it is */
     size_t nodes, unresolvable;
 };
 
@@ -322,6 +348,22 @@ static void count_reasons(struct tally *tally, const struct schedule_verdict *ve
         map_set(&tally->reasons, verdict->reasons[i],
                 (void *)((intptr_t)map_get(&tally->reasons, verdict->reasons[i]) + 1));
     tally->unresolvable += verdict->unresolvable;
+}
+
+/* Completes the pod. False when no node will do. */
+static bool prepare(struct schedule_pod *pod, struct tally *tally)
+{
+    schedule_pod_prepare(pod);
+    for (const struct schedule_plugin *p = schedule_plugins; p->name; p++) {
+        struct schedule_verdict verdict = {.count = 0};
+        if (p->prefilter)
+            p->prefilter(pod, &verdict);
+        if (verdict.count) {
+            tally->of_all = verdict.reasons[0];
+            return false;
+        }
+    }
+    return true;
 }
 
 static bool fits(const struct schedule_pod *pod, const struct node_info *node, struct tally *tally)
@@ -363,8 +405,6 @@ static struct node_info *choose(struct scheduler *s, const struct schedule_pod *
     struct node_info *best = NULL;
     int64_t best_score = -1;
     uint64_t equals = 0;
-    refresh_order(s);
-    tally->nodes = s->order.count;
     size_t left = nodes_to_find(s->order.count);
     for (size_t i = 0; i < s->order.count && left; i++) {
         s->next_node = s->next_node + 1 < s->order.count ? s->next_node + 1 : 0;
@@ -400,7 +440,7 @@ static const char *explain(struct arena *arena, const struct tally *tally)
     for (struct map_slot *slot = NULL; (slot = map_next(&tally->reasons, slot));)
         parts[n++] = arena_printf(arena, "%ld %s", (long)(intptr_t)slot->value, slot->key);
     qsort(parts, n, sizeof(parts[0]), by_text);
-    buffer_printf(&out, "0/%zu nodes are available: ", tally->nodes);
+    buffer_printf(&out, "0/%zu nodes are available: %s", tally->nodes, tally->of_all ? tally->of_all : "");
     for (size_t i = 0; i < n; i++)
         buffer_printf(&out, "%s%s", i ? ", " : "", parts[i]);
     buffer_printf(&out, ". no new claims to deallocate, preemption: 0/%zu nodes are available: ", tally->nodes);
@@ -499,17 +539,139 @@ static void bind(struct pending *p, const char *node)
     client_submit(s->client, r, bound, p);
 }
 
+/* ---- Claims that are bound with the pod ---- */
+
+static void claims_failed(struct pending *p, const char *why)
+{
+    cleanup_arena struct arena *arena = arena_new(0);
+    const char *message = arena_printf(arena, "running PreBind plugin \"VolumeBinding\": binding volumes: %s", why);
+    give_up_claims(p);
+    back_off(p);
+    park(p, backoff_left(p));
+    report(p, message);
+}
+
+/* Binds the pod once its claims are bound on the node. */
+static void look_at_claims(struct pending *p)
+{
+    struct scheduler *s = p->scheduler;
+    cleanup_arena struct arena *arena = arena_new(0);
+    const struct node_info *node = map_get(&s->infos, p->node);
+    const char *why = NULL;
+    if (p->claims_unwritten || informer_revision(s->book.claims) < p->claims_revision ||
+        informer_revision(s->book.volumes) < p->volumes_revision)
+        return;
+    if (!node || !node->object) {
+        claims_failed(p, arena_printf(arena, "node \"%s\" not found", p->node));
+        return;
+    }
+    switch (volume_progress(&s->book, p->pod->value, node->object->meta, arena, &why)) {
+    case VOLUMES_WAIT:
+        break;
+    case VOLUMES_BOUND:
+        volume_book_forget(&s->book, p->pod->value);
+        bind(p, node->object->meta->name);
+        break;
+    case VOLUMES_FAILED:
+        claims_failed(p, why);
+        break;
+    }
+}
+
+struct claim_write {
+    struct scheduler *scheduler;
+    const char *uid; /* of the pod */
+};
+
+static void claim_written(void *context, const struct client_result *result)
+{
+    const struct claim_write *write = context;
+    struct pending *p = map_get(&write->scheduler->pendings, write->uid);
+    if (!p || p->where != IN_CLAIMS)
+        return;
+    if (!client_ok(result)) {
+        claims_failed(p, result->status && result->status->message ? result->status->message : "not written");
+        return;
+    }
+    p->claims_unwritten -= p->claims_unwritten > 0;
+    bool of_claim = result->object->resource->index == API_PERSISTENTVOLUMECLAIMS;
+    uint64_t *newest = of_claim ? &p->claims_revision : &p->volumes_revision;
+    if (result->revision > *newest)
+        *newest = result->revision;
+    look_at_claims(p);
+}
+
+/* The node is chosen. What the pod's claims need there is written first; their events bring the rest. */
+static void settle(struct pending *p, const struct schedule_pod *pod, struct object *node)
+{
+    struct scheduler *s = p->scheduler;
+    struct volume_plan plan = {0};
+    if (pod->claim_count)
+        volume_plan_for(pod, node->meta, &plan);
+    if (!plan.count) {
+        bind(p, node->meta->name);
+        return;
+    }
+    volume_book_assume(&s->book, &plan, node->meta->name);
+    place(s, p->pod, node->meta->name, true);
+    list_remove(&p->link);
+    p->where = IN_CLAIMS;
+    list_append(&s->waiting, &p->link);
+    free(p->node);
+    p->node = mem_string(node->meta->name);
+    p->claims_unwritten = plan.count;
+    p->claims_revision = p->volumes_revision = 0;
+    env_timer_start(p->timer, CLAIMS_TIMEOUT);
+    for (size_t i = 0; i < plan.count; i++) {
+        struct client_request *r = volume_choice_request(&plan.items[i], p->node);
+        struct claim_write *write = arena_alloc(r->arena, sizeof(*write));
+        *write = (struct claim_write){s, arena_string(r->arena, p->uid)};
+        client_submit(s->client, r, claim_written, write);
+    }
+}
+
+/* A claim, a volume or a class: pods that have claims may have waited for it. */
+static void storage_changed(void *context, enum informer_change change, struct object *object, struct object *old)
+{
+    struct scheduler *s = context;
+    struct pending *p;
+    (void)change, (void)object, (void)old;
+    list_for_each(&s->unschedulable, p, link) if (volume_pod_has_claims(p->pod->value))
+        env_timer_start(p->timer, backoff_left(p));
+    for (struct list *l = s->waiting.next, *next; l != &s->waiting; l = next) {
+        next = l->next;
+        look_at_claims(list_entry(l, struct pending, link));
+    }
+}
+
+static bool claim_in_use(void *context, const char *namespace, const char *claim, const char *except)
+{
+    const struct scheduler *s = context;
+    for (struct map_slot *slot = NULL; (slot = map_next(&s->placed, slot));) {
+        const struct pod *pod = ((const struct placed *)slot->value)->pod->value;
+        if (strcmp(pod->metadata.namespace, namespace) == 0 && strcmp(pod->metadata.uid, except) != 0 &&
+            storage_pod_uses(pod, claim))
+            return true;
+    }
+    return false;
+}
+
 static void attempt(struct pending *p)
 {
     struct scheduler *s = p->scheduler;
     cleanup_arena struct arena *arena = arena_new(0);
-    struct schedule_pod pod = {.pod = p->pod->value, .arena = arena};
+    struct schedule_pod pod = {.pod = p->pod->value, .book = &s->book, .arena = arena};
     struct tally tally = {.nodes = 0};
-    schedule_pod_prepare(&pod);
+    struct node_info *node = NULL;
     p->attempts++;
-    struct node_info *node = choose(s, &pod, &tally);
+    refresh_order(s);
+    tally.nodes = s->order.count;
+    if (prepare(&pod, &tally))
+        node = choose(s, &pod, &tally);
+    else
+        tally.unresolvable = tally.nodes;
     if (node) {
-        bind(p, node->object->meta->name);
+        settle(p, &pod, node->object);
     } else {
         back_off(p);
         park(p, UNSCHEDULABLE_MAX);
@@ -552,17 +714,26 @@ struct scheduler *scheduler_new(struct client *client, struct informer_set *info
     s->recorder = recorder_new(client, NAME, NULL);
     list_init(&s->active);
     list_init(&s->unschedulable);
+    list_init(&s->waiting);
     s->informers = informers;
     informer_set_when_synced(informers, open_queue, s);
     s->pods = informer_set_get(informers, &api_resources[API_PODS]);
     s->nodes = informer_set_get(informers, &api_resources[API_NODES]);
     informer_add_handler(s->pods, pod_changed, s);
     informer_add_handler(s->nodes, node_changed, s);
+    volume_book_init(&s->book, informers);
+    s->book.in_use = claim_in_use;
+    s->book.context = s;
+    informer_add_handler(s->book.claims, storage_changed, s);
+    informer_add_handler(s->book.volumes, storage_changed, s);
+    informer_add_handler(s->book.classes, storage_changed, s);
     return s;
 }
 
 static void scheduler_release(struct scheduler *s)
 {
+    volume_book_free(&s->book);
+    s->book.taken = s->book.chosen = (struct map){0};
     for (struct map_slot *slot; (slot = map_next(&s->pendings, NULL));)
         forget(slot->value);
     for (struct map_slot *slot; (slot = map_next(&s->placed, NULL));) {
