@@ -1,194 +1,339 @@
-/* libcurl's multi interface driven by libuv: curl says which sockets to poll and when it wants to be called. */
+/* HTTP GETs over libuv, with OpenSSL for https. A probe is over with the first failure, or when its answer is complete;
+ * what is left of it then are handles that the loop closes. */
 #include "node/http_probe.h"
 
-#include <curl/curl.h>
 #include <ctype.h>
-#include <errno.h>
+#include <openssl/ssl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <uv.h>
 
+#include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/timestamp.h"
+#include "node/http_answer.h"
 
-/* Bytes of an answer's body that are read; the rest is not waited for. */
-#define BODY_MAX (10 * 1024)
+/* Bytes of one read. */
+#define READ_BLOCK (16 * 1024)
+#define FAILURE_MAX 1024
 
 struct http_prober {
     struct env *env;
-    CURLM *multi;
-    uv_timer_t timer;
-};
-
-struct poll {
-    uv_poll_t handle;
-    struct http_prober *prober;
-    curl_socket_t socket;
+    SSL_CTX *tls; /* made for the first https probe */
+    char block[READ_BLOCK];
 };
 
 struct http_probe {
     struct http_prober *prober;
-    CURL *easy;
-    struct curl_slist *headers;
+    uv_tcp_t socket;
+    uv_timer_t timer;
+    uv_getaddrinfo_t lookup;
+    uv_connect_t connect;
+    int handles; /* that the loop still knows */
+    SSL *tls;
+    BIO *from_peer, *to_peer;
     char *url;
-    size_t received;
+    char *host;
+    int port;
+    struct buffer request;
+    struct http_answer answer;
+    int error; /* of the beginning */
     bool any_status;
-    char error[CURL_ERROR_SIZE];
+    bool over;
     http_probe_done done;
     void *context;
 };
 
-static void probe_free(struct http_probe *p)
+struct outgoing {
+    uv_write_t request;
+    struct http_probe *probe;
+    char data[];
+};
+
+/* ---- The end ---- */
+
+static void forget_handle(struct http_probe *p)
 {
-    curl_multi_remove_handle(p->prober->multi, p->easy);
-    curl_easy_cleanup(p->easy);
-    curl_slist_free_all(p->headers);
+    if (--p->handles)
+        return;
+    SSL_free(p->tls);
+    buffer_free(&p->request);
     free(p->url);
+    free(p->host);
     free(p);
 }
 
-/* Why there is no connection, as Go words it. */
-static void describe_refusal(const struct http_probe *p, char *out, size_t size)
+static void handle_closed(uv_handle_t *handle)
 {
-    const char *address = strstr(p->url, "://") + 3;
-    long number = 0;
-    curl_easy_getinfo(p->easy, CURLINFO_OS_ERRNO, &number);
-    const char *why = strerror(number ? (int)number : ECONNREFUSED);
-    snprintf(out, size, "Get \"%s\": dial tcp %.*s: connect: %c%s", p->url, (int)strcspn(address, "/?"), address,
-             tolower((unsigned char)*why), why + 1);
+    forget_handle(handle->data);
 }
 
-static void finish(struct http_probe *p, CURLcode code)
+static void stop(struct http_probe *p)
 {
-    char text[CURL_ERROR_SIZE + 512];
-    const char *failure = NULL;
-    long status = 0;
-    curl_easy_getinfo(p->easy, CURLINFO_RESPONSE_CODE, &status);
-    /* A body that was cut at its limit does not matter, the status came before it. */
-    if (code != CURLE_OK && !(code == CURLE_WRITE_ERROR && status)) {
-        if (code == CURLE_OPERATION_TIMEDOUT)
-            snprintf(text, sizeof(text), "Get \"%s\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)",
-                     p->url);
-        else if (code == CURLE_COULDNT_CONNECT)
-            describe_refusal(p, text, sizeof(text));
+    if (p->over)
+        return;
+    p->over = true;
+    uv_close((uv_handle_t *)&p->socket, handle_closed);
+    uv_close((uv_handle_t *)&p->timer, handle_closed);
+    uv_cancel((uv_req_t *)&p->lookup); /* fails when there is none */
+}
+
+void http_probe_cancel(struct http_probe *p)
+{
+    if (p)
+        stop(p);
+}
+
+static void finish(struct http_probe *p, const char *failure)
+{
+    if (p->over)
+        return;
+    stop(p);
+    p->done(p->context, failure);
+}
+
+static void fail(struct http_probe *p, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* As Go's client words an error of a request. */
+static void fail(struct http_probe *p, const char *format, ...)
+{
+    char reason[FAILURE_MAX], text[2 * FAILURE_MAX];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(reason, sizeof(reason), format, args);
+    va_end(args);
+    snprintf(text, sizeof(text), "Get \"%s\": %s", p->url, reason);
+    finish(p, text);
+}
+
+/* "connect: connection refused", as Go words it. */
+static void fail_system(struct http_probe *p, const char *operation, const char *call, int code)
+{
+    const char *why = strerror(-code);
+    const char *colon = strchr(p->host, ':');
+    fail(p, "%s tcp %s%s%s:%d: %s: %c%s", operation, colon ? "[" : "", p->host, colon ? "]" : "", p->port, call,
+         tolower((unsigned char)*why), why + 1);
+}
+
+static void judge(struct http_probe *p)
+{
+    char text[64];
+    int status = p->answer.status;
+    if (p->any_status || (status >= 200 && status < 400)) {
+        finish(p, NULL);
+        return;
+    }
+    snprintf(text, sizeof(text), "HTTP probe failed with statuscode: %d", status);
+    finish(p, text);
+}
+
+static void timed_out(uv_timer_t *timer)
+{
+    struct http_probe *p = timer->data;
+    fail(p, "context deadline exceeded (Client.Timeout %s)",
+         p->answer.status ? "or context cancellation while reading body" : "exceeded while awaiting headers");
+}
+
+/* ---- The conversation ---- */
+
+static void written(uv_write_t *request, int status)
+{
+    struct outgoing *outgoing = request->data;
+    struct http_probe *p = outgoing->probe;
+    free(outgoing);
+    if (status < 0 && !p->over && status != UV_ECANCELED)
+        fail_system(p, "write", "write", status);
+}
+
+static void send_bytes(struct http_probe *p, const void *data, size_t size)
+{
+    struct outgoing *outgoing = mem_alloc(sizeof(*outgoing) + size);
+    outgoing->probe = p;
+    outgoing->request.data = outgoing;
+    memcpy(outgoing->data, data, size);
+    uv_buf_t block = uv_buf_init(outgoing->data, (unsigned)size);
+    int status = uv_write(&outgoing->request, (uv_stream_t *)&p->socket, &block, 1, written);
+    if (status < 0) {
+        free(outgoing);
+        fail_system(p, "write", "write", status);
+    }
+}
+
+static void take_answer(struct http_probe *p, const char *data, size_t size)
+{
+    char failure[HTTP_ANSWER_FAILURE_MAX];
+    if (http_answer_feed(&p->answer, data, size, failure) < 0)
+        fail(p, "%s", failure);
+    else if (p->answer.complete)
+        judge(p);
+}
+
+/* Does what TLS can do with the bytes that have come. */
+static void turn_tls(struct http_probe *p)
+{
+    char plain[4096], *data;
+    int n = 0;
+    if (!SSL_is_init_finished(p->tls)) {
+        n = SSL_do_handshake(p->tls);
+        if (n == 1)
+            SSL_write(p->tls, p->request.data, (int)p->request.size);
+    }
+    while (!p->over && SSL_is_init_finished(p->tls) && (n = SSL_read(p->tls, plain, sizeof(plain))) > 0)
+        take_answer(p, plain, (size_t)n);
+    if (p->over)
+        return;
+    int error = SSL_get_error(p->tls, n);
+    long size = BIO_get_mem_data(p->to_peer, &data);
+    if (size > 0) {
+        send_bytes(p, data, (size_t)size);
+        (void)BIO_reset(p->to_peer);
+    }
+    if (error == SSL_ERROR_SSL)
+        fail(p,
+             SSL_is_init_finished(p->tls) ? "tls: bad record" : "tls: first record does not look like a TLS handshake");
+}
+
+static void received(uv_stream_t *stream, ssize_t n, const uv_buf_t *block)
+{
+    struct http_probe *p = stream->data;
+    char failure[HTTP_ANSWER_FAILURE_MAX];
+    if (n > 0 && p->tls) {
+        BIO_write(p->from_peer, block->base, (int)n);
+        turn_tls(p);
+    } else if (n > 0) {
+        take_answer(p, block->base, (size_t)n);
+    } else if (n == UV_EOF) {
+        if (http_answer_end(&p->answer, failure) < 0)
+            fail(p, "%s", failure);
         else
-            snprintf(text, sizeof(text), "Get \"%s\": %s", p->url, *p->error ? p->error : curl_easy_strerror(code));
-        failure = text;
-    } else if (!p->any_status && (status < 200 || status >= 400)) {
-        snprintf(text, sizeof(text), "HTTP probe failed with statuscode: %ld", status);
-        failure = text;
-    }
-    http_probe_done done = p->done;
-    void *context = p->context;
-    probe_free(p);
-    done(context, failure);
-}
-
-static void take_finished(struct http_prober *prober)
-{
-    int left;
-    for (CURLMsg *message; (message = curl_multi_info_read(prober->multi, &left));) {
-        struct http_probe *p;
-        if (message->msg != CURLMSG_DONE)
-            continue;
-        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &p);
-        finish(p, message->data.result);
+            judge(p);
+    } else if (n < 0) {
+        fail_system(p, "read", "read", (int)n);
     }
 }
 
-static void socket_ready(uv_poll_t *handle, int status, int events)
+static void give_block(uv_handle_t *handle, size_t suggested, uv_buf_t *out)
 {
-    struct poll *poll = handle->data;
-    struct http_prober *prober = poll->prober;
-    int running, flags = status < 0 ? CURL_CSELECT_ERR : 0;
-    flags |= events & UV_READABLE ? CURL_CSELECT_IN : 0;
-    flags |= events & UV_WRITABLE ? CURL_CSELECT_OUT : 0;
-    curl_multi_socket_action(prober->multi, poll->socket, flags, &running);
-    take_finished(prober);
+    struct http_probe *p = handle->data;
+    *out = uv_buf_init(p->prober->block, READ_BLOCK);
 }
 
-static void poll_closed(uv_handle_t *handle)
+static void begin_tls(struct http_probe *p)
 {
-    free(handle->data);
-}
-
-static int on_socket(CURL *easy, curl_socket_t socket, int what, void *context, void *of_socket)
-{
-    (void)easy;
-    struct http_prober *prober = context;
-    struct poll *poll = of_socket;
-    if (what == CURL_POLL_REMOVE) {
-        if (poll) {
-            uv_poll_stop(&poll->handle);
-            uv_close((uv_handle_t *)&poll->handle, poll_closed);
-            curl_multi_assign(prober->multi, socket, NULL);
-        }
-        return 0;
+    unsigned char address[sizeof(struct in6_addr)];
+    if (!p->prober->tls) {
+        p->prober->tls = SSL_CTX_new(TLS_client_method());
+        SSL_CTX_set_verify(p->prober->tls, SSL_VERIFY_NONE, NULL);
+        SSL_CTX_set_mode(p->prober->tls, SSL_MODE_RELEASE_BUFFERS);
     }
-    if (!poll) {
-        poll = mem_zero(1, sizeof(*poll));
-        poll->prober = prober;
-        poll->socket = socket;
-        poll->handle.data = poll;
-        uv_poll_init(env_uv_loop(prober->env), &poll->handle, socket);
-        curl_multi_assign(prober->multi, socket, poll);
+    p->tls = SSL_new(p->prober->tls);
+    p->from_peer = BIO_new(BIO_s_mem());
+    p->to_peer = BIO_new(BIO_s_mem());
+    if (!p->tls || !p->from_peer || !p->to_peer)
+        abort(); /* out of memory */
+    BIO_set_mem_eof_return(p->from_peer, -1);
+    SSL_set_bio(p->tls, p->from_peer, p->to_peer);
+    SSL_set_connect_state(p->tls);
+    if (uv_inet_pton(AF_INET, p->host, address) != 0 && uv_inet_pton(AF_INET6, p->host, address) != 0)
+        SSL_set_tlsext_host_name(p->tls, p->host);
+}
+
+static void connected(uv_connect_t *connect, int status)
+{
+    struct http_probe *p = connect->data;
+    if (p->over)
+        return;
+    if (status < 0) {
+        fail_system(p, "dial", "connect", status);
+        return;
     }
-    uv_poll_start(&poll->handle, (what & CURL_POLL_IN ? UV_READABLE : 0) | (what & CURL_POLL_OUT ? UV_WRITABLE : 0),
-                  socket_ready);
-    return 0;
+    uv_read_start((uv_stream_t *)&p->socket, give_block, received);
+    if (strncmp(p->url, "https:", 6) == 0) {
+        begin_tls(p);
+        turn_tls(p);
+    } else {
+        send_bytes(p, p->request.data, p->request.size);
+    }
 }
 
-static void timer_fired(uv_timer_t *timer)
+static int connect_to(struct http_probe *p, const struct sockaddr *address)
 {
-    struct http_prober *prober = timer->data;
-    int running;
-    curl_multi_socket_action(prober->multi, CURL_SOCKET_TIMEOUT, 0, &running);
-    take_finished(prober);
+    p->connect.data = p;
+    return uv_tcp_connect(&p->connect, &p->socket, address, connected);
 }
 
-static int on_timer(CURLM *multi, long milliseconds, void *context)
+static void looked_up(uv_getaddrinfo_t *lookup, int status, struct addrinfo *found)
 {
-    (void)multi;
-    struct http_prober *prober = context;
-    if (milliseconds < 0)
-        uv_timer_stop(&prober->timer);
-    else
-        uv_timer_start(&prober->timer, timer_fired, (uint64_t)milliseconds, 0);
-    return 0;
+    struct http_probe *p = lookup->data;
+    if (!p->over && status < 0)
+        fail(p, "dial tcp: lookup %s: no such host", p->host);
+    else if (!p->over && (status = connect_to(p, found->ai_addr)) < 0)
+        fail_system(p, "dial", "connect", status);
+    uv_freeaddrinfo(found);
+    forget_handle(p);
 }
 
-static size_t on_body(char *data, size_t size, size_t count, void *context)
+/* ---- The beginning ---- */
+
+static void failed_at_once(uv_timer_t *timer)
 {
-    (void)data;
-    struct http_probe *p = context;
-    p->received += size * count;
-    return p->received > BODY_MAX ? 0 : size * count;
+    struct http_probe *p = timer->data;
+    fail_system(p, "dial", "connect", p->error);
+}
+
+static int begin(struct http_probe *p)
+{
+    struct sockaddr_storage address;
+    char port[16];
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM};
+    if (uv_ip4_addr(p->host, p->port, (struct sockaddr_in *)&address) == 0 ||
+        uv_ip6_addr(p->host, p->port, (struct sockaddr_in6 *)&address) == 0)
+        return connect_to(p, (const struct sockaddr *)&address);
+    snprintf(port, sizeof(port), "%d", p->port);
+    p->lookup.data = p;
+    int status = uv_getaddrinfo(env_uv_loop(p->prober->env), &p->lookup, looked_up, p->host, port, &hints);
+    if (status == 0)
+        p->handles++;
+    return status;
+}
+
+/* A header that is named with an empty value is not sent, as by Go. */
+static void write_request(struct http_probe *p, const struct http_get_action *get, const char *path,
+                          const char *authority, const char *user_agent)
+{
+    static const char *const names[] = {"Host", "User-Agent", "Accept"};
+    const char *values[] = {authority, user_agent, "*/*"};
+    for (size_t i = 0; i < get->http_headers.count; i++)
+        for (size_t n = 0; n < ARRAY_COUNT(names); n++)
+            if (strcasecmp(get->http_headers.items[i].name, names[n]) == 0)
+                values[n] = get->http_headers.items[i].value;
+    buffer_printf(&p->request, "GET %s%s HTTP/1.1\r\n", *path == '/' ? "" : "/", path);
+    for (size_t n = 0; n < ARRAY_COUNT(names); n++)
+        if (values[n] && *values[n])
+            buffer_printf(&p->request, "%s: %s\r\n", names[n], values[n]);
+    for (size_t i = 0; i < get->http_headers.count; i++) {
+        const struct http_header *h = &get->http_headers.items[i];
+        bool sent = false;
+        for (size_t n = 0; n < ARRAY_COUNT(names); n++)
+            sent |= strcasecmp(h->name, names[n]) == 0;
+        if (!sent)
+            buffer_printf(&p->request, "%s: %s\r\n", h->name, h->value ? h->value : "");
+    }
+    buffer_add_string(&p->request, "Connection: close\r\n\r\n");
 }
 
 struct http_prober *http_prober_new(struct env *env)
 {
     struct http_prober *prober = mem_zero(1, sizeof(*prober));
     prober->env = env;
-    prober->multi = curl_multi_init();
-    uv_timer_init(env_uv_loop(env), &prober->timer);
-    prober->timer.data = prober;
-    curl_multi_setopt(prober->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-    curl_multi_setopt(prober->multi, CURLMOPT_SOCKETDATA, prober);
-    curl_multi_setopt(prober->multi, CURLMOPT_TIMERFUNCTION, on_timer);
-    curl_multi_setopt(prober->multi, CURLMOPT_TIMERDATA, prober);
     return prober;
-}
-
-static void timer_closed(uv_handle_t *handle)
-{
-    free(handle->data);
 }
 
 void http_prober_free(struct http_prober *prober)
 {
-    curl_multi_cleanup(prober->multi);
-    uv_close((uv_handle_t *)&prober->timer, timer_closed);
+    SSL_CTX_free(prober->tls);
+    free(prober);
 }
 
 struct http_probe *http_probe_start(struct http_prober *prober, const struct http_get_action *get,
@@ -196,50 +341,25 @@ struct http_probe *http_probe_start(struct http_prober *prober, const struct htt
 {
     struct http_probe *p = mem_zero(1, sizeof(*p));
     const char *path = get->path && *get->path ? get->path : "/";
-    bool https = get->scheme && strcmp(get->scheme, "HTTPS") == 0, agent = false, accept = false;
+    bool https = get->scheme && strcmp(get->scheme, "HTTPS") == 0;
+    bool colon = strchr(options->host, ':');
+    cleanup_free char *authority = mem_printf(colon ? "[%s]:%d" : "%s:%d", options->host, options->port);
     p->prober = prober;
     p->any_status = options->any_status;
     p->done = done;
     p->context = context;
-    p->url = mem_printf("%s://%s:%d%s%s", https ? "https" : "http", options->host, options->port,
-                        *path == '/' ? "" : "/", path);
-    for (size_t i = 0; i < get->http_headers.count; i++) {
-        const struct http_header *h = &get->http_headers.items[i];
-        cleanup_free char *line =
-            mem_printf(h->value && *h->value ? "%s: %s" : "%s;", h->name, h->value ? h->value : "");
-        p->headers = curl_slist_append(p->headers, line);
-        agent |= strcasecmp(h->name, "User-Agent") == 0;
-        accept |= strcasecmp(h->name, "Accept") == 0;
-    }
-    if (!agent) {
-        cleanup_free char *line = mem_printf("User-Agent: %s", options->user_agent);
-        p->headers = curl_slist_append(p->headers, line);
-    }
-    if (!accept)
-        p->headers = curl_slist_append(p->headers, "Accept: */*");
-    p->headers = curl_slist_append(p->headers, "Connection: close");
-    p->easy = curl_easy_init();
-    curl_easy_setopt(p->easy, CURLOPT_URL, p->url);
-    curl_easy_setopt(p->easy, CURLOPT_PRIVATE, p);
-    curl_easy_setopt(p->easy, CURLOPT_HTTPHEADER, p->headers);
-    curl_easy_setopt(p->easy, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(p->easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    curl_easy_setopt(p->easy, CURLOPT_PROXY, "");
-    curl_easy_setopt(p->easy, CURLOPT_SSL_VERIFYPEER, 0L);
-    curl_easy_setopt(p->easy, CURLOPT_SSL_VERIFYHOST, 0L);
-    curl_easy_setopt(p->easy, CURLOPT_FRESH_CONNECT, 1L);
-    curl_easy_setopt(p->easy, CURLOPT_FORBID_REUSE, 1L);
-    curl_easy_setopt(p->easy, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(p->easy, CURLOPT_TIMEOUT_MS, (long)(options->timeout / MILLISECOND));
-    curl_easy_setopt(p->easy, CURLOPT_WRITEFUNCTION, on_body);
-    curl_easy_setopt(p->easy, CURLOPT_WRITEDATA, p);
-    curl_easy_setopt(p->easy, CURLOPT_ERRORBUFFER, p->error);
-    curl_multi_add_handle(prober->multi, p->easy);
+    p->host = mem_string(options->host);
+    p->port = options->port;
+    p->url = mem_printf("%s://%s%s%s", https ? "https" : "http", authority, *path == '/' ? "" : "/", path);
+    write_request(p, get, path, authority, options->user_agent);
+    uv_tcp_init(env_uv_loop(prober->env), &p->socket);
+    uv_timer_init(env_uv_loop(prober->env), &p->timer);
+    p->socket.data = p->timer.data = p;
+    p->handles = 2;
+    p->error = begin(p);
+    if (p->error)
+        uv_timer_start(&p->timer, failed_at_once, 0, 0);
+    else if (options->timeout)
+        uv_timer_start(&p->timer, timed_out, (uint64_t)(options->timeout / MILLISECOND), 0);
     return p;
-}
-
-void http_probe_cancel(struct http_probe *p)
-{
-    if (p)
-        probe_free(p);
 }

@@ -1,4 +1,4 @@
-/* HTTP GETs of probes and hooks, many at once on the loop, by libcurl's multi interface. Certificates are not checked and
+/* HTTP GETs of probes and hooks, many at once on the loop. Certificates are not checked and
  * redirects are not followed: their status counts as success. */
 #ifndef CORACLE_NODE_HTTP_PROBE_H
 #define CORACLE_NODE_HTTP_PROBE_H
@@ -10,7 +10,7 @@ struct http_prober;
 struct http_probe;
 
 struct http_prober *http_prober_new(struct env *env);
-/* Call when no probe is under way. The loop has to turn once more for its handles to close. */
+/* Call when no probe is under way. The loop has to turn once more for the handles of the last ones to close. */
 void http_prober_free(struct http_prober *prober);
 
 struct http_probe_options {

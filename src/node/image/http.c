@@ -4,12 +4,12 @@
 #include <ctype.h>
 #include <curl/curl.h>
 #include <errno.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "node/image/curl.h"
 
 #define USER_AGENT "coracle"
 
@@ -48,20 +48,16 @@ static const struct {
     {504, "Gateway Timeout"},
 };
 
-static void initialize(void)
-{
-    curl_global_init(CURL_GLOBAL_DEFAULT);
-}
-
 struct http_client *image_http_client_new(const struct http_options *options)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    struct error err;
     struct http_client *client = mem_zero(1, sizeof(*client));
-    pthread_once(&once, initialize);
+    client->options = *options;
+    if (image_curl_load(&err) < 0)
+        return client; /* sending says why */
     client->curl = curl_easy_init();
     if (!client->curl)
         abort(); /* out of memory */
-    client->options = *options;
     return client;
 }
 
@@ -69,7 +65,8 @@ void image_http_client_free(struct http_client *client)
 {
     if (!client)
         return;
-    curl_easy_cleanup(client->curl);
+    if (client->curl)
+        curl_easy_cleanup(client->curl);
     free(client);
 }
 
@@ -172,16 +169,16 @@ static int transport_error(struct exchange *exchange, CURLcode code, const char 
 {
     const struct http_request *request = exchange->request;
     const char *method = strcmp(request->method, "HEAD") == 0 ? "Head" : "Get";
-    char *address = NULL, host[256] = "";
+    const char *authority = strstr(request->url, "://");
+    char host[256] = "";
     long port = 0, os_error = 0;
-    CURLU *url = curl_url();
     curl_easy_getinfo(exchange->client->curl, CURLINFO_OS_ERRNO, &os_error);
     curl_easy_getinfo(exchange->client->curl, CURLINFO_PRIMARY_PORT, &port);
-    if (url && curl_url_set(url, CURLUPART_URL, request->url, 0) == CURLUE_OK &&
-        curl_url_get(url, CURLUPART_HOST, &address, 0) == CURLUE_OK)
-        snprintf(host, sizeof(host), "%s", address);
-    curl_free(address);
-    curl_url_cleanup(url);
+    if (authority) {
+        authority += strlen("://");
+        size_t size = *authority == '[' ? strcspn(authority, "]") + 1 : strcspn(authority, ":/?#");
+        snprintf(host, sizeof(host), "%.*s", (int)size, authority);
+    }
     switch (code) {
     case CURLE_COULDNT_RESOLVE_HOST:
         return error_set(err, EHOSTUNREACH, "failed to do request: %s \"%s\": dial tcp: lookup %s: no such host",
@@ -218,10 +215,10 @@ bool image_http_status_transient(long status)
 
 char *image_http_escape(const char *text)
 {
-    char *escaped = curl_easy_escape(NULL, text, 0);
-    char *copy = mem_string(escaped ? escaped : "");
-    curl_free(escaped);
-    return copy;
+    struct buffer out = {0};
+    for (const unsigned char *c = (const unsigned char *)text; *c; c++)
+        buffer_printf(&out, isalnum(*c) || strchr("-._~", *c) ? "%c" : "%%%02X", *c);
+    return buffer_steal(&out, NULL);
 }
 
 /* ---- Sending ---- */
@@ -288,8 +285,10 @@ int image_http_send(struct http_client *client, const struct http_request *reque
 {
     struct exchange exchange = {.client = client, .request = request, .response = response};
     char detail[CURL_ERROR_SIZE] = "";
-    struct curl_slist *headers = make_headers(request);
     memset(response, 0, sizeof(*response));
+    if (image_curl_load(err) < 0)
+        return -1;
+    struct curl_slist *headers = make_headers(request);
     configure(&exchange, headers, detail);
     CURLcode code = curl_easy_perform(client->curl);
     curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &response->status);
