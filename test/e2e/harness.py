@@ -27,6 +27,7 @@ TOOLS = ROOT / "build/tools"
 KUBECTLS = {"1.20": TOOLS / "kubectl-1.20/kubectl", "1.35": TOOLS / "kubectl-1.35/kubectl"}
 IMAGE_V1, IMAGE_V2 = "local/model-server:v1", "local/model-server:v2"
 FRAUD_MODEL = ROOT / "examples/fraud-model"
+LESSON = ROOT / "examples/lesson"
 
 # Bounds, in seconds. An instrumented binary or a busy machine gets more by CORACLE_TEST_PATIENCE.
 PATIENCE = float(os.environ.get("CORACLE_TEST_PATIENCE", "1"))

@@ -81,9 +81,13 @@ def lint(*arguments, **options):
     return harness.run([harness.CORACLE, "lint", *arguments], check=False, **options)
 
 
-def test_the_examples_are_clean():
-    result = lint("-f", harness.ROOT / "examples")
-    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+def test_the_examples_are_clean_but_for_the_one_that_is_not_meant_to_be():
+    result = lint("-f", harness.ROOT / "examples", "--nodes", "2")
+    assert (result.returncode, result.stderr) == (1, "")
+    assert {line.split(":")[0] for line in result.stdout.splitlines()} == {str(harness.LESSON / "outage.yaml")}
+    assert {line[line.rindex("["):] for line in result.stdout.splitlines()} == {
+        "[readiness-probe-missing]", "[initial-delay]", "[grace-period-short]", "[one-replica]", "[mutable-tag]",
+        "[max-unavailable-all]", "[requests-missing]"}
 
 
 def test_files_are_looked_at_together(tmp_path):
