@@ -11,8 +11,7 @@
 #include "base/map.h"
 #include "base/task.h"
 #include "base/vector.h"
-
-#define SERVICE_NAME_LABEL "kubernetes.io/service-name"
+#include "network/endpoint_slices.h"
 
 struct service_proxy {
     struct service_proxy_options options;
@@ -49,19 +48,10 @@ static void service_changed(void *context, enum informer_change change, struct o
 
 static void slice_changed(void *context, enum informer_change change, struct object *object, struct object *old)
 {
-    const char *name = string_map_get(&object->meta->labels, SERVICE_NAME_LABEL);
+    const char *name = endpoint_slice_service(object);
     (void)change, (void)old;
     if (name)
         mark(context, object->meta->namespace, name);
-}
-
-static bool slice_service(struct object *object, char *out, size_t size)
-{
-    const char *name = string_map_get(&object->meta->labels, SERVICE_NAME_LABEL);
-    if (!name || strlen(name) + strlen(object->meta->namespace) + 2 > size)
-        return false;
-    strcpy(stpcpy(stpcpy(out, object->meta->namespace), "/"), name);
-    return true;
 }
 
 /* ---- Translation ---- */
@@ -77,11 +67,6 @@ static bool same_name(const char *a, const char *b)
     return strcmp(a ? a : "", b ? b : "") == 0;
 }
 
-static bool truth(struct opt_bool value, bool unset)
-{
-    return value.set ? value.value : unset;
-}
-
 static bool add_slice(void *context, struct object *object)
 {
     struct translation *t = context;
@@ -95,9 +80,9 @@ static bool add_slice(void *context, struct object *object)
     for (size_t i = 0; number && i < slice->endpoints.count; i++) {
         const struct endpoint *e = &slice->endpoints.items[i];
         struct dataplane_endpoint out = {.port = (uint16_t)number,
-                                         .ready = truth(e->conditions.ready, true),
-                                         .terminating = truth(e->conditions.terminating, false)};
-        out.serving = truth(e->conditions.serving, out.ready);
+                                         .ready = endpoint_condition(e->conditions.ready, true),
+                                         .terminating = endpoint_condition(e->conditions.terminating, false)};
+        out.serving = endpoint_condition(e->conditions.serving, out.ready);
         out.remote = e->node_name && strcmp(e->node_name, t->proxy->options.node_name) != 0;
         if (e->addresses.count && inet_pton(AF_INET, e->addresses.items[0], &out.address) == 1)
             vector_push(&t->endpoints, out);
@@ -325,7 +310,7 @@ static bool look_at_slice(void *context, struct object *object)
     for (size_t i = 0; i < slice->endpoints.count && !look->ready; i++) {
         const struct endpoint *e = &slice->endpoints.items[i];
         look->ready = e->target_ref && e->target_ref->uid && strcmp(e->target_ref->uid, look->pod->metadata.uid) == 0 &&
-                      truth(e->conditions.ready, true);
+                      endpoint_condition(e->conditions.ready, true);
     }
     return !look->ready;
 }
@@ -345,7 +330,7 @@ struct service_proxy *service_proxy_new(const struct service_proxy_options *opti
     p->env = options->client->env;
     p->services = informer_set_get(options->informers, &api_resources[API_SERVICES]);
     p->slices = informer_set_get(options->informers, &api_resources[API_ENDPOINTSLICES]);
-    p->slices_by_service = informer_add_index(p->slices, slice_service);
+    p->slices_by_service = informer_add_index(p->slices, endpoint_slice_service_key);
     informer_add_handler(p->services, service_changed, p);
     informer_add_handler(p->slices, slice_changed, p);
     return p;
