@@ -205,7 +205,7 @@ static void open_bench(struct bench *bench, const char *path)
     bench->registry = registry_new(bench->env, bench->store, &options);
     bench->client = registry_client(bench->registry, NULL);
     bool is_ready = false;
-    registry_bootstrap(bench->registry, "192.0.2.1", 6443, ready, &is_ready);
+    registry_bootstrap(bench->registry, &(struct registry_bootstrap){.address = "192.0.2.1", .api_port = 6443}, ready, &is_ready);
     while (!is_ready)
         uv_run(&bench->loop, UV_RUN_ONCE);
 }

@@ -21,6 +21,7 @@
 #include "control/control.h"
 #include "network/namespace.h"
 #include "network/pod_network.h"
+#include "network/service_dns.h"
 #include "network/service_proxy.h"
 #include "node/agent.h"
 #include "registry/registry.h"
@@ -51,6 +52,8 @@ struct cluster {
     struct dataplane *plane;
     struct relay *relay;
     struct service_proxy *proxy;
+    struct dns_server *dns;
+    struct service_dns *service_dns;
     struct image_store *images;
     struct agent *agent;
     char node_name[NODE_NAME_MAX];
@@ -207,6 +210,7 @@ static void informers_synced(void *context)
 {
     struct cluster *c = context;
     service_proxy_begin(c->proxy);
+    service_dns_begin(c->service_dns);
     load_next(c);
 }
 
@@ -246,6 +250,7 @@ static int start_network(struct cluster *c, struct error *err)
     if (dataplane_start(&config, &c->plane, err) < 0)
         return -1;
     service_proxy_set_plane(c->proxy, c->plane);
+    c->service_dns = service_dns_new(c->proxy_client, c->informers, c->dns);
     return 0;
 }
 
@@ -328,6 +333,29 @@ static int listen_for_pods(struct cluster *c, struct error *err)
     return server_listen(c->server, steal_fd(fd), err);
 }
 
+/* The cluster's names, answered where pods reach the node; pods ask the address of the service kube-dns. */
+static int start_dns(struct cluster *c, struct error *err)
+{
+    struct ipv4_prefix networks[4]; /* the last: the node itself */
+    if (ipv4_prefix_parse(POD_NETWORK_CLUSTER_CIDR, &networks[0], err) < 0 ||
+        ipv4_prefix_parse(CLUSTER_SERVICE_CIDR, &networks[1], err) < 0 ||
+        ipv4_prefix_parse("127.0.0.0/8", &networks[2], err) < 0)
+        return -1;
+    networks[3].length = 32;
+    inet_pton(AF_INET, c->node_address, &networks[3].address);
+    struct dns_server_options options = {.zone = {.domain = DNS_DOMAIN,
+                                                  .server = {.family = AF_INET,
+                                                             .v4 = ipv4_prefix_at(&networks[1], CLUSTER_DNS_ADDRESS_INDEX)},
+                                                  .networks = networks,
+                                                  .network_count = 2},
+                                         .address = pod_network_gateway(c->network),
+                                         .port = CLUSTER_DNS_PORT,
+                                         .resolvers = "/etc/resolv.conf",
+                                         .clients = networks,
+                                         .client_count = ARRAY_COUNT(networks)};
+    return dns_server_new(&options, &c->dns, err);
+}
+
 static struct server_log *open_log(void *context, const struct server_log_request *request, struct error *err)
 {
     struct cluster *c = context;
@@ -364,9 +392,11 @@ static int start(struct cluster *c, struct error *err)
     char images[PATH_ROOM];
     snprintf(images, sizeof(images), "%s/images", c->options->data_directory);
     if (open_store(c, err) < 0 || open_network(c, err) < 0 || image_store_open(images, NULL, &c->images, err) < 0 ||
-        start_server(c, err) < 0)
+        start_server(c, err) < 0 || start_dns(c, err) < 0)
         return -1;
-    registry_bootstrap(c->registry, c->gateway, CLUSTER_API_PORT, bootstrapped, c);
+    struct registry_bootstrap bootstrap = {
+        .address = c->gateway, .api_port = CLUSTER_API_PORT, .dns_port = CLUSTER_DNS_PORT};
+    registry_bootstrap(c->registry, &bootstrap, bootstrapped, c);
     return 0;
 }
 
@@ -417,6 +447,8 @@ static void take_apart(struct cluster *c)
     scheduler_free(c->scheduler);
     control_free(c->control);
     service_proxy_free(c->proxy);
+    service_dns_free(c->service_dns);
+    dns_server_stop(c->dns);
     informer_set_free(c->informers);
     registry_client_free(c->control_client);
     registry_client_free(c->scheduler_client);

@@ -10,6 +10,8 @@
 #define CLUSTER_SERVICE_CIDR "10.96.0.0/16"
 /* The port that pods reach the API at, on the bridge's address. */
 #define CLUSTER_API_PORT 6443
+/* The port that the DNS server has on that address; pods ask port 53 of the service kube-dns. */
+#define CLUSTER_DNS_PORT 10053
 
 /* One line for people about what has been done: the milestone's name and a sentence. "ready" is the last one. */
 typedef void (*cluster_milestone)(void *context, const char *name, const char *text);

@@ -1,23 +1,61 @@
 /* What upstream's API server creates by itself at start: four namespaces, and the service default/kubernetes
- * with the address that the API answers on; and, at the very first start, the default StorageClass. Creating what is there already is fine; the address is brought up
- * to date. Steps run one after the other, each when the one before is durable. */
+ * with the address that the API answers on; beside it, as every installation has it, the service of the cluster's DNS.
+ * At the very first start the default StorageClass, too. Creating
+ * what is there already is fine; address and ports are brought up to date. Steps run one after the other, each
+ * when the one before is durable. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "api/storage.h"
+#include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "registry/private.h"
 
 static const char *const namespaces[] = {"default", "kube-system", "kube-public", "kube-node-lease"};
 
+enum target { TO_API, TO_DNS };
+
+#define LABELS_MAX 3
+
+/* A service without a selector, whose one endpoint is this process. Its ports and those of the endpoint differ in the
+ * number alone. */
+struct own_service {
+    const char *namespace, *name;
+    enum target target;
+    uint32_t address; /* its place in the service range */
+    size_t port_count;
+    struct {
+        const char *name, *protocol;
+        int number;
+    } ports[2];
+    const char *labels[LABELS_MAX][2];
+};
+
+static const struct own_service own_services[] = {
+    {.namespace = "default",
+     .name = "kubernetes",
+     .target = TO_API,
+     .address = 1,
+     .port_count = 1,
+     .ports = {{"https", "TCP", 443}},
+     .labels = {{"component", "apiserver"}, {"provider", "kubernetes"}}},
+    {.namespace = "kube-system",
+     .name = "kube-dns",
+     .target = TO_DNS,
+     .address = CLUSTER_DNS_ADDRESS_INDEX,
+     .port_count = 2,
+     .ports = {{"dns", "UDP", 53}, {"dns-tcp", "TCP", 53}},
+     .labels = {{"k8s-app", "kube-dns"}, {"kubernetes.io/cluster-service", "true"}, {"kubernetes.io/name", "CoreDNS"}}},
+};
+
 struct bootstrap {
+    struct registry *registry;
     struct client *client;
-    char *api_address;
-    int api_port;
-    const char *service_address; /* in arena: the first of the range */
+    char *address;
+    int target_ports[2]; /* by enum target */
     struct arena *arena;
     size_t step;
     void (*done)(void *context);
@@ -43,109 +81,26 @@ static void stepped(void *context, const struct client_result *result)
 static void set_pairs(struct arena *arena, struct string_map *map, const char *const pairs[][2], size_t count)
 {
     map->items = arena_alloc(arena, count * sizeof(*map->items));
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count && pairs[i][0]; i++)
         map->items[map->count++] = (struct string_pair){pairs[i][0], pairs[i][1]};
+}
+
+/* An address of the service range, by its place. */
+static const char *service_address(struct bootstrap *bootstrap, uint32_t place)
+{
+    char network[INET_ADDRSTRLEN] = "", text[INET_ADDRSTRLEN];
+    struct in_addr address;
+    if (sscanf(bootstrap->registry->service_cidr, "%15[0-9.]", network) != 1 ||
+        inet_pton(AF_INET, network, &address) != 1)
+        return NULL;
+    address.s_addr = htonl(ntohl(address.s_addr) + place);
+    return arena_string(bootstrap->arena, inet_ntop(AF_INET, &address, text, sizeof(text)));
 }
 
 static void create_namespace(struct bootstrap *bootstrap, const char *name)
 {
     struct namespace namespace = {.kind = "Namespace", .api_version = "v1", .metadata.name = name};
     client_create(bootstrap->client, &api_resources[API_NAMESPACES], NULL, NULL, &namespace, stepped, bootstrap);
-}
-
-/* The service is there already, from an earlier start: it may lead to another port now. */
-static void service_created(void *context, const struct client_result *result)
-{
-    struct bootstrap *bootstrap = context;
-    if (result->code != 409) {
-        stepped(bootstrap, result);
-        return;
-    }
-    char patch[128];
-    snprintf(patch, sizeof(patch), "{\"spec\":{\"ports\":[{\"port\":443,\"targetPort\":%d}]}}", bootstrap->api_port);
-    client_patch(bootstrap->client, &api_resources[API_SERVICES], NULL, "default", "kubernetes", PATCH_STRATEGIC,
-                 patch, stepped, bootstrap);
-}
-
-static void create_service(struct bootstrap *bootstrap)
-{
-    static const char *const labels[][2] = {{"component", "apiserver"}, {"provider", "kubernetes"}};
-    struct service_port port = {
-        .name = "https",
-        .protocol = "TCP",
-        .port = 443,
-        .target_port = {.kind = INT_OR_STRING_INT, .number = bootstrap->api_port},
-    };
-    struct service service = {
-        .kind = "Service",
-        .api_version = "v1",
-        .metadata = {.name = "kubernetes", .namespace = "default"},
-        .spec = {.type = "ClusterIP", .cluster_ip = bootstrap->service_address, .ports = {&port, 1}},
-    };
-    set_pairs(bootstrap->arena, &service.metadata.labels, labels, ARRAY_COUNT(labels));
-    client_create(bootstrap->client, &api_resources[API_SERVICES], "default", NULL, &service, service_created,
-                  bootstrap);
-}
-
-/* Writes it whether or not it exists: endpoints are created by an update without a resourceVersion. */
-static void put_endpoints(struct bootstrap *bootstrap)
-{
-    static const char *const labels[][2] = {{"endpointslice.kubernetes.io/skip-mirror", "true"}};
-    struct endpoint_address address = {.ip = bootstrap->api_address};
-    struct endpoint_port port = {.name = "https", .protocol = "TCP", .port = bootstrap->api_port};
-    struct endpoint_subset subset = {.addresses = {&address, 1}, .ports = {&port, 1}};
-    struct endpoints endpoints = {
-        .kind = "Endpoints",
-        .api_version = "v1",
-        .metadata = {.name = "kubernetes", .namespace = "default"},
-        .subsets = {&subset, 1},
-    };
-    set_pairs(bootstrap->arena, &endpoints.metadata.labels, labels, ARRAY_COUNT(labels));
-    client_update(bootstrap->client, &api_resources[API_ENDPOINTS], NULL, NULL, &endpoints, stepped, bootstrap);
-}
-
-static void fill_slice(struct bootstrap *bootstrap, struct endpoint_slice *slice)
-{
-    static const char *const labels[][2] = {{"kubernetes.io/service-name", "kubernetes"}};
-    struct arena *arena = bootstrap->arena;
-    struct endpoint *endpoint = arena_alloc(arena, sizeof(*endpoint));
-    endpoint->addresses.items = arena_alloc(arena, sizeof(char *));
-    endpoint->addresses.items[endpoint->addresses.count++] = bootstrap->api_address;
-    endpoint->conditions.ready = opt_bool(true);
-    struct discovery_endpoint_port *port = arena_alloc(arena, sizeof(*port));
-    port->name = "https";
-    port->protocol = "TCP";
-    port->port = opt_int32(bootstrap->api_port);
-    *slice = (struct endpoint_slice){
-        .kind = "EndpointSlice",
-        .api_version = "discovery.k8s.io/v1",
-        .metadata = {.name = "kubernetes", .namespace = "default"},
-        .address_type = "IPv4",
-        .endpoints = {endpoint, 1},
-        .ports = {port, 1},
-    };
-    slice->metadata.labels = (struct string_map){0};
-    set_pairs(arena, &slice->metadata.labels, labels, ARRAY_COUNT(labels));
-}
-
-static void slice_created(void *context, const struct client_result *result)
-{
-    struct bootstrap *bootstrap = context;
-    if (result->code != 409) {
-        stepped(bootstrap, result);
-        return;
-    }
-    struct endpoint_slice slice;
-    fill_slice(bootstrap, &slice);
-    client_update(bootstrap->client, &api_resources[API_ENDPOINTSLICES], NULL, NULL, &slice, stepped, bootstrap);
-}
-
-static void put_slice(struct bootstrap *bootstrap)
-{
-    struct endpoint_slice slice;
-    fill_slice(bootstrap, &slice);
-    client_create(bootstrap->client, &api_resources[API_ENDPOINTSLICES], "default", NULL, &slice, slice_created,
-                  bootstrap);
 }
 
 static void class_created(void *context, const struct client_result *result)
@@ -171,12 +126,146 @@ static void create_storage_class(struct bootstrap *bootstrap)
     client_create(bootstrap->client, &api_resources[API_STORAGECLASSES], NULL, NULL, &class, class_created, bootstrap);
 }
 
+/* The steps of a service: itself, its Endpoints, its EndpointSlice. */
+#define SERVICE_STEPS 3
+
+static size_t service_step(const struct bootstrap *bootstrap)
+{
+    return bootstrap->step - ARRAY_COUNT(namespaces);
+}
+
+static const struct own_service *present(const struct bootstrap *bootstrap)
+{
+    return &own_services[service_step(bootstrap) / SERVICE_STEPS];
+}
+
+static int target_port(const struct bootstrap *bootstrap)
+{
+    return bootstrap->target_ports[present(bootstrap)->target];
+}
+
+static struct service_port *make_ports(struct bootstrap *bootstrap)
+{
+    const struct own_service *own = present(bootstrap);
+    struct service_port *ports = arena_alloc(bootstrap->arena, own->port_count * sizeof(*ports));
+    for (size_t i = 0; i < own->port_count; i++)
+        ports[i] = (struct service_port){
+            .name = own->ports[i].name,
+            .protocol = own->ports[i].protocol,
+            .port = own->ports[i].number,
+            .target_port = {.kind = INT_OR_STRING_INT, .number = target_port(bootstrap)},
+        };
+    return ports;
+}
+
+/* The service is there already, from an earlier start: it may lead to another port now. */
+static void service_created(void *context, const struct client_result *result)
+{
+    struct bootstrap *bootstrap = context;
+    const struct own_service *own = present(bootstrap);
+    if (result->code != 409) {
+        stepped(bootstrap, result);
+        return;
+    }
+    cleanup_buffer struct buffer patch = {0};
+    for (size_t i = 0; i < own->port_count; i++)
+        buffer_printf(&patch, "%s{\"port\":%d,\"protocol\":\"%s\",\"targetPort\":%d}",
+                      i ? "," : "{\"spec\":{\"ports\":[", own->ports[i].number, own->ports[i].protocol,
+                      target_port(bootstrap));
+    buffer_add_string(&patch, "]}}");
+    client_patch(bootstrap->client, &api_resources[API_SERVICES], NULL, own->namespace, own->name, PATCH_STRATEGIC,
+                 patch.data, stepped, bootstrap);
+}
+
+static void create_service(struct bootstrap *bootstrap)
+{
+    const struct own_service *own = present(bootstrap);
+    struct service service = {
+        .kind = "Service",
+        .api_version = "v1",
+        .metadata = {.name = own->name, .namespace = own->namespace},
+        .spec = {.type = "ClusterIP",
+                 .cluster_ip = service_address(bootstrap, own->address),
+                 .ports = {make_ports(bootstrap), own->port_count}},
+    };
+    set_pairs(bootstrap->arena, &service.metadata.labels, own->labels, LABELS_MAX);
+    client_create(bootstrap->client, &api_resources[API_SERVICES], own->namespace, NULL, &service, service_created,
+                  bootstrap);
+}
+
+/* Writes it whether or not it exists: endpoints are created by an update without a resourceVersion. */
+static void put_endpoints(struct bootstrap *bootstrap)
+{
+    static const char *const labels[][2] = {{"endpointslice.kubernetes.io/skip-mirror", "true"}};
+    const struct own_service *own = present(bootstrap);
+    struct endpoint_address address = {.ip = bootstrap->address};
+    struct endpoint_port *ports = arena_alloc(bootstrap->arena, own->port_count * sizeof(*ports));
+    for (size_t i = 0; i < own->port_count; i++)
+        ports[i] = (struct endpoint_port){
+            .name = own->ports[i].name, .protocol = own->ports[i].protocol, .port = target_port(bootstrap)};
+    struct endpoint_subset subset = {.addresses = {&address, 1}, .ports = {ports, own->port_count}};
+    struct endpoints endpoints = {
+        .kind = "Endpoints",
+        .api_version = "v1",
+        .metadata = {.name = own->name, .namespace = own->namespace},
+        .subsets = {&subset, 1},
+    };
+    set_pairs(bootstrap->arena, &endpoints.metadata.labels, labels, ARRAY_COUNT(labels));
+    client_update(bootstrap->client, &api_resources[API_ENDPOINTS], NULL, NULL, &endpoints, stepped, bootstrap);
+}
+
+static void fill_slice(struct bootstrap *bootstrap, struct endpoint_slice *slice)
+{
+    const struct own_service *own = present(bootstrap);
+    const char *const labels[][2] = {{"kubernetes.io/service-name", own->name}};
+    struct arena *arena = bootstrap->arena;
+    struct endpoint *endpoint = arena_alloc(arena, sizeof(*endpoint));
+    endpoint->addresses.items = arena_alloc(arena, sizeof(char *));
+    endpoint->addresses.items[endpoint->addresses.count++] = bootstrap->address;
+    endpoint->conditions.ready = opt_bool(true);
+    struct discovery_endpoint_port *ports = arena_alloc(arena, own->port_count * sizeof(*ports));
+    for (size_t i = 0; i < own->port_count; i++) {
+        ports[i].name = own->ports[i].name;
+        ports[i].protocol = own->ports[i].protocol;
+        ports[i].port = opt_int32(target_port(bootstrap));
+    }
+    *slice = (struct endpoint_slice){
+        .kind = "EndpointSlice",
+        .api_version = "discovery.k8s.io/v1",
+        .metadata = {.name = own->name, .namespace = own->namespace},
+        .address_type = "IPv4",
+        .endpoints = {endpoint, 1},
+        .ports = {ports, own->port_count},
+    };
+    set_pairs(arena, &slice->metadata.labels, labels, ARRAY_COUNT(labels));
+}
+
+static void slice_created(void *context, const struct client_result *result)
+{
+    struct bootstrap *bootstrap = context;
+    if (result->code != 409) {
+        stepped(bootstrap, result);
+        return;
+    }
+    struct endpoint_slice slice;
+    fill_slice(bootstrap, &slice);
+    client_update(bootstrap->client, &api_resources[API_ENDPOINTSLICES], NULL, NULL, &slice, stepped, bootstrap);
+}
+
+static void put_slice(struct bootstrap *bootstrap)
+{
+    struct endpoint_slice slice;
+    fill_slice(bootstrap, &slice);
+    client_create(bootstrap->client, &api_resources[API_ENDPOINTSLICES], slice.metadata.namespace, NULL, &slice,
+                  slice_created, bootstrap);
+}
+
 static void finish(struct bootstrap *bootstrap)
 {
     void (*done)(void *context) = bootstrap->done;
     void *context = bootstrap->context;
     registry_client_free(bootstrap->client);
-    free(bootstrap->api_address);
+    free(bootstrap->address);
     arena_free(bootstrap->arena);
     free(bootstrap);
     if (done)
@@ -185,35 +274,32 @@ static void finish(struct bootstrap *bootstrap)
 
 static void next(struct bootstrap *bootstrap)
 {
-    static void (*const steps[])(struct bootstrap *) = {create_service, put_endpoints, put_slice, finish};
-    if (bootstrap->step < ARRAY_COUNT(namespaces))
+    static void (*const steps[SERVICE_STEPS])(struct bootstrap *) = {create_service, put_endpoints, put_slice};
+    if (bootstrap->step < ARRAY_COUNT(namespaces)) {
         create_namespace(bootstrap, namespaces[bootstrap->step]);
+        return;
+    }
+    /* A service that leads nowhere is not made. */
+    while (service_step(bootstrap) < SERVICE_STEPS * ARRAY_COUNT(own_services) && !target_port(bootstrap))
+        bootstrap->step += SERVICE_STEPS;
+    if (service_step(bootstrap) < SERVICE_STEPS * ARRAY_COUNT(own_services))
+        steps[service_step(bootstrap) % SERVICE_STEPS](bootstrap);
     else
-        steps[bootstrap->step - ARRAY_COUNT(namespaces)](bootstrap);
+        finish(bootstrap);
 }
 
-/* The first address of the service range, which the service kubernetes has. */
-static const char *first_address(struct arena *arena, const char *cidr)
-{
-    char network[INET_ADDRSTRLEN] = "", text[INET_ADDRSTRLEN];
-    struct in_addr address;
-    if (sscanf(cidr, "%15[0-9.]", network) != 1 || inet_pton(AF_INET, network, &address) != 1)
-        return NULL;
-    address.s_addr = htonl(ntohl(address.s_addr) + 1);
-    return arena_string(arena, inet_ntop(AF_INET, &address, text, sizeof(text)));
-}
-
-void registry_bootstrap(struct registry *registry, const char *api_address, int api_port, void (*done)(void *context),
-                        void *context)
+void registry_bootstrap(struct registry *registry, const struct registry_bootstrap *options,
+                        void (*done)(void *context), void *context)
 {
     static const char *const groups[] = {"system:masters", NULL};
     struct client_user user = {.name = "system:apiserver", .groups = groups};
     struct bootstrap *bootstrap = mem_zero(1, sizeof(*bootstrap));
+    bootstrap->registry = registry;
     bootstrap->client = registry_client(registry, &user);
-    bootstrap->api_address = mem_string(api_address);
-    bootstrap->api_port = api_port;
+    bootstrap->address = mem_string(options->address);
+    bootstrap->target_ports[TO_API] = options->api_port;
+    bootstrap->target_ports[TO_DNS] = options->dns_port;
     bootstrap->arena = arena_new(0);
-    bootstrap->service_address = first_address(bootstrap->arena, registry->service_cidr);
     bootstrap->done = done;
     bootstrap->context = context;
     if (store_get(registry->store, &api_resources[API_NAMESPACES], NULL, namespaces[0]))

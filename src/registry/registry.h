@@ -27,9 +27,18 @@ void registry_free(struct registry *registry);
 struct client *registry_client(struct registry *registry, const struct client_user *user);
 void registry_client_free(struct client *client);
 
+/* The place of the cluster's DNS in the service range: 10.96.0.10 in 10.96.0.0/16. */
+#define CLUSTER_DNS_ADDRESS_INDEX 10
+
+struct registry_bootstrap {
+    const char *address; /* where this process answers pods */
+    int api_port;
+    int dns_port; /* 0: there is no DNS */
+};
+
 /* Creates what upstream's API server creates by itself: the namespaces default, kube-system, kube-public and
- * kube-node-lease, and the service default/kubernetes with its endpoints (address and port of the API). */
-void registry_bootstrap(struct registry *registry, const char *api_address, int api_port, void (*done)(void *context),
+ * kube-node-lease, and the service default/kubernetes with its endpoints; and kube-system/kube-dns with its. */
+void registry_bootstrap(struct registry *registry, const struct registry_bootstrap *options, void (*done)(void *context),
                         void *context);
 
 #endif

@@ -70,7 +70,8 @@ static void start(struct bench *b)
     store_open(b->store, NULL);
     b->registry = registry_new(b->env, b->store, &options);
     b->client = registry_client(b->registry, &(struct client_user){.name = "system:admin"});
-    registry_bootstrap(b->registry, "192.0.2.1", 6443, ignore, NULL);
+    registry_bootstrap(b->registry, &(struct registry_bootstrap){.address = "192.0.2.1", .api_port = 6443}, ignore,
+                       NULL);
     b->informers = informer_set_new(b->client);
     b->control = control_new(b->client, b->informers);
     b->scheduler = scheduler_new(b->client, b->informers);

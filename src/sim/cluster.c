@@ -80,7 +80,8 @@ struct sim_cluster *sim_cluster_new(struct env *env, const struct sim_cluster_op
     c->closing = closing;
     c->context = context;
     start(c);
-    registry_bootstrap(c->registry, "192.0.2.1", 6443, bootstrapped, c);
+    registry_bootstrap(c->registry, &(struct registry_bootstrap){.address = "192.0.2.1", .api_port = 6443},
+                       bootstrapped, c);
     while (!c->bootstrapped && sim_environment_step(c->env, MINUTE))
         ;
     assert(c->bootstrapped);

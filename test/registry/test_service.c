@@ -160,7 +160,7 @@ static void a_local_load_balancer_has_a_port_for_its_health(void **state)
 static void the_clusters_own_service_follows_its_port(void **state)
 {
     struct world *w = world_new();
-    registry_bootstrap(w->registry, "192.0.2.7", 7443, NULL, NULL);
+    registry_bootstrap(w->registry, &(struct registry_bootstrap){.address = "192.0.2.7", .api_port = 7443}, NULL, NULL);
     settle(w);
     assert_field(get(w, "services/default/kubernetes"), "spec/ports/0/targetPort", "7443");
     assert_field(get(w, "services/default/kubernetes"), "spec/ports/0/name", "https");

@@ -48,7 +48,7 @@ struct world *world_new(void)
     w->registry = registry_new(w->env, w->store, &options);
     w->client = registry_client(w->registry, &(struct client_user){.name = "tester"});
     bool ready = false;
-    registry_bootstrap(w->registry, "192.0.2.1", 6443, bootstrapped, &ready);
+    registry_bootstrap(w->registry, &(struct registry_bootstrap){.address = "192.0.2.1", .api_port = 6443}, bootstrapped, &ready);
     settle(w);
     assert_true(ready);
     return w;

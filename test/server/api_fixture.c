@@ -325,7 +325,8 @@ static void give(void *context)
 {
     struct gift *gift = context;
     struct fake_log *log;
-    list_for_each(&api.logs, log, node) {
+    list_for_each(&api.logs, log, node)
+    {
         if (!log->chunk)
             continue;
         struct error err = {.code = EIO};
@@ -390,7 +391,8 @@ static void *core(void *context)
                                     .threads = 2};
     if (server_new(&server, &api.server, &err) < 0 || server_listen(api.server, fd, &err) < 0)
         abort();
-    registry_bootstrap(api.registry, "192.0.2.1", 6443, bootstrapped, NULL);
+    registry_bootstrap(api.registry, &(struct registry_bootstrap){.address = "192.0.2.1", .api_port = 6443},
+                       bootstrapped, NULL);
     uv_run(&api.loop, UV_RUN_DEFAULT); /* until everything is closed */
     return (void *)(intptr_t)uv_loop_close(&api.loop);
 }
@@ -674,8 +676,7 @@ struct answer *read_answer(struct connection *c, bool head_only)
     return a;
 }
 
-struct answer *ask_on(struct connection *c, const char *method, const char *path, const char *headers,
-                      const char *body)
+struct answer *ask_on(struct connection *c, const char *method, const char *path, const char *headers, const char *body)
 {
     cleanup_buffer struct buffer out = {0};
     size_t size = body ? strlen(body) : 0;

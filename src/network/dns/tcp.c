@@ -1,7 +1,7 @@
 /* Questions over TCP: each message after its length, any number on a connection, answered as they are ready. */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/cleanup.h"
 #include "base/vector.h"
@@ -186,15 +186,19 @@ static void connected(uv_stream_t *listener, int status)
     pace(connection);
 }
 
+/* Connections queue from here on; they are taken from dns_tcp_begin on. */
 int dns_tcp_listen(struct dns_server *server, struct error *err)
 {
     struct sockaddr_in address = {
         .sin_family = AF_INET, .sin_addr = server->address, .sin_port = htons(server->port)};
+    int one = 1;
+    cleanup_close int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
+        bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, LISTEN_BACKLOG) < 0)
+        return error_errno(err, "listen for DNS on TCP port %u", server->port);
     uv_tcp_init(&server->loop, &server->tcp);
     server->tcp.data = server;
-    int failed = uv_tcp_bind(&server->tcp, (const struct sockaddr *)&address, 0);
-    if (failed < 0)
-        return error_set(err, -failed, "listen for DNS on TCP port %u: %s", server->port, strerror(-failed));
+    uv_tcp_open(&server->tcp, steal_fd(fd));
     return 0;
 }
 
