@@ -1,5 +1,5 @@
 /* Reading and writing of DNS messages. Whatever the bytes are, reading stays inside them and ends: a pointer must lead
- * to before the name that it stands in, so that no chain of them has a loop. */
+ * to before the name that it stands in, so that no chain of them has a loop, and not into the header. */
 #include "network/dns/message.h"
 
 #include <ctype.h>
@@ -30,7 +30,7 @@ bool dns_read_name(const uint8_t *data, size_t size, size_t *offset, char out[DN
             if (!jumped)
                 *offset = at + 2;
             jumped = true;
-            if (target >= before)
+            if (target >= before || target < DNS_HEADER_SIZE)
                 return false;
             at = before = target;
             continue;
@@ -417,45 +417,54 @@ int64_t dns_message_ttl(const uint8_t *data, size_t size)
 }
 
 /* Copies all but the OPT record, which belongs to the hop between that server and us, and is the last of all (or is
- * followed by signatures of that hop). */
-static size_t copy_records(const uint8_t *data, size_t size, uint32_t age, uint8_t *out, size_t limit, uint16_t *extra)
+ * followed by signatures of that hop). Returns where the copy ends, beyond the limit if it does not fit; 0 if the message is
+ * broken. */
+static size_t copy_records(const uint8_t *data, size_t size, uint32_t age, uint8_t *out, size_t limit,
+                           uint16_t counts[3])
 {
     struct dns_reader reader;
     struct dns_record record;
     int more;
     if (!dns_reader_begin(&reader, data, size))
         return 0;
-    *extra = 0;
     size_t end = reader.at;
     while ((more = dns_reader_next(&reader, &record)) > 0 && record.type != DNS_OPT) {
         end = reader.at;
-        *extra += record.section == DNS_ADDITIONAL;
-        if (end <= limit)
-            dns_put32(out + record.ttl_offset, record.ttl > age ? record.ttl - age : 0);
-        else
+        counts[record.section]++;
+        if (end > limit)
             continue;
-        memcpy(out + record.offset, data + record.offset, record.ttl_offset - record.offset);
-        memcpy(out + record.ttl_offset + 4, data + record.ttl_offset + 4, end - record.ttl_offset - 4);
+        memcpy(out + record.offset, data + record.offset, end - record.offset);
+        dns_put32(out + record.ttl_offset, record.ttl > age ? record.ttl - age : 0);
     }
-    return more < 0 ? 0 : end;
+    bool misplaced = more > 0 && record.section != DNS_ADDITIONAL;
+    return more < 0 || misplaced ? 0 : end;
+}
+
+static bool is_whole(const uint8_t *data, size_t size)
+{
+    struct dns_reader reader;
+    struct dns_record record;
+    int more = dns_reader_begin(&reader, data, size) ? 1 : -1;
+    while (more > 0)
+        more = dns_reader_next(&reader, &record);
+    return more == 0;
 }
 
 size_t dns_message_relay(const uint8_t *data, size_t size, const struct dns_query *query, uint32_t age, uint8_t *out,
                          size_t limit)
 {
     struct dns_writer writer;
-    uint16_t extra;
+    uint16_t counts[3] = {0};
     dns_writer_begin(&writer, query, out, limit);
-    size_t end = copy_records(data, size, age, out, limit - writer.reserved, &extra);
+    size_t room_left = limit - writer.reserved, end = copy_records(data, size, age, out, room_left, counts);
     if (!end)
         return 0;
-    enum dns_code code = data[3] & DNS_CODE_MASK;
-    writer.truncated = data[2] & DNS_FLAG_TRUNCATED || end > limit - writer.reserved;
-    if (end <= limit - writer.reserved) {
+    writer.truncated = data[2] & DNS_FLAG_TRUNCATED || end > room_left;
+    if (end <= room_left) {
         writer.size = end;
-        writer.counts[DNS_ANSWER] = dns_get16(data + 6);
-        writer.counts[DNS_AUTHORITY] = dns_get16(data + 8);
-        writer.counts[DNS_ADDITIONAL] = extra;
+        memcpy(writer.counts, counts, sizeof(counts));
     }
-    return dns_writer_finish(&writer, query, code, false);
+    size_t written = dns_writer_finish(&writer, query, data[3] & DNS_CODE_MASK, false);
+    /* A pointer into a TTL, or into the OPT record, leads elsewhere now. Only nonsense has one. */
+    return is_whole(out, written) ? written : 0;
 }
