@@ -59,6 +59,7 @@ struct cluster {
     char node_name[NODE_NAME_MAX];
     char node_address[INET_ADDRSTRLEN];
     char gateway[INET_ADDRSTRLEN];
+    char dns_address[INET_ADDRSTRLEN];
     int signal;
     bool stopping;
     bool failed;
@@ -149,6 +150,8 @@ static void start_agent(struct cluster *c)
                                     .data_directory = c->options->data_directory,
                                     .run_directory = run,
                                     .cgroup_parent = cgroup,
+                                    .cluster_domain = DNS_DOMAIN,
+                                    .cluster_dns = c->dns_address,
                                     .host_network_fd = c->options->sandbox->isolated
                                                            ? c->options->sandbox->host_network_fd
                                                            : -1,
@@ -353,6 +356,7 @@ static int start_dns(struct cluster *c, struct error *err)
                                          .resolvers = "/etc/resolv.conf",
                                          .clients = networks,
                                          .client_count = ARRAY_COUNT(networks)};
+    inet_ntop(AF_INET, &options.zone.server.v4, c->dns_address, sizeof(c->dns_address));
     return dns_server_new(&options, &c->dns, err);
 }
 

@@ -243,6 +243,8 @@ int agent_new(const struct agent_options *options, struct agent **out, struct er
     agent->options.node_address = arena_string(p->arena, options->node_address);
     agent->options.pod_cidr = arena_string(p->arena, options->pod_cidr);
     agent->options.data_directory = arena_string(p->arena, options->data_directory);
+    agent->options.cluster_domain = arena_string(p->arena, options->cluster_domain);
+    agent->options.cluster_dns = arena_string(p->arena, options->cluster_dns);
     agent->env = options->env;
     agent->client = options->client;
     agent->images = options->images;

@@ -22,6 +22,8 @@ struct agent_options {
     const char *data_directory; /* pods/, images/, log/ */
     const char *run_directory;  /* on a file system that a reboot empties */
     const char *cgroup_parent;  /* "/coracle/NAME" */
+    const char *cluster_domain; /* "cluster.local" */
+    const char *cluster_dns;    /* the address that pods ask */
     int pods_max;               /* 0: AGENT_PODS_MAX */
     int host_network_fd;        /* the network namespace that registries are reached from; -1: the process's own */
     const char *const *insecure_registries;

@@ -33,9 +33,6 @@ int volume_plan_new(struct arena *arena, const struct pod *pod, const char *dire
                     const struct volume_source *source, struct volume_plan **out, struct error *err);
 /* Makes or updates all volumes. Blocks. */
 int volume_apply(const struct volume_plan *plan, struct error *err);
-/* Only the files that every pod gets; pod_ip may be NULL (then no line for it). Blocks. */
-int volume_write_pod_files(const char *directory, const struct pod *pod, const char *hostname, const char *pod_ip,
-                           struct error *err);
 /* Resolves the mounts of one container: sources exist afterwards, subPaths are bound. `expand` gives the value of
  * subPathExpr's variables. The result lives in the arena. Blocks. */
 int volume_resolve_mounts(struct arena *arena, const struct pod *pod, const struct container *container,

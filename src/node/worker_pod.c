@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/task.h"
+#include "node/pod_files.h"
 #include "node/runtime/container.h"
 #include "node/runtime/log.h"
 #include "node/runtime/sandbox.h"
@@ -181,7 +182,9 @@ static void attach(void *context)
         }
         inet_ntop(AF_INET, &a->address, text, sizeof(text));
     }
-    a->failed = volume_write_pod_files(w->directory, a->pod->value, a->hostname, *text ? text : NULL, &a->err) < 0;
+    struct pod_files_options files = {.cluster_domain = w->agent->options.cluster_domain,
+                                      .cluster_dns = w->agent->options.cluster_dns};
+    a->failed = pod_files_write(w->directory, a->pod->value, a->hostname, *text ? text : NULL, &files, &a->err) < 0;
 }
 
 static void sandbox_created(void *context, const struct error *err)
