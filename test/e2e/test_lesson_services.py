@@ -9,7 +9,7 @@ import yaml
 
 import harness
 from test_lesson_rollouts import DEPLOYMENT, recommender, release  # noqa: F401 (a fixture)
-from test_rollout import Load
+from load import STYLES, Load
 from test_transcript import ready_pods, table
 
 
@@ -100,15 +100,14 @@ def test_the_outage_is_announced_before_it_happens(kubectl):
     assert result.stdout == "service/hasty created\ndeployment.apps/hasty created\n"
 
 
-@pytest.mark.parametrize("style", ["new", "keep-alive"])
+@pytest.mark.parametrize("style", STYLES)
 def test_the_lessons_deployment_loses_no_request_while_a_larger_model_is_rolled_out(api, pods, kubectl, recommender,
                                                                                   style):
     kubectl("apply", "-f", harness.LESSON / "50-services.yaml")
     port = kubectl.json("get", "service", "recommender-door")["spec"]["ports"][0]["nodePort"]
-    with Load(f"http://127.0.0.1:{port}/predict", style) as load:
+    with Load("127.0.0.1", port, style) as load:
         kubectl("set", "env", DEPLOYMENT, "LOAD_DELAY_MS=1500")
         release(kubectl, "v2", "recommender 2, twice as large")
         kubectl("rollout", "status", DEPLOYMENT)
         harness.wait_for(api, pods, lambda items: ready_pods(items, 3, harness.IMAGE_V2))
-    assert load.result["failed"] == 0, load.result
-    assert set(load.result["versions"]) == {"v1", "v2"}
+    load.assert_nothing_lost()

@@ -105,15 +105,16 @@ def test_command_arguments_and_working_directory(api, pods):
 
 
 def test_name_resolution_files(api, pods):
-    pod, text = run_to_end(api, pods, "hostname; cat /etc/hosts; echo ---; cat /etc/resolv.conf", hostAliases=[
-        {"ip": "192.0.2.7", "hostnames": ["elsewhere"]}])
+    pod, text = run_to_end(api, pods, "hostname; cat /etc/hosts; echo ---; cat /etc/resolv.conf", dnsPolicy="Default",
+                            hostAliases=[{"ip": "192.0.2.7", "hostnames": ["elsewhere"]}])
     hosts, resolver = text.split("---\n")
     assert hosts.splitlines()[0] == "it"
     assert re.search(r"^127\.0\.0\.1\s+localhost$", hosts, re.MULTILINE)
     assert re.search(r"^%s\s+it$" % re.escape(pod["status"]["podIP"]), hosts, re.MULTILINE)
     assert re.search(r"^192\.0\.2\.7\s+elsewhere$", hosts, re.MULTILINE)
-    # As upstream without a cluster DNS: the node's own.
-    assert resolver.strip() == pathlib.Path("/etc/resolv.conf").read_text().strip()
+    # dnsPolicy Default: the node's own. (test_dns.py has the others.)
+    assert re.findall(r"^nameserver .*$", resolver, re.MULTILINE) == re.findall(
+        r"^nameserver .*$", pathlib.Path("/etc/resolv.conf").read_text(), re.MULTILINE)
 
 
 def test_containers_of_a_pod_share_network_but_not_files(api, pods):
