@@ -48,6 +48,7 @@ struct container *container_new(struct runtime *runtime)
 void container_free(struct container *container)
 {
     pidfd_watch_stop(container->conmon_watch);
+    env_timer_free(container->signal_timer);
     close_and_forget(&container->pidfd);
     close_and_forget(&container->conmon_pidfd);
     vector_free(&container->deleters);
@@ -78,7 +79,7 @@ bool sandbox_has_containers(struct runtime *runtime, const char *pod_uid)
     return found;
 }
 
-static bool is_visible(const struct container *container)
+bool container_is_visible(const struct container *container)
 {
     return container->phase != PHASE_CREATING && container->phase != PHASE_GONE;
 }
@@ -86,7 +87,7 @@ static bool is_visible(const struct container *container)
 const struct runtime_container_status *runtime_container_get(struct runtime *runtime, const char *id)
 {
     struct container *container = runtime_find_container(runtime, id);
-    return container && is_visible(container) ? &container->status : NULL;
+    return container && container_is_visible(container) ? &container->status : NULL;
 }
 
 void runtime_container_each(struct runtime *runtime, const char *pod_uid,
@@ -96,7 +97,7 @@ void runtime_container_each(struct runtime *runtime, const char *pod_uid,
     struct container *container;
     list_for_each(&runtime->container_list, container, node)
     {
-        if (is_visible(container) && (!pod_uid || !strcmp(pod_uid, container->status.pod_uid)))
+        if (container_is_visible(container) && (!pod_uid || !strcmp(pod_uid, container->status.pod_uid)))
             visit(context, &container->status);
     }
 }
@@ -104,7 +105,7 @@ void runtime_container_each(struct runtime *runtime, const char *pod_uid,
 int runtime_container_stats(struct runtime *runtime, const char *id, struct cgroup_stats *out, struct error *err)
 {
     struct container *container = runtime_find_container(runtime, id);
-    if (!container || !is_visible(container) || container->phase == PHASE_ENDED)
+    if (!container || !container_is_visible(container) || container->phase == PHASE_ENDED)
         return error_set(err, ENOENT, "container %s is not running", id);
     return cgroup_read_stats(runtime->cgroup, container->cgroup, out, err);
 }
@@ -166,7 +167,7 @@ void runtime_container_start(struct runtime *runtime, const char *id, runtime_do
 {
     struct container *container = runtime_find_container(runtime, id);
     struct error err;
-    if (!container || !is_visible(container))
+    if (!container || !container_is_visible(container))
         error_set(&err, ENOENT, "container %s is not there", id);
     else if (runtime->closing)
         error_set(&err, ECANCELED, "the container runtime is closing");
@@ -184,20 +185,6 @@ void runtime_container_start(struct runtime *runtime, const char *id, runtime_do
     container->phase = PHASE_STARTING;
     container->busy = true;
     runtime_work(runtime, start_work, start_after, start);
-}
-
-int runtime_container_kill(struct runtime *runtime, const char *id, int signal, struct error *err)
-{
-    struct container *container = runtime_find_container(runtime, id);
-    if (!container || !is_visible(container))
-        return error_set(err, ENOENT, "container %s is not there", id);
-    if (container->phase == PHASE_ENDED)
-        return 0;
-    if (signal == SIGKILL && container->host_pid)
-        return cgroup_kill_once(runtime->cgroup, container->cgroup, err);
-    if (container->pidfd < 0 || syscall(SYS_pidfd_send_signal, container->pidfd, signal, NULL, 0) == 0)
-        return 0;
-    return errno == ESRCH ? 0 : error_errno(err, "send signal %d to container %s", signal, id);
 }
 
 /* Deletion. */

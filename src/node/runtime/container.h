@@ -116,8 +116,9 @@ void runtime_container_create(struct runtime *runtime, const struct runtime_cont
                               void *context);
 /* done follows when the program has been started; it may have ended already (see container_ended). */
 void runtime_container_start(struct runtime *runtime, const char *id, runtime_done done, void *context);
-/* Sends a signal to the first process; SIGKILL reaches all processes of the container. Immediate. A container
- * that has ended is fine. ENOENT when there is none. */
+/* Sends a signal to the first process; SIGKILL reaches all processes of the container. Immediate; but a program that
+ * has just been started and does not listen yet gets it as soon as it does. A container that has ended is fine. ENOENT
+ * when there is none. */
 int runtime_container_kill(struct runtime *runtime, const char *id, int signal, struct error *err);
 /* Kills it if need be and removes everything but its log files. One that is not there is fine. */
 void runtime_container_delete(struct runtime *runtime, const char *id, runtime_done done, void *context);

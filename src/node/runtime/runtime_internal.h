@@ -112,6 +112,8 @@ struct container {
     pid_t conmon;  /* 0: unknown or ended */
     int conmon_pidfd;
     struct pidfd_watch *conmon_watch;
+    struct env_timer *signal_timer; /* container_signal.c; NULL until it is needed */
+    int unheard_signal;
     char cgroup[RUNTIME_POD_CGROUP_MAX + RUNTIME_NAME_MAX + 2]; /* below the cluster's */
     waiter_list deleters;
 };
@@ -134,6 +136,8 @@ struct container *container_new(struct runtime *runtime);
 /* Closes descriptors and releases. Must not be in the map. */
 void container_free(struct container *container);
 void container_insert(struct container *container);
+/* Its creation is complete, and its deletion has not begun. */
+bool container_is_visible(const struct container *container);
 void container_remove(struct container *container);
 struct sandbox *sandbox_new(struct runtime *runtime);
 void sandbox_free(struct sandbox *sandbox);

@@ -155,6 +155,18 @@ static void signals_arrive_and_kill_ends(void **state)
     assert_int_equal(err.code, ENOENT);
 }
 
+/* The kernel drops what the first process of a PID namespace has no handler for. */
+static void a_signal_reaches_a_program_that_does_not_listen_yet(void **state)
+{
+    struct fixture *f = *state;
+    char id[65];
+    fixture_run(f, "pod-1", "main", "echo ready; sleep 0.3; trap 'exit 7' TERM; while :; do sleep 0.05; done", id, NULL);
+    fixture_await_log(f, id, "ready");
+    assert_int_equal(runtime_container_kill(f->runtime, id, SIGTERM, NULL), 0);
+    assert_int_equal(fixture_await_end(f, id)->exit_code, 7);
+    fixture_delete(f, id);
+}
+
 static void limit_memory(struct runtime_container_config *config)
 {
     config->resources.memory_limit = 32 << 20;
@@ -590,6 +602,7 @@ int main(void)
         cmocka_unit_test(seccomp_is_on_and_compiled_once),
         cmocka_unit_test(pod_shares_network_hostname_and_shm),
         cmocka_unit_test(signals_arrive_and_kill_ends),
+        cmocka_unit_test(a_signal_reaches_a_program_that_does_not_listen_yet),
         cmocka_unit_test(memory_limit_kills_and_is_told),
         cmocka_unit_test(user_environment_and_directory_are_set),
         cmocka_unit_test(failed_creation_says_why_and_leaves_nothing),

@@ -178,10 +178,12 @@ static void assert_nothing_lost(const struct buffer *out)
     assert_string_equal(at, "last\n");
 }
 
-/* Runs a container that writes lines as fast as it can until stop_writing(). */
+/* Runs a container that writes lines as fast as it can until stop_writing(), or for a few seconds if the test never comes
+ * to that. */
 static void run_writer(struct fixture *f, const char *name, char id[65])
 {
-    fixture_run(f, "pod-1", name, "i=0; while [ ! -e /tmp/stop ]; do echo line $i; i=$((i+1)); done; echo last", id,
+    fixture_run(f, "pod-1", name,
+                "i=0; while [ ! -e /tmp/stop ] && [ $i -lt 3000000 ]; do echo line $i; i=$((i+1)); done; echo last", id,
                 NULL);
 }
 
