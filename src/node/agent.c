@@ -12,6 +12,7 @@
 #include "base/timestamp.h"
 #include "node/http_probe.h"
 #include "node/node.h"
+#include "node/provisioner.h"
 #include "node/puller.h"
 #include "node/registration.h"
 #include "node/runtime/container.h"
@@ -176,6 +177,7 @@ static void report_ended(void *context, const struct runtime_container_status *s
 static void begin(struct agent *agent)
 {
     informer_each(agent->pods, NULL, take_up, agent);
+    provisioner_start(agent->provisioner);
     runtime_container_each(agent->runtime, NULL, report_ended, agent);
     struct orphans all = {.agent = agent};
     runtime_sandbox_each(agent->runtime, find_orphan, &all);
@@ -193,7 +195,8 @@ static void maybe_begin(void *context)
     struct agent_private *p = private_of(agent);
     if (agent->stopping || p->recovered || !p->runtime_recovered)
         return;
-    const struct informer *needed[] = {agent->pods, agent->config_maps, agent->secrets, agent->services};
+    const struct informer *needed[] = {agent->pods,   agent->config_maps, agent->secrets, agent->services,
+                                       agent->claims, agent->volumes,     agent->classes};
     for (size_t i = 0; i < ARRAY_COUNT(needed); i++)
         if (!informer_synced(needed[i]))
             return;
@@ -274,8 +277,14 @@ int agent_new(const struct agent_options *options, struct agent **out, struct er
     informer_add_handler(agent->pods, pod_changed, agent);
     informer_add_handler(agent->config_maps, config_changed, agent);
     informer_add_handler(agent->secrets, config_changed, agent);
+    agent->claims = informer_new(agent->client, &api_resources[API_PERSISTENTVOLUMECLAIMS], NULL, NULL, NULL);
+    agent->volumes = informer_new(agent->client, &api_resources[API_PERSISTENTVOLUMES], NULL, NULL, NULL);
+    agent->classes = informer_new(agent->client, &api_resources[API_STORAGECLASSES], NULL, NULL, NULL);
+    informer_add_handler(agent->claims, config_changed, agent);
+    agent->provisioner = provisioner_new(agent);
     p->rotate = env_timer_new(agent->env, rotate, p);
-    struct informer *needed[] = {agent->pods, agent->config_maps, agent->secrets, agent->services};
+    struct informer *needed[] = {agent->pods,   agent->config_maps, agent->secrets, agent->services,
+                                 agent->claims, agent->volumes,     agent->classes};
     for (size_t i = 0; i < ARRAY_COUNT(needed); i++)
         informer_on_synced(needed[i], maybe_begin, agent);
     *out = agent;
@@ -291,6 +300,9 @@ void agent_start(struct agent *agent, env_callback ready, void *context)
     informer_start(agent->config_maps);
     informer_start(agent->secrets);
     informer_start(agent->services);
+    informer_start(agent->claims);
+    informer_start(agent->volumes);
+    informer_start(agent->classes);
     env_timer_start(p->rotate, RUNTIME_LOG_ROTATE_PERIOD);
     runtime_recover(agent->runtime, recovered, agent);
 }
@@ -304,6 +316,7 @@ static void runtime_closed(void *context)
     env_callback stopped = p->stopped;
     void *stopped_context = p->stopped_context;
     puller_free(agent->puller);
+    provisioner_free(agent->provisioner);
     http_prober_free(agent->http_prober);
     registration_free(agent->registration);
     recorder_free(agent->recorder);
@@ -320,7 +333,8 @@ static void look_whether_over(void *context)
     struct agent_private *p = context;
     struct agent *agent = &p->agent;
     p->looking = false;
-    if (!agent->workers.count && !agent->removals && !p->rotating && registration_idle(agent->registration)) {
+    if (!agent->workers.count && !agent->removals && !p->rotating && registration_idle(agent->registration) &&
+        provisioner_idle(agent->provisioner)) {
         p->looking = true; /* for good */
         runtime_close(agent->runtime, runtime_closed, p);
     }
@@ -346,6 +360,10 @@ void agent_stop(struct agent *agent, env_callback stopped, void *context)
     informer_free(agent->config_maps);
     informer_free(agent->secrets);
     informer_free(agent->services);
+    informer_free(agent->claims);
+    informer_free(agent->volumes);
+    informer_free(agent->classes);
+    provisioner_stop(agent->provisioner);
     env_timer_stop(p->rotate);
     registration_stop(agent->registration);
     for (struct map_slot *s = NULL; (s = map_next(&agent->workers, s));)

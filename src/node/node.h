@@ -22,9 +22,13 @@ struct agent {
     struct informer *config_maps;
     struct informer *secrets;
     struct informer *services;
+    struct informer *claims;
+    struct informer *volumes; /* PersistentVolumes */
+    struct informer *classes;
     struct map workers; /* pod uid -> struct worker */
     struct node_registration *registration;
     struct image_puller *puller;
+    struct provisioner *provisioner;
     struct http_prober *http_prober;
     int64_t cpu_milli; /* of the machine */
     int64_t memory;

@@ -55,7 +55,9 @@ static const struct volume_kind {
     {offsetof(struct volume, config_map), volume_plan_config_map},
     {offsetof(struct volume, downward_api), volume_plan_downward_api},
     {offsetof(struct volume, empty_dir), plan_empty_dir},
+    {offsetof(struct volume, ephemeral), volume_plan_claim},
     {offsetof(struct volume, host_path), plan_host_path},
+    {offsetof(struct volume, persistent_volume_claim), volume_plan_claim},
     {offsetof(struct volume, projected), volume_plan_projected},
     {offsetof(struct volume, secret), volume_plan_secret},
 };
@@ -133,19 +135,12 @@ bool volume_shows_fields(const struct pod *pod)
 
 /* ---- Carrying it out ---- */
 
-static bool is_mount_point(const char *path)
-{
-    struct stat own, parent;
-    cleanup_free char *up = mem_printf("%s/..", path);
-    return lstat(path, &own) == 0 && lstat(up, &parent) == 0 && own.st_dev != parent.st_dev;
-}
-
 static int make_tmpfs(const char *path, int64_t size, mode_t mode, struct error *err)
 {
     char options[64];
     if (file_make_directories(path, 0755, err) < 0)
         return -1;
-    if (is_mount_point(path))
+    if (volume_is_mount_point(path))
         return 0;
     int n = snprintf(options, sizeof(options), "mode=%04o", mode);
     if (size)
@@ -155,34 +150,33 @@ static int make_tmpfs(const char *path, int64_t size, mode_t mode, struct error 
     return 0;
 }
 
-static int check_host_path(const struct volume_item *item, struct error *err)
+static int check_host_path(const char *path, const char *type, struct error *err)
 {
     static const struct {
         const char *type;
         mode_t mode;
     } kinds[] = {{"Directory", S_IFDIR}, {"File", S_IFREG},       {"Socket", S_IFSOCK},
                  {"CharDevice", S_IFCHR}, {"BlockDevice", S_IFBLK}};
-    const char *type = item->host_type;
     struct stat info;
     if (!type || !*type) {
         /* No check; what is not there becomes a directory, as container runtimes have it. */
-        if (stat(item->path, &info) < 0 && errno == ENOENT)
-            return file_make_directories(item->path, 0755, err);
+        if (stat(path, &info) < 0 && errno == ENOENT)
+            return file_make_directories(path, 0755, err);
         return 0;
     }
     if (strcmp(type, "DirectoryOrCreate") == 0)
-        return file_make_directories(item->path, 0755, err);
+        return file_make_directories(path, 0755, err);
     if (strcmp(type, "FileOrCreate") == 0) {
-        int fd = open(item->path, O_CREAT | O_RDONLY | O_CLOEXEC, 0644);
+        int fd = open(path, O_CREAT | O_RDONLY | O_CLOEXEC, 0644);
         if (fd < 0)
-            return error_errno(err, "create %s", item->path);
+            return error_errno(err, "create %s", path);
         close(fd);
         return 0;
     }
     for (size_t i = 0; i < ARRAY_COUNT(kinds); i++)
         if (strcmp(type, kinds[i].type) == 0) {
-            if (stat(item->path, &info) < 0 || (info.st_mode & S_IFMT) != kinds[i].mode)
-                return error_set(err, ENOENT, "hostPath type check failed: %s is not a %s", item->path,
+            if (stat(path, &info) < 0 || (info.st_mode & S_IFMT) != kinds[i].mode)
+                return error_set(err, ENOENT, "hostPath type check failed: %s is not a %s", path,
                                  strcmp(type, "Directory") == 0         ? "directory"
                                  : strcmp(type, "File") == 0            ? "file"
                                  : strcmp(type, "Socket") == 0          ? "socket file"
@@ -208,7 +202,11 @@ static int apply_item(const struct volume_item *item, struct error *err)
             return -1;
         return volume_write_files(item, err);
     case VOLUME_HOST_PATH:
-        return check_host_path(item, err);
+        return check_host_path(item->path, item->host_type, err);
+    case VOLUME_BIND:
+        if (item->host_type && check_host_path(item->source, item->host_type, err) < 0)
+            return -1;
+        return volume_bind(item, err);
     }
     return 0;
 }

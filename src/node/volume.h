@@ -1,7 +1,8 @@
-/* Volumes of a pod: emptyDir, configMap, secret, downwardAPI, projected, hostPath, and the files that every pod gets (/etc/hosts,
- * /etc/hostname, /etc/resolv.conf).
+/* Volumes of a pod: emptyDir, configMap, secret, downwardAPI, projected, hostPath, claims, and the files that every pod
+ * gets (/etc/hosts, /etc/hostname, /etc/resolv.conf).
  *
  *     DATA/pods/UID/volumes/NAME/            an emptyDir; tmpfs for medium Memory
+ *     DATA/pods/UID/volumes/NAME             what a claim is bound to, mounted there
  *     DATA/pods/UID/volumes/NAME/..data ->   files from the API: a link to the present version, so that all files of
  *                                            one version appear at once; tmpfs, but for a configMap
  *     DATA/pods/UID/subpaths/CONTAINER/N     a bind mount of a subPath, resolved so that no link leads outside
@@ -22,6 +23,9 @@ struct volume_source {
     const struct environment_source *pod; /* its fields, ConfigMaps and Secrets */
     /* The token that a projection asks for, borrowed, or NULL with err set. NULL: there are none. */
     const char *(*token)(void *context, const struct service_account_token_projection *wanted, struct error *err);
+    /* The claim of the pod's namespace and the PersistentVolume of that name, borrowed, or NULL. NULL: no claims. */
+    struct object *(*claim)(void *context, const char *name);
+    struct object *(*persistent_volume)(void *context, const char *name);
     void *context;
 };
 

@@ -98,7 +98,8 @@ int volume_resolve_mounts(struct arena *arena, const struct pod *pod, const stru
         to->source = volume_path(arena, directory, volume);
         to->destination = *m->mount_path == '/' ? m->mount_path : arena_printf(arena, "/%s", m->mount_path);
         /* What the agent writes is never the container's to change, as upstream has it. */
-        to->read_only = m->read_only || volume->config_map || volume->secret || volume->downward_api || volume->projected;
+        to->read_only = m->read_only || volume->config_map || volume->secret || volume->downward_api || volume->projected ||
+                        (volume->persistent_volume_claim && volume->persistent_volume_claim->read_only);
         if (m->mount_propagation)
             to->propagation = strcmp(m->mount_propagation, "Bidirectional") == 0      ? RUNTIME_PROPAGATION_SHARED
                               : strcmp(m->mount_propagation, "HostToContainer") == 0 ? RUNTIME_PROPAGATION_SLAVE

@@ -18,7 +18,7 @@ struct volume_file {
     uid_t owner; /* VOLUME_FILE_NO_OWNER: root */
 };
 
-enum volume_action { VOLUME_DIRECTORY, VOLUME_TMPFS, VOLUME_FILES, VOLUME_HOST_PATH };
+enum volume_action { VOLUME_DIRECTORY, VOLUME_TMPFS, VOLUME_FILES, VOLUME_HOST_PATH, VOLUME_BIND };
 
 /* What is to be done for one volume; all that it points to lives in the plan's arena. */
 struct volume_item {
@@ -29,7 +29,9 @@ struct volume_item {
     bool tmpfs; /* of VOLUME_FILES */
     struct volume_file *files;
     size_t file_count;
-    const char *host_type; /* of VOLUME_HOST_PATH */
+    const char *host_type; /* of VOLUME_HOST_PATH and VOLUME_BIND; NULL: no check */
+    const char *source;    /* of VOLUME_BIND: the path on the node that is mounted at `path` */
+    unsigned long mount_flags;
 };
 
 /* What planning a volume may look at. */
@@ -45,6 +47,13 @@ typedef int volume_planning(const struct volume_planner *planner, const struct v
 
 /* volume_content.c: files from the API. */
 volume_planning volume_plan_config_map, volume_plan_secret, volume_plan_downward_api, volume_plan_projected;
+
+/* volume_claim.c: claims, and generic ephemeral volumes. */
+volume_planning volume_plan_claim;
+/* Mounts source at path, unless something is mounted there. Blocks. */
+int volume_bind(const struct volume_item *item, struct error *err);
+/* Whether path is where something is mounted, if only another folder of the same file system. */
+bool volume_is_mount_point(const char *path);
 
 /* volume_files.c: makes the files of the item the content of its directory, which is there: all of them at once, by one
  * rename, and only if they differ from what is there. Blocks. */

@@ -38,6 +38,18 @@ struct object *worker_secret(void *context, const char *name)
     return informer_get(w->agent->secrets, worker_pod(w)->metadata.namespace, name);
 }
 
+struct object *worker_claim(void *context, const char *name)
+{
+    struct worker *w = context;
+    return informer_get(w->agent->claims, worker_pod(w)->metadata.namespace, name);
+}
+
+struct object *worker_persistent_volume(void *context, const char *name)
+{
+    struct worker *w = context;
+    return informer_get(w->agent->volumes, NULL, name);
+}
+
 void worker_event(struct worker *w, const struct container *container, const char *type, const char *reason,
                   const char *format, ...)
 {

@@ -72,6 +72,8 @@ const struct pod *worker_pod(const struct worker *worker);
 /* The ConfigMap or Secret of that name in the pod's namespace, borrowed, or NULL; the context is the worker. */
 struct object *worker_config_map(void *worker, const char *name);
 struct object *worker_secret(void *worker, const char *name);
+struct object *worker_claim(void *worker, const char *name);
+struct object *worker_persistent_volume(void *worker, const char *name);
 /* All that environment variables and files may show of the pod and its surroundings. */
 struct environment_source worker_source(struct worker *worker);
 

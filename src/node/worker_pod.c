@@ -71,7 +71,8 @@ static void mount(void *context)
 static void mount_volumes(struct worker *w, bool update)
 {
     struct environment_source pod = worker_source(w);
-    struct volume_source source = {.pod = &pod, .context = w};
+    struct volume_source source = {
+        .pod = &pod, .claim = worker_claim, .persistent_volume = worker_persistent_volume, .context = w};
     struct mount *m = mem_zero(1, sizeof(*m));
     m->worker = w;
     m->update = update;
