@@ -1,5 +1,5 @@
-/* Probes. One attempt at a time per prober; a timer starts the next. HTTP goes through libcurl's multi interface on
- * the loop (http_probe.c), TCP through libuv, exec through the runtime. */
+/* Probes. One attempt at a time per prober; a timer starts the next. HTTP goes through http_probe.c, gRPC through
+ * grpc_probe.c, TCP through libuv, exec through the runtime. */
 #include "node/prober.h"
 
 #include <arpa/inet.h>
@@ -8,8 +8,10 @@
 #include <string.h>
 #include <uv.h>
 
+#include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/timestamp.h"
+#include "node/grpc_probe.h"
 #include "node/http_probe.h"
 #include "node/node.h"
 #include "node/runtime/exec.h"
@@ -47,6 +49,7 @@ struct prober {
     bool *freed; /* set when the callback frees the prober */
     struct tcp_attempt *tcp;
     struct http_probe *http;
+    struct grpc_probe *grpc;
     struct exec_attempt *exec;
 };
 
@@ -70,43 +73,69 @@ static bool look_again_early(struct prober *p, int64_t now)
     return true;
 }
 
-/* Counts one result and tells; `failure` NULL is a success. Arranges the next attempt. */
-static void result(struct prober *p, const char *failure)
+/* Counts a success or a failure. Returns whether the verdict turned. */
+static bool count(struct prober *p, bool success)
 {
     const struct probe *probe = p->options.probe;
-    bool before = p->healthy, freed = false;
-    int64_t now = env_monotonic(p->agent->env), period = or_default(probe->period_seconds, 10) * SECOND;
+    bool before = p->healthy;
+    if (success) {
+        p->successes++;
+        p->failures = 0;
+        if (p->successes >= or_default(probe->success_threshold, 1))
+            p->healthy = true;
+    } else {
+        p->failures++;
+        p->successes = 0;
+        if (p->failures >= or_default(probe->failure_threshold, 3))
+            p->healthy = false;
+    }
+    return p->healthy != before;
+}
+
+/* Arranges the next attempt, and tells. `why` is NULL of a plain success. */
+static void settle(struct prober *p, enum prober_result result, const char *why)
+{
+    static const char *const forms[] = {[PROBER_FAILED] = "failed: %s",
+                                        [PROBER_ERRORED] = "errored and resulted in unknown state: %s"};
+    bool success = result == PROBER_SUCCEEDED, freed = false;
+    int64_t now = env_monotonic(p->agent->env), period = or_default(p->options.probe->period_seconds, 10) * SECOND;
     bool counts = now >= p->due;
     if (counts && p->due)
         p->early = 0; /* the second that was due */
     if (counts)
         p->due = now + period;
-    if (!failure)
+    if (success)
         p->early = 0;
-    if (!counts && failure) {
+    if (!counts && !success) {
         if (!look_again_early(p, now))
             env_timer_start(p->timer, p->due - now);
         return;
     }
-    if (failure) {
-        p->failures++;
-        p->successes = 0;
-        if (p->failures >= or_default(probe->failure_threshold, 3))
-            p->healthy = false;
-    } else {
-        p->successes++;
-        p->failures = 0;
-        if (p->successes >= or_default(probe->success_threshold, 1))
-            p->healthy = true;
-    }
-    /* A startup probe's first success is news although "healthy" is where nothing has been tried yet. */
-    bool changed = p->healthy != before;
-    if (!failure || !look_again_early(p, now))
-        env_timer_start(p->timer, failure ? p->due - now : period);
+    bool changed = result != PROBER_ERRORED && count(p, success);
+    if (success || !look_again_early(p, now))
+        env_timer_start(p->timer, success ? period : p->due - now);
+    cleanup_free char *text = why ? mem_printf(forms[result], why) : NULL;
     p->freed = &freed;
-    p->callback(p->context, p->options.kind, p->healthy, changed, failure);
+    p->callback(p->context, p->options.kind, result, p->healthy, changed, text);
     if (!freed)
         p->freed = NULL;
+}
+
+/* `failure` NULL is a success. */
+static void result(struct prober *p, const char *failure)
+{
+    settle(p, failure ? PROBER_FAILED : PROBER_SUCCEEDED, failure);
+}
+
+/* A port that is no port: upstream's words. */
+static void port_unknown(struct prober *p, const struct int_or_string *port)
+{
+    char text[128];
+    if (port->kind == INT_OR_STRING_STRING)
+        snprintf(text, sizeof(text), "strconv.Atoi: parsing \"%s\": invalid syntax", port->text);
+    else
+        snprintf(text, sizeof(text), "invalid port number: %d", port->number);
+    settle(p, PROBER_ERRORED, text);
 }
 
 int probe_port(const struct container *container, const struct int_or_string *port)
@@ -180,9 +209,14 @@ static void tcp_attempt(struct prober *p)
     const struct tcp_socket_action *tcp = p->options.probe->tcp_socket;
     struct sockaddr_in address;
     int port = probe_port(p->options.container, &tcp->port);
-    if (port < 1 || port > 65535 ||
-        uv_ip4_addr(tcp->host && *tcp->host ? tcp->host : p->pod_ip, port, &address) < 0) {
-        result(p, "the probe's host or port is not an address that can be connected to");
+    if (port < 1 || port > UINT16_MAX) {
+        port_unknown(p, &tcp->port);
+        return;
+    }
+    const char *host = tcp->host && *tcp->host ? tcp->host : p->pod_ip;
+    if (uv_ip4_addr(host, port, &address) < 0) {
+        cleanup_free char *text = mem_printf("dial tcp: lookup %s: no such host", host);
+        result(p, text);
         return;
     }
     uv_loop_t *loop = env_uv_loop(p->agent->env);
@@ -215,7 +249,26 @@ static void http_attempt(struct prober *p)
                                          .port = probe_port(p->options.container, &get->port),
                                          .timeout = timeout(p),
                                          .user_agent = "kube-probe/1.35"};
-    p->http = http_probe_start(p->agent->http_prober, get, &options, http_ended, p);
+    if (options.port < 1 || options.port > UINT16_MAX)
+        port_unknown(p, &get->port);
+    else
+        p->http = http_probe_start(p->agent->http_prober, get, &options, http_ended, p);
+}
+
+/* ---- grpc ---- */
+
+static void grpc_ended(void *context, const char *failure)
+{
+    struct prober *p = context;
+    p->grpc = NULL;
+    result(p, failure);
+}
+
+static void grpc_attempt(struct prober *p)
+{
+    const struct grpc_action *grpc = p->options.probe->grpc;
+    p->grpc = grpc_probe_start(p->agent->env, p->pod_ip, grpc->port, grpc->service ? grpc->service : "", timeout(p),
+                               grpc_ended, p);
 }
 
 /* ---- exec ---- */
@@ -224,7 +277,6 @@ static void exec_ended(void *context, const struct runtime_exec_result *outcome,
 {
     struct exec_attempt *a = context;
     struct prober *p = a->prober;
-    char text[128];
     free(a);
     if (!p)
         return;
@@ -233,15 +285,19 @@ static void exec_ended(void *context, const struct runtime_exec_result *outcome,
         if (err->code == ENOENT || err->code == ESRCH || err->code == ECANCELED)
             env_timer_start(p->timer, or_default(p->options.probe->period_seconds, 10) * SECOND);
         else
-            result(p, err->text);
+            settle(p, PROBER_ERRORED, err->text);
         return;
     }
     if (outcome->timed_out) {
+        const struct string_array *command = &p->options.probe->exec->command;
+        cleanup_buffer struct buffer text = {0};
         char limit[TIME_TEXT_MAX];
         duration_format(timeout(p), limit);
-        snprintf(text, sizeof(text), "command timed out: \"%s\" timed out after %s",
-                 p->options.probe->exec->command.count ? p->options.probe->exec->command.items[0] : "", limit);
-        result(p, text);
+        buffer_add_string(&text, "command timed out: \"");
+        for (size_t i = 0; i < command->count; i++)
+            buffer_printf(&text, "%s%s", i ? " " : "", command->items[i]);
+        buffer_printf(&text, "\" timed out after %s", limit);
+        result(p, text.data);
     } else if (outcome->exit_code) {
         result(p, outcome->output);
     } else {
@@ -271,10 +327,12 @@ static void attempt(void *context)
         http_attempt(p);
     else if (probe->tcp_socket)
         tcp_attempt(p);
+    else if (probe->grpc)
+        grpc_attempt(p);
     else if (probe->exec && probe->exec->command.count)
         exec_attempt(p);
     else
-        result(p, "this kind of probe is not supported yet");
+        settle(p, PROBER_ERRORED, "missing probe handler");
 }
 
 struct prober *prober_new(struct agent *agent, const struct prober_options *options, prober_callback callback,
@@ -312,6 +370,7 @@ void prober_free(struct prober *p)
         runtime_exec_cancel(p->exec->running);
     }
     http_probe_cancel(p->http);
+    grpc_probe_cancel(p->grpc);
     env_timer_free(p->timer);
     object_unref(p->pod);
     free(p->pod_ip);

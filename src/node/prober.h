@@ -1,4 +1,4 @@
-/* Probes: httpGet, tcpSocket and exec, with upstream's delays, thresholds and texts. A prober works from
+/* Probes: httpGet, tcpSocket, grpc and exec, with upstream's delays, thresholds and texts. A prober works from
  * prober_new to prober_free on the loop's thread. Nothing blocks. */
 #ifndef CORACLE_NODE_PROBER_H
 #define CORACLE_NODE_PROBER_H
@@ -16,10 +16,17 @@ enum prober_kind { PROBER_READINESS, PROBER_LIVENESS, PROBER_STARTUP, PROBER_KIN
 /* Bytes of an answer or of a command's output that are kept for the event's text. */
 #define PROBER_OUTPUT_MAX (10 * 1024)
 
-/* One attempt has ended. `healthy` is the verdict after thresholds, `changed` whether it has just turned.
- * output is upstream's text of a failed attempt ("HTTP probe failed with statuscode: 503"), NULL of a successful
- * one. The callback may free the prober. */
-typedef void (*prober_callback)(void *context, enum prober_kind kind, bool healthy, bool changed, const char *output);
+enum prober_result {
+    PROBER_SUCCEEDED,
+    PROBER_FAILED,
+    PROBER_ERRORED /* it could not be made: neither success nor failure */
+};
+
+/* One attempt has ended. `healthy` is the verdict after thresholds, `changed` whether it has just turned. `text` is
+ * what upstream's event says behind "Readiness probe " ("failed: HTTP probe failed with statuscode: 503"), NULL of a
+ * success. The callback may free the prober. */
+typedef void (*prober_callback)(void *context, enum prober_kind kind, enum prober_result result, bool healthy,
+                                bool changed, const char *text);
 
 struct prober_options {
     enum prober_kind kind;

@@ -216,14 +216,15 @@ void worker_container_ended(struct worker *w, const struct runtime_container_sta
 
 static const char *const probe_names[] = {"Readiness", "Liveness", "Startup"};
 
-static void probed(void *context, enum prober_kind kind, bool healthy, bool changed, const char *output)
+static void probed(void *context, enum prober_kind kind, enum prober_result result, bool healthy, bool changed,
+                   const char *text)
 {
     struct worker *w = ((struct worker_context *)context)->worker;
     size_t i = ((struct worker_context *)context)->container;
     struct container_observation *c = &w->state.seen.containers[i];
     struct container_record *r = &w->state.records[i];
-    if (output)
-        worker_event(w, c->spec, "Warning", "Unhealthy", "%s probe failed: %s", probe_names[kind], output);
+    if (text)
+        worker_event(w, c->spec, "Warning", "Unhealthy", "%s probe %s", probe_names[kind], text);
     if (!changed)
         return;
     if (kind == PROBER_READINESS) {

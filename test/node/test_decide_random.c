@@ -396,6 +396,9 @@ static void live(struct world *w)
             continue;
         if (w->decision.wake_at && w->decision.wake_at <= w->now)
             broken(w, 0, "what is due is decided, not waited for");
+        bool failed = w->seen.volumes == PART_FAILED || w->seen.sandbox == PART_FAILED;
+        if (failed && !w->decision.wake_at && !w->seen.terminating && !w->seen.torn_down)
+            broken(w, 0, "what failed is tried again");
         int64_t next = next_event(w);
         if (!next)
             broken(w, 0, "there is always something to wait for");
