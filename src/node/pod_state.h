@@ -22,6 +22,7 @@ struct container_record {
     char *id;          /* of the present or last instance; NULL: none yet */
     char *image;       /* as upstream shows it in the status: "docker.io/local/model-server:v1" */
     char *image_id;    /* the image's digest reference */
+    char *user;        /* that its processes run as, as node/security.h writes it; NULL: not known */
     int32_t restart_count;
     int32_t attempt; /* numbers its directory and log; one more than restart_count while the next is being made */
     int64_t started_at;

@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/timestamp.h"
 #include "node/pod_state.h"
+#include "node/security.h"
 
 /* Upstream prefixes ids with the runtime's name. */
 #define ID_SCHEME "crun://"
@@ -71,6 +72,7 @@ static void set_status(struct arena *arena, const struct pod_state *state, size_
     out->image = arena_string(arena, record->image ? record->image : seen->spec->image);
     out->image_id = arena_string(arena, record->image_id ? record->image_id : "");
     out->container_id = record->id ? arena_printf(arena, ID_SCHEME "%s", record->id) : NULL;
+    out->user = record->id && record->user ? security_user_read(arena, record->user) : NULL;
     out->restart_count = record->restart_count;
     if (seen->spec->lifecycle)
         out->stop_signal = seen->spec->lifecycle->stop_signal;

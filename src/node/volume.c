@@ -75,6 +75,8 @@ int volume_plan_new(struct arena *arena, const struct pod *pod, const char *dire
 {
     struct volume_planner planner = {.arena = arena, .pod = pod, .source = source};
     struct volume_plan *plan = arena_alloc(arena, sizeof(*plan));
+    const struct pod_security_context *security = pod->spec.security_context;
+    gid_t group = security && security->fs_group.set ? (gid_t)security->fs_group.value : VOLUME_NO_GROUP;
     plan->directory = arena_string(arena, directory);
     plan->items = arena_alloc(arena, pod->spec.volumes.count * sizeof(*plan->items));
     for (size_t i = 0; i < pod->spec.volumes.count; i++) {
@@ -82,6 +84,9 @@ int volume_plan_new(struct arena *arena, const struct pod *pod, const char *dire
         struct volume_item *item = &plan->items[plan->count++];
         volume_planning *planning = planning_of(volume);
         item->name = arena_string(arena, volume->name);
+        item->group = group;
+        item->group_always = !security || !security->fs_group_change_policy ||
+                             strcmp(security->fs_group_change_policy, "OnRootMismatch") != 0;
         item->path = arena_printf(arena, "%s/volumes/%s", directory, volume->name);
         if (planning ? planning(&planner, volume, item, err) < 0
                      : error_set(err, ENOTSUP, "this kind of volume is not supported yet") < 0)
@@ -187,13 +192,26 @@ static int check_host_path(const char *path, const char *type, struct error *err
     return 0;
 }
 
-static int apply_item(const struct volume_item *item, struct error *err)
+/* A directory for everyone. Its mode is set once, later it is the containers' to change; mode 0 is one that an earlier
+ * agent did not get to set. */
+static int make_directory(const char *path, struct error *err)
+{
+    struct stat info;
+    cleanup_free char *parent = mem_string_n(path, (size_t)(strrchr(path, '/') - path));
+    if (file_make_directories(parent, 0755, err) < 0)
+        return -1;
+    if ((mkdir(path, 0) < 0 && errno != EEXIST) || stat(path, &info) < 0)
+        return error_errno(err, "make directory %s", path);
+    if (!(info.st_mode & 07777) && chmod(path, 0777) < 0)
+        return error_errno(err, "open %s to all", path);
+    return 0;
+}
+
+static int make_item(const struct volume_item *item, struct error *err)
 {
     switch (item->action) {
     case VOLUME_DIRECTORY:
-        if (file_make_directories(item->path, 0755, err) < 0)
-            return -1;
-        return chmod(item->path, 0777) < 0 ? error_errno(err, "open %s to all", item->path) : 0;
+        return make_directory(item->path, err);
     case VOLUME_TMPFS:
         return make_tmpfs(item->path, item->size_limit, 01777, err);
     case VOLUME_FILES:
@@ -209,6 +227,25 @@ static int apply_item(const struct volume_item *item, struct error *err)
         return volume_bind(item, err);
     }
     return 0;
+}
+
+/* Directories of the pod's own belong to the fsGroup from the start: what is in them later inherits it. A claim's volume
+ * may come from elsewhere: the policy says how far it is looked at. What is the node's own keeps its owner. */
+static bool takes_group(const struct volume_item *item)
+{
+    if (item->group == VOLUME_NO_GROUP || item->action == VOLUME_HOST_PATH)
+        return false;
+    return item->action != VOLUME_BIND || (!item->host_type && !(item->mount_flags & MS_RDONLY));
+}
+
+static int apply_item(const struct volume_item *item, struct error *err)
+{
+    if (make_item(item, err) < 0)
+        return -1;
+    if (!takes_group(item))
+        return 0;
+    bool on_root_mismatch = item->action != VOLUME_BIND || !item->group_always;
+    return volume_set_ownership(item->path, item->group, item->action == VOLUME_FILES, on_root_mismatch, err);
 }
 
 int volume_apply(const struct volume_plan *plan, struct error *err)

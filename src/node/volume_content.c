@@ -226,7 +226,9 @@ static int add_token(struct files *files, const struct service_account_token_pro
     if (!token)
         return -1;
     bool owned = one_user(files->planner->pod, &owner);
-    add_file(files, from->path, token, strlen(token), owned ? TOKEN_MODE_OWNED : files->mode, owner);
+    const struct pod_security_context *security = files->planner->pod->spec.security_context;
+    bool grouped = security && security->fs_group.set; /* the group's right to read is added with the group */
+    add_file(files, from->path, token, strlen(token), owned || grouped ? TOKEN_MODE_OWNED : files->mode, owner);
     return 0;
 }
 

@@ -48,7 +48,7 @@ static void name_version(const struct volume_item *item, char out[VERSION_NAME_S
     cleanup_buffer struct buffer all = {0};
     for (size_t i = 0; i < item->file_count; i++) {
         const struct volume_file *f = &item->files[i];
-        buffer_printf(&all, "%s\n%o %u %zu\n", f->path, f->mode, f->owner, f->size);
+        buffer_printf(&all, "%s\n%o %u %u %zu\n", f->path, f->mode, f->owner, item->group, f->size);
         buffer_add(&all, f->data, f->size);
     }
     snprintf(out, VERSION_NAME_SIZE, "..%016" PRIx64, hash_fnv64a(all.data, all.size));
@@ -67,7 +67,7 @@ static int write_version(const struct volume_item *item, const char *directory, 
         if (file_make_directories(parent, 0755, err) < 0 || volume_write_file(path, &item->files[i], err) < 0)
             return -1;
     }
-    return 0;
+    return item->group == VOLUME_NO_GROUP ? 0 : volume_set_ownership(directory, item->group, true, false, err);
 }
 
 /* The links that users follow: the first component of each path. */

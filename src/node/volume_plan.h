@@ -10,6 +10,9 @@
 /* Whom a file belongs to when nobody is named. */
 #define VOLUME_FILE_NO_OWNER ((uid_t)-1)
 
+/* There is no fsGroup. */
+#define VOLUME_NO_GROUP ((gid_t)-1)
+
 struct volume_file {
     const char *path; /* relative */
     const void *data;
@@ -32,6 +35,8 @@ struct volume_item {
     const char *host_type; /* of VOLUME_HOST_PATH and VOLUME_BIND; NULL: no check */
     const char *source;    /* of VOLUME_BIND: the path on the node that is mounted at `path` */
     unsigned long mount_flags;
+    gid_t group;       /* fsGroup of the pod, VOLUME_NO_GROUP: none; a hostPath keeps its own */
+    bool group_always; /* fsGroupChangePolicy is Always */
 };
 
 /* What planning a volume may look at. */
@@ -60,5 +65,9 @@ bool volume_is_mount_point(const char *path);
 int volume_write_files(const struct volume_item *item, struct error *err);
 /* Writes one file that nobody reads yet. Blocks. */
 int volume_write_file(const char *path, const struct volume_file *file, struct error *err);
+
+/* volume_ownership.c: gives a volume to a group as upstream's SetVolumeOwnership does. on_root_mismatch: only if its
+ * topmost directory does not have group and mode yet (fsGroupChangePolicy). Blocks for a walk through the volume. */
+int volume_set_ownership(const char *path, gid_t group, bool read_only, bool on_root_mismatch, struct error *err);
 
 #endif

@@ -97,6 +97,7 @@ static void worker_free(struct worker *w)
         free(r->id);
         free(r->image);
         free(r->image_id);
+        free(r->user);
         free(r->waiting_reason);
         free(r->waiting_message);
         free_termination(&r->current);
@@ -452,9 +453,11 @@ static void restore_container(void *context, const struct runtime_container_stat
     r->started_at = s->started_at;
     w->state.restored = true;
     struct container_observation *c = &w->state.seen.containers[i];
-    const char *image = annotation(s, "image"), *image_id = annotation(s, "image-id");
+    const char *image = annotation(s, "image"), *image_id = annotation(s, "image-id"), *user = annotation(s, "user");
     free(r->image);
     free(r->image_id);
+    free(r->user);
+    r->user = user ? mem_string(user) : NULL;
     r->image = image ? mem_string(image) : NULL;
     r->image_id = image_id ? mem_string(image_id) : NULL;
     c->image = PART_READY;

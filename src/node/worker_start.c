@@ -92,6 +92,8 @@ static void started(void *context, const struct error *err)
     const struct runtime_container_status *status = runtime_container_get(w->agent->runtime, s->id);
     if (c->phase == CONTAINER_STARTING && status) {
         c->phase = CONTAINER_RUNNING;
+        free(r->user);
+        r->user = mem_string(security_user_text(s->arena, &s->config));
         r->started_at = status->started_at;
         /* Without probes a running container is ready; the first verdict of a probe decides otherwise. */
         c->started = !c->spec->startup_probe;
@@ -195,34 +197,19 @@ static int set_args(struct start *s, const struct image *image)
 
 static int set_user(struct start *s, const struct image *image)
 {
-    const struct security_context *own = s->spec->security_context;
-    const struct pod_security_context *pod = ((const struct pod *)s->pod->value)->spec.security_context;
-    struct opt_int64 uid = own && own->run_as_user.set ? own->run_as_user
-                           : pod                       ? pod->run_as_user
-                                                       : (struct opt_int64){0};
-    struct opt_int64 gid = own && own->run_as_group.set ? own->run_as_group
-                           : pod                        ? pod->run_as_group
-                                                        : (struct opt_int64){0};
-    struct image_user user = {0};
-    cleanup_free char *number = uid.set ? mem_printf("%lld", (long long)uid.value) : NULL;
-    if (image_user_resolve(s->config.rootfs, number ? number : image->config.user, &user, &s->err) < 0)
+    const struct pod *pod = s->pod->value;
+    const char *home;
+    if (security_check_non_root(pod, s->spec, image->config.user, &s->err) < 0) {
+        s->reason = "CreateContainerConfigError";
         return -1;
-    s->config.uid = user.uid;
-    s->config.gid = gid.set ? (uint32_t)gid.value : user.gid;
-    size_t extra = pod ? pod->supplemental_groups.count : 0;
-    uint32_t *groups = arena_alloc(s->arena, (user.group_count + extra) * sizeof(*groups));
-    for (size_t i = 0; i < user.group_count; i++)
-        groups[i] = user.groups[i];
-    for (size_t i = 0; i < extra; i++)
-        groups[user.group_count + i] = (uint32_t)pod->supplemental_groups.items[i];
-    s->config.additional_gids = groups;
-    s->config.additional_gid_count = user.group_count + extra;
+    }
+    if (security_resolve_user(s->arena, pod, s->spec, image->config.user, &s->config, &home, &s->err) < 0)
+        return -1;
     if (!environment_get(&s->environment, "HOME")) {
         struct runtime_pair *env = arena_array_grow(s->arena, s->config.env, s->config.env_count, 1, sizeof(*env));
-        env[s->config.env_count++] = (struct runtime_pair){"HOME", arena_string(s->arena, user.home)};
+        env[s->config.env_count++] = (struct runtime_pair){"HOME", home};
         s->config.env = env;
     }
-    image_user_free(&user);
     return 0;
 }
 
@@ -257,15 +244,16 @@ static void prepare(void *context)
     s->config.cwd = s->spec->working_dir && *s->spec->working_dir ? s->spec->working_dir
                     : *image->config.working_dir                  ? arena_string(s->arena, image->config.working_dir)
                                                                   : "/";
-    struct runtime_pair *notes = arena_alloc(s->arena, 3 * sizeof(*notes));
+    struct runtime_pair *notes = arena_alloc(s->arena, 4 * sizeof(*notes));
     notes[0] = (struct runtime_pair){"image", s->worker->state.records[s->container].image};
     notes[1] = (struct runtime_pair){"image-id", s->worker->state.records[s->container].image_id};
     const struct lifecycle *lifecycle = s->spec->lifecycle;
     notes[2] = (struct runtime_pair){"stop-signal", lifecycle && lifecycle->stop_signal
                                                         ? lifecycle->stop_signal
                                                         : arena_string(s->arena, image->config.stop_signal)};
+    notes[3] = (struct runtime_pair){"user", security_user_text(s->arena, &s->config)};
     s->config.annotations = notes;
-    s->config.annotation_count = 3;
+    s->config.annotation_count = 4;
     s->reason = NULL;
 }
 

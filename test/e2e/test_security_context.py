@@ -68,3 +68,48 @@ def test_local_seccomp_profile(make_cluster):
         message = pod["status"]["containerStatuses"][0]["state"]["waiting"]["message"]
         assert complaint in message and f"{folder}/{name}.json" in message
     assert "no such file or directory" in wait_for_event(api, "default", "Failed", "cannot load", "missing")["message"]
+
+
+# ---- users and groups ----
+
+def test_user_and_groups_are_those_of_the_contexts_and_told_in_the_status(api, pods):
+    shared = {"runAsUser": 1000, "runAsGroup": 3000, "fsGroup": 2000, "supplementalGroups": [4000]}
+    pod, text = run_to_end(api, pods, "id -u; id -g; id -G", securityContext=shared)
+    assert text.split("\n")[:2] == ["1000", "3000"]
+    assert set(text.split("\n")[2].split()) == {"3000", "2000", "4000"}
+    user = pod["status"]["containerStatuses"][0]["user"]["linux"]
+    assert (user["uid"], user["gid"]) == (1000, 3000) and set(user["supplementalGroups"]) == {3000, 2000, 4000}
+    assert run_with(api, pods, "id -u; id -g", {"runAsUser": 7, "runAsGroup": 8}, shared, name="own") == "7\n8\n"
+
+
+@pytest.mark.parametrize("context,message", [
+    ({}, "container has runAsNonRoot and image will run as root"),
+    ({"runAsUser": 0}, "container's runAsUser breaks non-root policy"),
+], ids=["image", "spec"])
+def test_root_is_refused_where_it_must_not_be(api, pods, context, message):
+    api.create(pods, harness.shell_pod("it", "true", container={"securityContext": context},
+                                       securityContext={"runAsNonRoot": True}))
+    pod = harness.wait_for(api, pods, waiting("CreateContainerConfigError"))
+    assert message in pod["status"]["containerStatuses"][0]["state"]["waiting"]["message"]
+
+
+def test_another_user_may_be_non_root(api, pods):
+    assert run_with(api, pods, "id -u", {"runAsUser": 1000}, {"runAsNonRoot": True}) == "1000\n"
+
+
+def test_volumes_belong_to_the_fs_group(api, namespace, pods):
+    api.create(f"/api/v1/namespaces/{namespace}/configmaps", {"metadata": {"name": "settings"}, "data": {"a": "b"}})
+    script = ("touch /data/mine; stat -c '%g %a' /data /data/mine /memory; stat -L -c '%g %a' /settings/a; "
+              "touch /settings/a 2>/dev/null || echo read-only")
+    pod = harness.shell_pod("it", script, restartPolicy="Never", securityContext={"runAsUser": 1000, "fsGroup": 2000},
+                            volumes=[{"name": "data", "emptyDir": {}},
+                                     {"name": "memory", "emptyDir": {"medium": "Memory"}},
+                                     {"name": "settings", "configMap": {"name": "settings", "defaultMode": 0o400}}])
+    pod["spec"]["containers"][0]["volumeMounts"] = [{"name": name, "mountPath": "/" + name}
+                                                    for name in ("data", "memory", "settings")]
+    api.create(pods, pod)
+    done = harness.wait_for(api, pods, lambda items: items and items[0]["status"].get("phase") in (
+        "Succeeded", "Failed") and items)[0]
+    text = log(api, pods)
+    assert done["status"]["phase"] == "Succeeded", (done["status"], text)
+    assert text.splitlines() == ["2000 2777", "2000 644", "2000 3777", "2000 440", "read-only"]
