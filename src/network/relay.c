@@ -32,13 +32,16 @@ int relay_watch(struct relay *relay, struct handle *handle, int fd, relay_handle
     *handle = (struct handle){fd, handler, owner};
     if (epoll_ctl(relay->epoll, EPOLL_CTL_ADD, fd, &event) == 0)
         return 0;
-    relay_unwatch(handle);
+    relay_unwatch(relay, handle);
     return -1;
 }
 
-void relay_unwatch(struct handle *handle)
+void relay_unwatch(struct relay *relay, struct handle *handle)
 {
-    cleanup_close_fd(&handle->fd); /* which takes it out of the loop as well */
+    /* Closing does not take it out of the loop while a forked child that has yet to exec has a copy of it. */
+    if (handle->fd >= 0)
+        epoll_ctl(relay->epoll, EPOLL_CTL_DEL, handle->fd, NULL);
+    cleanup_close_fd(&handle->fd);
     handle->fd = -1;
 }
 
@@ -129,7 +132,7 @@ static void close_listener(struct relay *relay, struct listener *l)
 {
     if (l->port.protocol == IPPROTO_UDP)
         relay_close_clients(relay, l);
-    relay_unwatch(&l->handle);
+    relay_unwatch(relay, &l->handle);
     relay_bury(relay, &l->owner);
     relay->listener_count--;
 }

@@ -87,8 +87,8 @@ int64_t relay_now(void);
 /* Adds a descriptor to the loop, which then owns it; closes it and fails if that does not work. */
 int relay_watch(struct relay *relay, struct handle *handle, int fd, relay_handler handler, void *owner,
                 uint32_t events);
-/* Closes it. */
-void relay_unwatch(struct handle *handle);
+/* Takes it out of the loop and closes it. */
+void relay_unwatch(struct relay *relay, struct handle *handle);
 /* Moves the owner to the dead. */
 void relay_bury(struct relay *relay, struct owner *owner);
 /* Looks at TCP listeners again, or not. */

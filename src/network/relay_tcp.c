@@ -130,8 +130,8 @@ static void close_connection(struct relay *relay, struct connection *c, bool res
         if (c->node.fd >= 0)
             setsockopt(c->node.fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger));
     }
-    relay_unwatch(&c->client);
-    relay_unwatch(&c->node);
+    relay_unwatch(relay, &c->client);
+    relay_unwatch(relay, &c->node);
     close_pipe(relay, &c->up.pipe);
     close_pipe(relay, &c->down.pipe);
     list_remove(&c->ready);

@@ -32,7 +32,7 @@ static void close_client(struct relay *relay, struct client *client)
     char key[KEY_MAX];
     client_key(client->listener, &client->address, key);
     map_remove(&relay->clients_by_key, key);
-    relay_unwatch(&client->node);
+    relay_unwatch(relay, &client->node);
     relay_bury(relay, &client->owner);
     relay->client_count--;
 }

@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -160,6 +162,48 @@ static void a_refusal_and_a_reset_are_passed_on(void **state)
     expect_connections(0);
 }
 
+/* Between fork and exec of any process that the agent starts, the child has copies of all sockets; here of the relay's
+ * alone, for as long as the test takes. */
+static void sockets_that_a_child_has_copies_of_end_all_the_same(void **state)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr = local, .sin_port = htons(PORT)};
+    int clients[8], accepted[ARRAY_COUNT(clients)], server, ready[2], on = 1;
+    char byte;
+    check_ok((server = network_namespace_socket(node_fd, AF_INET, SOCK_STREAM, 0, err)) < 0 ? -1 : 0);
+    setsockopt(server, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+    assert_int_equal(bind(server, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(listen(server, ARRAY_COUNT(clients)), 0);
+    relay_one(IPPROTO_TCP);
+    for (size_t i = 0; i < ARRAY_COUNT(clients); i++) {
+        assert_true((clients[i] = tcp_connect(-1, local, PORT)) >= 0);
+        assert_true((accepted[i] = accept(server, NULL, NULL)) >= 0);
+    }
+    assert_int_equal(pipe(ready), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        for (size_t i = 0; i < ARRAY_COUNT(clients); i++) {
+            close(clients[i]);
+            close(accepted[i]);
+        }
+        close(server);
+        if (write(ready[1], "x", 1) == 1)
+            pause();
+        _exit(0);
+    }
+    assert_int_equal(read(ready[0], &byte, 1), 1);
+    for (size_t i = 0; i < ARRAY_COUNT(clients); i++) {
+        close(clients[i]);
+        assert_int_equal(read(accepted[i], &byte, 1), 0);
+        close(accepted[i]);
+    }
+    expect_connections(0);
+    assert_int_equal(kill(child, SIGKILL), 0);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    close(ready[0]);
+    close(ready[1]);
+    close(server);
+}
+
 static void a_connection_outlives_its_port_and_idle_ones_hold_no_pipe(void **state)
 {
     enum { CONNECTIONS = 200 };
@@ -258,6 +302,7 @@ int main(void)
         PROMISE(a_port_of_the_node_answers_on_the_host),
         PROMISE(no_byte_is_lost_and_a_half_closed_connection_stays_half_open),
         PROMISE(a_refusal_and_a_reset_are_passed_on),
+        PROMISE(sockets_that_a_child_has_copies_of_end_all_the_same),
         PROMISE(a_connection_outlives_its_port_and_idle_ones_hold_no_pipe),
         PROMISE(udp_clients_get_their_own_answers),
         PROMISE(a_port_in_use_is_named_and_the_others_work),
