@@ -50,6 +50,16 @@ const char *string_map_get(const struct string_map *map, const char *key)
     return NULL;
 }
 
+bool string_map_contains(const struct string_map *map, const struct string_map *pairs)
+{
+    for (size_t i = 0; i < pairs->count; i++) {
+        const char *value = string_map_get(map, pairs->items[i].key);
+        if (!value || strcmp(value, pairs->items[i].value) != 0)
+            return false;
+    }
+    return true;
+}
+
 /* Where `key` is, or belongs, among `count` sorted elements of `size` bytes that begin with their key. */
 static size_t map_position(const void *items, size_t count, size_t size, const char *key, bool *found)
 {

@@ -204,6 +204,8 @@ const struct api_resource *api_resource_of_kind(const char *api_version, const c
 
 /* The value of a key, or NULL. */
 const char *string_map_get(const struct string_map *map, const char *key);
+/* Whether all pairs are in the map. */
+bool string_map_contains(const struct string_map *map, const struct string_map *pairs);
 /* Adds or replaces a pair. The items are copied into the arena first, so a map that is shared with a snapshot
  * may be given; key and value are not copied. */
 struct arena;

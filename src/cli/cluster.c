@@ -160,6 +160,7 @@ static void start_agent(struct cluster *c)
                                     .images = c->images,
                                     .network = c->network,
                                     .drained = service_proxy_drained,
+                                    .withhold = service_proxy_withhold,
                                     .context = c->proxy};
     if (agent_new(&options, &c->agent, &c->err) < 0)
         fail(c);

@@ -158,20 +158,6 @@ bool controller_namespace_terminating(const struct client_result *result)
 
 /* ---- Pods ---- */
 
-static const struct pod_condition *ready_condition(const struct pod *pod)
-{
-    for (size_t i = 0; i < pod->status.conditions.count; i++)
-        if (strcmp(pod->status.conditions.items[i].type, "Ready") == 0)
-            return &pod->status.conditions.items[i];
-    return NULL;
-}
-
-bool pod_is_ready(const struct pod *pod)
-{
-    const struct pod_condition *c = ready_condition(pod);
-    return c && strcmp(c->status, "True") == 0;
-}
-
 bool pod_is_available(const struct pod *pod, int32_t min_ready_seconds, int64_t now, int64_t *later)
 {
     if (later)
@@ -180,7 +166,7 @@ bool pod_is_available(const struct pod *pod, int32_t min_ready_seconds, int64_t 
         return false;
     if (!min_ready_seconds)
         return true;
-    int64_t at = ready_condition(pod)->last_transition_time + min_ready_seconds * INT64_C(1000000);
+    int64_t at = pod_condition_find(&pod->status.conditions, "Ready")->last_transition_time + min_ready_seconds * INT64_C(1000000);
     if (now < at && later)
         *later = at;
     return now >= at;

@@ -2,6 +2,7 @@
 #ifndef CORACLE_CONTROL_CONTROLLER_H
 #define CORACLE_CONTROL_CONTROLLER_H
 
+#include "api/pod_condition.h"
 #include "base/env.h"
 #include "client/recorder.h"
 #include "control/queue.h"
@@ -72,9 +73,7 @@ bool controller_claim(struct controller *controller, struct work *work, const st
 /* True when the answer says that a namespace is being terminated: nothing can be created there any more. */
 bool controller_namespace_terminating(const struct client_result *result);
 
-/* Pods as upstream's podutil sees them. */
-bool pod_is_ready(const struct pod *pod);
-/* Ready for at least min_ready_seconds; *later (may be NULL) gets when it will be, 0 if it is not ready. */
+/* Pods as upstream's podutil sees them (see also api/pod_condition.h). Ready for at least min_ready_seconds; *later (may be NULL) gets when it will be, 0 if it is not ready. */
 bool pod_is_available(const struct pod *pod, int32_t min_ready_seconds, int64_t now, int64_t *later);
 /* Neither Succeeded, Failed nor being deleted. */
 bool pod_is_active(const struct pod *pod);

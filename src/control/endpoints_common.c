@@ -16,13 +16,7 @@ bool endpoints_headless(const struct service *service)
 
 static bool selects(const struct service *service, const struct string_map *labels)
 {
-    const struct string_map *selector = &service->spec.selector;
-    for (size_t i = 0; i < selector->count; i++) {
-        const char *value = string_map_get(labels, selector->items[i].key);
-        if (!value || strcmp(value, selector->items[i].value) != 0)
-            return false;
-    }
-    return selector->count > 0;
+    return service->spec.selector.count > 0 && string_map_contains(labels, &service->spec.selector);
 }
 
 struct labels_visit {

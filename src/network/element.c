@@ -39,7 +39,7 @@ static void collect(const struct dataplane_service *service, bool local_only, bo
 {
     for (size_t i = 0; i < service->endpoint_count; i++) {
         const struct dataplane_endpoint *e = &service->endpoints[i];
-        bool eligible = terminating ? e->serving && e->terminating : e->ready;
+        bool eligible = e->terminating ? terminating && (e->serving || e->ready) : !terminating && e->ready;
         if (!eligible || (local_only && e->remote) || e->address.s_addr == 0 || e->port == 0)
             continue;
         out->items[out->count++] = (struct slot){e->address, e->port};

@@ -10,7 +10,8 @@
  * chains at each change of a verdict map, and data maps it does not.
  *
  * Which endpoints count, as upstream's kube-proxy chooses: the ready ones; where there are none, those that still
- * serve while they terminate. internalTrafficPolicy and externalTrafficPolicy Local keep to those on this node. */
+ * serve while they terminate. (One that is called ready while it terminates, behind publishNotReadyAddresses, is of
+ * the second kind here: new connections to it could be lost.) internalTrafficPolicy and externalTrafficPolicy Local keep to those on this node. */
 #ifndef CORACLE_NETWORK_PLAN_H
 #define CORACLE_NETWORK_PLAN_H
 

@@ -6,12 +6,16 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/pod_condition.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/map.h"
 #include "base/task.h"
 #include "base/vector.h"
 #include "network/endpoint_slices.h"
+
+#define MANAGED_BY_LABEL "endpointslice.kubernetes.io/managed-by"
+#define MANAGED_BY "endpointslice-controller.k8s.io"
 
 struct service_proxy {
     struct service_proxy_options options;
@@ -21,6 +25,7 @@ struct service_proxy {
     int slices_by_service;
     struct map dirty;     /* "namespace/name" -> NULL */
     struct map installed; /* "namespace/name:port" -> "namespace/name" that put it there */
+    struct map withheld;  /* pod uid -> NULL */
     bool flush_arranged, primed;
     uint64_t asked, applied;
     bool relay_busy, relay_again, freed;
@@ -59,6 +64,7 @@ static void slice_changed(void *context, enum informer_change change, struct obj
 struct translation {
     struct service_proxy *proxy;
     const struct service_port *port;
+    bool as_told; /* pods that are withheld count nonetheless */
     VECTOR(struct dataplane_endpoint) endpoints;
 };
 
@@ -83,6 +89,8 @@ static bool add_slice(void *context, struct object *object)
                                          .ready = endpoint_condition(e->conditions.ready, true),
                                          .terminating = endpoint_condition(e->conditions.terminating, false)};
         out.serving = endpoint_condition(e->conditions.serving, out.ready);
+        if (!t->as_told && e->target_ref && e->target_ref->uid && map_has(&t->proxy->withheld, e->target_ref->uid))
+            out.ready = out.serving = false;
         out.remote = e->node_name && strcmp(e->node_name, t->proxy->options.node_name) != 0;
         if (e->addresses.count && inet_pton(AF_INET, e->addresses.items[0], &out.address) == 1)
             vector_push(&t->endpoints, out);
@@ -111,10 +119,10 @@ static char *port_key(const char *service, const struct service_port *port)
 static void install(struct service_proxy *p, const char *key, const struct service *service,
                     const struct service_port *port)
 {
-    struct translation t = {.proxy = p, .port = port};
+    const struct service_spec *spec = &service->spec;
+    struct translation t = {.proxy = p, .port = port, .as_told = spec->publish_not_ready_addresses};
     struct in_addr external[DATAPLANE_EXTERNAL_ADDRESSES_MAX];
     struct error err;
-    const struct service_spec *spec = &service->spec;
     cleanup_free char *name = port_key(key, port);
     struct dataplane_service out = {
         .name = name,
@@ -246,12 +254,6 @@ static void sync_relay(struct service_proxy *p)
 
 /* ---- */
 
-static uint64_t revision_seen(const struct service_proxy *p)
-{
-    uint64_t a = informer_revision(p->services), b = informer_revision(p->slices);
-    return a > b ? a : b;
-}
-
 static void flush(void *context)
 {
     struct service_proxy *p = context;
@@ -268,9 +270,9 @@ static void flush(void *context)
     for (struct map_slot *s = NULL; (s = map_next(&p->dirty, s));)
         translate(p, s->key);
     map_free(&p->dirty);
-    uint64_t revision = revision_seen(p);
-    if (revision > p->asked)
-        p->asked = revision;
+    /* Of the slices alone: another collection's revision would claim slices that have not come yet. */
+    if (informer_revision(p->slices) > p->asked)
+        p->asked = informer_revision(p->slices);
     dataplane_revision(p->plane, p->asked);
     sync_relay(p);
 }
@@ -295,32 +297,86 @@ void service_proxy_applied(void *context, uint64_t revision, const struct error 
         p->options.changed(p->options.context);
 }
 
-struct drain_look {
+/* ---- Pods that end, or are not ready ---- */
+
+struct pod_look {
+    struct service_proxy *proxy;
     const struct pod *pod;
-    bool ready;
-    uint64_t revision; /* of the newest slice of the namespace */
+    size_t terminating, alive; /* how often the slices name it */
+    uint64_t revision;         /* of the newest slice that was looked at */
+    bool drained;
 };
+
+static bool names_pod(const struct endpoint *e, const struct pod *pod)
+{
+    return e->target_ref && e->target_ref->uid && strcmp(e->target_ref->uid, pod->metadata.uid) == 0;
+}
 
 static bool look_at_slice(void *context, struct object *object)
 {
-    struct drain_look *look = context;
+    struct pod_look *look = context;
     const struct endpoint_slice *slice = object->value;
+    const char *manager = string_map_get(&object->meta->labels, MANAGED_BY_LABEL);
     if (object->revision > look->revision)
         look->revision = object->revision;
-    for (size_t i = 0; i < slice->endpoints.count && !look->ready; i++) {
-        const struct endpoint *e = &slice->endpoints.items[i];
-        look->ready = e->target_ref && e->target_ref->uid && strcmp(e->target_ref->uid, look->pod->metadata.uid) == 0 &&
-                      endpoint_condition(e->conditions.ready, true);
-    }
-    return !look->ready;
+    /* What others say in their slices need not follow the pod. */
+    if (!manager || strcmp(manager, MANAGED_BY) != 0)
+        return true;
+    for (size_t i = 0; i < slice->endpoints.count; i++)
+        if (names_pod(&slice->endpoints.items[i], look->pod))
+            *(endpoint_condition(slice->endpoints.items[i].conditions.terminating, false) ? &look->terminating : &look->alive) += 1;
+    return true;
+}
+
+/* Slices that were written before the controller saw the deletion call the pod alive, or are still to come. */
+static bool look_at_service(void *context, struct object *object)
+{
+    struct pod_look *look = context;
+    const struct service_spec *spec = &((const struct service *)object->value)->spec;
+    const char *ip = spec->cluster_ip;
+    if (!ip || !*ip || strcmp(ip, "None") == 0 || !spec->selector.count ||
+        !string_map_contains(&look->pod->metadata.labels, &spec->selector))
+        return true;
+    cleanup_free char *key = mem_printf("%s/%s", object->meta->namespace, object->meta->name);
+    look->terminating = look->alive = 0;
+    informer_each_indexed(look->proxy->slices, look->proxy->slices_by_service, key, look_at_slice, look);
+    look->drained = !look->alive && (look->terminating || !pod_is_ready(look->pod));
+    return look->drained;
 }
 
 bool service_proxy_drained(void *context, const struct pod *pod)
 {
     struct service_proxy *p = context;
-    struct drain_look look = {.pod = pod};
-    informer_each(p->slices, pod->metadata.namespace, look_at_slice, &look);
-    return !look.ready && p->applied >= look.revision;
+    struct pod_look look = {.proxy = p, .pod = pod, .drained = true};
+    if (!pod->status.pod_ip || !*pod->status.pod_ip)
+        return true;
+    informer_each(p->services, pod->metadata.namespace, look_at_service, &look);
+    return look.drained && p->applied >= look.revision;
+}
+
+static bool mark_slice_of_pod(void *context, struct object *object)
+{
+    struct pod_look *look = context;
+    const struct endpoint_slice *slice = object->value;
+    for (size_t i = 0; i < slice->endpoints.count; i++)
+        if (names_pod(&slice->endpoints.items[i], look->pod)) {
+            slice_changed(look->proxy, INFORMER_UPDATED, object, object);
+            break;
+        }
+    return true;
+}
+
+void service_proxy_withhold(void *context, const struct pod *pod, bool withhold)
+{
+    struct service_proxy *p = context;
+    struct pod_look look = {.proxy = p, .pod = pod};
+    if (withhold == map_has(&p->withheld, pod->metadata.uid))
+        return;
+    if (withhold)
+        map_set(&p->withheld, pod->metadata.uid, NULL);
+    else
+        map_remove(&p->withheld, pod->metadata.uid);
+    informer_each(p->slices, pod->metadata.namespace, mark_slice_of_pod, &look);
 }
 
 struct service_proxy *service_proxy_new(const struct service_proxy_options *options)
@@ -349,6 +405,7 @@ void service_proxy_free(struct service_proxy *p)
         free(s->value);
     map_free(&p->installed);
     map_free(&p->dirty);
+    map_free(&p->withheld);
     p->freed = true;
     if (!p->flush_arranged && !p->relay_busy)
         free(p);

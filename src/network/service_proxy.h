@@ -31,8 +31,11 @@ void service_proxy_applied(void *proxy, uint64_t revision, const struct error *e
 /* Call when the informers deliver nothing more. Work under way on the relay is waited for by the loop. */
 void service_proxy_free(struct service_proxy *proxy);
 
-/* True once no Service sends a new connection to the pod: no EndpointSlice calls it ready, and the data plane has
- * applied the slices that say so. */
+/* True once no Service sends a new connection to a pod that is being deleted, as long as it has other endpoints: the
+ * slices of every Service that selects the pod call it terminating, and the data plane has applied them. */
 bool service_proxy_drained(void *proxy, const struct pod *pod);
+/* The node knows that the pod is not ready, or is again, before the API does: while it is withheld it gets no new
+ * connection, whatever the slices say. Services that publish addresses that are not ready are left as they are. */
+void service_proxy_withhold(void *proxy, const struct pod *pod, bool withhold);
 
 #endif

@@ -38,6 +38,8 @@ struct agent_options {
     /* Asks whether a new connection may still be sent to a pod that is being deleted: true once every data plane
      * has confirmed that it sends none. Asked again whenever agent_data_plane_changed is called. NULL: never. */
     bool (*drained)(void *context, const struct pod *pod);
+    /* The pod is not ready any more, or is again: known here before the API knows it. NULL: nobody asks. */
+    void (*withhold)(void *context, const struct pod *pod, bool withhold);
     void *context;
 };
 

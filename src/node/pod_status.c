@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/pod_condition.h"
 #include "api/pod_qos.h"
 #include "base/buffer.h"
 #include "base/cleanup.h"
@@ -104,17 +105,9 @@ struct conditions {
     int64_t now;
 };
 
-static const struct pod_condition *find_condition(const struct pod_condition_array *in, const char *type)
-{
-    for (size_t i = 0; i < in->count; i++)
-        if (strcmp(in->items[i].type, type) == 0)
-            return &in->items[i];
-    return NULL;
-}
-
 static void add_condition(struct conditions *c, const char *type, bool value, const char *reason, const char *message)
 {
-    const struct pod_condition *old = find_condition(c->old, type);
+    const struct pod_condition *old = pod_condition_find(c->old, type);
     struct pod_condition *out = &c->items[c->count++];
     *out = (struct pod_condition){.type = type,
                                   .status = value ? "True" : "False",
@@ -162,7 +155,7 @@ static const char *unmet_gates(struct arena *arena, const struct pod *pod)
     cleanup_buffer struct buffer out = {0};
     for (size_t i = 0; i < pod->spec.readiness_gates.count; i++) {
         const char *type = pod->spec.readiness_gates.items[i].condition_type;
-        const struct pod_condition *c = find_condition(&pod->status.conditions, type);
+        const struct pod_condition *c = pod_condition_find(&pod->status.conditions, type);
         const char *comma = out.size ? ", " : "";
         if (!c)
             buffer_printf(&out, "%scorresponding condition of pod readiness gate \"%s\" does not exist.", comma, type);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "api/json.h"
+#include "api/pod_condition.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/timestamp.h"
@@ -90,7 +91,9 @@ static void worker_free(struct worker *w)
     worker_free_probes(w);
     worker_free_hooks(w);
     env_timer_free(w->timer);
-    env_timer_free(w->settle);
+    worker_free_drain(w);
+    if (!w->agent->stopping)
+        worker_withhold(w, false);
     env_timer_free(w->usage);
     for (size_t i = 0; i < w->state.seen.container_count; i++) {
         struct container_record *r = &w->state.records[i];
@@ -161,17 +164,21 @@ static void status_written(void *context, const struct client_result *result)
     worker_release(w);
 }
 
-/* Writes the status if it differs from what the API has. */
+/* Writes the status if it differs from what the API has. That the pod is not ready any more is known to the data plane
+ * of this node before it is written. */
 static void write_status(struct worker *w)
 {
-    if (!w->status_dirty || w->status_busy || w->gone || w->finishing || w->frozen || w->agent->stopping)
+    if (!w->status_dirty || w->gone || w->finishing || w->frozen || w->agent->stopping)
         return;
-    if (env_now(w->agent->env) < w->write_at)
-        return;
-    w->status_dirty = false;
     struct arena *arena = arena_new(8192);
     struct pod *pod = arena_copy(arena, w->state.pod->value, sizeof(*pod));
     pod_status_build(arena, &w->state, w->agent->options.node_address, env_now(w->agent->env), &pod->status);
+    worker_withhold(w, !pod_is_ready(pod));
+    if (w->status_busy || env_now(w->agent->env) < w->write_at) {
+        arena_free(arena);
+        return;
+    }
+    w->status_dirty = false;
     if (api_equal(&api_type_pod_status, &pod->status, &worker_pod(w)->status)) {
         arena_free(arena);
         return;
@@ -212,39 +219,6 @@ static void finish(struct worker *w)
     worker_hold(w);
     client_delete(w->agent->client, &api_resources[API_PODS], w->state.pod->meta->namespace,
                   w->state.pod->meta->name, w->state.pod->meta->uid, 0, NULL, finished, w);
-}
-
-/* ---- The drain ---- */
-
-static void settled(void *context)
-{
-    struct worker *w = context;
-    w->state.seen.drain = PART_READY;
-    worker_poke(w);
-}
-
-static bool was_ready(const struct worker *w)
-{
-    const struct pod *pod = worker_pod(w);
-    for (size_t i = 0; i < pod->status.conditions.count; i++)
-        if (strcmp(pod->status.conditions.items[i].type, "Ready") == 0)
-            return strcmp(pod->status.conditions.items[i].status, "True") == 0;
-    return false;
-}
-
-void worker_data_plane_changed(struct worker *w)
-{
-    const struct agent_options *o = &w->agent->options;
-    if (w->state.seen.drain != PART_BUSY || w->settle)
-        return;
-    if (o->drained && !o->drained(o->context, worker_pod(w)))
-        return;
-    if (!o->drained || !was_ready(w)) {
-        settled(w);
-        return;
-    }
-    w->settle = env_timer_new(w->agent->env, settled, w);
-    env_timer_start(w->settle, WORKER_SETTLE_TIME);
 }
 
 /* ---- Turns ---- */
@@ -290,8 +264,7 @@ static void act(struct worker *w, const struct pod_action *action)
         exceed_deadline(w);
         break;
     case ACTION_DRAIN:
-        w->state.seen.drain = PART_BUSY;
-        worker_data_plane_changed(w);
+        worker_drain(w);
         break;
     case ACTION_TEAR_DOWN:
         worker_tear_down(w);

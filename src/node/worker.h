@@ -10,6 +10,7 @@
 #include "node/node.h"
 #include "node/pod_state.h"
 
+struct drain;
 struct hook;
 struct prober;
 struct worker_context;
@@ -30,7 +31,8 @@ struct worker {
     int64_t volumes_delay;
     bool volumes_stale; /* what volumes show has changed while they were made or brought up to date */
     int64_t sandbox_delay;
-    struct env_timer *settle; /* after the drain: lets what is on its way arrive */
+    struct drain *drain;      /* node/worker_drain.c; NULL: it has not begun */
+    bool withheld;            /* this node's data plane knows that the pod is not ready */
     struct env_timer *usage;  /* the next look at volumes with a limit; NULL: there are none */
     size_t pending;    /* operations under way; each holds the worker */
     struct worker_context *contexts; /* one for each container: what its probes and hooks are called back with */
@@ -43,9 +45,6 @@ struct worker_context {
     struct worker *worker;
     size_t container;
 };
-
-/* How long after the data plane's confirmation connections that were on their way may still arrive. */
-#define WORKER_SETTLE_TIME (20 * INT64_C(1000))
 
 /* Takes up what an earlier agent left running of the pod. */
 struct worker *worker_new(struct agent *agent, struct object *pod);
@@ -96,6 +95,13 @@ void worker_update_volumes(struct worker *worker);
 /* Looks at the size of volumes on disk now and then, if any is limited; the volumes are there. */
 void worker_watch_usage(struct worker *worker);
 void worker_create_sandbox(struct worker *worker);
+/* Waits until no new connection is sent to the pod and none is waiting in it, bounded; ends in seen.drain. */
+void worker_drain(struct worker *worker);
+void worker_free_drain(struct worker *worker);
+/* Tells this node's data plane that the pod is not ready, or is, ahead of the API. */
+void worker_withhold(struct worker *worker, bool withhold);
+/* Waits until clients have taken what the pod's ended processes have sent, bounded. Hold the worker meanwhile. */
+void worker_flush(struct worker *worker, env_callback done, void *context);
 void worker_tear_down(struct worker *worker);
 /* Starts or stops the probes of a container as its state asks for. */
 void worker_sync_probes(struct worker *worker, size_t container);

@@ -231,6 +231,7 @@ static void probed(void *context, enum prober_kind kind, enum prober_result resu
         r->ready = healthy;
     } else if (!healthy) {
         c->stop_cause = kind == PROBER_STARTUP ? STOP_STARTUP : STOP_LIVENESS;
+        r->ready = false; /* nobody new is sent to a container that is about to be stopped */
     } else if (kind == PROBER_STARTUP) {
         c->started = true;
         r->ready = !c->spec->readiness_probe;

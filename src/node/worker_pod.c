@@ -247,7 +247,7 @@ void worker_create_sandbox(struct worker *w)
 
 /* ---- Tearing down ---- */
 
-/* Containers one after the other, then network, mounts and files, then the sandbox. */
+/* Containers one after the other, then what they have sent, network, mounts and files, then the sandbox. */
 struct tear_down {
     struct worker *worker;
     size_t next;
@@ -303,6 +303,12 @@ static void container_deleted(void *context, const struct error *err)
     tear_down_next(context);
 }
 
+static void flushed(void *context)
+{
+    struct tear_down *t = context;
+    task_run(t->worker->agent->env, remove_files, files_removed, t);
+}
+
 static void tear_down_next(struct tear_down *t)
 {
     struct worker *w = t->worker;
@@ -313,7 +319,7 @@ static void tear_down_next(struct tear_down *t)
             return;
         }
     }
-    task_run(w->agent->env, remove_files, files_removed, t);
+    worker_flush(w, flushed, t);
 }
 
 void worker_tear_down(struct worker *w)
