@@ -22,7 +22,7 @@
  *                             ignore: carry on as if nothing had been said
  *   DRAIN_TIMEOUT_MS          how long an idle connection may delay the exit after SIGTERM (5000)
  *   UDP_PORT                  answer every datagram on this port with version and pod; 0 is not to listen (0)
- *   LOG_REQUESTS              1 writes a line for every prediction (0)
+ *   LOG_REQUESTS              1 writes a line for every prediction, and for every probe that finds it not ready (0)
  *   ADMIN_TOKEN               enables /admin
  *
  * Invariants: a connection is in exactly one state; only connections in STATE_WAITING are in the waiting queue, which
@@ -421,9 +421,12 @@ static void answer_ready(struct connection *connection, const struct request *re
     (void)request;
     if (server.loaded && !server.held_unready && !server.draining)
         respond(connection, "200 OK", "text/plain", "ready\n");
-    else
-        respond(connection, "503 Service Unavailable", "text/plain", "%s\n",
-                server.draining ? "draining" : server.held_unready ? "told to be unready" : "loading");
+    else {
+        const char *why = server.draining ? "draining" : server.held_unready ? "told to be unready" : "loading";
+        if (config.log_requests)
+            log_line("not ready: %s", why);
+        respond(connection, "503 Service Unavailable", "text/plain", "%s\n", why);
+    }
 }
 
 static void answer_metrics(struct connection *connection, const struct request *request)

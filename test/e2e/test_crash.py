@@ -16,6 +16,7 @@ import time
 import pytest
 
 import harness
+import load
 
 pytestmark = pytest.mark.crash
 
@@ -159,6 +160,26 @@ def test_a_restarted_agent_finds_its_containers(make_cluster, tmp_path):
     assert cluster.fetch(url) == "ok\n"
     assert containers(cluster, "app%3Dsteady") == before
     harness.wait_for(cluster.api, PODS, all_ready(2))
+
+
+def test_a_restart_under_load_loses_no_request(make_cluster, tmp_path):
+    """From pods, that is: a node port of a sandbox is relayed to the host by the process that is killed."""
+    cluster = make_cluster(data_directory=tmp_path / "data")
+    cluster.start()
+    cluster.api.create(DEPLOYMENTS, harness.server_deployment("steady", replicas=2))
+    spec = cluster.api.create("/api/v1/namespaces/default/services", harness.service("steady"))["spec"]
+    for name, labels in (("client", {}), ("endpoint", {"app": "steady"})):
+        cluster.api.create(PODS, load.caller_pod(name, labels))
+    callers = {item["metadata"]["name"]: item for item in harness.wait_for(
+        cluster.api, PODS, lambda items: all_ready(4)(items) and items)}
+    with load.loads(cluster, spec, callers, ways=("cluster address", "hairpin"),
+                    pause_ms=5) as loads:
+        for _ in range(5):
+            cluster.kill()
+            cluster.start()
+            harness.wait_for(cluster.api, PODS, all_ready(4))
+    for one in loads.values():
+        one.assert_nothing_lost()
 
 
 def test_readiness_that_ends_meanwhile_is_noticed_afterwards(make_cluster, tmp_path):

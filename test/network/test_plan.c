@@ -144,6 +144,24 @@ static void ready_endpoints_come_first_then_those_that_serve_while_terminating(v
     dataplane_plan_free(plan);
 }
 
+/* publishNotReadyAddresses calls every pod ready, also one that is being deleted. */
+static void a_terminating_endpoint_comes_second_even_if_it_is_called_ready(void **state)
+{
+    struct dataplane_plan *plan = new_plan();
+    settle(plan);
+    struct dataplane_endpoint e[] = {ready("10.244.0.2"), ready("10.244.0.3")};
+    struct dataplane_service s = web(e, 2);
+    e[0].terminating = true;
+    dataplane_plan_set(plan, &s, NULL);
+    const char *text = diff(plan, NULL);
+    assert_null(strstr(text, "10.244.0.2"));
+    assert_non_null(strstr(text, "10.244.0.3 . 8080"));
+    e[1].terminating = true;
+    dataplane_plan_set(plan, &s, NULL);
+    assert_non_null(strstr(diff(plan, NULL), "10.244.0.2 . 8080"));
+    dataplane_plan_free(plan);
+}
+
 static void local_policies_keep_to_this_node(void **state)
 {
     struct dataplane_plan *plan = new_plan();
@@ -319,6 +337,7 @@ int main(void)
         cmocka_unit_test(a_service_is_its_elements),
         cmocka_unit_test(a_change_costs_its_own_size),
         cmocka_unit_test(ready_endpoints_come_first_then_those_that_serve_while_terminating),
+        cmocka_unit_test(a_terminating_endpoint_comes_second_even_if_it_is_called_ready),
         cmocka_unit_test(local_policies_keep_to_this_node),
         cmocka_unit_test(the_first_to_claim_an_address_has_it),
         cmocka_unit_test(a_hairpin_outlasts_its_endpoint),
