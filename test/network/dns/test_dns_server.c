@@ -1,5 +1,6 @@
 /* The server on loopback, with another one behind it whose answers the tests choose. */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -88,18 +89,37 @@ static void *other_tcp(void *context)
     return NULL;
 }
 
+/* -1 when another has the port. */
 static int listen_on(int kind, uint16_t *port)
 {
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
     socklen_t size = sizeof(address);
     int fd = socket(AF_INET, kind | SOCK_CLOEXEC, 0);
     address.sin_port = htons(*port);
-    assert_int_equal(bind(fd, (struct sockaddr *)&address, size), 0);
+    if (bind(fd, (struct sockaddr *)&address, size) < 0) {
+        assert_int_equal(errno, EADDRINUSE);
+        close(fd);
+        return -1;
+    }
     assert_int_equal(getsockname(fd, (struct sockaddr *)&address, &size), 0);
     *port = ntohs(address.sin_port);
     if (kind == SOCK_STREAM)
         assert_int_equal(listen(fd, 8), 0);
     return fd;
+}
+
+/* A free port for datagrams need not be one for connections: TCP ports of this machine may be in use, or were. */
+static void listen_on_both(void)
+{
+    for (int attempt = 0; attempt < 100; attempt++) {
+        other.port = 0;
+        other.udp = listen_on(SOCK_DGRAM, &other.port);
+        other.tcp = listen_on(SOCK_STREAM, &other.port);
+        if (other.tcp >= 0)
+            return;
+        close(other.udp);
+    }
+    fail_msg("no port is free for both UDP and TCP");
 }
 
 /* ---- Ours ---- */
@@ -121,8 +141,7 @@ static int set_up(void **state)
     static const char *const web[] = {"10.96.0.7", NULL};
     struct ipv4_prefix loopback;
     memset(&other, 0, sizeof(other));
-    other.udp = listen_on(SOCK_DGRAM, &other.port);
-    other.tcp = listen_on(SOCK_STREAM, &other.port);
+    listen_on_both();
     assert_int_equal(pthread_create(&other.threads[0], NULL, other_udp, NULL), 0);
     assert_int_equal(pthread_create(&other.threads[1], NULL, other_tcp, NULL), 0);
     strcpy(resolvers, "/tmp/test-dns-XXXXXX");
