@@ -158,7 +158,8 @@ static struct service_port *make_ports(struct bootstrap *bootstrap)
     return ports;
 }
 
-/* The service is there already, from an earlier start: it may lead to another port now. */
+/* The service is there already, from an earlier start: it may lead to another port now. The list is replaced: merged
+ * strategically, ports of one number are one, whatever their protocols. */
 static void service_created(void *context, const struct client_result *result)
 {
     struct bootstrap *bootstrap = context;
@@ -169,11 +170,11 @@ static void service_created(void *context, const struct client_result *result)
     }
     cleanup_buffer struct buffer patch = {0};
     for (size_t i = 0; i < own->port_count; i++)
-        buffer_printf(&patch, "%s{\"port\":%d,\"protocol\":\"%s\",\"targetPort\":%d}",
-                      i ? "," : "{\"spec\":{\"ports\":[", own->ports[i].number, own->ports[i].protocol,
-                      target_port(bootstrap));
+        buffer_printf(&patch, "%s{\"name\":\"%s\",\"port\":%d,\"protocol\":\"%s\",\"targetPort\":%d}",
+                      i ? "," : "{\"spec\":{\"ports\":[", own->ports[i].name, own->ports[i].number,
+                      own->ports[i].protocol, target_port(bootstrap));
     buffer_add_string(&patch, "]}}");
-    client_patch(bootstrap->client, &api_resources[API_SERVICES], NULL, own->namespace, own->name, PATCH_STRATEGIC,
+    client_patch(bootstrap->client, &api_resources[API_SERVICES], NULL, own->namespace, own->name, PATCH_MERGE,
                  patch.data, stepped, bootstrap);
 }
 

@@ -157,15 +157,24 @@ static void a_local_load_balancer_has_a_port_for_its_health(void **state)
     world_free(w);
 }
 
-static void the_clusters_own_service_follows_its_port(void **state)
+static void the_clusters_own_services_follow_their_ports(void **state)
 {
     struct world *w = world_new();
-    registry_bootstrap(w->registry, &(struct registry_bootstrap){.address = "192.0.2.7", .api_port = 7443}, NULL, NULL);
+    const struct registry_bootstrap moved = {.address = "192.0.2.7", .api_port = 7443, .dns_port = 7053};
+    registry_bootstrap(w->registry, &moved, NULL, NULL);
     settle(w);
     assert_field(get(w, "services/default/kubernetes"), "spec/ports/0/targetPort", "7443");
     assert_field(get(w, "services/default/kubernetes"), "spec/ports/0/name", "https");
     assert_field(get(w, "endpoints/default/kubernetes"), "subsets/0/addresses/0/ip", "192.0.2.7");
     assert_field(get(w, "endpointslices/default/kubernetes"), "ports/0/port", "7443");
+    static const char *const protocols[] = {"UDP", "TCP"};
+    for (int i = 0; i < 2; i++) {
+        char path[64];
+        snprintf(path, sizeof(path), "spec/ports/%d/protocol", i);
+        assert_field(get(w, "services/kube-system/kube-dns"), path, protocols[i]);
+        snprintf(path, sizeof(path), "spec/ports/%d/targetPort", i);
+        assert_field(get(w, "services/kube-system/kube-dns"), path, "7053");
+    }
     world_free(w);
 }
 
@@ -198,7 +207,7 @@ int main(void)
         cmocka_unit_test(node_ports_are_given_once_and_given_back),
         cmocka_unit_test(a_port_for_two_protocols_has_one_number),
         cmocka_unit_test(a_local_load_balancer_has_a_port_for_its_health),
-        cmocka_unit_test(the_clusters_own_service_follows_its_port),
+        cmocka_unit_test(the_clusters_own_services_follow_their_ports),
         cmocka_unit_test(thousands_of_services_have_addresses_of_their_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
