@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/json.h"
+#include "api/types.h"
 
 static const char *const verbs[] = {"create", "delete", "deletecollection", "get", "list", "patch", "update",
                                     "watch", NULL};
@@ -16,11 +17,12 @@ static const char *const get_verbs[] = {"get", NULL};
 static const char *const update_verbs[] = {"update", NULL};
 
 static const struct api_subresource subresources[] = {
-    {"binding", NULL, NULL, "Binding", create_verbs},
+    {"binding", NULL, NULL, "Binding", create_verbs, &api_type_binding},
     {"finalize", NULL, NULL, NULL, update_verbs},
     {"log", NULL, NULL, NULL, get_verbs},
-    {"scale", "autoscaling", "v1", "Scale", half_verbs},
+    {"scale", "autoscaling", "v1", "Scale", half_verbs, &api_type_scale},
     {"status", NULL, NULL, NULL, half_verbs},
+    {"token", "authentication.k8s.io", "v1", "TokenRequest", create_verbs, &api_type_token_request},
 };
 
 const struct api_subresource *api_subresource_find(const char *name)
@@ -33,6 +35,8 @@ const struct api_subresource *api_subresource_find(const char *name)
 
 const char *const *api_resource_verbs(const struct api_resource *resource)
 {
+    if (resource->create_only)
+        return create_verbs;
     return strcmp(resource->plural, "namespaces") == 0 ? namespace_verbs : verbs;
 }
 

@@ -14,8 +14,9 @@ struct api_subresource {
     const char *name;
     const char *group; /* of the kind that it answers with; NULL: that of the resource */
     const char *version;
-    const char *kind;         /* NULL: that of the resource */
-    const char *const *verbs; /* NULL-terminated */
+    const char *kind;            /* NULL: that of the resource */
+    const char *const *verbs;    /* NULL-terminated */
+    const struct api_type *type; /* of the kind, when it has one of its own */
 };
 
 /* The description of a subresource by its name, or NULL. */

@@ -45,7 +45,7 @@ def fail(where, message):
 
 
 def snake(name):
-    name = re.sub(r"(IP|CIDR|API|GPU)s(?=$|[A-Z])", lambda m: m.group(1).capitalize() + "s", name)
+    name = re.sub(r"(IP|CIDR|API|GPU|URL)s(?=$|[A-Z])", lambda m: m.group(1).capitalize() + "s", name)
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
     name = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower()
     return name + "_" if name in KEYWORDS else name
@@ -120,11 +120,13 @@ class Resource:
         self.api_version = group_version
         self.type = types.get(type_name) or fail(where, f"no type {type_name}")
         self.kind, self.short, self.categories, self.subresources = type_name, [], [], []
-        self.namespaced, self.storage = True, None
+        self.namespaced, self.storage, self.create_only = True, None, False
         for word in words[3:]:
             key, _, value = word.partition("=")
             if word == "cluster":
                 self.namespaced = False
+            elif word == "create-only":
+                self.create_only = True
             elif key == "kind":
                 self.kind = value
             elif key == "storage":
@@ -248,7 +250,7 @@ def source(types, resources):
             f" .list_kind = {quoted(r.kind + 'List')}, .plural = {quoted(r.plural)}, .singular = {quoted(singular)},\n"
             f"        .short_names = {strings(r.short)}, .categories = {strings(r.categories)},\n"
             f"        .subresources = {strings(r.subresources)}, .type = &api_type_{r.type.c},\n"
-            f"        .namespaced = {str(r.namespaced).lower()}, .index = {r.c}, .storage = {storage},\n"
+            f"        .namespaced = {str(r.namespaced).lower()}, .create_only = {str(r.create_only).lower()}, .index = {r.c}, .storage = {storage},\n"
             f"        .meta_offset = offsetof(struct {r.type.c}, metadata),"
             f" .status_offset = {'offsetof(struct %s, status)' % r.type.c if has_status else 0}}},")
     out += ["};", f"const size_t api_resource_count = {len(resources)};", ""]

@@ -254,9 +254,7 @@ static void write_path(struct openapi_writer *w, const char *path, const struct 
 
 static const char *schema_of(const struct api_resource *r, const struct api_subresource *s)
 {
-    if (!s->kind)
-        return r->type->openapi;
-    return strcmp(s->kind, "Scale") == 0 ? api_type_scale.openapi : api_type_binding.openapi;
+    return s->type ? s->type->openapi : r->type->openapi;
 }
 
 static void write_resource(struct openapi_writer *w, const struct api_resource *r, bool *any)
@@ -265,7 +263,7 @@ static void write_resource(struct openapi_writer *w, const struct api_resource *
     struct target t = {.resource = r, .group = r->group, .version = r->version, .kind = r->kind,
                        .schema = r->type->openapi};
     snprintf(base, sizeof(base), "/%s/%s", *r->group ? "apis" : "api", r->api_version);
-    if (r->namespaced) {
+    if (r->namespaced && !r->create_only) {
         t.all_namespaces = true;
         snprintf(path, sizeof(path), "%s/%s", base, r->plural);
         write_path(w, path, &t, true, api_resource_verbs(r), any);
@@ -274,6 +272,8 @@ static void write_resource(struct openapi_writer *w, const struct api_resource *
     const char *inside = r->namespaced ? "/namespaces/{namespace}" : "";
     snprintf(path, sizeof(path), "%s%s/%s", base, inside, r->plural);
     write_path(w, path, &t, true, api_resource_verbs(r), any);
+    if (r->create_only)
+        return;
     snprintf(path, sizeof(path), "%s%s/%s/{name}", base, inside, r->plural);
     write_path(w, path, &t, false, api_resource_verbs(r), any);
     for (size_t i = 0; r->subresources[i]; i++) {

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/discovery.h"
 #include "api/json.h"
 #include "api/openapi_parts.h"
 #include "base/cleanup.h"
@@ -57,6 +58,7 @@ static const struct {
 } other_kinds[] = {
     {&api_type_binding, "", "v1"},
     {&api_type_scale, "autoscaling", "v1"},
+    {&api_type_token_request, "authentication.k8s.io", "v1"},
     {&api_type_status, "", "v1"},
     {&api_type_delete_options, "", "v1"},
 };
@@ -250,13 +252,24 @@ static void mark(bool *marked, const struct api_type *type)
             mark(marked, type->fields[i].type);
 }
 
+/* With what its subresources take. */
+static void mark_resource(bool *marked, const struct api_resource *resource)
+{
+    mark(marked, resource->type);
+    for (size_t i = 0; resource->subresources[i]; i++) {
+        const struct api_subresource *s = api_subresource_find(resource->subresources[i]);
+        if (s && s->type)
+            mark(marked, s->type);
+    }
+}
+
 void openapi_write_schemas(struct openapi_writer *w, const char *api_version)
 {
     cleanup_free bool *marked = mem_zero(api_type_count, sizeof(*marked));
     bool any = false;
     for (size_t i = 0; i < api_resource_count; i++)
         if (!api_version || strcmp(api_resources[i].api_version, api_version) == 0)
-            mark(marked, api_resources[i].type);
+            mark_resource(marked, &api_resources[i]);
     for (size_t i = 0; i < ARRAY_COUNT(other_kinds); i++)
         mark(marked, other_kinds[i].type);
     mark(marked, &api_type_list_meta);
@@ -264,7 +277,8 @@ void openapi_write_schemas(struct openapi_writer *w, const char *api_version)
         if (marked[i] || !api_version)
             write_type(w, api_types[i], &any);
     for (size_t i = 0; i < api_resource_count; i++)
-        if (!api_version || strcmp(api_resources[i].api_version, api_version) == 0)
+        if (!api_resources[i].create_only &&
+            (!api_version || strcmp(api_resources[i].api_version, api_version) == 0))
             write_list_type(w, &api_resources[i], &any);
     for (size_t i = 0; i < ARRAY_COUNT(fixed); i++) {
         begin_schema(w, fixed[i].name, fixed[i].doc, &any);

@@ -172,6 +172,7 @@ struct api_resource {
     const char *const *subresources;
     const struct api_type *type;
     bool namespaced;
+    bool create_only;       /* a question: what is created is answered, and never stored */
     uint16_t index;         /* in api_resources */
     uint32_t meta_offset;   /* of struct object_meta in the C struct */
     uint32_t status_offset; /* of the status; 0: none */

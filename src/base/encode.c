@@ -79,3 +79,42 @@ void hex_encode(const void *data, size_t size, char *out)
     }
     *out = 0;
 }
+
+static const char url_alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+void base64url_encode(const void *data, size_t size, char *out)
+{
+    const unsigned char *p = data;
+    uint32_t value = 0;
+    int bits = 0;
+    for (size_t i = 0; i < size; i++) {
+        value = value << 8 | p[i];
+        for (bits += 8; bits >= 6; bits -= 6)
+            *out++ = url_alphabet[value >> (bits - 6) & 63];
+    }
+    if (bits)
+        *out = url_alphabet[value << (6 - bits) & 63];
+}
+
+ssize_t base64url_decode(const char *text, size_t n, unsigned char *out)
+{
+    uint32_t value = 0;
+    int bits = 0;
+    unsigned char *start = out;
+    for (size_t i = 0; i < n; i++) {
+        char c = text[i];
+        int d = c == '-' ? 62 : c == '_' ? 63 : c == '+' || c == '/' ? -1 : digit(c);
+        if (d < 0)
+            return -1;
+        value = value << 6 | (uint32_t)d;
+        bits += 6;
+        if (bits < 8)
+            continue;
+        bits -= 8;
+        *out++ = (unsigned char)(value >> bits);
+    }
+    /* A lone character holds no byte, and what is left over has to be zero. */
+    if (n % 4 == 1 || (value & ((1U << bits) - 1)))
+        return -1;
+    return out - start;
+}

@@ -35,6 +35,7 @@ struct client_user {
     const char *name;
     const char *uid;
     const char *const *groups; /* NULL-terminated */
+    const char *extra;         /* what else is known: JSON, lists of strings by key; NULL: nothing */
 };
 
 enum client_field_validation { CLIENT_VALIDATE_WARN, CLIENT_VALIDATE_STRICT, CLIENT_VALIDATE_IGNORE };
@@ -50,8 +51,8 @@ struct client_request {
     const char *field_manager;
     bool dry_run;
 
-    /* create, update: the object, of type resource->type (subresource scale: struct scale, binding: struct
-     * binding). The transport defaults and validates it. */
+    /* create, update: the object, of type resource->type, or what the subresource takes (api/discovery.h: scale, binding,
+     * token). The transport defaults and validates it. */
     void *body;
 
     /* patch */
@@ -77,7 +78,8 @@ struct client_result {
     int code;                    /* HTTP status: 200, 201, 404, 409 ... */
     const struct status *status; /* set when code >= 400, and when a delete answers with a Status */
     struct object *object;       /* get, create, update, patch, delete */
-    const void *scale;           /* struct scale, of the scale subresource */
+    const void *value;           /* instead of an object: a Scale, a TokenRequest, a review ... */
+    const struct api_type *value_type;
     uint64_t revision;           /* of the write, or of the list */
     /* list */
     struct object *const *items;

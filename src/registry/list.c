@@ -62,41 +62,29 @@ void registry_get(struct task *task)
 
 /* Continue tokens. */
 
-struct token {
+struct continue_token {
     int64_t revision; /* -1: whatever is there now */
     const char *key;  /* "NAMESPACE/NAME" or "NAME" of the last object given, below the list's own prefix */
 };
 
-static char *token_write(struct arena *arena, int64_t revision, const char *key)
+static char *continue_write(struct arena *arena, int64_t revision, const char *key)
 {
     cleanup_buffer struct buffer json = {0};
     buffer_printf(&json, "{\"v\":\"" TOKEN_VERSION "\",\"rv\":%lld,\"start\":\"%s\\u0000\"}", (long long)revision, key);
-    char *text = arena_alloc(arena, BASE64_SIZE(json.size) + 1);
-    base64_encode(json.data, json.size, text);
-    for (char *c = text; *c; c++) {
-        if (*c == '=')
-            *c = 0;
-        else if (*c == '+' || *c == '/')
-            *c = *c == '+' ? '-' : '_';
-        if (!*c)
-            break;
-    }
+    char *text = arena_alloc(arena, BASE64URL_SIZE(json.size) + 1);
+    base64url_encode(json.data, json.size, text);
     return text;
 }
 
 /* NULL, or what is wrong with it. */
-static const char *token_read(struct arena *arena, const char *text, struct token *token)
+static const char *continue_read(struct arena *arena, const char *text, struct continue_token *token)
 {
     static const char *const prefix = "continue key is not valid: ";
     size_t n = strlen(text);
     if (n > TOKEN_MAX)
         return arena_printf(arena, "%stoo long", prefix);
-    size_t padded = (n + 3) / 4 * 4;
-    char *standard = arena_alloc(arena, padded + 1);
-    for (size_t i = 0; i < padded; i++)
-        standard[i] = i >= n ? '=' : text[i] == '-' ? '+' : text[i] == '_' ? '/' : text[i];
-    unsigned char *json = arena_alloc(arena, padded);
-    ssize_t size = base64_decode(standard, padded, json);
+    unsigned char *json = arena_alloc(arena, n + 1);
+    ssize_t size = base64url_decode(text, n, json);
     if (size < 0)
         return arena_printf(arena, "%sillegal base64 data", prefix);
     json_error_t problem;
@@ -187,8 +175,8 @@ static struct status *read_continue(struct task *task, struct start *start)
     if (!text_empty(request->resource_version) && !text_equal(request->resource_version, "0"))
         return api_status_bad_request(task->arena,
                                       "specifying resource version is not allowed when using continue");
-    struct token token = {.key = ""};
-    const char *wrong = token_read(task->arena, request->continue_, &token);
+    struct continue_token token = {.key = ""};
+    const char *wrong = continue_read(task->arena, request->continue_, &token);
     if (wrong)
         return api_status_bad_request(task->arena, "invalid continue token: %s", wrong);
     start->token_key = token.key;
@@ -246,7 +234,7 @@ static void answer_list(struct task *task, struct listing *listing, uint64_t rev
         const struct object_meta *last = listing->items.items[listing->items.count - 1]->meta;
         bool all = task->stored->namespaced && text_empty(task->request->namespace);
         result.continue_ =
-            token_write(task->arena, (int64_t)revision,
+            continue_write(task->arena, (int64_t)revision,
                         all ? arena_printf(task->arena, "%s/%s", last->namespace, last->name) : last->name);
         if (listing->counting)
             result.remaining = listing->remaining;
@@ -278,7 +266,7 @@ void registry_list(struct task *task)
         struct status *status = expired(task, &start);
         if (start.token_key) {
             struct list_meta *meta = &status->metadata;
-            meta->continue_ = token_write(task->arena, -1, start.token_key);
+            meta->continue_ = continue_write(task->arena, -1, start.token_key);
         }
         registry_answer_status(task, status);
     } else {

@@ -46,6 +46,7 @@ struct triggers;
 struct registry {
     struct env *env;
     struct store *store;
+    const struct token_issuer *issuer; /* NULL: no tokens */
     char *service_cidr;
     int node_port_first, node_port_last;
     struct service_addresses *addresses;
@@ -150,6 +151,12 @@ void registry_update_scale(struct task *task);
 struct scale *registry_scale_of(struct arena *arena, const struct object *object);
 /* Applies a Scale to task->old; used by update and patch. */
 void registry_apply_scale(struct task *task, const struct scale *scale);
+
+/* token_request.c */
+void registry_create_token(struct task *task);
+
+/* review.c: answers a question (resource->create_only). */
+void registry_review(struct task *task);
 
 /* admission.c: NULL, or the Status that refuses the request. */
 struct status *registry_admit_create(struct task *task, void *value);

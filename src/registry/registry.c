@@ -82,7 +82,8 @@ void registry_answer_object(struct task *task, int code, struct object *object)
 void registry_answer_scale(struct task *task, int code, struct object *object)
 {
     registry_answer(task, &(struct client_result){.code = code,
-                                                  .scale = registry_scale_of(task->arena, object),
+                                                  .value = registry_scale_of(task->arena, object),
+                                                  .value_type = &api_type_scale,
                                                   .revision = object->revision,
                                                   .remaining = -1});
 }
@@ -282,6 +283,7 @@ static const struct route routes[] = {
     {"scale", CLIENT_UPDATE, registry_update_scale},
     {"scale", CLIENT_PATCH, registry_patch},
     {"binding", CLIENT_CREATE, registry_bind},
+    {"token", CLIENT_CREATE, registry_create_token},
 };
 
 static bool has_subresource(const struct api_resource *resource, const char *subresource)
@@ -301,6 +303,10 @@ static void run(struct task *task)
     }
     if (subresource && !has_subresource(task->resource, subresource)) {
         registry_answer_status(task, api_status_no_resource(task->arena));
+        return;
+    }
+    if (task->resource->create_only) {
+        registry_review(task);
         return;
     }
     for (size_t i = 0; i < ARRAY_COUNT(routes); i++) {
@@ -380,6 +386,11 @@ struct registry *registry_new(struct env *env, struct store *store, const struct
     return registry;
 }
 
+void registry_issue_tokens(struct registry *registry, const struct token_issuer *issuer)
+{
+    registry->issuer = issuer;
+}
+
 void registry_free(struct registry *registry)
 {
     if (!registry)
@@ -426,6 +437,7 @@ static struct client_user *copy_user(struct arena *arena, const struct client_us
     for (size_t i = 0; i < count; i++)
         groups[i] = arena_string(arena, user->groups[i]);
     copy->groups = groups;
+    copy->extra = arena_string(arena, user->extra);
     return copy;
 }
 

@@ -8,9 +8,17 @@
 #define CORACLE_REGISTRY_REGISTRY_H
 
 #include "client/client.h"
+#include "registry/access.h"
+#include "registry/token.h"
 #include "store/store.h"
 
 struct registry;
+
+/* The user that a token, which has been read, stands for; NULL with err set when what it is bound to has gone. Lives in
+ * the arena. */
+const struct client_user *registry_token_user(const struct registry *registry, struct arena *arena,
+                                              const struct token_claims *claims, const char *token,
+                                              struct error *err);
 
 struct registry_options {
     const char *service_cidr; /* "10.96.0.0/16" */
@@ -20,6 +28,9 @@ struct registry_options {
 
 /* Neither the environment nor the store is taken over. */
 struct registry *registry_new(struct env *env, struct store *store, const struct registry_options *options);
+/* Makes the registry an issuer of service account tokens; the issuer must outlive it. Without one, requests for tokens
+ * are refused. */
+void registry_issue_tokens(struct registry *registry, const struct token_issuer *issuer);
 /* Requests that are not answered by now never are. All watches must have been freed; the store is freed later. */
 void registry_free(struct registry *registry);
 

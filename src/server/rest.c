@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/discovery.h"
 #include "api/warnings.h"
 #include "base/cleanup.h"
 #include "base/timestamp.h"
@@ -204,8 +205,8 @@ static void answered(void *context, const struct client_result *result)
         warn(job, result->warnings[i]);
     if (result->status)
         api_status_write(result->status, &job->body);
-    else if (result->scale)
-        json_encode(&api_type_scale, result->scale, &job->body);
+    else if (result->value)
+        json_encode(result->value_type, result->value, &job->body);
     else if (result->object)
         job->object = object_ref(result->object);
     else
@@ -273,15 +274,8 @@ static bool is_empty(const char *text)
     return !text || !*text;
 }
 
-static bool is_subresource(const struct job *job, const char *name)
-{
-    return job->route.subresource && strcmp(job->route.subresource, name) == 0;
-}
-
 static struct status *read_object(struct job *job)
 {
-    static const struct body_type scale = {.type = &api_type_scale, .api_version = "autoscaling/v1", .kind = "Scale"};
-    static const struct body_type binding = {.type = &api_type_binding, .api_version = "v1", .kind = "Binding"};
     const struct api_resource *resource = job->route.resource;
     const struct body_type object = {
         .type = resource->type, .api_version = resource->api_version, .kind = resource->kind};
@@ -290,10 +284,14 @@ static struct status *read_object(struct job *job)
         job->arena, job->http, r->verb == CLIENT_CREATE ? "CreateOptions" : "UpdateOptions", r);
     if (status)
         return status;
-    if (is_subresource(job, "scale"))
-        return decode(job, &scale, &r->body);
-    if (is_subresource(job, "binding"))
-        return decode(job, &binding, &r->body);
+    const struct api_subresource *sub = job->route.subresource ? api_subresource_find(job->route.subresource) : NULL;
+    if (sub && sub->type) {
+        const struct body_type own = {
+            .type = sub->type,
+            .api_version = sub->group ? arena_printf(job->arena, "%s/%s", sub->group, sub->version) : resource->api_version,
+            .kind = sub->kind};
+        return decode(job, &own, &r->body);
+    }
     status = decode(job, &object, &r->body);
     if (status || job->route.subresource)
         return status;
@@ -418,16 +416,20 @@ static bool allowed(const struct job *job, const struct method *m)
     const char *sub = job->route.subresource;
     const struct api_resource *resource = job->route.resource;
     if (!sub) {
+        if (resource->create_only && m->verb != CLIENT_CREATE)
+            return false;
         bool all_namespaces = resource->namespaced && !job->route.namespace;
         if (m->verb == CLIENT_CREATE)
             return !job->route.name && !all_namespaces;
         return !(m->verb == CLIENT_DELETE_COLLECTION && all_namespaces);
     }
-    if (strcmp(sub, "binding") == 0)
-        return m->verb == CLIENT_CREATE;
-    if (strcmp(sub, "finalize") == 0)
-        return m->verb == CLIENT_UPDATE;
-    return m->verb == CLIENT_GET || m->verb == CLIENT_UPDATE || m->verb == CLIENT_PATCH;
+    static const char *const verbs[] = {[CLIENT_GET] = "get", [CLIENT_CREATE] = "create", [CLIENT_UPDATE] = "update",
+                                        [CLIENT_PATCH] = "patch", [CLIENT_DELETE_COLLECTION] = NULL};
+    const struct api_subresource *known = api_subresource_find(sub);
+    for (const char *const *v = known ? known->verbs : NULL; v && *v; v++)
+        if (verbs[m->verb] && strcmp(*v, verbs[m->verb]) == 0)
+            return true;
+    return false;
 }
 
 static struct status *prepare(struct job *job, const struct client_user *user)

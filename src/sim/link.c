@@ -106,7 +106,7 @@ static void keep(struct call *call, const struct client_result *result)
     *copy = *result;
     copy->status = result->status ? api_copy(arena, &api_type_status, result->status) : NULL;
     copy->object = result->object ? object_ref(result->object) : NULL;
-    copy->scale = result->scale ? api_copy(arena, &api_type_scale, result->scale) : NULL;
+    copy->value = result->value ? api_copy(arena, result->value_type, result->value) : NULL;
     copy->items = arena_copy(arena, result->items, result->count * sizeof(*result->items));
     for (size_t i = 0; i < result->count; i++)
         object_ref(result->items[i]);

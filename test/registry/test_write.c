@@ -265,14 +265,14 @@ static void a_scale_is_a_view_of_its_object(void **state)
     create(w, "deployments/default", DEPLOYMENT);
     struct reply *r = get(w, "deployments/default/d/scale");
     assert_code(r, 200);
-    assert_int_equal(r->scale->spec.replicas, 1);
-    assert_string_equal(r->scale->status.selector, "app=x");
+    assert_int_equal(((const struct scale *)r->value)->spec.replicas, 1);
+    assert_string_equal(((const struct scale *)r->value)->status.selector, "app=x");
     r = update(w, "deployments/default/d/scale", "{\"metadata\":{\"name\":\"d\"},\"spec\":{\"replicas\":4}}");
     assert_code(r, 200);
-    assert_int_equal(r->scale->spec.replicas, 4);
+    assert_int_equal(((const struct scale *)r->value)->spec.replicas, 4);
     r = patch(w, "deployments/default/d/scale", "{\"spec\":{\"replicas\":6}}");
     assert_code(r, 200);
-    assert_int_equal(r->scale->spec.replicas, 6);
+    assert_int_equal(((const struct scale *)r->value)->spec.replicas, 6);
     r = get(w, "deployments/default/d");
     assert_field(r, "spec/replicas", "6");
     assert_field(r, "metadata/generation", "3");

@@ -85,8 +85,12 @@ static void answered(void *context, const struct client_result *result)
         last.object = object_ref(result->object);
         last.text = object_json(last.object, NULL);
     }
-    if (result->scale)
-        last.scale = api_copy(last.arena, &api_type_scale, result->scale);
+    if (result->value) {
+        cleanup_buffer struct buffer json = {0};
+        json_encode(result->value_type, result->value, &json);
+        last.text = arena_string(last.arena, json.data);
+        last.value = api_copy(last.arena, result->value_type, result->value);
+    }
     if (result->warning_count)
         last.warning = arena_string(last.arena, result->warnings[0]);
     last.items = mem_zero(result->count + 1, sizeof(*last.items));

@@ -37,7 +37,7 @@ struct reply {
     int64_t remaining;
     uint64_t revision;
     const struct status *status;
-    const struct scale *scale;
+    const void *value; /* of a Scale, TokenRequest or review */
     const char *warning; /* the first */
     struct arena *arena;
 };
