@@ -267,3 +267,15 @@ bool field_format(struct api_field_errors *errors, const struct api_path *path, 
         field_invalid(errors, path, value, problems.items[i]);
     return problems.count == 0;
 }
+
+void format_path_segment(const char *text, struct format_problems *problems)
+{
+    if (strcmp(text, ".") == 0)
+        add(problems, "may not be '.'");
+    if (strcmp(text, "..") == 0)
+        add(problems, "may not be '..'");
+    if (strchr(text, '/'))
+        add(problems, "may not contain '/'");
+    if (strchr(text, '%'))
+        add(problems, "may not contain '%'");
+}

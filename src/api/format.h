@@ -26,6 +26,8 @@ void format_dns_label(const char *text, struct format_problems *problems);
 void format_dns_subdomain(const char *text, struct format_problems *problems);
 /* As format_dns_subdomain, with '_' allowed: what a resolver may search. */
 void format_dns_search(const char *text, struct format_problems *problems);
+/* What may stand in a path: names of roles. */
+void format_path_segment(const char *text, struct format_problems *problems);
 /* RFC 1035: begins with a letter. */
 void format_dns1035_label(const char *text, struct format_problems *problems);
 /* "prefix/name": keys of labels and annotations, condition types, finalizers. */

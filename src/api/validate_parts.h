@@ -171,6 +171,14 @@ void validate_event(struct api_field_errors *errors, const void *value);
 void validate_events_event(struct api_field_errors *errors, const void *value);
 void validate_events_event_update(struct api_field_errors *errors, const void *value, const void *old);
 void validate_lease(struct api_field_errors *errors, const void *value);
+
+/* validate_rbac.c */
+void validate_role(struct api_field_errors *errors, const void *value);
+void validate_cluster_role(struct api_field_errors *errors, const void *value);
+void validate_role_binding(struct api_field_errors *errors, const void *value);
+void validate_cluster_role_binding(struct api_field_errors *errors, const void *value);
+void validate_role_binding_update(struct api_field_errors *errors, const void *value, const void *old);
+void validate_cluster_role_binding_update(struct api_field_errors *errors, const void *value, const void *old);
 void validate_persistent_volume(struct api_field_errors *errors, const void *value);
 void validate_persistent_volume_update(struct api_field_errors *errors, const void *value, const void *old);
 void validate_persistent_volume_claim(struct api_field_errors *errors, const void *value);

@@ -47,6 +47,7 @@ struct cluster {
     struct control *control;
     struct scheduler *scheduler;
     struct pki *pki;
+    struct token_issuer *tokens;
     struct server *server;
     struct pod_network *network;
     struct dataplane *plane;
@@ -380,9 +381,12 @@ static int start_server(struct cluster *c, struct error *err)
         .directory = directory, .now = env_now(c->env), .names = names, .name_count = ARRAY_COUNT(names)};
     struct server_options options = {
         .env = c->env, .registry = c->registry, .store = c->store, .node = {.open_log = open_log, .context = c}};
-    if (pki_open(&pki, &c->pki, err) < 0)
+    if (pki_open(&pki, &c->pki, err) < 0 ||
+        token_issuer_new(pki_service_account_key(c->pki), &c->tokens, err) < 0)
         return -1;
+    registry_issue_tokens(c->registry, c->tokens);
     options.pki = c->pki;
+    options.tokens = c->tokens;
     if (server_new(&options, &c->server, err) < 0)
         return -1;
     if (server_listen(c->server, c->options->listen_fd, err) < 0 || listen_for_pods(c, err) < 0 ||
@@ -466,6 +470,7 @@ static void take_apart(struct cluster *c)
     if (c->network)
         pod_network_close(c->network);
     image_store_close(c->images);
+    token_issuer_free(c->tokens);
     pki_free(c->pki);
     mailbox_free(c->mailbox);
     env_uv_free(c->env);

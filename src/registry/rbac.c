@@ -74,6 +74,33 @@ static bool rule_allows(const struct policy_rule *rule, const struct access_requ
            (!rule->resource_names.count || has(&rule->resource_names, r->name ? r->name : ""));
 }
 
+/* ---- What needs no object ---- */
+
+#define STRINGS(...) {(const char *[]){__VA_ARGS__}, ARRAY_COUNT(((const char *[]){__VA_ARGS__}))}
+
+/* Upstream's cluster role of that name. */
+static struct policy_rule everything[] = {
+    {.verbs = STRINGS(ALL), .api_groups = STRINGS(ALL), .resources = STRINGS(ALL)},
+    {.verbs = STRINGS(ALL), .non_resource_urls = STRINGS(ALL)},
+};
+static const struct policy_rule_array cluster_admin = {everything, ARRAY_COUNT(everything)};
+
+/* What every authenticated user may, as upstream's system:discovery and system:basic-user allow it. */
+static const struct policy_rule basic_rules[] = {
+    {.verbs = STRINGS("get"),
+     .non_resource_urls = STRINGS("/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*",
+                                  "/readyz", "/version", "/version/")},
+    {.verbs = STRINGS("create"),
+     .api_groups = STRINGS("authorization.k8s.io"),
+     .resources = STRINGS("selfsubjectaccessreviews", "selfsubjectrulesreviews")},
+    {.verbs = STRINGS("create"), .api_groups = STRINGS("authentication.k8s.io"), .resources = STRINGS("selfsubjectreviews")},
+};
+/* And every service account, as upstream's system:service-account-issuer-discovery. */
+static const struct policy_rule account_rule = {
+    .verbs = STRINGS("get"),
+    .non_resource_urls = STRINGS("/.well-known/openid-configuration", "/.well-known/openid-configuration/",
+                                 "/openid/v1/jwks", "/openid/v1/jwks/")};
+
 /* ---- Bindings ---- */
 
 struct visiting {
@@ -115,6 +142,8 @@ static const struct policy_rule_array *rules_of(struct visiting *v, const struct
     bool cluster = text_equal(ref->kind, "ClusterRole");
     struct object *role =
         store_get(store, &api_resources[cluster ? API_CLUSTERROLES : API_ROLES], cluster ? NULL : namespace, ref->name);
+    if (!role && cluster && text_equal(ref->name, "cluster-admin"))
+        return &cluster_admin;
     if (!role) {
         v->error = arena_printf(v->arena, "%s%s%s.rbac.authorization.k8s.io \"%s\" not found", v->error ? v->error : "",
                                 v->error ? ", " : "", cluster ? "clusterrole" : "role", ref->name);
@@ -162,6 +191,14 @@ void registry_visit_rules(const struct registry *registry, struct arena *arena, 
                           const char *namespace, access_visit visit, void *context, const char **error)
 {
     struct visiting v = {.registry = registry, .arena = arena, .user = user, .visit = visit, .context = context};
+    if (error)
+        *error = NULL;
+    for (size_t i = 0; in_group(user, "system:authenticated") && i < ARRAY_COUNT(basic_rules); i++)
+        if (!visit(context, &basic_rules[i], "the basic rights of authenticated users", true))
+            return;
+    if (in_group(user, "system:serviceaccounts") &&
+        !visit(context, &account_rule, "the basic rights of service accounts", true))
+        return;
     store_list(registry->store, &api_resources[API_CLUSTERROLEBINDINGS], NULL, NULL, NULL, visit_cluster_binding, &v);
     if (!v.stopped && !text_empty(namespace))
         store_list(registry->store, &api_resources[API_ROLEBINDINGS], namespace, NULL, NULL, visit_role_binding, &v);

@@ -71,6 +71,11 @@ void rest_handle(struct rest_request *request);
 void watch_handle(struct rest_request *request);
 void log_handle(struct rest_request *request);
 
+/* Finds out who asks and whether he may, then calls pass on the request's I/O thread, now or later; refused: why not. The
+ * arena goes to pass (gate.c). */
+void gate_enter(struct server *server, struct http_request *request, struct arena *arena,
+                void (*pass)(struct rest_request *request, struct status *refused));
+
 /* ---- Parameters (options.c): NULL, or the Status that refuses them ---- */
 
 /* A number; unset when it is missing or empty. */

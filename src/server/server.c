@@ -64,22 +64,6 @@ bool negotiate(const struct http_request *request, struct negotiated *out)
 
 /* ---- The way in ---- */
 
-/* The user of a verified client certificate, as upstream reads it: CN is the name, O are the groups. */
-static const struct client_user *authenticate(struct arena *arena, const struct http_request *request)
-{
-    const struct http_peer *peer = request->peer;
-    if (peer->certificate != HTTP_CERTIFICATE_VERIFIED || !peer->common_name || !*peer->common_name)
-        return NULL;
-    struct client_user *user = arena_alloc(arena, sizeof(*user));
-    const char **groups = arena_alloc(arena, (peer->organization_count + 2) * sizeof(*groups));
-    for (size_t i = 0; i < peer->organization_count; i++)
-        groups[i] = arena_string(arena, peer->organizations[i]);
-    groups[peer->organization_count] = "system:authenticated";
-    user->name = arena_string(arena, peer->common_name);
-    user->groups = groups;
-    return user;
-}
-
 static bool is_health(const char *path)
 {
     static const char *const paths[] = {"/healthz", "/livez", "/readyz"};
@@ -102,46 +86,71 @@ static void answer_health(struct http_request *request)
     http_respond_text(request, 200, "text/plain; charset=utf-8", text);
 }
 
-static void route(struct server *server, struct http_request *request, struct arena *arena)
+static struct status *fault_status(struct arena *arena, const struct http_request *request)
 {
-    struct rest_request r = {.server = server, .http = request, .arena = arena};
-    struct status *status = NULL;
-    const struct client_user *user = authenticate(arena, request);
-    r.user = user;
-    if (!user)
-        status = api_status_unauthorized(arena);
-    else if (request->fault == HTTP_FAULT_BODY_TOO_LARGE)
-        status = api_status_request_entity_too_large(arena, 3 * 1024 * 1024);
-    else if (request->fault == HTTP_FAULT_OVERLOADED)
-        status = api_status_too_many_requests(arena, "The server is busy: too many bodies are being received", 1);
-    else if (documents_handle(server->documents, request)) {
+    if (request->fault == HTTP_FAULT_BODY_TOO_LARGE)
+        return api_status_request_entity_too_large(arena, 3 * 1024 * 1024);
+    if (request->fault == HTTP_FAULT_OVERLOADED)
+        return api_status_too_many_requests(arena, "The server is busy: too many bodies are being received", 1);
+    return NULL;
+}
+
+/* Past the gate; refused NULL: the user may. */
+/* How others verify the cluster's tokens. */
+static bool answer_issuer(const struct server *server, struct http_request *request)
+{
+    bool keys = strcmp(request->path, "/openid/v1/jwks") == 0;
+    if (!server->options.tokens || (!keys && strcmp(request->path, "/.well-known/openid-configuration") != 0))
+        return false;
+    struct buffer out = {0};
+    if (keys)
+        token_issuer_write_keys(server->options.tokens, &out);
+    else
+        token_issuer_write_configuration(request->host, &out);
+    size_t size;
+    char *data = buffer_steal(&out, &size);
+    struct http_bytes run = http_bytes_owned(data, size);
+    http_response_header(request, "Content-Type", keys ? "application/jwk-set+json" : CONTENT_JSON);
+    http_respond(request, 200, &run, 1);
+    return true;
+}
+
+static void route(struct rest_request *r, struct status *refused)
+{
+    struct server *server = r->server;
+    struct http_request *request = r->http;
+    struct arena *arena = r->arena;
+    struct status *status = refused ? refused : fault_status(arena, request);
+    if (status) {
+        r->route.resource = NULL;
+    } else if (documents_handle(server->documents, request) || answer_issuer(server, request)) {
         arena_free(arena);
         return;
     } else if (strcmp(request->path, "/metrics") == 0) {
         arena_free(arena);
         metrics_handle(server, request);
         return;
-    } else if (!route_parse(arena, request->path, &r.route)) {
+    } else if (!route_parse(arena, request->path, &r->route)) {
         arena_free(arena);
         http_respond_text(request, 404, "text/plain; charset=utf-8", "404 page not found\n");
         return;
-    } else if (!r.route.resource)
+    } else if (!r->route.resource)
         status = api_status_no_resource(arena);
-    else if (!negotiate(request, &r.negotiated))
+    else if (!negotiate(request, &r->negotiated))
         status = api_status_not_acceptable(arena, "application/json, application/json;stream=watch");
     if (status) {
-        request_metrics_count(server->metrics, &r.route, VERB_OTHER, status->code, 0);
+        request_metrics_count(server->metrics, &r->route, VERB_OTHER, status->code, 0);
         answer_status(request, status);
         arena_free(arena);
         return;
     }
     bool get = request->method == HTTP_GET || request->method == HTTP_HEAD;
-    if (get && r.route.subresource && strcmp(r.route.subresource, "log") == 0 && r.route.resource->index == API_PODS)
-        log_handle(&r);
-    else if (get && !r.route.subresource && (r.route.watch || parameter_flag(request, "watch")))
-        watch_handle(&r);
+    if (get && r->route.subresource && strcmp(r->route.subresource, "log") == 0 && r->route.resource->index == API_PODS)
+        log_handle(r);
+    else if (get && !r->route.subresource && (r->route.watch || parameter_flag(request, "watch")))
+        watch_handle(r);
     else
-        rest_handle(&r);
+        rest_handle(r);
 }
 
 static void handle(struct http_request *request, void *context)
@@ -154,7 +163,7 @@ static void handle(struct http_request *request, void *context)
     }
     if (strcmp(request->path, "/version") == 0 && documents_handle(server->documents, request))
         return;
-    route(server, request, arena_new(2048));
+    gate_enter(server, request, arena_new(2048), route);
 }
 
 /* ---- Start and stop ---- */

@@ -48,6 +48,7 @@ struct server_options {
     struct registry *registry;
     struct store *store; /* for figures */
     struct pki *pki;
+    const struct token_issuer *tokens; /* NULL: bearer tokens are refused */
     struct server_node_access node;
     unsigned threads; /* I/O threads; 0: as many as there are cores, at most 4 */
 };

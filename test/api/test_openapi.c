@@ -79,9 +79,11 @@ static void every_kind_has_a_schema_and_a_patch_with_parameters(void **state)
         json_t *schema = json_object_get(json_object_get(json_object_get(tree, "components"), "schemas"), r->type->openapi);
         json_t *gvk = json_array_get(json_object_get(schema, "x-kubernetes-group-version-kind"), 0);
         assert_string_equal(json_string_value(json_object_get(gvk, "kind")), r->kind);
-        snprintf(path, sizeof(path), "/%s/%s/%s%s/{name}", *r->group ? "apis" : "api", r->api_version,
-                 r->namespaced ? "namespaces/{namespace}/" : "", r->plural);
-        json_t *patch = json_object_get(json_object_get(json_object_get(tree, "paths"), path), "patch"), *parameter;
+        snprintf(path, sizeof(path), "/%s/%s/%s%s%s", *r->group ? "apis" : "api", r->api_version,
+                 r->namespaced ? "namespaces/{namespace}/" : "", r->plural, r->create_only ? "" : "/{name}");
+        /* A question can only be asked. */
+        const char *verb = r->create_only ? "post" : "patch";
+        json_t *patch = json_object_get(json_object_get(json_object_get(tree, "paths"), path), verb), *parameter;
         size_t k;
         int found = 0;
         json_array_foreach(json_object_get(patch, "parameters"), k, parameter) {
