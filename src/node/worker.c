@@ -95,6 +95,7 @@ static void worker_free(struct worker *w)
     if (!w->agent->stopping)
         worker_withhold(w, false);
     env_timer_free(w->usage);
+    worker_forget_tokens(w);
     for (size_t i = 0; i < w->state.seen.container_count; i++) {
         struct container_record *r = &w->state.records[i];
         free(r->id);

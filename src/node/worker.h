@@ -33,6 +33,8 @@ struct worker {
     int64_t sandbox_delay;
     struct drain *drain;      /* node/worker_drain.c; NULL: it has not begun */
     bool withheld;            /* this node's data plane knows that the pod is not ready */
+    struct worker_token *tokens; /* that volumes show */
+    struct env_timer *renewal;   /* of the tokens; NULL: there are none */
     struct env_timer *usage;  /* the next look at volumes with a limit; NULL: there are none */
     size_t pending;    /* operations under way; each holds the worker */
     struct worker_context *contexts; /* one for each container: what its probes and hooks are called back with */
@@ -90,6 +92,17 @@ void worker_pre_stop(struct worker *worker, size_t container, int64_t grace);
 void worker_stop_container(struct worker *worker, size_t container);
 void worker_kill_container(struct worker *worker, size_t container);
 void worker_mount_volumes(struct worker *worker);
+/* Asks for the tokens that volumes show and that are missing or due; done runs when all are answered. False: none is due,
+ * and done does not run. */
+bool worker_fetch_tokens(struct worker *worker, env_callback done, void *context);
+/* The token of a projection, or NULL with err set; the context is the worker. */
+const char *worker_token_text(void *worker, const struct service_account_token_projection *projection,
+                              struct error *err);
+/* Arranges that volumes are brought up to date when the first token is due. */
+void worker_plan_renewal(struct worker *worker);
+void worker_forget_tokens(struct worker *worker);
+/* When a token is asked for again. */
+int64_t worker_token_renewal(int64_t now, int64_t seconds, int64_t expires_at);
 /* What mounted volumes show has changed: they follow. */
 void worker_update_volumes(struct worker *worker);
 /* Looks at the size of volumes on disk now and then, if any is limited; the volumes are there. */

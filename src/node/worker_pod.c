@@ -54,6 +54,7 @@ static void mounted(void *context)
         w->volumes_delay = 0;
         worker_watch_usage(w);
     }
+    worker_plan_renewal(w);
     object_unref(m->pod);
     arena_free(m->arena);
     free(m);
@@ -68,11 +69,28 @@ static void mount(void *context)
     m->failed = volume_apply(m->plan, &m->err) < 0;
 }
 
+/* All tokens are there, or have been refused. */
+static void plan_and_mount(void *context)
+{
+    struct mount *m = context;
+    struct worker *w = m->worker;
+    struct environment_source pod = worker_source(w);
+    struct volume_source source = {.pod = &pod,
+                                   .token = worker_token_text,
+                                   .claim = worker_claim,
+                                   .persistent_volume = worker_persistent_volume,
+                                   .context = w};
+    pod.pod = m->pod->value;
+    if (volume_plan_new(m->arena, m->pod->value, w->directory, &source, &m->plan, &m->err) < 0) {
+        m->failed = true;
+        mounted(m);
+        return;
+    }
+    task_run(w->agent->env, mount, mounted, m);
+}
+
 static void mount_volumes(struct worker *w, bool update)
 {
-    struct environment_source pod = worker_source(w);
-    struct volume_source source = {
-        .pod = &pod, .claim = worker_claim, .persistent_volume = worker_persistent_volume, .context = w};
     struct mount *m = mem_zero(1, sizeof(*m));
     m->worker = w;
     m->update = update;
@@ -80,12 +98,8 @@ static void mount_volumes(struct worker *w, bool update)
     m->pod = object_ref(w->state.pod);
     worker_hold(w);
     w->volumes_stale = false;
-    if (volume_plan_new(m->arena, m->pod->value, w->directory, &source, &m->plan, &m->err) < 0) {
-        m->failed = true;
-        mounted(m);
-        return;
-    }
-    task_run(w->agent->env, mount, mounted, m);
+    if (!worker_fetch_tokens(w, plan_and_mount, m))
+        plan_and_mount(m);
 }
 
 void worker_mount_volumes(struct worker *w)

@@ -95,6 +95,22 @@ def test_a_bound_token_ends_with_its_object(api, namespace):
     assert api.ok("POST", reviews, review)["status"].get("authenticated") is None
 
 
+def test_a_pod_has_the_token_that_it_asks_for(api, namespace, pods):
+    request_token(api, namespace)
+    body = harness.shell_pod("it", "cat /volume/token; exec sleep 1000", volumes=[{"name": "it", "projected": {"sources": [
+        {"serviceAccountToken": {"path": "token", "expirationSeconds": 700}}]}}],
+        container={"volumeMounts": [{"name": "it", "mountPath": "/volume"}]})
+    api.create(pods, body)
+    token = harness.eventually(lambda: api.request("GET", pods + "/it/log").body.decode().count(".") == 2 and
+                               api.request("GET", pods + "/it/log").body.decode())
+    said = claims(token)
+    assert said["kubernetes.io"]["pod"]["name"] == "it" and said["exp"] - said["iat"] == 700
+    assert "node" in said["kubernetes.io"]
+    assert ask(api, token, "/apis")[0] == 200
+    api.ok("DELETE", pods + "/it?gracePeriodSeconds=0")
+    harness.eventually(lambda: ask(api, token, "/apis")[0] == 401, what="the end of the token")
+
+
 def test_kubectl_creates_tokens_and_asks_what_may_be_done(cluster, namespace, api):
     request_token(api, namespace)
     kubectl = [harness.KUBECTLS["1.35"], "--kubeconfig", cluster.kubeconfig, "-n", namespace]

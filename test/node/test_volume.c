@@ -16,7 +16,9 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/timestamp.h"
 #include "node/volume.h"
+#include "node/worker.h"
 
 struct world {
     char root[64];
@@ -253,6 +255,15 @@ static void a_projected_volume_has_the_files_of_all_its_sources(void **state)
     assert_true(volume_uses(pod->value, &api_resources[API_SECRETS], "none"));
 }
 
+static void a_token_is_renewed_when_a_fifth_of_its_life_is_left(void **state)
+{
+    (void)state;
+    const int64_t now = 1000 * SECOND;
+    assert_int_equal(worker_token_renewal(now, 600, now + 600 * SECOND), now + 480 * SECOND);
+    /* At the latest after a day. */
+    assert_int_equal(worker_token_renewal(now, 864000, now + 864000 * SECOND), now + 24 * HOUR);
+}
+
 static void what_has_not_changed_is_not_written_again(void **state)
 {
     struct world *w = *state;
@@ -338,6 +349,7 @@ int main(void)
         TEST(items_choose_keys_and_paths),
         TEST(fields_of_the_pod_are_files),
         TEST(a_projected_volume_has_the_files_of_all_its_sources),
+        cmocka_unit_test(a_token_is_renewed_when_a_fifth_of_its_life_is_left),
         TEST(what_has_not_changed_is_not_written_again),
         TEST(what_is_missing_is_an_error_unless_it_is_optional),
         TEST(a_sub_path_cannot_leave_its_volume),
