@@ -1,4 +1,5 @@
 """kubectl logs: every flag, while a container runs, after it has ended, and across restarts."""
+import calendar
 import re
 import time
 
@@ -41,22 +42,31 @@ def test_timestamps_are_in_order(kubectl, finished):
 
 
 def test_since(kubectl, api, pods):
-    api.create(pods, harness.shell_pod("it", "echo old; sleep 3; echo new", restartPolicy="Never"))
+    api.create(pods, harness.shell_pod("it", "echo old; sleep 8; echo new", restartPolicy="Never"))
     harness.wait_for(api, pods, phase("Succeeded"))
-    assert kubectl("logs", "it", "--since=2s") == "new\n"
+    # A second after the old line, counted from now: a kubectl that takes up to 7 s to start still asks in between.
+    stamp = kubectl("logs", "it", "--timestamps").split()[0]
+    age = time.time() - calendar.timegm(time.strptime(stamp[:19], "%Y-%m-%dT%H:%M:%S"))
+    assert kubectl("logs", "it", f"--since={int(age) - 1}s") == "new\n"
     assert kubectl("logs", "it", "--since=1h") == "old\nnew\n"
     stamp = kubectl("logs", "it", "--timestamps", "--tail=1").split()[0]
     assert kubectl("logs", "it", f"--since-time={stamp}") == "new\n"
 
 
-def test_follow_shows_lines_as_they_are_written_and_ends_with_the_container(kubectl, api, pods):
-    api.create(pods, harness.shell_pod("it", "echo first; sleep 1; echo second; sleep 1; echo third",
-                                       restartPolicy="Never"))
+def test_follow_shows_lines_as_they_are_written_and_ends_with_the_container(kubectl, api, pods, tmp_path):
+    tmp_path.chmod(0o755)
+    wait = "until [ -e /gate/{} ]; do usleep 20000; done; echo {}"
+    api.create(pods, harness.shell_pod(
+        "it", f"echo first; {wait.format('second', 'second')}; {wait.format('third', 'third')}", restartPolicy="Never",
+        volumes=[{"name": "gate", "hostPath": {"path": str(tmp_path)}}],
+        container={"volumeMounts": [{"name": "gate", "mountPath": "/gate"}]}))
     harness.wait_for(api, pods, phase("Running"))
     with kubectl.follow("logs", "-f", "it") as follower:
         follower.until_line("first")
+        (tmp_path / "second").touch()
         follower.until_line("second")
-        assert not any("third" in line for line in follower.lines)
+        assert follower.lines == ["first", "second"]
+        (tmp_path / "third").touch()
         assert follower.ended() == 0
         assert follower.lines == ["first", "second", "third"]
 
@@ -113,7 +123,7 @@ def test_long_and_partial_lines_arrive_whole(kubectl, api, pods):
 
 
 def test_both_streams_in_order(kubectl, api, pods):
-    api.create(pods, harness.shell_pod("it", "echo out; usleep 50000; echo err >&2; usleep 50000; echo out again",
+    api.create(pods, harness.shell_pod("it", "echo out; usleep 500000; echo err >&2; usleep 500000; echo out again",
                                        restartPolicy="Never"))
     harness.wait_for(api, pods, phase("Succeeded"))
     assert kubectl("logs", "it") == "out\nerr\nout again\n"

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -95,12 +96,25 @@ static void next_container(struct worker *worker)
     runtime_container_create(worker->f->runtime, &config, on_created, worker);
 }
 
+/* Blocks until no process holds the cluster's lock. Children of a killed agent hold it until they have come to exec, as
+ * they do that of a real cluster (cli/sandbox.h). */
+static int lock_cluster(const struct fixture *f)
+{
+    char path[128];
+    snprintf(path, sizeof(path), "%s/lock", f->directory);
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0 || flock(fd, LOCK_EX) < 0)
+        _exit(8);
+    return fd;
+}
+
 /* The agent's life. Its loop and runtime are its own; it ends by being killed. */
 static void agent(struct fixture *f, int pipe)
 {
     uv_loop_init(&f->loop);
     uv_timer_init(&f->loop, &f->watchdog);
     f->env = env_uv_new(&f->loop);
+    lock_cluster(f);
     fixture_open_runtime(f);
     struct worker workers[WORKERS];
     for (int i = 0; i < WORKERS; i++) {
@@ -216,6 +230,7 @@ static void play_round(struct fixture *f, int64_t life)
     struct map alive = {0};
     read_deeds(fds[0], &alive);
 
+    cleanup_close int lock = lock_cluster(f);
     fixture_open_runtime(f);
     struct census census = {.f = f, .alive = &alive};
     runtime_container_each(f->runtime, NULL, count_running, &census);
