@@ -145,6 +145,17 @@ static void default_deployment(struct arena *arena, void *value)
     api_set_pod_spec_defaults(arena, &spec->template.spec);
 }
 
+static void default_network_policy(struct arena *arena, void *value)
+{
+    struct network_policy_spec *spec = &((struct network_policy *)value)->spec;
+    if (spec->policy_types.count)
+        return;
+    const char **types = arena_alloc(arena, 2 * sizeof(*types));
+    types[0] = "Ingress";
+    types[1] = "Egress";
+    spec->policy_types = (struct string_array){types, spec->egress.count ? 2 : 1};
+}
+
 /* By index of the resource; the kinds that are not here have no defaults. */
 static void (*const setters[API_RESOURCE_COUNT])(struct arena *arena, void *value) = {
     [API_NAMESPACES] = default_namespace,
@@ -154,6 +165,7 @@ static void (*const setters[API_RESOURCE_COUNT])(struct arena *arena, void *valu
     [API_SECRETS] = default_secret,
     [API_REPLICASETS] = default_replica_set,
     [API_DEPLOYMENTS] = default_deployment,
+    [API_NETWORKPOLICIES] = default_network_policy,
 };
 
 void api_set_defaults(struct arena *arena, const struct api_resource *resource, void *value)

@@ -253,6 +253,56 @@ int format_ip_family(const char *text)
     return inet_pton(AF_INET6, text, address) == 1 ? 6 : 0;
 }
 
+bool format_cidr_parse(const char *text, struct format_cidr *out)
+{
+    char address[INET6_ADDRSTRLEN];
+    const char *slash = strchr(text, '/');
+    size_t n = slash ? (size_t)(slash - text) : 0;
+    if (!n || n >= sizeof(address))
+        return false;
+    memcpy(address, text, n);
+    address[n] = 0;
+    *out = (struct format_cidr){.family = format_ip_family(address)};
+    if (!out->family)
+        return false;
+    inet_pton(out->family == 4 ? AF_INET : AF_INET6, address, out->address);
+    const char *digits = slash + 1;
+    for (const char *c = digits; *c; c++) {
+        if (!is_digit(*c) || out->bits > 128)
+            return false;
+        out->bits = out->bits * 10 + (*c - '0');
+    }
+    return *digits && out->bits <= (out->family == 4 ? 32 : 128);
+}
+
+void format_cidr_mask(struct format_cidr *cidr)
+{
+    for (int i = 0; i < 16; i++) {
+        int kept = cidr->bits - i * 8;
+        cidr->address[i] &= kept >= 8 ? 0xff : kept <= 0 ? 0 : (unsigned char)(0xff << (8 - kept));
+    }
+}
+
+bool format_cidr_contains(const struct format_cidr *outer, const struct format_cidr *inner)
+{
+    struct format_cidr a = *outer, b = *inner;
+    b.bits = a.bits;
+    format_cidr_mask(&a);
+    format_cidr_mask(&b);
+    return a.family == b.family && memcmp(a.address, b.address, sizeof(a.address)) == 0;
+}
+
+void format_wildcard_dns_subdomain(const char *text, struct format_problems *problems)
+{
+    size_t n = strlen(text);
+    if (n > FORMAT_SUBDOMAIN_MAX)
+        add(problems, MUST_FIT_253);
+    if (strncmp(text, "*.", 2) != 0 || !is_subdomain(text + 2, n - 2, "-"))
+        add(problems, "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must "
+                      "consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character "
+                      "(e.g. '*.example.com', regex used for validation is '\\*\\." DNS_LABEL "(\\." DNS_LABEL ")*')");
+}
+
 void format_ip(const char *text, struct format_problems *problems)
 {
     if (!format_ip_family(text))

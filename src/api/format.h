@@ -39,11 +39,25 @@ void format_port_name(const char *text, struct format_problems *problems);
 void format_http_header_name(const char *text, struct format_problems *problems);
 void format_percent(const char *text, struct format_problems *problems);
 void format_ip(const char *text, struct format_problems *problems);
+/* "*.example.com". */
+void format_wildcard_dns_subdomain(const char *text, struct format_problems *problems);
 
 /* Appends one error per problem of value (NULL = "") at path. Returns whether there was none. */
 bool field_format(struct api_field_errors *errors, const struct api_path *path, const char *value, format_rule rule);
 
 /* The address families of a text: 4, 6, or 0 when it is no IP address. */
 int format_ip_family(const char *text);
+
+/* "10.9.8.0/24": an address, whose further bits may be set, and the length of its prefix. */
+struct format_cidr {
+    int family;                /* 4 or 6 */
+    int bits;                  /* of the prefix */
+    unsigned char address[16]; /* the first 4, or all */
+};
+bool format_cidr_parse(const char *text, struct format_cidr *out);
+/* Clears the bits behind the prefix. */
+void format_cidr_mask(struct format_cidr *cidr);
+/* Whether the address of `inner` is in `outer`. */
+bool format_cidr_contains(const struct format_cidr *outer, const struct format_cidr *inner);
 
 #endif

@@ -480,6 +480,9 @@ static const struct {
     [API_PERSISTENTVOLUMES] = {persistent_volume_columns, persistent_volume_cells},
     [API_PERSISTENTVOLUMECLAIMS] = {persistent_volume_claim_columns, persistent_volume_claim_cells},
     [API_STORAGECLASSES] = {storage_class_columns, storage_class_cells},
+    [API_INGRESSES] = {ingress_columns, ingress_cells},
+    [API_INGRESSCLASSES] = {ingress_class_columns, ingress_class_cells},
+    [API_NETWORKPOLICIES] = {network_policy_columns, network_policy_cells},
 };
 
 const struct table_column *table_columns(const struct api_resource *resource)

@@ -23,4 +23,10 @@ void persistent_volume_cells(struct cells *cells, const void *value);
 void persistent_volume_claim_cells(struct cells *cells, const void *value);
 void storage_class_cells(struct cells *cells, const void *value);
 
+/* table_networking.c */
+extern const struct table_column ingress_columns[], ingress_class_columns[], network_policy_columns[];
+void ingress_cells(struct cells *cells, const void *value);
+void ingress_class_cells(struct cells *cells, const void *value);
+void network_policy_cells(struct cells *cells, const void *value);
+
 #endif

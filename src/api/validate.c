@@ -3,7 +3,6 @@
 
 #include <arpa/inet.h>
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "api/validate_parts.h"
 
@@ -57,6 +56,11 @@ static const struct rules rules[API_RESOURCE_COUNT] = {
                                     .status_update = validate_persistent_volume_claim_status_update},
     [API_STORAGECLASSES] = {.name = format_dns_subdomain, .object = validate_storage_class,
                             .update = validate_storage_class_update},
+    [API_INGRESSES] = {.name = format_dns_subdomain, .create = validate_ingress_create,
+                       .update = validate_ingress_update, .status_update = validate_ingress_status_update},
+    [API_INGRESSCLASSES] = {.name = format_dns_subdomain, .create = validate_ingress_class,
+                            .update = validate_ingress_class_update},
+    [API_NETWORKPOLICIES] = {.name = format_dns_subdomain, .object = validate_network_policy},
 };
 
 void api_validate_create(const struct api_resource *resource, const void *value, struct api_field_errors *errors)
@@ -180,12 +184,8 @@ void validate_string_unchanged(struct api_field_errors *errors, const struct api
 
 void validate_cidr(struct api_field_errors *errors, const struct api_path *path, const char *text)
 {
-    const char *slash = strchr(text, '/');
-    char *address = arena_string_n(errors->arena, text, slash ? (size_t)(slash - text) : strlen(text));
-    int family = format_ip_family(address);
-    char *end = NULL;
-    long bits = slash ? strtol(slash + 1, &end, 10) : -1;
-    if (!family || !slash || end == slash + 1 || *end || bits < 0 || bits > (family == 4 ? 32 : 128))
+    struct format_cidr cidr;
+    if (!format_cidr_parse(text, &cidr))
         field_invalid(errors, path, text, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)");
 }
 

@@ -187,5 +187,11 @@ void validate_persistent_volume_claim_status_update(struct api_field_errors *err
                                                     const void *old);
 void validate_storage_class(struct api_field_errors *errors, const void *value);
 void validate_storage_class_update(struct api_field_errors *errors, const void *value, const void *old);
+void validate_ingress_create(struct api_field_errors *errors, const void *value);
+void validate_ingress_update(struct api_field_errors *errors, const void *value, const void *old);
+void validate_ingress_status_update(struct api_field_errors *errors, const void *value, const void *old);
+void validate_ingress_class(struct api_field_errors *errors, const void *value);
+void validate_ingress_class_update(struct api_field_errors *errors, const void *value, const void *old);
+void validate_network_policy(struct api_field_errors *errors, const void *value);
 
 #endif

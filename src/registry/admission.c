@@ -63,6 +63,8 @@ struct status *registry_admit_create(struct task *task, void *value)
         refused = api_admit_create(task->arena, task->resource, value);
     if (!refused)
         storage_admit_create(task, value);
+    if (!refused)
+        refused = networking_admit_create(task, value);
     if (!refused && task->resource->index == API_PODS)
         refused = admit_service_account(task, value);
     return refused;

@@ -167,6 +167,10 @@ struct status *registry_admit_delete(struct task *task, const char *name);
 void storage_admit_create(struct task *task, void *value);
 struct status *storage_admit_update(struct task *task, const struct persistent_volume_claim *claim);
 
+/* networking.c: the part of admission that concerns ingresses, and upstream's warnings about them and network policies. */
+struct status *networking_admit_create(struct task *task, void *value);
+void networking_warn(struct task *task, const void *value, bool created);
+
 /* lint.c: a warning for each finding of the lint room about `value`, complete as it will be stored, that the state it
  * replaces (NULL: none) does not have. */
 void registry_lint(struct task *task, const void *value, const void *old);

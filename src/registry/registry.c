@@ -35,6 +35,9 @@ static const struct strategy strategies[] = {
     [API_PERSISTENTVOLUMES] = {.returns_deleted = true},
     [API_PERSISTENTVOLUMECLAIMS] = {.returns_deleted = true},
     [API_STORAGECLASSES] = {.returns_deleted = true},
+    [API_INGRESSES] = {.generation = GENERATION_SPEC},
+    [API_INGRESSCLASSES] = {.generation = GENERATION_SPEC},
+    [API_NETWORKPOLICIES] = {.generation = GENERATION_SPEC},
     [API_EVENTS] = {.create_on_update = true, .no_garbage_collection = true},
 };
 

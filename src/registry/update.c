@@ -278,6 +278,8 @@ void registry_replace(struct task *task, void *value)
         registry_answer_status(task, refused);
         return;
     }
+    if (!subresource)
+        networking_warn(task, value, false);
     if (!subresource && spec_changed(task->resource, value, task->old->value))
         registry_lint(task, value, task->old->value);
     finish(task, value);

@@ -104,6 +104,17 @@ static const struct {
      "'storageclass.kubernetes.io/is-default-class':'true'}},'provisioner':'p','volumeBindingMode':"
      "'WaitForFirstConsumer'}",
      "['x (default)','p','Delete','WaitForFirstConsumer','false','2m5s']"},
+    {API_INGRESSES,
+     "{" META ",'spec':{'ingressClassName':'c','rules':[{'host':'a'},{'host':'b'},{},{'host':'c'},{'host':'d'}],'tls':[{}]},"
+     "'status':{'loadBalancer':{'ingress':[{'ip':'10.0.0.2'},{'hostname':'h'},{'ip':'10.0.0.2'}]}}}",
+     "['x','c','a,b,c + 2 more...','10.0.0.2,h','80, 443','2m5s']"},
+    {API_INGRESSES, "{" META ",'spec':{'rules':[{}]}}", "['x','<none>','*','','80','2m5s']"},
+    {API_INGRESSCLASSES, "{" META ",'spec':{'controller':'a.b/c'}}", "['x','a.b/c','<none>','2m5s']"},
+    {API_INGRESSCLASSES,
+     "{" META ",'spec':{'controller':'a.b/c','parameters':{'apiGroup':'g','kind':'K','name':'n'}}}",
+     "['x','a.b/c','K.g/n','2m5s']"},
+    {API_NETWORKPOLICIES, "{" META ",'spec':{'podSelector':{}}}", "['x','<none>','2m5s']"},
+    {API_NETWORKPOLICIES, "{" META ",'spec':{'podSelector':{'matchLabels':{'a':'b'}}}}", "['x','a=b','2m5s']"},
 };
 
 static struct table_options options_now(void)
