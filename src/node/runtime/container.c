@@ -320,18 +320,22 @@ static bool await_process(int fd, int milliseconds)
 static int kill_conmon(const struct runtime *runtime, const char *id, bool everywhere, struct error *err)
 {
     cleanup_free char *bundle = container_path(runtime, id, NULL);
-    /* Each round ends at least one process; a conmon has a handful. */
-    for (int round = 0; round < 16; round++) {
+    /* Each round but the last two ends at least one process; a conmon has a handful. Two, since conmon goes on in a child
+     * once: that one is not in a list from before the fork, and its parent may be gone when its turn comes. */
+    for (int round = 0, quiet = 0; round < 16; round++) {
         struct search search = {.id = id, .found = -1};
         if (stat(bundle, &search.bundle) < 0)
             search.bundle.st_ino = 0;
         if (everywhere ? search_everywhere(&search, err) < 0
                        : cgroup_each_process(runtime->cgroup, "conmon", kill_if_of_container, &search, err) < 0)
             return -1;
-        if (search.found < 0)
+        if (search.found >= 0) {
+            await_process(search.found, RUNTIME_CONMON_EXIT_WAIT);
+            close_and_forget(&search.found);
+            quiet = 0;
+        } else if (++quiet == 2) {
             return 0;
-        await_process(search.found, RUNTIME_CONMON_EXIT_WAIT);
-        close_and_forget(&search.found);
+        }
     }
     return error_set(err, ETIMEDOUT, "the conmon of container %s does not end", id);
 }
