@@ -18,6 +18,7 @@ static const char *const update_verbs[] = {"update", NULL};
 
 static const struct api_subresource subresources[] = {
     {"binding", NULL, NULL, "Binding", create_verbs, &api_type_binding},
+    {"ephemeralcontainers", NULL, NULL, NULL, half_verbs},
     {"finalize", NULL, NULL, NULL, update_verbs},
     {"log", NULL, NULL, NULL, get_verbs},
     {"scale", "autoscaling", "v1", "Scale", half_verbs, &api_type_scale},

@@ -83,6 +83,10 @@ void api_validate_update(const struct api_resource *resource, const void *value,
             r->status_update(errors, value, old);
         return;
     }
+    if (subresource && strcmp(subresource, "ephemeralcontainers") == 0) {
+        validate_pod_ephemeral_update(errors, value, old);
+        return;
+    }
     if (r->object)
         r->object(errors, value);
     if (r->update)

@@ -1,4 +1,5 @@
 /* Rules for containers of all three sorts. */
+#include "api/pod_containers.h"
 #include "api/validate_parts.h"
 
 #define RESTART_RULE_MAX 20
@@ -166,21 +167,6 @@ void validate_init_containers(struct api_field_errors *errors, const struct api_
     }
 }
 
-/* An ephemeral container has the fields of a container, in the same order, and one more. */
-static struct container common_part(const struct ephemeral_container *e)
-{
-    return (struct container){
-        .args = e->args, .command = e->command, .env = e->env, .env_from = e->env_from, .image = e->image,
-        .image_pull_policy = e->image_pull_policy, .lifecycle = e->lifecycle,
-        .liveness_probe = e->liveness_probe, .name = e->name, .ports = e->ports,
-        .readiness_probe = e->readiness_probe, .resize_policy = e->resize_policy, .resources = e->resources,
-        .restart_policy = e->restart_policy, .restart_policy_rules = e->restart_policy_rules,
-        .security_context = e->security_context, .startup_probe = e->startup_probe, .stdin = e->stdin,
-        .stdin_once = e->stdin_once, .termination_message_path = e->termination_message_path,
-        .termination_message_policy = e->termination_message_policy, .tty = e->tty,
-        .volume_devices = e->volume_devices, .volume_mounts = e->volume_mounts, .working_dir = e->working_dir};
-}
-
 void validate_ephemeral_containers(struct api_field_errors *errors, const struct api_path *path,
                                    const struct pod_names *pod)
 {
@@ -193,7 +179,7 @@ void validate_ephemeral_containers(struct api_field_errors *errors, const struct
         name_set_add(&others, spec->init_containers.items[i].name);
     for (size_t i = 0; i < spec->ephemeral_containers.count; i++) {
         const struct ephemeral_container *e = &spec->ephemeral_containers.items[i];
-        const struct container c = common_part(e);
+        const struct container c = api_ephemeral_common(e);
         const struct api_path *at = PATH_INDEX(path, i);
         validate_common(errors, at, &c, pod);
         if (name_set_has(&others, e->name) || !name_set_add(&names, e->name))
@@ -208,6 +194,7 @@ void validate_ephemeral_containers(struct api_field_errors *errors, const struct
             {"ports", e->ports.count},          {"livenessProbe", e->liveness_probe},
             {"readinessProbe", e->readiness_probe}, {"startupProbe", e->startup_probe},
             {"lifecycle", e->lifecycle},        {"restartPolicy", e->restart_policy},
+            {"restartPolicyRules", e->restart_policy_rules.count},
             {"resizePolicy", e->resize_policy.count},
             {"resources", e->resources.limits.count || e->resources.requests.count || e->resources.claims.count},
         };

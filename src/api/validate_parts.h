@@ -80,6 +80,7 @@ void validate_pod_template(struct api_field_errors *errors, const struct api_pat
 void validate_pod_create(struct api_field_errors *errors, const void *value);
 /* validate_pod_update.c */
 void validate_pod_update(struct api_field_errors *errors, const void *value, const void *old);
+void validate_pod_ephemeral_update(struct api_field_errors *errors, const void *value, const void *old);
 void validate_pod_status_update(struct api_field_errors *errors, const void *value, const void *old);
 void validate_pod_metadata_and_spec(struct api_field_errors *errors, const struct pod *pod);
 /* The region in which two values of a type differ, as one hunk of a unified diff of their JSON. */

@@ -2,6 +2,7 @@
  * their own. The order is upstream's ValidatePodSpec. */
 #include <stdlib.h>
 
+#include "api/static_pod.h"
 #include "api/validate_parts.h"
 
 #define DNS_NAMESERVER_MAX 3
@@ -17,11 +18,10 @@ static const char *const operating_systems[] = {"linux", "windows", NULL};
 static void validate_pod_annotations(struct api_field_errors *errors, const struct api_path *path,
                                      const struct string_map *annotations, const struct pod_spec *spec)
 {
-    static const char mirror[] = "kubernetes.io/config.mirror";
     static const char cost[] = "controller.kubernetes.io/pod-deletion-cost";
-    const char *value = string_map_get(annotations, mirror);
+    const char *value = string_map_get(annotations, POD_MIRROR_ANNOTATION);
     if (value && blank(spec->node_name))
-        field_invalid(errors, PATH_KEY(path, mirror), value,
+        field_invalid(errors, PATH_KEY(path, POD_MIRROR_ANNOTATION), value,
                       "must set spec.nodeName if mirror pod annotation is set");
     value = string_map_get(annotations, cost);
     if (value) {
@@ -241,16 +241,24 @@ void validate_pod_template(struct api_field_errors *errors, const struct api_pat
                         "ephemeral containers not allowed in pod template");
 }
 
-static void validate_image_padding(struct api_field_errors *errors, const struct api_path *path,
-                                   const struct container_array *containers)
+static void validate_image_padding(struct api_field_errors *errors, const struct api_path *path, const char *image)
 {
-    for (size_t i = 0; i < containers->count; i++) {
-        const char *image = containers->items[i].image;
-        size_t n = image ? strlen(image) : 0;
-        if (n && (strchr(" \t\r\n\v\f", image[0]) || strchr(" \t\r\n\v\f", image[n - 1])))
-            field_invalid(errors, PATH(PATH_INDEX(path, i), "image"), image,
-                          "must not have leading or trailing whitespace");
-    }
+    size_t n = image ? strlen(image) : 0;
+    if (n && (strchr(" \t\r\n\v\f", image[0]) || strchr(" \t\r\n\v\f", image[n - 1])))
+        field_invalid(errors, PATH(path, "image"), image, "must not have leading or trailing whitespace");
+}
+
+static void validate_image_paddings(struct api_field_errors *errors, const struct api_path *path,
+                                    const struct pod_spec *spec)
+{
+    for (size_t i = 0; i < spec->containers.count; i++)
+        validate_image_padding(errors, PATH_INDEX(PATH(path, "containers"), i), spec->containers.items[i].image);
+    for (size_t i = 0; i < spec->init_containers.count; i++)
+        validate_image_padding(errors, PATH_INDEX(PATH(path, "initContainers"), i),
+                               spec->init_containers.items[i].image);
+    for (size_t i = 0; i < spec->ephemeral_containers.count; i++)
+        validate_image_padding(errors, PATH_INDEX(PATH(path, "ephemeralContainers"), i),
+                               spec->ephemeral_containers.items[i].image);
 }
 
 /* What holds for a pod whether it is new or changed (metadata's own rules apart). */
@@ -260,8 +268,7 @@ void validate_pod_metadata_and_spec(struct api_field_errors *errors, const struc
     validate_pod_annotations(errors, PATH(PATH(NULL, "metadata"), "annotations"), &pod->metadata.annotations,
                              &pod->spec);
     validate_pod_spec(errors, spec, &pod->spec, true);
-    validate_image_padding(errors, PATH(spec, "containers"), &pod->spec.containers);
-    validate_image_padding(errors, PATH(spec, "initContainers"), &pod->spec.init_containers);
+    validate_image_paddings(errors, spec, &pod->spec);
 }
 
 void validate_pod_create(struct api_field_errors *errors, const void *value)

@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "api/json.h"
+#include "api/static_pod.h"
 #include "api/validate_parts.h"
 #include "base/cleanup.h"
 
@@ -206,11 +207,22 @@ static void validate_gated(struct api_field_errors *errors, const struct api_pat
     now->affinity = !old->affinity && !affinity->pod_affinity && !affinity->pod_anti_affinity ? NULL : affinity;
 }
 
+/* Upstream's ValidatePodSpecificAnnotationUpdates, of what there is here: a mirror stays one. */
+static void validate_mirror(struct api_field_errors *errors, const struct pod *pod, const struct pod *old)
+{
+    const char *before = string_map_get(&old->metadata.annotations, POD_MIRROR_ANNOTATION);
+    const char *now = string_map_get(&pod->metadata.annotations, POD_MIRROR_ANNOTATION);
+    if (before ? !now || !is(before, now) : now != NULL)
+        field_forbidden(errors, PATH_KEY(PATH(PATH(NULL, "metadata"), "annotations"), POD_MIRROR_ANNOTATION),
+                        before ? "may not remove or update mirror pod annotation" : "may not add mirror pod annotation");
+}
+
 void validate_pod_update(struct api_field_errors *errors, const void *value, const void *old_value)
 {
     const struct pod *pod = value, *old = old_value;
     const struct api_path *path = PATH(NULL, "spec");
     validate_pod_metadata_and_spec(errors, pod);
+    validate_mirror(errors, pod, old);
     if (!validate_container_list(errors, PATH(path, "containers"), &pod->spec.containers, &old->spec.containers) ||
         !validate_container_list(errors, PATH(path, "initContainers"), &pod->spec.init_containers,
                                  &old->spec.init_containers) ||
@@ -236,6 +248,42 @@ void validate_pod_update(struct api_field_errors *errors, const void *value, con
     buffer_add_string(&detail, only_these);
     validate_diff(errors, &api_type_pod_spec, &old->spec, &now, &detail);
     field_forbidden(errors, path, detail.data);
+}
+
+/* One that is there stays as it is; a patch may have changed the order. */
+static void validate_kept(struct api_field_errors *errors, const struct api_path *path,
+                          const struct ephemeral_container *old, const struct ephemeral_container_array *now)
+{
+    size_t i = 0;
+    while (i < now->count && !is(now->items[i].name, old->name))
+        i++;
+    if (i == now->count) {
+        field_forbidden(errors, path,
+                        arena_printf(errors->arena, "existing ephemeral containers \"%s\" may not be removed\n",
+                                     old->name));
+        return;
+    }
+    if (api_equal(&api_type_ephemeral_container, old, &now->items[i]))
+        return;
+    cleanup_buffer struct buffer detail = {0};
+    buffer_printf(&detail, "existing ephemeral containers \"%s\" may not be changed\n", old->name);
+    validate_diff(errors, &api_type_ephemeral_container, old, &now->items[i], &detail);
+    field_forbidden(errors, path, detail.data);
+}
+
+void validate_pod_ephemeral_update(struct api_field_errors *errors, const void *value, const void *old_value)
+{
+    const struct pod *pod = value, *old = old_value;
+    if (string_map_get(&old->metadata.annotations, POD_MIRROR_ANNOTATION)) {
+        errors->count = 0; /* as upstream: nothing else matters */
+        field_forbidden(errors, PATH(NULL, ""), "static pods do not support ephemeral containers");
+        return;
+    }
+    validate_pod_metadata_and_spec(errors, pod);
+    validate_mirror(errors, pod, old);
+    for (size_t i = 0; i < old->spec.ephemeral_containers.count; i++)
+        validate_kept(errors, PATH(PATH(NULL, "spec"), "ephemeralContainers"),
+                      &old->spec.ephemeral_containers.items[i], &pod->spec.ephemeral_containers);
 }
 
 static void validate_conditions(struct api_field_errors *errors, const struct api_path *path,

@@ -1,6 +1,6 @@
 /* The deciding half of the agent. Reads top to bottom as a pod's life: end it if it is to end; otherwise
- * volumes, sandbox, init containers one after the other, then all containers, each kept as its restartPolicy
- * says, and sidecars for as long as there are others. */
+ * volumes, sandbox, ephemeral containers, init containers one after the other, then all containers, each kept as its
+ * restartPolicy says, and sidecars for as long as there are others. */
 #include "node/decide.h"
 
 static void act(struct pod_decision *d, enum pod_action_kind kind, size_t container, int64_t grace)
@@ -68,7 +68,7 @@ static void decide_stop_all(const struct pod_observation *o, int64_t by, int64_t
         if (container_is_sidecar(&o->containers[i]))
             last = i;
         else
-            containers |= !o->containers[i].init;
+            containers |= container_is_main(&o->containers[i]);
     }
     for (size_t i = 0; i < o->container_count; i++) {
         const struct container_observation *c = &o->containers[i];
@@ -224,9 +224,12 @@ void pod_decide(const struct pod_observation *o, int64_t now, struct pod_decisio
         return;
     }
     bool held = false;
+    for (size_t i = 0; i < o->container_count; i++)
+        if (o->containers[i].ephemeral)
+            decide_container(o, i, false, now, d);
     if (!decide_init(o, &held, now, d))
         return;
     for (size_t i = 0; i < o->container_count; i++)
-        if (!o->containers[i].init)
+        if (container_is_main(&o->containers[i]))
             held |= decide_container(o, i, held, now, d);
 }

@@ -47,6 +47,7 @@ enum stop_cause {
 struct container_observation {
     const struct container *spec;
     bool init;
+    bool ephemeral; /* started whenever there is a sandbox, once; counts for nothing */
 
     enum part_state image;
     struct backoff image_backoff;
@@ -71,7 +72,8 @@ struct container_observation {
 
 struct pod_observation {
     const struct pod *pod;
-    struct container_observation *containers; /* init containers first, in the order of the spec */
+    struct container_observation *containers; /* init containers, containers, ephemeral ones in the order of their
+                                                 * appearance */
     size_t container_count;
 
     enum part_state volumes;
@@ -126,6 +128,8 @@ bool pod_is_over(const struct pod_observation *observed);
 /* Whether the init containers have done their work once: a container of the pod has been started. */
 bool pod_is_initialized(const struct pod_observation *observed);
 
+/* Neither an init container nor an ephemeral one. */
+bool container_is_main(const struct container_observation *container);
 /* An init container with restartPolicy Always: it goes on beside the containers. */
 bool container_is_sidecar(const struct container_observation *container);
 /* It runs, and its postStart hook has succeeded or there is none. */

@@ -20,7 +20,7 @@ static enum standing standing_of(const struct pod_observation *o, const struct c
 bool pod_is_initialized(const struct pod_observation *o)
 {
     for (size_t i = 0; i < o->container_count; i++)
-        if (!o->containers[i].init && o->containers[i].phase != CONTAINER_NONE)
+        if (container_is_main(&o->containers[i]) && o->containers[i].phase != CONTAINER_NONE)
             return true;
     return false;
 }
@@ -31,7 +31,7 @@ bool pod_is_over(const struct pod_observation *o)
     for (size_t i = 0; i < o->container_count; i++) {
         const struct container_observation *c = &o->containers[i];
         bool ended = c->phase == CONTAINER_EXITED && !container_should_restart(o, c);
-        if (container_is_sidecar(c) || (c->init && (initialized || container_init_done(c))))
+        if (c->ephemeral || container_is_sidecar(c) || (c->init && (initialized || container_init_done(c))))
             continue;
         if (!ended || c->init)
             return ended; /* an init container that failed for good is the end */
@@ -46,7 +46,9 @@ const char *pod_phase(const struct pod_observation *o)
     for (size_t i = 0; i < o->container_count; i++) {
         const struct container_observation *c = &o->containers[i];
         enum standing standing = standing_of(o, c);
-        if (container_is_sidecar(c)) {
+        if (c->ephemeral) {
+            continue;
+        } else if (container_is_sidecar(c)) {
             /* Sidecars count while they run; how they end does not matter. */
             pending |= standing == WAITING || (standing == RUNNING && !c->started);
             sum[RUNNING] += standing == RUNNING;

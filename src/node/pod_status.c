@@ -79,7 +79,9 @@ static void set_status(struct arena *arena, const struct pod_state *state, size_
         out->stop_signal = seen->spec->lifecycle->stop_signal;
     out->ready = seen->init && !container_is_sidecar(seen) ? container_init_done(seen)
                                                            : running && seen->started && record->ready;
-    out->started = opt_bool(running && seen->started);
+    out->ready &= !seen->ephemeral;
+    if (!seen->ephemeral)
+        out->started = opt_bool(running && seen->started);
     if (record->last.container_id)
         out->last_state.terminated = terminated(arena, &record->last);
     if (running) {
@@ -126,7 +128,7 @@ static const char *unready_containers(struct arena *arena, const struct pod_stat
     cleanup_buffer struct buffer out = {0};
     for (size_t i = 0; i < state->seen.container_count; i++) {
         const struct container_observation *c = &state->seen.containers[i];
-        if ((!c->init || container_is_sidecar(c)) && !statuses[i].ready)
+        if ((container_is_main(c) || container_is_sidecar(c)) && !statuses[i].ready)
             buffer_printf(&out, "%s%s", out.size ? " " : "", statuses[i].name);
     }
     return out.size ? arena_printf(arena, "containers with unready status: [%s]", out.data) : NULL;
@@ -141,7 +143,7 @@ static const char *incomplete_containers(struct arena *arena, const struct pod_s
     for (size_t i = 0; i < state->seen.container_count; i++) {
         const struct container_observation *c = &state->seen.containers[i];
         const struct container_status *s = &statuses[i];
-        if (!c->init && (s->state.running || s->state.terminated))
+        if (container_is_main(c) && (s->state.running || s->state.terminated))
             return NULL;
         if (c->init && !(container_is_sidecar(c) ? s->started.value : s->ready))
             buffer_printf(&out, "%s%s", out.size ? " " : "", s->name);
@@ -228,15 +230,18 @@ void pod_status_build(struct arena *arena, const struct pod_state *state, const 
         out->pod_ips.count = 1;
     }
 
-    size_t inits = 0, count = state->seen.container_count;
+    size_t inits = 0, mains = 0, count = state->seen.container_count;
     struct container_status *statuses = arena_alloc(arena, count * sizeof(*statuses));
     for (size_t i = 0; i < count; i++) {
         set_status(arena, state, i, now, &statuses[i]);
         inits += state->seen.containers[i].init;
+        mains += container_is_main(&state->seen.containers[i]);
     }
     out->init_container_statuses.items = inits ? statuses : NULL;
     out->init_container_statuses.count = inits;
     out->container_statuses.items = statuses + inits;
-    out->container_statuses.count = count - inits;
+    out->container_statuses.count = mains;
+    out->ephemeral_container_statuses.items = count > inits + mains ? statuses + inits + mains : NULL;
+    out->ephemeral_container_statuses.count = count - inits - mains;
     set_conditions(arena, state, statuses, now, out);
 }

@@ -20,6 +20,11 @@ int64_t container_restart_at(const struct container_observation *c)
     return c->finished_at + c->restart.delay;
 }
 
+bool container_is_main(const struct container_observation *c)
+{
+    return !c->init && !c->ephemeral;
+}
+
 bool container_is_sidecar(const struct container_observation *c)
 {
     return c->init && c->spec->restart_policy && strcmp(c->spec->restart_policy, "Always") == 0;
@@ -57,7 +62,7 @@ bool container_should_restart(const struct pod_observation *o, const struct cont
     const char *policy = own ? own : of_pod ? of_pod : "Always";
     if (container_is_sidecar(c) || c->start_failed)
         return true;
-    if (container_init_done(c))
+    if (c->ephemeral || container_init_done(c))
         return false;
     if (c->stop_cause == STOP_CHANGED || strcmp(policy, "Always") == 0 || (own && rule_restarts(c->spec, c->exit_code)))
         return true;

@@ -10,6 +10,7 @@
 
 #include "api/json.h"
 #include "api/pod_condition.h"
+#include "api/pod_containers.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/timestamp.h"
@@ -59,11 +60,15 @@ void worker_event(struct worker *w, const struct container *container, const cha
     va_start(args, format);
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
-    if (container)
+    if (container) {
+        const struct container_observation *c =
+            &w->state.seen.containers[pod_state_find(&w->state, container->name)];
         snprintf(path, sizeof(path), "spec.%s{%s}",
-                 w->state.seen.containers[pod_state_find(&w->state, container->name)].init ? "initContainers"
-                                                                                           : "containers",
+                 c->init        ? "initContainers"
+                 : c->ephemeral ? "ephemeralContainers"
+                                : "containers",
                  container->name);
+    }
     recorder_event(w->agent->recorder, &api_resources[API_PODS], w->state.pod->meta, container ? path : NULL, type,
                    reason, "%s", text);
 }
@@ -106,6 +111,7 @@ static void worker_free(struct worker *w)
         free(r->waiting_message);
         free_termination(&r->current);
         free_termination(&r->last);
+        free(w->contexts[i]);
     }
     map_remove(&w->agent->workers, worker_pod(w)->metadata.uid);
     free(w->state.seen.containers);
@@ -115,6 +121,7 @@ static void worker_free(struct worker *w)
     free(w->probers);
     free(w->hooks);
     free(w->contexts);
+    free(w->ephemeral);
     free(w->directory);
     object_unref(w->state.pod);
     agent_settled(w->agent);
@@ -333,6 +340,46 @@ static void begin_end(struct worker *w)
     seen->terminating = true;
 }
 
+/* Makes room for `count` containers. */
+static void grow(struct worker *w, size_t count)
+{
+    size_t old = w->state.seen.container_count, added = count - old;
+    w->state.seen.containers = mem_resize(w->state.seen.containers, count * sizeof(*w->state.seen.containers));
+    w->state.records = mem_resize(w->state.records, count * sizeof(*w->state.records));
+    w->probers = mem_resize(w->probers, count * PROBER_KINDS * sizeof(*w->probers));
+    w->hooks = mem_resize(w->hooks, count * sizeof(*w->hooks));
+    w->contexts = mem_resize(w->contexts, count * sizeof(*w->contexts));
+    memset(w->state.seen.containers + old, 0, added * sizeof(*w->state.seen.containers));
+    memset(w->state.records + old, 0, added * sizeof(*w->state.records));
+    memset(w->probers + old * PROBER_KINDS, 0, added * PROBER_KINDS * sizeof(*w->probers));
+    memset(w->hooks + old, 0, added * sizeof(*w->hooks));
+    for (size_t i = old; i < count; i++) {
+        w->contexts[i] = mem_zero(1, sizeof(**w->contexts));
+        *w->contexts[i] = (struct worker_context){w, i};
+    }
+    w->state.seen.container_count = count;
+}
+
+/* They come, change places and never go: each is known by its name. */
+static void look_at_ephemeral(struct worker *w, size_t first)
+{
+    const struct ephemeral_container_array *now = &worker_pod(w)->spec.ephemeral_containers;
+    struct container *common = mem_zero(now->count + 1, sizeof(*common));
+    for (size_t k = 0; k < now->count; k++) {
+        size_t at = first;
+        while (at < w->state.seen.container_count &&
+               strcmp(w->state.seen.containers[at].spec->name, now->items[k].name) != 0)
+            at++;
+        if (at == w->state.seen.container_count)
+            grow(w, at + 1);
+        common[k] = api_ephemeral_common(&now->items[k]);
+        w->state.seen.containers[at].spec = &common[k];
+        w->state.seen.containers[at].ephemeral = true;
+    }
+    free(w->ephemeral);
+    w->ephemeral = common;
+}
+
 /* Points the observation at the snapshot's containers. */
 static void look_at_spec(struct worker *w)
 {
@@ -344,6 +391,7 @@ static void look_at_spec(struct worker *w)
     }
     for (size_t i = 0; i < pod->spec.containers.count; i++, n++)
         w->state.seen.containers[n].spec = &pod->spec.containers.items[i];
+    look_at_ephemeral(w, n);
     w->state.seen.pod = pod;
 }
 
@@ -381,9 +429,8 @@ void worker_update(struct worker *w, struct object *pod)
         w->state.pod = object_ref(pod);
         w->write_at = 0;
         w->last_words = false;
-        for (size_t i = 0; i < w->state.seen.container_count; i++) {
+        for (size_t i = 0; i < w->state.seen.container_count && !w->state.seen.containers[i].ephemeral; i++) {
             const char *image = w->state.seen.containers[i].spec->image;
-            w->state.seen.containers[i].spec = NULL;
             const struct pod *now = pod->value;
             size_t inits = now->spec.init_containers.count;
             const char *fresh = i < inits ? now->spec.init_containers.items[i].image
@@ -442,12 +489,39 @@ static void restore_container(void *context, const struct runtime_container_stat
     r->ready |= c->started && !c->spec->readiness_probe;
 }
 
+static struct container_termination termination_of(const struct container_state_terminated *t)
+{
+    const char *id = t->container_id ? strstr(t->container_id, "://") : NULL;
+    return (struct container_termination){.container_id = mem_string(id ? id + 3 : ""),
+                                          .reason = mem_string(t->reason ? t->reason : ""),
+                                          .message = t->message ? mem_string(t->message) : NULL,
+                                          .exit_code = t->exit_code,
+                                          .started_at = t->started_at,
+                                          .finished_at = t->finished_at};
+}
+
+/* An ephemeral container that has run does not run again, even if the runtime has forgotten it. */
+static void restore_ephemeral(struct worker *w, size_t i, const struct container_status *s)
+{
+    static const struct container_state_terminated unknown = {.reason = "ContainerStatusUnknown",
+                                                              .exit_code = RUNTIME_EXIT_UNKNOWN};
+    struct container_observation *c = &w->state.seen.containers[i];
+    if (!c->ephemeral || (!s->state.terminated && !s->state.running))
+        return;
+    c->phase = CONTAINER_EXITED;
+    c->ran = true;
+    w->state.records[i].current = termination_of(s->state.terminated ? s->state.terminated : &unknown);
+    c->exit_code = w->state.records[i].current.exit_code;
+    c->finished_at = w->state.records[i].current.finished_at;
+}
+
 /* The history that only the API remembers. */
 static void restore_history(struct worker *w)
 {
     const struct pod *pod = worker_pod(w);
     const struct container_status_array *lists[] = {&pod->status.init_container_statuses,
-                                                    &pod->status.container_statuses};
+                                                    &pod->status.container_statuses,
+                                                    &pod->status.ephemeral_container_statuses};
     for (size_t l = 0; l < ARRAY_COUNT(lists); l++)
         for (size_t i = 0; i < lists[l]->count; i++) {
             const struct container_status *s = &lists[l]->items[i];
@@ -458,18 +532,12 @@ static void restore_history(struct worker *w)
             r->restart_count = r->attempt = s->restart_count;
             r->ready = s->ready;
             w->state.seen.containers[at].started = s->started.set && s->started.value;
+            restore_ephemeral(w, (size_t)at, s);
             const struct container_state_terminated *t = s->last_state.terminated;
             if (!t)
                 continue;
             w->state.seen.containers[at].ran = true;
-            const char *id = t->container_id ? strstr(t->container_id, "://") : NULL;
-            r->last = (struct container_termination){
-                .container_id = mem_string(id ? id + 3 : ""),
-                .reason = mem_string(t->reason ? t->reason : ""),
-                .message = t->message ? mem_string(t->message) : NULL,
-                .exit_code = t->exit_code,
-                .started_at = t->started_at,
-                .finished_at = t->finished_at};
+            r->last = termination_of(t);
         }
 }
 
@@ -491,14 +559,7 @@ struct worker *worker_new(struct agent *agent, struct object *object)
     w->state.pod = object_ref(object);
     w->state.seen.start_time = pod->status.start_time ? pod->status.start_time : env_now(agent->env) / 1000000 * 1000000;
     size_t count = pod->spec.init_containers.count + pod->spec.containers.count;
-    w->state.seen.container_count = count;
-    w->state.seen.containers = mem_zero(count, sizeof(*w->state.seen.containers));
-    w->state.records = mem_zero(count, sizeof(*w->state.records));
-    w->probers = mem_zero(count * PROBER_KINDS, sizeof(*w->probers));
-    w->hooks = mem_zero(count, sizeof(*w->hooks));
-    w->contexts = mem_zero(count, sizeof(*w->contexts));
-    for (size_t i = 0; i < count; i++)
-        w->contexts[i] = (struct worker_context){w, i};
+    grow(w, count);
     look_at_spec(w);
     restore_history(w);
     runtime_container_each(agent->runtime, pod->metadata.uid, restore_container, w);
@@ -512,6 +573,8 @@ struct worker *worker_new(struct agent *agent, struct object *object)
             inet_ntop(AF_INET, &address, text, sizeof(text));
             w->state.ip = mem_string(text);
         }
+        if (w->state.seen.sandbox == PART_READY)
+            worker_publish_ports(w, true);
     }
     const char *phase = pod->status.phase;
     if (phase && (strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0) && !w->state.restored)

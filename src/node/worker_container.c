@@ -67,7 +67,7 @@ static void run_hook(struct worker *w, size_t i, const struct lifecycle_handler 
                                    .container = c->spec,
                                    .pod_ip = pod_address(w),
                                    .container_id = w->state.records[i].id};
-    w->hooks[i] = hook_start(w->agent, &options, done, &w->contexts[i]);
+    w->hooks[i] = hook_start(w->agent, &options, done, w->contexts[i]);
 }
 
 static void post_started(void *context, const char *failure)
@@ -278,7 +278,7 @@ void worker_sync_probes(struct worker *w, size_t i)
                                               * agent restarted; startup as failed, liveness as healthy. */
                                              .healthy = kind == PROBER_LIVENESS || (kind == PROBER_READINESS && r->ready),
                                              .since_start = env_now(w->agent->env) - r->started_at};
-            probers[kind] = prober_new(w->agent, &options, probed, &w->contexts[i]);
+            probers[kind] = prober_new(w->agent, &options, probed, w->contexts[i]);
         }
     }
 }

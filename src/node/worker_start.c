@@ -26,7 +26,7 @@ struct start {
     struct arena *arena;
     struct environment environment;
     const char *directory; /* of the container */
-    const char *image;
+    const char *image, *image_id;
     struct object *pod; /* keeps the spec while the pool reads it */
     const struct container *spec;
     struct runtime_container_config config;
@@ -245,8 +245,8 @@ static void prepare(void *context)
                     : *image->config.working_dir                  ? arena_string(s->arena, image->config.working_dir)
                                                                   : "/";
     struct runtime_pair *notes = arena_alloc(s->arena, 4 * sizeof(*notes));
-    notes[0] = (struct runtime_pair){"image", s->worker->state.records[s->container].image};
-    notes[1] = (struct runtime_pair){"image-id", s->worker->state.records[s->container].image_id};
+    notes[0] = (struct runtime_pair){"image", s->image};
+    notes[1] = (struct runtime_pair){"image-id", s->image_id};
     const struct lifecycle *lifecycle = s->spec->lifecycle;
     notes[2] = (struct runtime_pair){"stop-signal", lifecycle && lifecycle->stop_signal
                                                         ? lifecycle->stop_signal
@@ -369,6 +369,25 @@ struct environment_source worker_source(struct worker *w)
                                        .context = w};
 }
 
+/* The container whose processes an ephemeral one sees, unless all of the pod see each other's. */
+static int find_target(struct start *s)
+{
+    const struct worker *w = s->worker;
+    const struct pod_spec *spec = &worker_pod(w)->spec;
+    const char *target = NULL;
+    for (size_t i = 0; i < spec->ephemeral_containers.count; i++)
+        if (strcmp(spec->ephemeral_containers.items[i].name, s->spec->name) == 0)
+            target = spec->ephemeral_containers.items[i].target_container_name;
+    bool shared = spec->share_process_namespace.set && spec->share_process_namespace.value;
+    if (!target || !*target || spec->host_pid || shared)
+        return 0;
+    int i = pod_state_find(&w->state, target);
+    if (i < 0 || w->state.seen.containers[i].phase != CONTAINER_RUNNING)
+        return error_set(&s->err, ENOENT, "unable to find target container %s", target);
+    s->config.target_id = arena_string(s->arena, w->state.records[i].id);
+    return 0;
+}
+
 void worker_start_container(struct worker *w, size_t i)
 {
     struct container_observation *c = &w->state.seen.containers[i];
@@ -381,7 +400,8 @@ void worker_start_container(struct worker *w, size_t i)
     s->container = i;
     s->arena = arena_new(8192);
     s->pod = object_ref(w->state.pod);
-    s->spec = c->spec;
+    /* That of an ephemeral container goes with the next snapshot, what it points to stays. */
+    s->spec = c->ephemeral ? arena_copy(s->arena, c->spec, sizeof(*c->spec)) : c->spec;
     worker_hold(w);
 
     if (again)
@@ -410,6 +430,7 @@ void worker_start_container(struct worker *w, size_t i)
     cleanup_free char *directory = container_directory(w, c->spec->name, r->attempt);
     s->directory = arena_string(s->arena, directory);
     s->image = arena_string(s->arena, r->image);
+    s->image_id = arena_string(s->arena, r->image_id);
     s->config.id = s->id;
     s->config.pod_uid = worker_pod(w)->metadata.uid;
     s->config.name = s->spec->name;
@@ -419,7 +440,7 @@ void worker_start_container(struct worker *w, size_t i)
     s->config.stdin_open = s->spec->stdin;
     set_resources(s);
     security_configure(worker_pod(w), s->spec, &s->config);
-    if (environment_build(s->arena, &source, s->spec, &s->environment, &s->err) < 0)
+    if (environment_build(s->arena, &source, s->spec, &s->environment, &s->err) < 0 || find_target(s) < 0)
         s->reason = "CreateContainerConfigError";
     if (!dead) {
         begin_start(s);

@@ -4,6 +4,7 @@
 
 #include "api/admission.h"
 #include "api/json.h"
+#include "api/static_pod.h"
 #include "base/cleanup.h"
 #include "registry/private.h"
 
@@ -44,7 +45,7 @@ static struct status *admit_service_account(struct task *task, const struct pod 
 {
     const char *name = pod->spec.service_account_name, *namespace = pod->metadata.namespace;
     if (text_empty(name) || strcmp(name, "default") == 0 ||
-        string_map_get(&pod->metadata.annotations, "kubernetes.io/config.mirror") ||
+        string_map_get(&pod->metadata.annotations, POD_MIRROR_ANNOTATION) ||
         store_get(task->registry->store, &api_resources[API_SERVICEACCOUNTS], namespace, name))
         return NULL;
     return api_status_forbidden(task->arena, task->resource, pod->metadata.name,

@@ -2,7 +2,8 @@
  * steps end a patch, a scale, a status and a finalize.
  *
  * The halves of an object: a write to the object keeps the old status, a write to /status keeps the old spec,
- * a write to /finalize (namespaces) changes nothing but the spec's finalizers. */
+ * a write to /finalize (namespaces) changes nothing but the spec's finalizers, one to /ephemeralcontainers (pods)
+ * nothing but those. */
 #include <stdio.h>
 #include <string.h>
 
@@ -151,6 +152,16 @@ static void prepare_finalize(struct task *task, void *value)
     namespace->spec.finalizers = finalizers;
 }
 
+/* Upstream's dropNonEphemeralContainerUpdates. */
+static void prepare_ephemeral_containers(struct task *task, struct pod *pod)
+{
+    struct ephemeral_container_array containers = pod->spec.ephemeral_containers;
+    const char *revision = pod->metadata.resource_version;
+    api_copy_into(task->arena, task->resource->type, task->old->value, pod);
+    pod->metadata.resource_version = revision;
+    pod->spec.ephemeral_containers = containers;
+}
+
 static bool spec_changed(const struct api_resource *resource, const void *value, const void *old)
 {
     const struct api_field *spec = registry_spec_field(resource);
@@ -250,10 +261,12 @@ void registry_replace(struct task *task, void *value)
     }
     if (text_equal(subresource, "finalize"))
         prepare_finalize(task, value);
+    else if (text_equal(subresource, "ephemeralcontainers"))
+        prepare_ephemeral_containers(task, value);
     carry_metadata(meta, task->old->meta);
     if (text_equal(subresource, "status"))
         prepare_status(task, value);
-    else if (!text_equal(subresource, "finalize"))
+    else if (!subresource)
         prepare_object(task, value);
     if (!subresource)
         registry_warn_inert(task, value, task->old->value);

@@ -165,6 +165,9 @@ static struct status *choose_container(struct log_stream *s, const struct pod *p
         for (size_t i = 0; i < lists[l]->count; i++)
             if (wanted && strcmp(lists[l]->items[i].name, wanted) == 0)
                 return NULL;
+    for (size_t i = 0; wanted && i < pod->spec.ephemeral_containers.count; i++)
+        if (strcmp(pod->spec.ephemeral_containers.items[i].name, wanted) == 0)
+            return NULL;
     if (wanted)
         return api_status_bad_request(s->arena, "container %s is not valid for pod %s", wanted, pod->metadata.name);
     const char *preferred = string_map_get(&pod->metadata.annotations, "kubectl.kubernetes.io/default-container");

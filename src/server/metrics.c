@@ -22,7 +22,7 @@ static const int64_t bounds[] = {5000, 25000, 50000, 100000, 200000, 500000, 100
 /* The codes that are told apart; 0: any other. */
 static const int codes[] = {200, 201, 202, 304, 400, 401, 403, 404, 405, 406, 409, 410, 413, 415, 422, 429, 500, 503, 504,
                             0};
-static const char *const subresources[] = {"", "binding", "finalize", "log", "scale", "status", "token"};
+static const char *const subresources[] = {"", "binding", "ephemeralcontainers", "finalize", "log", "scale", "status", "token"};
 static const char *const verbs[] = {
     [VERB_GET] = "GET",       [VERB_LIST] = "LIST",     [VERB_WATCH] = "WATCH",
     [VERB_POST] = "POST",     [VERB_PUT] = "PUT",       [VERB_PATCH] = "PATCH",

@@ -347,6 +347,35 @@ static void a_pod_that_has_ended_is_torn_down_once(void **state)
     buffer_free(&l.text);
 }
 
+static void an_ephemeral_container_starts_at_any_time_once_and_counts_for_nothing(void **state)
+{
+    struct life l;
+    (void)state;
+    begin(&l, 1, "Never");
+    make_ready(&l);
+    l.containers[2].ephemeral = true;
+    /* Beside the init container, before all others. */
+    assert_string_equal(decide(&l, NOW), "start 2, start 0");
+    l.containers[2].phase = CONTAINER_RUNNING;
+    ends(&l, 0, 0, NOW);
+    assert_string_equal(decide(&l, NOW), "start 1");
+    l.containers[1].phase = CONTAINER_RUNNING;
+    assert_string_equal(pod_phase(&l.seen), "Running");
+    /* One that has ended stays ended; one that could not be started is tried again. */
+    ends(&l, 2, 1, NOW);
+    assert_string_equal(decide(&l, NOW), "");
+    assert_string_equal(pod_phase(&l.seen), "Running");
+    l.containers[2].start_failed = true;
+    assert_string_equal(decide(&l, NOW), "start 2");
+    /* It ends with the others. */
+    l.containers[2].start_failed = false;
+    l.containers[2].phase = CONTAINER_RUNNING;
+    ends(&l, 1, 0, NOW);
+    assert_string_equal(pod_phase(&l.seen), "Succeeded");
+    assert_string_equal(decide(&l, NOW), "pre-stop 2 30, stop 2");
+    buffer_free(&l.text);
+}
+
 /* A container becomes a sidecar. */
 static void make_sidecar(struct life *l, size_t i)
 {
@@ -547,6 +576,7 @@ int main(void)
         cmocka_unit_test(sidecars_are_signalled_last_in_reverse_order),
         cmocka_unit_test(a_pod_that_has_run_to_its_end_takes_its_sidecars_along),
         cmocka_unit_test(a_pre_stop_hook_comes_before_the_signal_and_has_the_grace_period),
+        cmocka_unit_test(an_ephemeral_container_starts_at_any_time_once_and_counts_for_nothing),
         cmocka_unit_test(later_containers_wait_for_a_post_start_hook),
         cmocka_unit_test(a_pod_ends_at_its_deadline),
         cmocka_unit_test(a_probes_own_grace_period_replaces_the_pods),

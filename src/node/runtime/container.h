@@ -45,6 +45,7 @@ struct runtime_container_config {
     const char *id;      /* runtime_container_id() */
     const char *pod_uid; /* of a sandbox that exists */
     const char *name;    /* the container's name in the Pod */
+    const char *target_id; /* the container whose processes it sees and shares; NULL: the sandbox says */
     uint32_t attempt;    /* how many went before it under this name: names the log file */
 
     const char *rootfs; /* absolute; mounted by the caller until the container has been deleted */

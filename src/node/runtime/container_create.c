@@ -74,6 +74,7 @@ static void copy_config(struct runtime_container_config *to, const struct runtim
     to->id = arena_string(arena, from->id);
     to->pod_uid = arena_string(arena, from->pod_uid);
     to->name = arena_string(arena, from->name);
+    to->target_id = arena_string(arena, from->target_id);
     to->rootfs = arena_string(arena, from->rootfs);
     to->args = strings_copy(arena, from->args, from->arg_count);
     to->env = pairs_copy(arena, from->env, from->env_count);
@@ -90,6 +91,11 @@ static void copy_config(struct runtime_container_config *to, const struct runtim
         mounts[i].destination = arena_string(arena, from->mounts[i].destination);
     }
     to->mounts = mounts;
+}
+
+static const struct container *config_target(struct runtime *runtime, const struct runtime_container_config *config)
+{
+    return config->target_id ? runtime_find_container(runtime, config->target_id) : NULL;
 }
 
 static void read_surroundings(struct creation *creation, const struct sandbox *sandbox)
@@ -113,6 +119,9 @@ static void read_surroundings(struct creation *creation, const struct sandbox *s
         around->ipc_namespace = arena_printf(creation->arena, "%s/pods/%s/ns/ipc", runtime->run, uid);
         around->shm = arena_printf(creation->arena, "%s/pods/%s/shm", runtime->run, uid);
     }
+    const struct container *target = config_target(runtime, &creation->config);
+    if (target)
+        around->pid_namespace = arena_printf(creation->arena, "/proc/%d/ns/pid", (int)target->status.pid);
     if (creation->config.termination_message_path)
         around->termination_log =
             arena_printf(creation->arena, "%s/containers/%s/termination-log", runtime->run, creation->config.id);
@@ -541,6 +550,9 @@ static int check_config(struct runtime *runtime, const struct runtime_container_
         return error_set(err, EINVAL, "the root file system's path is not absolute");
     if (!sandbox || !sandbox->ready || sandbox->removing)
         return error_set(err, ENOENT, "the sandbox of pod %s is not there", config->pod_uid);
+    const struct container *target = config_target(runtime, config);
+    if (config->target_id && (!target || target->phase != PHASE_RUNNING))
+        return error_set(err, ESRCH, "target container %s is not running", config->target_id);
     if (map_has(&runtime->containers, config->id))
         return error_set(err, EEXIST, "container %s exists", config->id);
     if (runtime->containers.count >= RUNTIME_CONTAINERS_MAX)
@@ -583,7 +595,6 @@ void runtime_container_create(struct runtime *runtime, const struct runtime_cont
         .annotations = pairs_copy(container->arena, config->annotations, config->annotation_count),
         .annotation_count = config->annotation_count,
     };
-    container->host_pid = pod->host_pid;
     char group[RUNTIME_POD_CGROUP_MAX];
     runtime_pod_cgroup(config->pod_uid, group);
     snprintf(container->cgroup, sizeof(container->cgroup), "%s/%s", group, config->id);
@@ -591,6 +602,7 @@ void runtime_container_create(struct runtime *runtime, const struct runtime_cont
     container->busy = true;
     container_insert(container);
     read_surroundings(creation, sandbox);
+    container->shares_pids = pod->host_pid || creation->around.pid_namespace;
     runtime_hold(runtime);
     runtime_work(runtime, prepare_work, prepare_after, creation);
 }

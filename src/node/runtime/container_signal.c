@@ -81,7 +81,7 @@ int runtime_container_kill(struct runtime *runtime, const char *id, int signal, 
         return error_set(err, ENOENT, "container %s is not there", id);
     if (container->phase == PHASE_ENDED)
         return 0;
-    if (signal == SIGKILL && container->host_pid)
+    if (signal == SIGKILL && container->shares_pids)
         return cgroup_kill_once(runtime->cgroup, container->cgroup, err);
     if (send_signal(container, signal, err) < 0)
         return -1;

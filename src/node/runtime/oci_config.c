@@ -370,7 +370,7 @@ static int add_namespace(json_t *namespaces, const char *type, const char *path,
 static int add_namespaces(json_t *namespaces, const struct oci_surroundings *around, struct error *err)
 {
     if (add_namespace(namespaces, "mount", NULL, err) < 0 ||
-        (!around->host_pid && add_namespace(namespaces, "pid", NULL, err) < 0) ||
+        (!around->host_pid && add_namespace(namespaces, "pid", around->pid_namespace, err) < 0) ||
         (around->cgroup_version == 2 && add_namespace(namespaces, "cgroup", NULL, err) < 0) ||
         (around->network_namespace && add_namespace(namespaces, "network", around->network_namespace, err) < 0) ||
         (around->ipc_namespace && add_namespace(namespaces, "ipc", around->ipc_namespace, err) < 0) ||

@@ -12,6 +12,7 @@ struct oci_surroundings {
     const char *ipc_namespace;
     const char *uts_namespace;
     bool host_pid;
+    const char *pid_namespace; /* path; NULL: one of its own, unless host_pid */
     const char *shm;             /* directory to mount on /dev/shm */
     const char *termination_log; /* file to mount on termination_message_path */
     const char *cgroup;          /* path below each controller's mount point */

@@ -85,7 +85,7 @@ int container_record_write(const struct container *container, struct error *err)
     json_t *root = json_pack(
         "{s:s, s:s, s:s, s:I, s:s, s:s, s:s*, s:I, s:b, s:s, s:o}", "id", s->id, "podUID", s->pod_uid, "name", s->name,
         "attempt", (json_int_t)s->attempt, "rootfs", s->rootfs, "logPath", s->log_path, "terminationMessagePath",
-        s->termination_message_path, "createdAt", (json_int_t)s->created_at, "hostPID", container->host_pid, "bootID",
+        s->termination_message_path, "createdAt", (json_int_t)s->created_at, "hostPID", container->shares_pids, "bootID",
         container->runtime->boot_id, "annotations", pairs_json(s->annotations, s->annotation_count));
     return write_file(path, root, err);
 }
@@ -107,7 +107,7 @@ int container_record_read(struct container *container, const char *id, bool *sam
     s->termination_message_path = text_field(arena, root, "terminationMessagePath");
     s->created_at = json_integer_value(json_object_get(root, "createdAt"));
     s->annotations = pairs_read(arena, json_object_get(root, "annotations"), &s->annotation_count);
-    container->host_pid = json_is_true(json_object_get(root, "hostPID"));
+    container->shares_pids = json_is_true(json_object_get(root, "hostPID"));
     const char *boot_id = json_string_value(json_object_get(root, "bootID"));
     *same_boot = boot_id && !strcmp(boot_id, container->runtime->boot_id);
     json_decref(root);

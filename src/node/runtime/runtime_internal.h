@@ -107,7 +107,7 @@ struct container {
     struct list node;
     enum container_phase phase;
     bool busy;     /* something of it is in libuv's pool or in a child's hands */
-    bool host_pid; /* its processes do not end with the first one */
+    bool shares_pids; /* with other containers or the node: its processes do not end with the first one */
     int pidfd;     /* of its first process; -1 */
     pid_t conmon;  /* 0: unknown or ended */
     int conmon_pidfd;
