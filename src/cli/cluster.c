@@ -162,6 +162,7 @@ static void start_agent(struct cluster *c)
                                     .network = c->network,
                                     .drained = service_proxy_drained,
                                     .withhold = service_proxy_withhold,
+                                    .host_ports = service_proxy_host_ports,
                                     .context = c->proxy};
     if (agent_new(&options, &c->agent, &c->err) < 0)
         fail(c);
@@ -242,6 +243,8 @@ static int start_network(struct cluster *c, struct error *err)
                                           .relay = c->relay,
                                           .changed = data_plane_changed,
                                           .context = c};
+    if (c->relay)
+        inet_pton(AF_INET, c->node_address, &proxy.node_address);
     c->proxy = service_proxy_new(&proxy);
     struct dataplane_config config = {.namespace_fd = -1,
                                       .plan = {.table = table,

@@ -13,6 +13,8 @@
 #include "base/task.h"
 #include "base/vector.h"
 #include "network/endpoint_slices.h"
+#include "network/host_ports.h"
+#include "network/protocol.h"
 
 #define MANAGED_BY_LABEL "endpointslice.kubernetes.io/managed-by"
 #define MANAGED_BY "endpointslice-controller.k8s.io"
@@ -26,6 +28,7 @@ struct service_proxy {
     struct map dirty;     /* "namespace/name" -> NULL */
     struct map installed; /* "namespace/name:port" -> "namespace/name" that put it there */
     struct map withheld;  /* pod uid -> NULL */
+    struct host_ports *host_ports;
     bool flush_arranged, primed;
     uint64_t asked, applied;
     bool relay_busy, relay_again, freed;
@@ -35,14 +38,19 @@ struct service_proxy {
 
 static void flush(void *context);
 
-static void mark(struct service_proxy *p, const char *namespace, const char *name)
+static void arrange_flush(struct service_proxy *p)
 {
-    cleanup_free char *key = mem_printf("%s/%s", namespace, name);
-    map_set(&p->dirty, key, NULL);
     if (!p->flush_arranged) {
         p->flush_arranged = true;
         env_defer(p->env, flush, p);
     }
+}
+
+static void mark(struct service_proxy *p, const char *namespace, const char *name)
+{
+    cleanup_free char *key = mem_printf("%s/%s", namespace, name);
+    map_set(&p->dirty, key, NULL);
+    arrange_flush(p);
 }
 
 static void service_changed(void *context, enum informer_change change, struct object *object, struct object *old)
@@ -96,13 +104,6 @@ static bool add_slice(void *context, struct object *object)
             vector_push(&t->endpoints, out);
     }
     return true;
-}
-
-static uint8_t protocol_number(const char *protocol)
-{
-    return protocol && strcmp(protocol, "UDP") == 0    ? IPPROTO_UDP
-           : protocol && strcmp(protocol, "SCTP") == 0 ? IPPROTO_SCTP
-                                                       : IPPROTO_TCP;
 }
 
 static bool is_local(const char *policy)
@@ -237,6 +238,13 @@ static bool add_node_ports(void *context, struct object *object)
     return true;
 }
 
+static void add_host_port(void *context, struct relay_port port)
+{
+    struct relay_job *job = context;
+    if (job->ports.count < RELAY_PORTS_MAX)
+        vector_push(&job->ports, port);
+}
+
 static void sync_relay(struct service_proxy *p)
 {
     if (!p->options.relay)
@@ -248,6 +256,7 @@ static void sync_relay(struct service_proxy *p)
     job->proxy = p;
     job->relay = p->options.relay;
     informer_each(p->services, NULL, add_node_ports, job);
+    host_ports_each_relayed(p->host_ports, add_host_port, job);
     p->relay_busy = true;
     task_run(p->env, relay_work, relay_done, job);
 }
@@ -279,10 +288,15 @@ static void flush(void *context)
 
 void service_proxy_begin(struct service_proxy *p)
 {
-    if (!p->primed && !p->flush_arranged) {
-        p->flush_arranged = true;
-        env_defer(p->env, flush, p);
-    }
+    if (!p->primed)
+        arrange_flush(p);
+}
+
+void service_proxy_host_ports(void *context, const struct pod *pod, const char *pod_ip)
+{
+    struct service_proxy *p = context;
+    if (host_ports_set(p->host_ports, p->plane, pod, pod_ip))
+        arrange_flush(p);
 }
 
 void service_proxy_applied(void *context, uint64_t revision, const struct error *err)
@@ -384,6 +398,7 @@ struct service_proxy *service_proxy_new(const struct service_proxy_options *opti
     struct service_proxy *p = mem_zero(1, sizeof(*p));
     p->options = *options;
     p->env = options->client->env;
+    p->host_ports = host_ports_new(options->node_address);
     p->services = informer_set_get(options->informers, &api_resources[API_SERVICES]);
     p->slices = informer_set_get(options->informers, &api_resources[API_ENDPOINTSLICES]);
     p->slices_by_service = informer_add_index(p->slices, endpoint_slice_service_key);
@@ -406,6 +421,7 @@ void service_proxy_free(struct service_proxy *p)
     map_free(&p->installed);
     map_free(&p->dirty);
     map_free(&p->withheld);
+    host_ports_free(p->host_ports);
     p->freed = true;
     if (!p->flush_arranged && !p->relay_busy)
         free(p);

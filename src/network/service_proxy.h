@@ -15,7 +15,8 @@ struct service_proxy_options {
     struct client *client;
     struct informer_set *informers; /* shared; not taken over */
     const char *node_name;
-    struct relay *relay; /* NULL: node ports are reachable as they are */
+    struct relay *relay;         /* NULL: node ports are reachable as they are */
+    struct in_addr node_address; /* where the relay arrives; 0 without one */
     /* Something has been applied: what service_proxy_drained says may have changed. */
     env_callback changed;
     void *context;
@@ -28,6 +29,8 @@ void service_proxy_set_plane(struct service_proxy *proxy, struct dataplane *plan
 /* The informers are synced: applies what there is, even if it is nothing. */
 void service_proxy_begin(struct service_proxy *proxy);
 void service_proxy_applied(void *proxy, uint64_t revision, const struct error *err);
+/* The node's pod has its address, or NULL: not any more. Its host ports follow. */
+void service_proxy_host_ports(void *proxy, const struct pod *pod, const char *pod_ip);
 /* Call when the informers deliver nothing more. Work under way on the relay is waited for by the loop. */
 void service_proxy_free(struct service_proxy *proxy);
 

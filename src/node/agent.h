@@ -40,6 +40,8 @@ struct agent_options {
     bool (*drained)(void *context, const struct pod *pod);
     /* The pod is not ready any more, or is again: known here before the API knows it. NULL: nobody asks. */
     void (*withhold)(void *context, const struct pod *pod, bool withhold);
+    /* The pod has this address, or NULL: not any more. Its host ports lead there. NULL: nobody asks. */
+    void (*host_ports)(void *context, const struct pod *pod, const char *pod_ip);
     void *context;
 };
 

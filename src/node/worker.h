@@ -37,7 +37,8 @@ struct worker {
     struct env_timer *renewal;   /* of the tokens; NULL: there are none */
     struct env_timer *usage;  /* the next look at volumes with a limit; NULL: there are none */
     size_t pending;    /* operations under way; each holds the worker */
-    struct worker_context *contexts; /* one for each container: what its probes and hooks are called back with */
+    struct container *ephemeral;      /* what the ephemeral containers of the snapshot have in common with others */
+    struct worker_context **contexts; /* one for each container: what its probes and hooks are called back with */
     struct prober **probers;         /* PROBER_KINDS for each container */
     struct hook **hooks;             /* of each container: the one that runs, or NULL */
 };
@@ -113,6 +114,8 @@ void worker_drain(struct worker *worker);
 void worker_free_drain(struct worker *worker);
 /* Tells this node's data plane that the pod is not ready, or is, ahead of the API. */
 void worker_withhold(struct worker *worker, bool withhold);
+/* The pod has its address now, or is about to lose it: its host ports follow. */
+void worker_publish_ports(struct worker *worker, bool publish);
 /* Waits until clients have taken what the pod's ended processes have sent, bounded. Hold the worker meanwhile. */
 void worker_flush(struct worker *worker, env_callback done, void *context);
 void worker_tear_down(struct worker *worker);

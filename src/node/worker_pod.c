@@ -8,6 +8,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/task.h"
+#include "base/vector.h"
 #include "node/pod_files.h"
 #include "node/runtime/container.h"
 #include "node/runtime/log.h"
@@ -180,9 +181,18 @@ static void attached(void *context)
         }
         w->state.seen.sandbox = PART_READY;
         w->sandbox_delay = 0;
+        worker_publish_ports(w, true);
     }
     attach_free(a);
     worker_release(w);
+}
+
+void worker_publish_ports(struct worker *w, bool publish)
+{
+    const struct agent_options *options = &w->agent->options;
+    const char *ip = worker_pod(w)->spec.host_network ? options->node_address : w->state.ip;
+    if (options->host_ports)
+        options->host_ports(options->context, worker_pod(w), publish ? ip : NULL);
 }
 
 static void attach(void *context)
@@ -265,7 +275,8 @@ void worker_create_sandbox(struct worker *w)
 struct tear_down {
     struct worker *worker;
     size_t next;
-    char *log_directory; /* NULL: logs stay */
+    VECTOR(char *) directories; /* of containers; what the pool works on is its own */
+    char *log_directory;        /* NULL: logs stay */
 };
 
 static void tear_down_next(struct tear_down *t);
@@ -278,6 +289,9 @@ static void sandbox_removed(void *context, const struct error *err)
         log_warning("Cannot remove the sandbox of pod %s: %s", w->state.pod->meta->name, err->text);
     w->state.seen.sandbox = PART_NONE;
     w->state.seen.torn_down = true;
+    for (size_t i = 0; i < t->directories.count; i++)
+        free(t->directories.items[i]);
+    vector_free(&t->directories);
     free(t->log_directory);
     free(t);
     worker_release(w);
@@ -297,13 +311,9 @@ static void remove_files(void *context)
     struct error err;
     if (pod_network_detach(w->agent->network, w->state.pod->meta->uid, &err) < 0)
         log_warning("Cannot detach pod %s from the network: %s", w->state.pod->meta->name, err.text);
-    for (size_t i = 0; i < w->state.seen.container_count; i++) {
-        cleanup_free char *directory =
-            mem_printf("%s/containers/%s-%d", w->directory, w->state.seen.containers[i].spec->name,
-                       w->state.records[i].attempt);
-        if (image_unmount_rootfs(w->agent->images, directory, &err) < 0)
-            log_warning("Cannot unmount %s: %s", directory, err.text);
-    }
+    for (size_t i = 0; i < t->directories.count; i++)
+        if (image_unmount_rootfs(w->agent->images, t->directories.items[i], &err) < 0)
+            log_warning("Cannot unmount %s: %s", t->directories.items[i], err.text);
     if (volume_remove_all(w->directory, &err) < 0)
         log_warning("Cannot remove the volumes of pod %s: %s", w->state.pod->meta->name, err.text);
     if (t->log_directory && file_remove_tree(t->log_directory, &err) < 0)
@@ -320,7 +330,12 @@ static void container_deleted(void *context, const struct error *err)
 static void flushed(void *context)
 {
     struct tear_down *t = context;
-    task_run(t->worker->agent->env, remove_files, files_removed, t);
+    struct worker *w = t->worker;
+    worker_publish_ports(w, false);
+    for (size_t i = 0; i < w->state.seen.container_count; i++)
+        vector_push(&t->directories, mem_printf("%s/containers/%s-%d", w->directory,
+                                                w->state.seen.containers[i].spec->name, w->state.records[i].attempt));
+    task_run(w->agent->env, remove_files, files_removed, t);
 }
 
 static void tear_down_next(struct tear_down *t)

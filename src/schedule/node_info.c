@@ -1,6 +1,7 @@
 /* Requests of pods and sums per node. */
 #include "schedule/node_info.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -115,6 +116,77 @@ static void add_extended(struct node_info *info, const struct pod *pod, int sign
     }
 }
 
+/* ---- Ports of the node ---- */
+
+#define ANY_ADDRESS "0.0.0.0"
+#define PORT_KEY_MAX 96
+
+static bool visit_ports(const struct container *c,
+                        bool (*visit)(void *context, const struct container_port *port, const char *ip), void *context)
+{
+    for (size_t i = 0; i < c->ports.count; i++) {
+        const struct container_port *port = &c->ports.items[i];
+        const char *ip = port->host_ip && *port->host_ip ? port->host_ip : ANY_ADDRESS;
+        if (port->host_port > 0 && !visit(context, port, ip))
+            return false;
+    }
+    return true;
+}
+
+bool pod_host_ports(const struct pod_spec *spec,
+                    bool (*visit)(void *context, const struct container_port *port, const char *ip), void *context)
+{
+    for (size_t i = 0; i < spec->containers.count; i++)
+        if (!visit_ports(&spec->containers.items[i], visit, context))
+            return false;
+    for (size_t i = 0; i < spec->init_containers.count; i++)
+        if (is_sidecar(&spec->init_containers.items[i]) && !visit_ports(&spec->init_containers.items[i], visit, context))
+            return false;
+    return true;
+}
+
+/* ip NULL: at whatever address. */
+static void port_key(char out[PORT_KEY_MAX], const struct container_port *port, const char *ip)
+{
+    snprintf(out, PORT_KEY_MAX, "%s/%d%s%s", port->protocol && *port->protocol ? port->protocol : "TCP",
+             port->host_port, ip ? "/" : "", ip ? ip : "");
+}
+
+struct port_count {
+    struct node_info *info;
+    int sign;
+};
+
+static void count_key(const struct port_count *count, const char *key)
+{
+    intptr_t now = (intptr_t)map_get(&count->info->ports, key) + count->sign;
+    if (now)
+        map_set(&count->info->ports, key, (void *)now);
+    else
+        map_remove(&count->info->ports, key);
+}
+
+static bool count_port(void *context, const struct container_port *port, const char *ip)
+{
+    char key[PORT_KEY_MAX];
+    port_key(key, port, ip);
+    count_key(context, key);
+    port_key(key, port, NULL);
+    count_key(context, key);
+    return true;
+}
+
+bool node_info_has_port(const struct node_info *info, const struct container_port *port, const char *ip)
+{
+    char key[PORT_KEY_MAX];
+    bool anywhere = strcmp(ip, ANY_ADDRESS) == 0;
+    port_key(key, port, anywhere ? NULL : ip);
+    if (map_has(&info->ports, key) || anywhere)
+        return map_has(&info->ports, key);
+    port_key(key, port, ANY_ADDRESS);
+    return map_has(&info->ports, key);
+}
+
 void node_info_add_pod(struct node_info *info, const struct pod *pod, int sign)
 {
     struct resource_amounts asked, load;
@@ -126,11 +198,14 @@ void node_info_add_pod(struct node_info *info, const struct pod *pod, int sign)
     }
     info->pods += sign;
     add_extended(info, pod, sign);
+    struct port_count count = {info, sign};
+    pod_host_ports(&pod->spec, count_port, &count);
 }
 
 void node_info_free(struct node_info *info)
 {
     object_unref(info->object);
     map_free(&info->extended);
+    map_free(&info->ports);
     free(info);
 }

@@ -23,6 +23,7 @@ struct node_info {
     struct resource_amounts assumed_load; /* requested, with upstream's minimum for pods that ask for nothing */
     int64_t pods, pods_allocatable;
     struct map extended; /* name -> (intptr_t) amount requested of other resources */
+    struct map ports;    /* "TCP/80/10.0.0.1" and "TCP/80" -> (intptr_t) how many pods have them on the node */
 };
 
 /* What a pod asks for, as upstream counts: the sum of its containers or its largest init container, whichever is more
@@ -32,6 +33,12 @@ void pod_requests(const struct pod_spec *spec, struct resource_amounts *out);
 int64_t pod_request_of(const struct pod_spec *spec, const char *name);
 /* The amounts used in scores: 100m of cpu and 200 MiB of memory at least per container that asks for none. */
 void pod_load(const struct pod_spec *spec, struct resource_amounts *out);
+
+/* Calls visit for each port of the node that the pod asks for; ip is never NULL. False from visit ends it: the result. */
+bool pod_host_ports(const struct pod_spec *spec,
+                    bool (*visit)(void *context, const struct container_port *port, const char *ip), void *context);
+/* Whether a pod of the node has that port; ip "0.0.0.0": at any address. */
+bool node_info_has_port(const struct node_info *info, const struct container_port *port, const char *ip);
 
 /* A resource other than those of enum schedule_resource. */
 bool resource_is_extended(const char *name);

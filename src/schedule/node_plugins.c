@@ -1,4 +1,4 @@
-/* NodeUnschedulable, NodeName, NodeAffinity (the node selector) and TaintToleration. */
+/* NodeUnschedulable, NodeName, NodeAffinity (the node selector), TaintToleration and NodePorts. */
 #include <string.h>
 
 #include "schedule/plugin.h"
@@ -75,4 +75,15 @@ void filter_node_affinity(const struct schedule_pod *pod, const struct node_info
             return;
         }
     }
+}
+
+static bool is_free(void *context, const struct container_port *port, const char *ip)
+{
+    return !node_info_has_port(context, port, ip);
+}
+
+void filter_node_ports(const struct schedule_pod *pod, const struct node_info *node, struct schedule_verdict *verdict)
+{
+    if (!pod_host_ports(&pod->pod->spec, is_free, (void *)(uintptr_t)node))
+        schedule_object(verdict, "node(s) didn't have free ports for the requested pod ports", false);
 }

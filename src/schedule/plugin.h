@@ -60,6 +60,7 @@ void filter_taint_toleration(const struct schedule_pod *pod, const struct node_i
 int64_t score_taint_toleration(const struct schedule_pod *pod, const struct node_info *node);
 void filter_node_affinity(const struct schedule_pod *pod, const struct node_info *node,
                           struct schedule_verdict *verdict);
+void filter_node_ports(const struct schedule_pod *pod, const struct node_info *node, struct schedule_verdict *verdict);
 void filter_node_resources(const struct schedule_pod *pod, const struct node_info *node,
                            struct schedule_verdict *verdict);
 int64_t score_least_allocated(const struct schedule_pod *pod, const struct node_info *node);

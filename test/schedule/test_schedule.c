@@ -80,6 +80,46 @@ static void the_reasons_are_upstreams(void **state)
     }
 }
 
+static void port_pod(struct stage *s, const char *name, const char *ports)
+{
+    cleanup_free char *json = mem_printf("{\"metadata\":{\"name\":\"%s\",\"labels\":{\"app\":\"p\"}},\"spec\":{"
+                                         "\"containers\":[{\"name\":\"main\",\"image\":\"app:1\",\"ports\":[%s]}]}}",
+                                         name, ports);
+    stage_create(s, "pods/default", json);
+    stage_run(s, SECOND);
+}
+
+static void a_port_of_the_node_is_given_once(void **state)
+{
+    static const struct {
+        const char *ports;
+        bool fits;
+    } cases[] = {
+        {"{\"containerPort\":1,\"hostPort\":80}", false},
+        {"{\"containerPort\":1,\"hostPort\":80,\"hostIP\":\"10.0.0.1\"}", false},
+        {"{\"containerPort\":1,\"hostPort\":80,\"protocol\":\"UDP\"}", true},
+        {"{\"containerPort\":80}", true},
+        {"{\"containerPort\":1,\"hostPort\":81,\"hostIP\":\"10.0.0.2\"}", true},
+        {"{\"containerPort\":1,\"hostPort\":81,\"hostIP\":\"10.0.0.1\"}", false},
+        {"{\"containerPort\":1,\"hostPort\":81}", false},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct stage *s = stage_new();
+        node(s, "n1", "2", "2Gi", "10");
+        port_pod(s, "first", "{\"containerPort\":8080,\"hostPort\":80}");
+        port_pod(s, "second", "{\"containerPort\":8080,\"hostPort\":81,\"hostIP\":\"10.0.0.1\"}");
+        port_pod(s, "p", cases[i].ports);
+        if (!cases[i].fits) {
+            assert_reason(s, "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports."
+                             NO_VICTIMS("1", "1"));
+            stage_delete(s, "pods/default/first", NULL);
+            stage_delete(s, "pods/default/second", NULL);
+        }
+        stage_until(s, is_bound, POD);
+        stage_free(s);
+    }
+}
+
 static void what_others_have_taken_is_no_reason_for_good(void **state)
 {
     struct stage *s = stage_new();
@@ -272,6 +312,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_pod_that_fits_is_bound_and_says_where),
         cmocka_unit_test(the_reasons_are_upstreams),
+        cmocka_unit_test(a_port_of_the_node_is_given_once),
         cmocka_unit_test(what_others_have_taken_is_no_reason_for_good),
         cmocka_unit_test(reasons_of_several_nodes_are_counted_and_sorted),
         cmocka_unit_test(without_nodes_there_is_one_reason),
