@@ -189,7 +189,8 @@ static void background_process_does_not_hold_the_answer(void **state)
 {
     struct setting *s = *state;
     struct answer answer;
-    run(&s->fixture, s->id, "sleep 6666 & echo started", 10 * SECOND, 0, &answer);
+    run(&s->fixture, s->id, "sleep 6666 & until grep -q ^sleep /proc/$!/cmdline; do :; done; echo started", 10 * SECOND,
+        0, &answer);
     assert_int_equal(answer.result.exit_code, 0);
     assert_false(answer.result.timed_out);
     assert_string_equal(answer.output, "started\n");
