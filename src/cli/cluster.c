@@ -151,6 +151,7 @@ static void start_agent(struct cluster *c)
                                     .data_directory = c->options->data_directory,
                                     .run_directory = run,
                                     .cgroup_parent = cgroup,
+                                    .manifests = c->options->up->manifests,
                                     .cluster_domain = DNS_DOMAIN,
                                     .cluster_dns = c->dns_address,
                                     .host_network_fd = c->options->sandbox->isolated

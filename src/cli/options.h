@@ -14,6 +14,7 @@ struct up_options {
     bool detach;
     const char *data_directory; /* NULL: /var/lib/coracle/NAME */
     const char *listen;         /* ADDR:PORT; port 0: any */
+    const char *manifests;      /* the folder of static pods; NULL: none */
     const char *kubeconfig;     /* NULL: only the one in the data directory */
     const char *images[UP_IMAGES_MAX];
     size_t image_count;

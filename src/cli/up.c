@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
@@ -12,6 +13,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -31,6 +33,7 @@ static const struct option flags[] = {
     {"sandbox", no_argument, NULL, 's'},          {"name", required_argument, NULL, 'n'},
     {"data-dir", required_argument, NULL, 'd'},   {"listen", required_argument, NULL, 'l'},
     {"kubeconfig", required_argument, NULL, 'k'}, {"load-image", required_argument, NULL, 'i'},
+    {"pod-manifest-path", required_argument, NULL, 'p'},
     {"detach", no_argument, NULL, 'D'},           {"verbose", no_argument, NULL, 'v'},
     {NULL, 0, NULL, 0},
 };
@@ -56,6 +59,9 @@ static int parse(int argc, char **argv, struct up_options *o)
             break;
         case 'k':
             o->kubeconfig = optarg;
+            break;
+        case 'p':
+            o->manifests = optarg;
             break;
         case 'i':
             if (o->image_count == UP_IMAGES_MAX)
@@ -225,11 +231,28 @@ static void raise_descriptor_limit(void)
     }
 }
 
+/* The absolute path of the folder of static pods, in the buffer. */
+static int find_manifests(struct up_options *o, char path[PATH_MAX])
+{
+    struct stat info;
+    if (!o->manifests)
+        return EXIT_DONE;
+    if (!realpath(o->manifests, path) || stat(path, &info) < 0 || !S_ISDIR(info.st_mode)) {
+        cleanup_free char *text = mem_printf("--pod-manifest-path %s is not a folder", o->manifests);
+        return command_misused("up", text);
+    }
+    o->manifests = path;
+    return EXIT_DONE;
+}
+
 int command_up(int argc, char **argv)
 {
     struct up_options o;
+    char manifests[PATH_MAX];
     struct progress progress = {.ready_pipe = -1};
     int wrong = parse(argc, argv, &o);
+    if (!wrong)
+        wrong = find_manifests(&o, manifests);
     if (wrong)
         return wrong;
     if (geteuid() != 0)

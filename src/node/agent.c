@@ -18,16 +18,23 @@
 #include "node/runtime/container.h"
 #include "node/runtime/log.h"
 #include "node/runtime/sandbox.h"
+#include "node/static_pod.h"
+#include "node/static_pods.h"
 #include "node/volume.h"
 #include "node/worker.h"
+
+/* How long static pods wait for the API when the agent starts. */
+#define STATIC_WAIT (5 * SECOND)
 
 struct agent_private {
     struct agent agent;
     struct arena *arena; /* the field selector */
-    struct env_timer *rotate;
+    struct env_timer *rotate, *api_wait;
     env_callback ready, stopped;
     void *ready_context, *stopped_context;
     bool runtime_recovered; /* the runtime knows its containers */
+    bool api_waited;        /* static pods have waited long enough for the API */
+    bool static_started, manifests_read;
     bool recovered;         /* and the workers have taken them up */
     bool rotating;
     bool looking; /* whether a stop is over, in the next turn */
@@ -45,12 +52,21 @@ struct runtime *agent_runtime(struct agent *agent)
 
 /* ---- Pods ---- */
 
+static void mirror_changed(struct agent *agent, enum informer_change change, struct object *mirror)
+{
+    static_pods_mirror_changed(agent->static_pods, change, mirror);
+}
+
 static void pod_changed(void *context, enum informer_change change, struct object *object, struct object *old)
 {
     struct agent *agent = context;
     (void)old;
     if (!private_of(agent)->recovered || agent->stopping)
         return;
+    if (static_pod_is_mirror(object)) {
+        mirror_changed(agent, change, object);
+        return;
+    }
     struct worker *w = map_get(&agent->workers, object->meta->uid);
     if (change == INFORMER_DELETED) {
         if (w)
@@ -164,7 +180,10 @@ static void find_orphan(void *context, const struct runtime_sandbox_status *sand
 
 static bool take_up(void *context, struct object *object)
 {
-    worker_new(context, object);
+    if (static_pod_is_mirror(object))
+        mirror_changed(context, INFORMER_ADDED, object);
+    else
+        worker_new(context, object);
     return true;
 }
 
@@ -195,13 +214,33 @@ static void maybe_begin(void *context)
     struct agent_private *p = private_of(agent);
     if (agent->stopping || p->recovered || !p->runtime_recovered)
         return;
+    bool synced = true;
     const struct informer *needed[] = {agent->pods,   agent->config_maps, agent->secrets, agent->services,
                                        agent->claims, agent->volumes,     agent->classes};
     for (size_t i = 0; i < ARRAY_COUNT(needed); i++)
-        if (!informer_synced(needed[i]))
-            return;
+        synced &= informer_synced(needed[i]);
+    /* What mirrors say of static pods that have ended is worth a moment, not more. */
+    if ((synced || p->api_waited) && !p->static_started) {
+        p->static_started = true;
+        static_pods_start(agent->static_pods);
+    }
+    if (!synced || !p->manifests_read)
+        return;
     p->recovered = true;
     begin(agent);
+}
+
+static void api_waited(void *context)
+{
+    struct agent_private *p = context;
+    p->api_waited = true;
+    maybe_begin(&p->agent);
+}
+
+static void manifests_read(void *context)
+{
+    private_of(context)->manifests_read = true;
+    maybe_begin(context);
 }
 
 static void recovered(void *context, const struct error *err)
@@ -282,6 +321,8 @@ int agent_new(const struct agent_options *options, struct agent **out, struct er
     agent->classes = informer_new(agent->client, &api_resources[API_STORAGECLASSES], NULL, NULL, NULL);
     informer_add_handler(agent->claims, config_changed, agent);
     agent->provisioner = provisioner_new(agent);
+    agent->static_pods = static_pods_new(agent, options->manifests, manifests_read, agent);
+    p->api_wait = env_timer_new(agent->env, api_waited, p);
     p->rotate = env_timer_new(agent->env, rotate, p);
     struct informer *needed[] = {agent->pods,   agent->config_maps, agent->secrets, agent->services,
                                  agent->claims, agent->volumes,     agent->classes};
@@ -304,6 +345,7 @@ void agent_start(struct agent *agent, env_callback ready, void *context)
     informer_start(agent->volumes);
     informer_start(agent->classes);
     env_timer_start(p->rotate, RUNTIME_LOG_ROTATE_PERIOD);
+    env_timer_start(p->api_wait, STATIC_WAIT);
     runtime_recover(agent->runtime, recovered, agent);
 }
 
@@ -317,11 +359,14 @@ static void runtime_closed(void *context)
     void *stopped_context = p->stopped_context;
     puller_free(agent->puller);
     provisioner_free(agent->provisioner);
+    static_pods_free(agent->static_pods);
+    free(agent->node_uid);
     http_prober_free(agent->http_prober);
     registration_free(agent->registration);
     recorder_free(agent->recorder);
     map_free(&agent->workers);
     env_timer_free(p->rotate);
+    env_timer_free(p->api_wait);
     arena_free(p->arena);
     free(p);
     if (stopped)
@@ -334,7 +379,7 @@ static void look_whether_over(void *context)
     struct agent *agent = &p->agent;
     p->looking = false;
     if (!agent->workers.count && !agent->removals && !p->rotating && registration_idle(agent->registration) &&
-        provisioner_idle(agent->provisioner)) {
+        provisioner_idle(agent->provisioner) && static_pods_idle(agent->static_pods)) {
         p->looking = true; /* for good */
         runtime_close(agent->runtime, runtime_closed, p);
     }
@@ -364,6 +409,8 @@ void agent_stop(struct agent *agent, env_callback stopped, void *context)
     informer_free(agent->volumes);
     informer_free(agent->classes);
     provisioner_stop(agent->provisioner);
+    static_pods_stop(agent->static_pods);
+    env_timer_stop(p->api_wait);
     env_timer_stop(p->rotate);
     registration_stop(agent->registration);
     for (struct map_slot *s = NULL; (s = map_next(&agent->workers, s));)
@@ -379,7 +426,7 @@ int agent_find_log(struct agent *agent, const char *namespace, const char *pod_n
     struct object *object = informer_get(agent->pods, namespace, pod_name);
     if (!object)
         return error_set(err, ENOENT, "pods \"%s\" not found", pod_name);
-    struct worker *w = map_get(&agent->workers, object->meta->uid);
+    struct worker *w = worker_find(agent, object);
     int i = w ? pod_state_find(&w->state, container) : -1;
     if (i < 0)
         return error_set(err, EINVAL, "container \"%s\" in pod \"%s\" is not available", container, pod_name);
@@ -398,7 +445,7 @@ int agent_find_log(struct agent *agent, const char *namespace, const char *pod_n
                                                                            : "ContainerCreating");
         attempt--;
     }
-    out->path = runtime_log_path(agent->runtime, namespace, pod_name, object->meta->uid, container, (uint32_t)attempt);
+    out->path = runtime_log_path(agent->runtime, namespace, pod_name, w->state.pod->meta->uid, container, (uint32_t)attempt);
     out->container_id[0] = 0;
     if (!previous && r->id && runtime_container_get(agent->runtime, r->id))
         memcpy(out->container_id, r->id, strlen(r->id) + 1);

@@ -25,6 +25,7 @@ struct agent_options {
     const char *cluster_domain; /* "cluster.local" */
     const char *cluster_dns;    /* the address that pods ask */
     int pods_max;               /* 0: AGENT_PODS_MAX */
+    const char *manifests;      /* the folder of static pods; NULL: none */
     int host_network_fd;        /* the network namespace that registries are reached from; -1: the process's own */
     const char *const *insecure_registries;
     size_t insecure_registry_count;

@@ -26,6 +26,8 @@ struct agent {
     struct informer *volumes; /* PersistentVolumes */
     struct informer *classes;
     struct map workers; /* pod uid -> struct worker */
+    struct static_pods *static_pods;
+    char *node_uid;                  /* of the node's object; NULL: it is not registered yet */
     struct node_registration *registration;
     struct image_puller *puller;
     struct provisioner *provisioner;

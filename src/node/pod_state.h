@@ -46,9 +46,9 @@ struct pod_state {
 /* The index of a container by name, init containers first, or -1. */
 int pod_state_find(const struct pod_state *state, const char *name);
 
-/* The whole status. Conditions that others own (readiness gates, PodScheduled) and the transition times of
- * those that did not change are taken from the pod's present status. */
-void pod_status_build(struct arena *arena, const struct pod_state *state, const char *host_ip, int64_t now,
-                      struct pod_status *out);
+/* The whole status. `reported` is the pod as the API has it: conditions that others own (readiness gates, PodScheduled)
+ * and the transition times of those that did not change are taken from its status. */
+void pod_status_build(struct arena *arena, const struct pod_state *state, const struct pod *reported, const char *host_ip,
+                      int64_t now, struct pod_status *out);
 
 #endif

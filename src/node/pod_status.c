@@ -61,12 +61,11 @@ static void set_waiting(struct arena *arena, const struct pod_state *state, size
         out->last_state.terminated = terminated(arena, &record->current);
 }
 
-static void set_status(struct arena *arena, const struct pod_state *state, size_t i, int64_t now,
+static void set_status(struct arena *arena, const struct pod_state *state, const char *phase, size_t i, int64_t now,
                        struct container_status *out)
 {
     const struct container_observation *seen = &state->seen.containers[i];
     const struct container_record *record = &state->records[i];
-    const char *phase = ((const struct pod *)state->pod->value)->status.phase;
     bool final = state->seen.terminating || pod_is_over(&state->seen) || (phase && strcmp(phase, "Failed") == 0);
     bool running = container_is_up(seen);
     out->name = seen->spec->name;
@@ -177,10 +176,9 @@ static bool ours(const char *type)
     return false;
 }
 
-static void set_conditions(struct arena *arena, const struct pod_state *state, const struct container_status *statuses,
-                           int64_t now, struct pod_status *out)
+static void set_conditions(struct arena *arena, const struct pod_state *state, const struct pod *pod,
+                           const struct container_status *statuses, int64_t now, struct pod_status *out)
 {
-    const struct pod *pod = state->pod->value;
     struct conditions c = {
         .arena = arena, .old = &pod->status.conditions, .generation = pod->metadata.generation, .now = now};
     bool succeeded = strcmp(out->phase, "Succeeded") == 0, failed = strcmp(out->phase, "Failed") == 0;
@@ -204,10 +202,9 @@ static void set_conditions(struct arena *arena, const struct pod_state *state, c
     out->conditions.count = c.count;
 }
 
-void pod_status_build(struct arena *arena, const struct pod_state *state, const char *host_ip, int64_t now,
-                      struct pod_status *out)
+void pod_status_build(struct arena *arena, const struct pod_state *state, const struct pod *pod, const char *host_ip,
+                      int64_t now, struct pod_status *out)
 {
-    const struct pod *pod = state->pod->value;
     /* What others own (nominated node, resize...) stays as it is. */
     *out = pod->status;
     out->phase = pod_phase(&state->seen);
@@ -233,7 +230,7 @@ void pod_status_build(struct arena *arena, const struct pod_state *state, const 
     size_t inits = 0, mains = 0, count = state->seen.container_count;
     struct container_status *statuses = arena_alloc(arena, count * sizeof(*statuses));
     for (size_t i = 0; i < count; i++) {
-        set_status(arena, state, i, now, &statuses[i]);
+        set_status(arena, state, pod->status.phase, i, now, &statuses[i]);
         inits += state->seen.containers[i].init;
         mains += container_is_main(&state->seen.containers[i]);
     }
@@ -243,5 +240,5 @@ void pod_status_build(struct arena *arena, const struct pod_state *state, const 
     out->container_statuses.count = mains;
     out->ephemeral_container_statuses.items = count > inits + mains ? statuses + inits + mains : NULL;
     out->ephemeral_container_statuses.count = count - inits - mains;
-    set_conditions(arena, state, statuses, now, out);
+    set_conditions(arena, state, pod, statuses, now, out);
 }

@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "base/task.h"
 #include "base/timestamp.h"
+#include "node/static_pods.h"
 
 #define RETRY (1 * SECOND)
 /* The version of the API that the node speaks. */
@@ -205,6 +206,8 @@ static void status_written(void *context, const struct client_result *result)
     }
     if (!r->registered) {
         r->registered = true;
+        r->agent->node_uid = mem_string(result->object->meta->uid);
+        static_pods_api_ready(r->agent->static_pods);
         recorder_event(r->agent->recorder, &api_resources[API_NODES], result->object->meta, NULL, "Normal",
                        "NodeReady", "Node %s status is now: NodeReady", r->agent->options.node_name);
         if (r->ready)

@@ -17,6 +17,7 @@
 #include "node/prober.h"
 #include "node/runtime/container.h"
 #include "node/runtime/sandbox.h"
+#include "node/static_pods.h"
 #include "node/volume.h"
 
 #define EVENT_TEXT_MAX 1024
@@ -99,6 +100,9 @@ static void worker_free(struct worker *w)
     worker_free_drain(w);
     if (!w->agent->stopping)
         worker_withhold(w, false);
+    if (w->is_static)
+        static_pods_worker_gone(w->agent->static_pods, w);
+    object_unref(w->mirror);
     env_timer_free(w->usage);
     worker_forget_tokens(w);
     for (size_t i = 0; i < w->state.seen.container_count; i++) {
@@ -162,7 +166,9 @@ static void status_written(void *context, const struct client_result *result)
     w->status_busy = false;
     if (!client_ok(result))
         refused(w, result, "write the status of");
-    if (client_ok(result) && result->object && result->object->revision > w->state.pod->revision)
+    if (client_ok(result) && result->object && w->is_static)
+        worker_mirror_changed(w, result->object);
+    else if (client_ok(result) && result->object && result->object->revision > w->state.pod->revision)
         worker_update(w, result->object);
     for (size_t i = 0; client_ok(result) && i < w->state.seen.container_count; i++) {
         worker_show_image_backoff(w, i);
@@ -176,18 +182,20 @@ static void status_written(void *context, const struct client_result *result)
  * of this node before it is written. */
 static void write_status(struct worker *w)
 {
-    if (!w->status_dirty || w->gone || w->finishing || w->frozen || w->agent->stopping)
+    const struct object *shown = worker_reported(w);
+    if (!w->status_dirty || w->gone || w->finishing || w->frozen || w->agent->stopping || !shown || w->mirror_busy)
         return;
     struct arena *arena = arena_new(8192);
-    struct pod *pod = arena_copy(arena, w->state.pod->value, sizeof(*pod));
-    pod_status_build(arena, &w->state, w->agent->options.node_address, env_now(w->agent->env), &pod->status);
+    struct pod *pod = arena_copy(arena, shown->value, sizeof(*pod));
+    pod_status_build(arena, &w->state, shown->value, w->agent->options.node_address, env_now(w->agent->env),
+                     &pod->status);
     worker_withhold(w, !pod_is_ready(pod));
     if (w->status_busy || env_now(w->agent->env) < w->write_at) {
         arena_free(arena);
         return;
     }
     w->status_dirty = false;
-    if (api_equal(&api_type_pod_status, &pod->status, &worker_pod(w)->status)) {
+    if (api_equal(&api_type_pod_status, &pod->status, &((const struct pod *)shown->value)->status)) {
         arena_free(arena);
         return;
     }
@@ -301,6 +309,7 @@ static void turn(void *context)
         act(w, &actions[i]);
     for (size_t i = 0; i < seen->container_count; i++)
         worker_sync_probes(w, i);
+    worker_sync_mirror(w);
     w->status_dirty = true;
     write_status(w);
     int64_t now = env_now(w->agent->env), wake_at = decision.wake_at;
@@ -516,9 +525,8 @@ static void restore_ephemeral(struct worker *w, size_t i, const struct container
 }
 
 /* The history that only the API remembers. */
-static void restore_history(struct worker *w)
+static void restore_history(struct worker *w, const struct pod *pod)
 {
-    const struct pod *pod = worker_pod(w);
     const struct container_status_array *lists[] = {&pod->status.init_container_statuses,
                                                     &pod->status.container_statuses,
                                                     &pod->status.ephemeral_container_statuses};
@@ -549,19 +557,21 @@ static bool any_running(const struct worker *w)
     return false;
 }
 
-struct worker *worker_new(struct agent *agent, struct object *object)
+/* `shown`: the pod as the API has it. */
+static struct worker *take_up(struct agent *agent, struct object *object, const struct pod *shown, bool is_static)
 {
     const struct pod *pod = object->value;
     struct worker *w = mem_zero(1, sizeof(*w));
     w->agent = agent;
+    w->is_static = is_static;
     w->directory = mem_printf("%s/pods/%s", agent->options.data_directory, pod->metadata.uid);
     w->timer = env_timer_new(agent->env, wake, w);
     w->state.pod = object_ref(object);
-    w->state.seen.start_time = pod->status.start_time ? pod->status.start_time : env_now(agent->env) / 1000000 * 1000000;
+    w->state.seen.start_time = shown->status.start_time ? shown->status.start_time : env_now(agent->env) / 1000000 * 1000000;
     size_t count = pod->spec.init_containers.count + pod->spec.containers.count;
     grow(w, count);
     look_at_spec(w);
-    restore_history(w);
+    restore_history(w, shown);
     runtime_container_each(agent->runtime, pod->metadata.uid, restore_container, w);
     if (runtime_sandbox_get(agent->runtime, pod->metadata.uid)) {
         struct in_addr address;
@@ -576,13 +586,25 @@ struct worker *worker_new(struct agent *agent, struct object *object)
         if (w->state.seen.sandbox == PART_READY)
             worker_publish_ports(w, true);
     }
-    const char *phase = pod->status.phase;
+    const char *phase = shown->status.phase;
     if (phase && (strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0) && !w->state.restored)
         w->state.seen.torn_down = w->frozen = true;
     map_set(&agent->workers, pod->metadata.uid, w);
     if (pod->metadata.deletion_timestamp)
         begin_end(w);
     worker_poke(w);
+    return w;
+}
+
+struct worker *worker_new(struct agent *agent, struct object *pod)
+{
+    return take_up(agent, pod, pod->value, false);
+}
+
+struct worker *worker_new_static(struct agent *agent, struct object *pod, struct object *mirror)
+{
+    struct worker *w = take_up(agent, pod, mirror ? mirror->value : pod->value, true);
+    w->mirror = mirror ? object_ref(mirror) : NULL;
     return w;
 }
 

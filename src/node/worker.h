@@ -18,6 +18,10 @@ struct worker_context;
 struct worker {
     struct agent *agent;
     struct pod_state state;
+    bool is_static;            /* its pod is from a file, and shown in the API by a mirror: node/worker_mirror.c */
+    struct object *mirror;     /* NULL: there is none */
+    bool mirror_busy;          /* it is being made or deleted */
+    bool leaving;              /* the file has gone, or says something else */
     char *directory; /* DATA/pods/UID */
     struct env_timer *timer;  /* the next wake */
     bool poked;               /* a turn is arranged */
@@ -51,6 +55,14 @@ struct worker_context {
 
 /* Takes up what an earlier agent left running of the pod. */
 struct worker *worker_new(struct agent *agent, struct object *pod);
+/* The same of a static pod; mirror NULL: there is none of this very pod yet. */
+struct worker *worker_new_static(struct agent *agent, struct object *pod, struct object *mirror);
+/* The mirror of a static pod has changed, or gone (NULL). */
+void worker_mirror_changed(struct worker *worker, struct object *mirror);
+/* A static pod is to end, with its grace period. */
+void worker_leave(struct worker *worker);
+/* The worker of a pod of the API, or of the static pod whose mirror it is; NULL: there is none. */
+struct worker *worker_find(struct agent *agent, const struct object *pod);
 /* The pod object has changed, or gone (NULL). */
 void worker_update(struct worker *worker, struct object *pod);
 /* Arranges a turn. */
@@ -71,6 +83,10 @@ void worker_event(struct worker *worker, const struct container *container, cons
                   const char *format, ...) __attribute__((format(printf, 5, 6)));
 void worker_set_waiting(struct worker *worker, size_t container, const char *reason, const char *message);
 const struct pod *worker_pod(const struct worker *worker);
+/* The object that shows the pod in the API: itself, or its mirror; NULL: nothing does. */
+struct object *worker_reported(const struct worker *worker);
+/* Makes or deletes the mirror as is due. */
+void worker_sync_mirror(struct worker *worker);
 /* The ConfigMap or Secret of that name in the pod's namespace, borrowed, or NULL; the context is the worker. */
 struct object *worker_config_map(void *worker, const char *name);
 struct object *worker_secret(void *worker, const char *name);

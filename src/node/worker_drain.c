@@ -55,11 +55,12 @@ static char *network_of(const struct worker *w)
 void worker_withhold(struct worker *w, bool withhold)
 {
     const struct agent_options *o = &w->agent->options;
-    if (w->withheld == withhold)
+    const struct object *shown = worker_reported(w);
+    if (w->withheld == withhold || !shown)
         return;
     w->withheld = withhold;
     if (o->withhold)
-        o->withhold(o->context, worker_pod(w), withhold);
+        o->withhold(o->context, shown->value, withhold);
 }
 
 /* ---- Before the signal ---- */

@@ -204,6 +204,11 @@ static int set_up(struct runtime *runtime, const struct runtime_options *options
     return watch_add(runtime->watcher, exits, containers_check_exit, runtime, &runtime->exits, err);
 }
 
+struct watcher *runtime_watcher(struct runtime *runtime)
+{
+    return runtime->watcher;
+}
+
 static void on_watcher_freed(void *context)
 {
     runtime_release(context);

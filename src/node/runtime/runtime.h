@@ -40,6 +40,7 @@
 #define RUNTIME_SANDBOXES_MAX 2048
 
 struct runtime;
+struct watcher;                  /* node/runtime/watch.h */
 struct runtime_container_status; /* node/runtime/container.h */
 
 /* The end of an operation. err is NULL when it succeeded; it is valid during the call only. */
@@ -68,6 +69,9 @@ struct runtime_options {
  * sentence for people when conmon, crun or a cgroup controller that limits need is missing. The strings of
  * `options` are copied. */
 int runtime_new(const struct runtime_options *options, struct runtime **out, struct error *err);
+
+/* The file events of the runtime's loop; watches on it are removed before runtime_close. */
+struct watcher *runtime_watcher(struct runtime *runtime);
 
 /* Finds every sandbox and container of an earlier process and takes them up: running containers go on, ended
  * ones get their exit code, what was half made (never started) is killed and removed. Call once, before anything is

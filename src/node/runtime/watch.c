@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -14,6 +15,7 @@
 #include "base/list.h"
 
 #define EVENTS (IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_DELETE | IN_ONLYDIR)
+#define EVENTS_WHOLE (IN_CLOSE_WRITE | IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_ONLYDIR)
 #define EVENT_BLOCK 16384
 /* Events handed out in one turn of the loop. */
 #define BLOCKS_PER_TURN 8
@@ -31,6 +33,7 @@ struct watch {
     struct list node;
     struct watcher *watcher;
     int number;
+    char *directory; /* of watch_add_whole; else NULL */
     bool removed;
     watch_callback callback;
     void *context;
@@ -43,17 +46,28 @@ static void sweep(struct watcher *watcher)
     {
         if (watch->removed) {
             list_remove(&watch->node);
+            free(watch->directory);
             free(watch);
         }
     }
 }
 
-static void dispatch(struct watcher *watcher, int number, const char *name)
+/* A new file is told of when it is closed; a link is complete at once. */
+static bool is_unfinished(const struct watch *watch, uint32_t mask, const char *name)
+{
+    struct stat info;
+    if (!watch->directory || !(mask & IN_CREATE))
+        return false;
+    cleanup_free char *path = mem_printf("%s/%s", watch->directory, name);
+    return lstat(path, &info) < 0 || (S_ISREG(info.st_mode) && info.st_nlink == 1);
+}
+
+static void dispatch(struct watcher *watcher, int number, uint32_t mask, const char *name)
 {
     struct watch *watch;
     list_for_each(&watcher->watches, watch, node)
     {
-        if (!watch->removed && (number < 0 || watch->number == number))
+        if (!watch->removed && (number < 0 || (watch->number == number && !is_unfinished(watch, mask, name))))
             watch->callback(watch->context, name);
     }
 }
@@ -71,9 +85,9 @@ static void on_readable(uv_poll_t *poll, int status, int events)
             const struct inotify_event *event = (const struct inotify_event *)p;
             p += sizeof(*event) + event->len;
             if (event->mask & IN_Q_OVERFLOW)
-                dispatch(watcher, -1, NULL);
+                dispatch(watcher, -1, 0, NULL);
             else if (event->len)
-                dispatch(watcher, event->wd, event->name);
+                dispatch(watcher, event->wd, event->mask, event->name);
         }
     }
     watcher->dispatching--;
@@ -112,16 +126,31 @@ void watcher_free(struct watcher *watcher, void (*closed)(void *context), void *
     uv_close((uv_handle_t *)&watcher->poll, on_watcher_closed);
 }
 
-int watch_add(struct watcher *watcher, const char *directory, watch_callback callback, void *context,
-              struct watch **out, struct error *err)
+static int add(struct watcher *watcher, const char *directory, uint32_t events, watch_callback callback, void *context,
+               struct watch **out, struct error *err)
 {
-    int number = inotify_add_watch(watcher->fd, directory, EVENTS);
+    int number = inotify_add_watch(watcher->fd, directory, events);
     if (number < 0)
         return error_errno(err, "watch %s", directory);
     struct watch *watch = mem_zero(1, sizeof(*watch));
     *watch = (struct watch){.watcher = watcher, .number = number, .callback = callback, .context = context};
     list_append(&watcher->watches, &watch->node);
     *out = watch;
+    return 0;
+}
+
+int watch_add(struct watcher *watcher, const char *directory, watch_callback callback, void *context,
+              struct watch **out, struct error *err)
+{
+    return add(watcher, directory, EVENTS, callback, context, out, err);
+}
+
+int watch_add_whole(struct watcher *watcher, const char *directory, watch_callback callback, void *context,
+                    struct watch **out, struct error *err)
+{
+    if (add(watcher, directory, EVENTS_WHOLE, callback, context, out, err) < 0)
+        return -1;
+    (*out)->directory = mem_string(directory);
     return 0;
 }
 

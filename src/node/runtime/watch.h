@@ -21,6 +21,10 @@ void watcher_free(struct watcher *watcher, void (*closed)(void *context), void *
 /* Several watches may be on one directory. The callback may remove its own watch and any other. */
 int watch_add(struct watcher *watcher, const char *directory, watch_callback callback, void *context,
               struct watch **out, struct error *err);
+/* The same for those who read whole files: something was written and closed, linked, moved in or out or removed. What is
+ * still being written is not told. */
+int watch_add_whole(struct watcher *watcher, const char *directory, watch_callback callback, void *context,
+                    struct watch **out, struct error *err);
 /* NULL is fine. */
 void watch_remove(struct watch *watch);
 
