@@ -1,5 +1,6 @@
 /* Defaults of pods that depend on other fields. Those that do not are declared in the type descriptions. */
 #include "api/defaults_pod.h"
+#include "api/pod_resources.h"
 
 #include <string.h>
 
@@ -120,8 +121,7 @@ void default_pod(struct arena *arena, void *value)
         default_requests(arena, &spec->containers.items[i].resources);
     for (size_t i = 0; i < spec->init_containers.count; i++)
         default_requests(arena, &spec->init_containers.items[i].resources);
-    if (spec->resources)
-        default_requests(arena, spec->resources);
+    pod_resources_default(arena, spec);
     if (!spec->enable_service_links.set)
         spec->enable_service_links = opt_bool(true);
     if (spec->host_network) {

@@ -13,14 +13,17 @@ static const char *const verbs[] = {"create", "delete", "deletecollection", "get
 static const char *const namespace_verbs[] = {"create", "delete", "get", "list", "patch", "update", "watch", NULL};
 static const char *const half_verbs[] = {"get", "patch", "update", NULL};
 static const char *const create_verbs[] = {"create", NULL};
+static const char *const read_verbs[] = {"get", "list", NULL};
 static const char *const get_verbs[] = {"get", NULL};
 static const char *const update_verbs[] = {"update", NULL};
 
 static const struct api_subresource subresources[] = {
     {"binding", NULL, NULL, "Binding", create_verbs, &api_type_binding},
     {"ephemeralcontainers", NULL, NULL, NULL, half_verbs},
+    {"eviction", "policy", "v1", "Eviction", create_verbs, &api_type_eviction, "policy/v1beta1"},
     {"finalize", NULL, NULL, NULL, update_verbs},
     {"log", NULL, NULL, NULL, get_verbs},
+    {"resize", NULL, NULL, NULL, half_verbs},
     {"scale", "autoscaling", "v1", "Scale", half_verbs, &api_type_scale},
     {"status", NULL, NULL, NULL, half_verbs},
     {"token", "authentication.k8s.io", "v1", "TokenRequest", create_verbs, &api_type_token_request},
@@ -38,6 +41,8 @@ const char *const *api_resource_verbs(const struct api_resource *resource)
 {
     if (resource->create_only)
         return create_verbs;
+    if (resource->computed)
+        return read_verbs;
     return strcmp(resource->plural, "namespaces") == 0 ? namespace_verbs : verbs;
 }
 

@@ -17,6 +17,7 @@ struct api_subresource {
     const char *kind;            /* NULL: that of the resource */
     const char *const *verbs;    /* NULL-terminated */
     const struct api_type *type; /* of the kind, when it has one of its own */
+    const char *older;           /* an older version that is taken as well: "policy/v1beta1"; NULL: none */
 };
 
 /* The description of a subresource by its name, or NULL. */

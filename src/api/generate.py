@@ -120,13 +120,15 @@ class Resource:
         self.api_version = group_version
         self.type = types.get(type_name) or fail(where, f"no type {type_name}")
         self.kind, self.short, self.categories, self.subresources = type_name, [], [], []
-        self.namespaced, self.storage, self.create_only = True, None, False
+        self.namespaced, self.storage, self.create_only, self.computed = True, None, False, False
         for word in words[3:]:
             key, _, value = word.partition("=")
             if word == "cluster":
                 self.namespaced = False
             elif word == "create-only":
                 self.create_only = True
+            elif word == "computed":
+                self.computed = True
             elif key == "kind":
                 self.kind = value
             elif key == "storage":
@@ -242,7 +244,7 @@ def source(types, resources):
     out += [f"const size_t api_type_count = {len(types)};", "", "const struct api_resource api_resources[] = {"]
     for r in resources:
         has_status = any(f.name == "status" for f in r.type.fields)
-        singular = r.kind.lower()
+        singular = "" if r.computed else r.kind.lower()
         storage = next(s.c for s in resources if s.plural == r.storage) if r.storage else r.c
         out.append(
             f"    [{r.c}] = {{.group = {quoted(r.group)}, .version = {quoted(r.version)},"
@@ -250,7 +252,7 @@ def source(types, resources):
             f" .list_kind = {quoted(r.kind + 'List')}, .plural = {quoted(r.plural)}, .singular = {quoted(singular)},\n"
             f"        .short_names = {strings(r.short)}, .categories = {strings(r.categories)},\n"
             f"        .subresources = {strings(r.subresources)}, .type = &api_type_{r.type.c},\n"
-            f"        .namespaced = {str(r.namespaced).lower()}, .create_only = {str(r.create_only).lower()}, .index = {r.c}, .storage = {storage},\n"
+            f"        .namespaced = {str(r.namespaced).lower()}, .create_only = {str(r.create_only).lower()}, .computed = {str(r.computed).lower()}, .index = {r.c}, .storage = {storage},\n"
             f"        .meta_offset = offsetof(struct {r.type.c}, metadata),"
             f" .status_offset = {'offsetof(struct %s, status)' % r.type.c if has_status else 0}}},")
     out += ["};", f"const size_t api_resource_count = {len(resources)};", ""]

@@ -58,6 +58,7 @@ static const struct {
 } other_kinds[] = {
     {&api_type_binding, "", "v1"},
     {&api_type_scale, "autoscaling", "v1"},
+    {&api_type_eviction, "policy", "v1"},
     {&api_type_token_request, "authentication.k8s.io", "v1"},
     {&api_type_status, "", "v1"},
     {&api_type_delete_options, "", "v1"},

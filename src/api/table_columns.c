@@ -479,6 +479,8 @@ static const struct {
     [API_LEASES] = {lease_columns, lease_cells},
     [API_PERSISTENTVOLUMES] = {persistent_volume_columns, persistent_volume_cells},
     [API_PERSISTENTVOLUMECLAIMS] = {persistent_volume_claim_columns, persistent_volume_claim_cells},
+    [API_METRICS_NODES] = {metrics_columns, node_metrics_cells},
+    [API_METRICS_PODS] = {metrics_columns, pod_metrics_cells},
     [API_STORAGECLASSES] = {storage_class_columns, storage_class_cells},
     [API_INGRESSES] = {ingress_columns, ingress_cells},
     [API_INGRESSCLASSES] = {ingress_class_columns, ingress_class_cells},

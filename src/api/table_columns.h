@@ -16,6 +16,11 @@ const struct table_column *table_columns(const struct api_resource *resource);
 /* Writes "[" and the cells, without "]". */
 void table_cells(const struct api_resource *resource, struct cells *cells, const void *value);
 
+/* table_metrics.c */
+extern const struct table_column metrics_columns[];
+void node_metrics_cells(struct cells *cells, const void *value);
+void pod_metrics_cells(struct cells *cells, const void *value);
+
 /* table_claim.c */
 extern const struct table_column persistent_volume_columns[], persistent_volume_claim_columns[],
     storage_class_columns[];

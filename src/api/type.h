@@ -173,6 +173,7 @@ struct api_resource {
     const struct api_type *type;
     bool namespaced;
     bool create_only;       /* a question: what is created is answered, and never stored */
+    bool computed;          /* measured when it is read, and never stored */
     uint16_t index;         /* in api_resources */
     uint32_t meta_offset;   /* of struct object_meta in the C struct */
     uint32_t status_offset; /* of the status; 0: none */
@@ -187,6 +188,12 @@ extern const struct api_type *const api_types[];
 extern const size_t api_type_count;
 extern const struct api_resource api_resources[];
 extern const size_t api_resource_count;
+
+/* Whether objects of this resource lie in the store under it. */
+static inline bool api_is_stored(const struct api_resource *resource)
+{
+    return resource->storage == resource->index && !resource->create_only && !resource->computed;
+}
 
 struct object_meta;
 

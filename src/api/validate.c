@@ -78,6 +78,10 @@ void api_validate_update(const struct api_resource *resource, const void *value,
 {
     const struct rules *r = &rules[resource->index];
     validate_meta_update(errors, PATH(NULL, "metadata"), api_meta(resource, value), api_meta(resource, old));
+    if (subresource && strcmp(subresource, "resize") == 0) {
+        validate_pod_resize(errors, value, old);
+        return;
+    }
     if (subresource && strcmp(subresource, "status") == 0) {
         if (r->status_update)
             r->status_update(errors, value, old);

@@ -23,4 +23,7 @@ void api_validate_scale(const struct scale *scale, struct api_field_errors *erro
 void api_validate_name(const struct api_resource *resource, const struct api_path *path, const char *name,
                        bool generated, struct api_field_errors *errors);
 
+/* A pod as the subresource resize takes it: the old one with the new resources of its containers. */
+void api_prepare_pod_resize(struct arena *arena, struct pod *pod, const struct pod *old);
+
 #endif

@@ -78,6 +78,8 @@ void validate_pod_spec(struct api_field_errors *errors, const struct api_path *p
 void validate_pod_template(struct api_field_errors *errors, const struct api_path *path,
                            const struct pod_template_spec *template);
 void validate_pod_create(struct api_field_errors *errors, const void *value);
+/* validate_pod_resize.c */
+void validate_pod_resize(struct api_field_errors *errors, const void *value, const void *old);
 /* validate_pod_update.c */
 void validate_pod_update(struct api_field_errors *errors, const void *value, const void *old);
 void validate_pod_ephemeral_update(struct api_field_errors *errors, const void *value, const void *old);

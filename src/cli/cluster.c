@@ -376,6 +376,15 @@ static struct server_log *open_log(void *context, const struct server_log_reques
     return logs_open(c->agent, request, err);
 }
 
+static void measure(void *context, usage_done done, void *done_context)
+{
+    struct cluster *c = context;
+    if (c->agent && !c->stopping)
+        agent_measure(c->agent, done, done_context);
+    else
+        done(done_context, NULL);
+}
+
 static int start_server(struct cluster *c, struct error *err)
 {
     char directory[PATH_ROOM];
@@ -384,7 +393,7 @@ static int start_server(struct cluster *c, struct error *err)
     struct pki_options pki = {
         .directory = directory, .now = env_now(c->env), .names = names, .name_count = ARRAY_COUNT(names)};
     struct server_options options = {
-        .env = c->env, .registry = c->registry, .store = c->store, .node = {.open_log = open_log, .context = c}};
+        .env = c->env, .registry = c->registry, .store = c->store, .node = {.open_log = open_log, .usage = measure, .context = c}};
     if (pki_open(&pki, &c->pki, err) < 0 ||
         token_issuer_new(pki_service_account_key(c->pki), &c->tokens, err) < 0)
         return -1;

@@ -32,7 +32,7 @@ struct garbage {
 /* Events and leases come and go by the hundred and own nothing. */
 static bool collected(const struct api_resource *r)
 {
-    return r->storage == r->index && !r->create_only && r->index != API_EVENTS && r->index != API_LEASES;
+    return api_is_stored(r) && r->index != API_EVENTS && r->index != API_LEASES;
 }
 
 static void enqueue(struct controller *c, const struct api_resource *resource, const struct object_meta *meta)

@@ -32,7 +32,7 @@ static void content_changed(void *context, enum informer_change change, struct o
 
 static bool is_content(const struct api_resource *r)
 {
-    return r->namespaced && r->storage == r->index && !r->create_only;
+    return r->namespaced && api_is_stored(r);
 }
 
 static void start(struct controller *c)

@@ -20,6 +20,7 @@
 #include "node/runtime/sandbox.h"
 #include "node/static_pod.h"
 #include "node/static_pods.h"
+#include "node/usage.h"
 #include "node/volume.h"
 #include "node/worker.h"
 
@@ -323,6 +324,7 @@ int agent_new(const struct agent_options *options, struct agent **out, struct er
     agent->provisioner = provisioner_new(agent);
     agent->static_pods = static_pods_new(agent, options->manifests, manifests_read, agent);
     p->api_wait = env_timer_new(agent->env, api_waited, p);
+    agent->meter = usage_meter_new(agent);
     p->rotate = env_timer_new(agent->env, rotate, p);
     struct informer *needed[] = {agent->pods,   agent->config_maps, agent->secrets, agent->services,
                                  agent->claims, agent->volumes,     agent->classes};
@@ -361,6 +363,7 @@ static void runtime_closed(void *context)
     provisioner_free(agent->provisioner);
     static_pods_free(agent->static_pods);
     free(agent->node_uid);
+    usage_meter_free(agent->meter);
     http_prober_free(agent->http_prober);
     registration_free(agent->registration);
     recorder_free(agent->recorder);
@@ -378,8 +381,9 @@ static void look_whether_over(void *context)
     struct agent_private *p = context;
     struct agent *agent = &p->agent;
     p->looking = false;
-    if (!agent->workers.count && !agent->removals && !p->rotating && registration_idle(agent->registration) &&
-        provisioner_idle(agent->provisioner) && static_pods_idle(agent->static_pods)) {
+    if (!agent->workers.count && !agent->removals && !agent->room_made && !p->rotating &&
+        registration_idle(agent->registration) && provisioner_idle(agent->provisioner) &&
+        static_pods_idle(agent->static_pods) && usage_meter_idle(agent->meter)) {
         p->looking = true; /* for good */
         runtime_close(agent->runtime, runtime_closed, p);
     }
@@ -411,11 +415,17 @@ void agent_stop(struct agent *agent, env_callback stopped, void *context)
     provisioner_stop(agent->provisioner);
     static_pods_stop(agent->static_pods);
     env_timer_stop(p->api_wait);
+    usage_meter_stop(agent->meter);
     env_timer_stop(p->rotate);
     registration_stop(agent->registration);
     for (struct map_slot *s = NULL; (s = map_next(&agent->workers, s));)
         worker_stop(s->value);
     agent_settled(agent);
+}
+
+void agent_measure(struct agent *agent, usage_done done, void *context)
+{
+    usage_meter_ask(agent->meter, done, context);
 }
 
 /* ---- Logs ---- */

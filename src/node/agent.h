@@ -5,6 +5,7 @@
 #ifndef CORACLE_NODE_AGENT_H
 #define CORACLE_NODE_AGENT_H
 
+#include "api/usage.h"
 #include "client/informer.h"
 #include "network/pod_network.h"
 #include "node/image/image.h"
@@ -67,6 +68,8 @@ struct agent_log_source {
  * (`container "x" in pod "y" is waiting to start: ContainerCreating`, `previous terminated container ...`). */
 int agent_find_log(struct agent *agent, const char *namespace, const char *pod, const char *container, bool previous,
                    struct agent_log_source *out, struct error *err);
+/* Measures what the node and its pods use; done runs once, within USAGE_WINDOW_FIRST or soon after (node/usage.h). */
+void agent_measure(struct agent *agent, usage_done done, void *context);
 struct runtime *agent_runtime(struct agent *agent);
 
 #endif

@@ -39,6 +39,7 @@ enum container_phase {
 enum stop_cause {
     STOP_NONE,
     STOP_CHANGED,   /* its spec names another image */
+    STOP_RESIZED,   /* its resources have changed, and its resizePolicy asks for a new start */
     STOP_LIVENESS,  /* its liveness probe failed */
     STOP_STARTUP,   /* its startup probe failed */
     STOP_POST_START /* its postStart hook failed */

@@ -10,6 +10,8 @@
 #include "node/image/image.h"
 #include "node/runtime/runtime.h"
 
+struct usage_meter;
+
 struct agent {
     struct agent_options options; /* strings are owned */
     struct env *env;
@@ -31,15 +33,22 @@ struct agent {
     struct node_registration *registration;
     struct image_puller *puller;
     struct provisioner *provisioner;
+    struct usage_meter *meter;
     struct http_prober *http_prober;
     int64_t cpu_milli; /* of the machine */
     int64_t memory;
     int64_t disk; /* of the file system that holds the data directory */
+    struct {
+        int64_t cpu_milli, memory, disk;
+    } allocatable; /* to pods */
+    bool room_made; /* deferred resizes are looked at in the next turn */
     bool stopping;
     size_t removals; /* sandboxes and containers without a pod that are being removed */
 };
 
 /* Something has ended that the agent's stop may be waiting for. */
 void agent_settled(struct agent *agent);
+/* A pod has ended or takes less: changes of resources that have to wait are looked at again. */
+void agent_room_made(struct agent *agent);
 
 #endif

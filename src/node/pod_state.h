@@ -6,6 +6,7 @@
 #include "api/object.h"
 #include "base/arena.h"
 #include "node/decide.h"
+#include "node/runtime/cgroup.h"
 
 /* One finished run of a container. */
 struct container_termination {
@@ -31,6 +32,18 @@ struct container_record {
     struct container_termination current; /* of EXITED */
     struct container_termination last;    /* of the run before */
     bool ready;   /* the readiness probe passes, or there is none and it runs */
+    struct resource_requirements allocated; /* what the node has allotted to it, in allocated_arena */
+    struct arena *allocated_arena;
+    struct cgroup_resources actual; /* of RUNNING: what its group has */
+};
+
+/* How far a change of resources has got. */
+struct pod_resize {
+    const char *pending; /* "Deferred" or "Infeasible": it has to wait, or is in vain; NULL: neither. Static */
+    char *message;       /* of pending */
+    bool in_progress;
+    char *error;         /* of in_progress; NULL: none */
+    int64_t generation;  /* of the pod that is in progress */
 };
 
 struct pod_state {
@@ -38,6 +51,7 @@ struct pod_state {
     struct pod_observation seen;
     struct container_record *records; /* beside seen.containers */
     char *ip;                         /* NULL: none */
+    struct pod_resize resize;
     bool restored;                    /* found running after a restart of the agent */
     const char *reason;               /* of a pod that failed as a whole: "Evicted", "DeadlineExceeded"; static */
     char *message;                    /* beside it; NULL: none */

@@ -2,11 +2,13 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/json.h"
 #include "api/pod_condition.h"
 #include "api/pod_qos.h"
 #include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/timestamp.h"
+#include "node/limits.h"
 #include "node/pod_state.h"
 #include "node/security.h"
 
@@ -61,6 +63,21 @@ static void set_waiting(struct arena *arena, const struct pod_state *state, size
         out->last_state.terminated = terminated(arena, &record->current);
 }
 
+/* What the node has allotted, and what is in force. */
+static void set_resources(struct arena *arena, const struct pod_state *state, size_t i, struct container_status *out)
+{
+    const struct container_observation *seen = &state->seen.containers[i];
+    const struct container_record *record = &state->records[i];
+    const struct pod *pod = state->pod->value;
+    struct resource_requirements *shown = arena_alloc(arena, sizeof(*shown));
+    const struct resource_requirements *allocated = api_copy(arena, &api_type_resource_requirements, &record->allocated);
+    *shown = *allocated;
+    if (seen->phase == CONTAINER_RUNNING)
+        limits_shown(arena, &pod->spec, allocated, &record->actual, shown);
+    out->resources = shown;
+    out->allocated_resources = allocated->requests;
+}
+
 static void set_status(struct arena *arena, const struct pod_state *state, const char *phase, size_t i, int64_t now,
                        struct container_status *out)
 {
@@ -74,6 +91,8 @@ static void set_status(struct arena *arena, const struct pod_state *state, const
     out->container_id = record->id ? arena_printf(arena, ID_SCHEME "%s", record->id) : NULL;
     out->user = record->id && record->user ? security_user_read(arena, record->user) : NULL;
     out->restart_count = record->restart_count;
+    if (!seen->ephemeral)
+        set_resources(arena, state, i, out);
     if (seen->spec->lifecycle)
         out->stop_signal = seen->spec->lifecycle->stop_signal;
     out->ready = seen->init && !container_is_sidecar(seen) ? container_init_done(seen)
@@ -169,7 +188,8 @@ static const char *unmet_gates(struct arena *arena, const struct pod *pod)
 
 static bool ours(const char *type)
 {
-    static const char *const types[] = {"PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady"};
+    static const char *const types[] = {"PodReadyToStartContainers", "Initialized",         "Ready",
+                                        "ContainersReady",           "PodResizePending", "PodResizeInProgress"};
     for (size_t i = 0; i < ARRAY_COUNT(types); i++)
         if (strcmp(type, types[i]) == 0)
             return true;
@@ -195,6 +215,18 @@ static void set_conditions(struct arena *arena, const struct pod_state *state, c
     add_condition(&c, "ContainersReady", !over && !unready, over ? over : "ContainersNotReady", over ? NULL : unready);
     if (succeeded)
         c.items[1].reason = over;
+    const struct pod_resize *resize = &state->resize;
+    if (resize->pending) {
+        add_condition(&c, "PodResizePending", true, NULL, NULL);
+        c.items[c.count - 1].reason = resize->pending;
+        c.items[c.count - 1].message = arena_string(arena, resize->message);
+    }
+    if (resize->in_progress) {
+        add_condition(&c, "PodResizeInProgress", true, NULL, NULL);
+        c.items[c.count - 1].observed_generation = resize->generation;
+        c.items[c.count - 1].reason = resize->error ? "Error" : NULL;
+        c.items[c.count - 1].message = arena_string(arena, resize->error);
+    }
     for (size_t i = 0; i < pod->status.conditions.count && c.count < CONDITIONS_MAX; i++)
         if (!ours(pod->status.conditions.items[i].type))
             c.items[c.count++] = pod->status.conditions.items[i];

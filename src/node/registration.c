@@ -75,6 +75,9 @@ struct node_registration *registration_new(struct agent *agent)
     agent->cpu_milli = sysconf(_SC_NPROCESSORS_ONLN) * 1000;
     if (statvfs(agent->options.data_directory, &disk) == 0)
         agent->disk = (int64_t)disk.f_blocks * (int64_t)disk.f_frsize;
+    agent->allocatable.cpu_milli = agent->cpu_milli;
+    agent->allocatable.memory = agent->memory;
+    agent->allocatable.disk = agent->disk;
     r->info = (struct node_system_info){
         .architecture = arena_string(r->arena, architecture(uts.machine)),
         .boot_id = first_line(r->arena, "/proc/sys/kernel/random/boot_id"),

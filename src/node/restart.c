@@ -64,7 +64,7 @@ bool container_should_restart(const struct pod_observation *o, const struct cont
         return true;
     if (c->ephemeral || container_init_done(c))
         return false;
-    if (c->stop_cause == STOP_CHANGED || strcmp(policy, "Always") == 0 || (own && rule_restarts(c->spec, c->exit_code)))
+    if (c->stop_cause == STOP_CHANGED || c->stop_cause == STOP_RESIZED || strcmp(policy, "Always") == 0 || (own && rule_restarts(c->spec, c->exit_code)))
         return true;
     /* One that a probe has condemned counts as failed, however it took it. */
     bool condemned = c->stop_cause == STOP_LIVENESS || c->stop_cause == STOP_STARTUP;

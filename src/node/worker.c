@@ -118,6 +118,8 @@ static void worker_free(struct worker *w)
         free(w->contexts[i]);
     }
     map_remove(&w->agent->workers, worker_pod(w)->metadata.uid);
+    worker_free_allocation(w);
+    agent_room_made(w->agent);
     free(w->state.seen.containers);
     free(w->state.records);
     free(w->state.ip);
@@ -448,6 +450,7 @@ void worker_update(struct worker *w, struct object *pod)
                 image_changed(w, i);
         }
         look_at_spec(w);
+        worker_consider_resize(w);
         if (volume_shows_fields(worker_pod(w)) && metadata_changed(old->meta, pod->meta))
             worker_update_volumes(w);
         object_unref(old);
@@ -494,6 +497,9 @@ static void restore_container(void *context, const struct runtime_container_stat
     /* An ended one is reported through worker_container_ended as well, which completes this. */
     c->phase = s->state == RUNTIME_EXITED ? CONTAINER_STARTING : CONTAINER_RUNNING;
     /* The status that the API remembers may be older than the container. */
+    struct error err;
+    if (c->phase == CONTAINER_RUNNING && runtime_read_limits(w->agent->runtime, s->pod_uid, s->id, &r->actual, &err) < 0)
+        log_warning("Cannot read the limits of container %s: %s", s->name, err.text);
     c->started |= !c->spec->startup_probe;
     r->ready |= c->started && !c->spec->readiness_probe;
 }
@@ -572,6 +578,7 @@ static struct worker *take_up(struct agent *agent, struct object *object, const 
     grow(w, count);
     look_at_spec(w);
     restore_history(w, shown);
+    worker_restore_allocation(w, shown);
     runtime_container_each(agent->runtime, pod->metadata.uid, restore_container, w);
     if (runtime_sandbox_get(agent->runtime, pod->metadata.uid)) {
         struct in_addr address;
@@ -592,6 +599,7 @@ static struct worker *take_up(struct agent *agent, struct object *object, const 
     map_set(&agent->workers, pod->metadata.uid, w);
     if (pod->metadata.deletion_timestamp)
         begin_end(w);
+    worker_consider_resize(w);
     worker_poke(w);
     return w;
 }

@@ -40,6 +40,9 @@ struct worker {
     struct worker_token *tokens; /* that volumes show */
     struct env_timer *renewal;   /* of the tokens; NULL: there are none */
     struct env_timer *usage;  /* the next look at volumes with a limit; NULL: there are none */
+    struct env_timer *resize_timer; /* tries a change again that was refused */
+    bool resizing;                  /* groups are being changed */
+    bool resize_pod;                /* the pod's group has to follow */
     size_t pending;    /* operations under way; each holds the worker */
     struct container *ephemeral;      /* what the ephemeral containers of the snapshot have in common with others */
     struct worker_context **contexts; /* one for each container: what its probes and hooks are called back with */
@@ -125,6 +128,15 @@ void worker_update_volumes(struct worker *worker);
 /* Looks at the size of volumes on disk now and then, if any is limited; the volumes are there. */
 void worker_watch_usage(struct worker *worker);
 void worker_create_sandbox(struct worker *worker);
+/* Takes over what has been allotted to the containers from the pod as the API shows it: at the start. */
+void worker_restore_allocation(struct worker *worker, const struct pod *shown);
+void worker_free_allocation(struct worker *worker);
+/* The pod with what has been allotted instead of what it asks for; lives in the arena and in the worker. */
+struct pod *worker_allocated_pod(const struct worker *worker, struct arena *arena);
+/* The pod may ask for other resources than it has been allotted: allots them, if there is room. */
+void worker_consider_resize(struct worker *worker);
+/* Brings groups and containers to what has been allotted, as far as that can be done now. */
+void worker_actuate(struct worker *worker);
 /* Waits until no new connection is sent to the pod and none is waiting in it, bounded; ends in seen.drain. */
 void worker_drain(struct worker *worker);
 void worker_free_drain(struct worker *worker);

@@ -44,6 +44,8 @@ static void announce_end(struct worker *w, size_t i)
     ended.phase = CONTAINER_EXITED;
     if (!c->stop_cause || w->state.seen.terminating)
         worker_event(w, c->spec, "Normal", "Killing", "Stopping container %s", name);
+    else if (c->stop_cause == STOP_RESIZED)
+        worker_event(w, c->spec, "Normal", "Killing", "Container %s resize requires restart", name);
     else if (c->stop_cause == STOP_POST_START)
         worker_event(w, c->spec, "Normal", "Killing", "FailedPostStartHook");
     else if (c->init)

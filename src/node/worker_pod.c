@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/task.h"
 #include "base/vector.h"
+#include "node/limits.h"
 #include "node/pod_files.h"
 #include "node/runtime/container.h"
 #include "node/runtime/log.h"
@@ -252,6 +253,8 @@ void worker_create_sandbox(struct worker *w)
     struct runtime_pair pairs[sysctls ? sysctls : 1];
     for (size_t i = 0; i < sysctls; i++)
         pairs[i] = (struct runtime_pair){security->sysctls.items[i].name, security->sysctls.items[i].value};
+    struct arena *arena = arena_new(4096);
+    const struct pod *allocated = worker_allocated_pod(w, arena);
     struct runtime_sandbox_config config = {
         .pod_uid = pod->metadata.uid,
         .pod_namespace = pod->metadata.namespace,
@@ -263,7 +266,9 @@ void worker_create_sandbox(struct worker *w)
         .share_process_namespace = pod->spec.share_process_namespace.set && pod->spec.share_process_namespace.value,
         .sysctls = pairs,
         .sysctl_count = sysctls,
+        .resources = limits_of_pod(allocated),
     };
+    arena_free(arena);
     w->state.seen.sandbox = PART_BUSY;
     worker_hold(w);
     runtime_sandbox_create(w->agent->runtime, &config, sandbox_created, a);
@@ -292,6 +297,7 @@ static void sandbox_removed(void *context, const struct error *err)
     for (size_t i = 0; i < t->directories.count; i++)
         free(t->directories.items[i]);
     vector_free(&t->directories);
+    agent_room_made(w->agent);
     free(t->log_directory);
     free(t);
     worker_release(w);

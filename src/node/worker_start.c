@@ -5,14 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/pod_qos.h"
-#include "api/quantity.h"
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/task.h"
 #include "base/vector.h"
 #include "node/environment.h"
+#include "node/limits.h"
 #include "node/runtime/container.h"
 #include "node/runtime/log.h"
 #include "node/security.h"
@@ -95,11 +94,13 @@ static void started(void *context, const struct error *err)
         free(r->user);
         r->user = mem_string(security_user_text(s->arena, &s->config));
         r->started_at = status->started_at;
+        r->actual = s->config.resources;
         /* Without probes a running container is ready; the first verdict of a probe decides otherwise. */
         c->started = !c->spec->startup_probe;
         r->ready = c->started && !c->spec->readiness_probe;
         worker_event(w, c->spec, "Normal", "Started", "Container started");
         worker_post_start(w, s->container);
+        worker_actuate(w);
     }
     worker_set_waiting(w, s->container, NULL, NULL);
     start_over(s, NULL);
@@ -257,31 +258,11 @@ static void prepare(void *context)
     s->reason = NULL;
 }
 
-/* Upstream's: the more a container asks for, the less likely it is to be killed for memory. */
-static int oom_score(const struct worker *w, const struct container *spec)
-{
-    const char *qos = api_pod_qos_class(&worker_pod(w)->spec);
-    if (strcmp(qos, "Guaranteed") == 0)
-        return -997;
-    int64_t request = quantity_value(string_map_get(&spec->resources.requests, "memory"));
-    if (strcmp(qos, "BestEffort") == 0 || !request)
-        return 1000;
-    int64_t score = 1000 - 1000 * request / w->agent->memory;
-    return score < 3 ? 3 : score > 999 ? 999 : (int)score;
-}
-
 static void set_resources(struct start *s)
 {
-    const struct resource_requirements *r = &s->spec->resources;
-    int64_t cpu_request = quantity_milli_value(string_map_get(&r->requests, "cpu"));
-    int64_t cpu_limit = quantity_milli_value(string_map_get(&r->limits, "cpu"));
-    s->config.resources = (struct cgroup_resources){
-        .cpu_shares = cgroup_cpu_shares(cpu_request ? cpu_request : cpu_limit),
-        .cpu_quota = cgroup_cpu_quota(cpu_limit, CGROUP_CPU_PERIOD),
-        .cpu_period = CGROUP_CPU_PERIOD,
-        .memory_limit = quantity_value(string_map_get(&r->limits, "memory")),
-    };
-    s->config.oom_score_adj = oom_score(s->worker, s->spec);
+    const struct worker *w = s->worker;
+    s->config.resources = limits_of_container(&worker_pod(w)->spec, &w->state.records[s->container].allocated);
+    s->config.oom_score_adj = limits_oom_score(worker_pod(w), s->spec, w->agent->memory);
 }
 
 struct service_visit {

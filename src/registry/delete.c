@@ -181,6 +181,12 @@ static void mark_as_deleting(struct object_meta *meta, int64_t now)
 /* Nothing to do: deletion is under way. Upstream answers as for an object that has gone. */
 static void answer_pending(struct task *task)
 {
+    if (task->evicts) {
+        registry_answer(task, &(struct client_result){.code = task->code,
+                                                      .status = api_status_success(task->arena, NULL, NULL, NULL),
+                                                      .remaining = -1});
+        return;
+    }
     if (registry_strategy(task->resource)->returns_deleted) {
         registry_answer_object(task, 200, task->old);
         return;
@@ -200,8 +206,8 @@ static void *shallow_copy(struct task *task)
 
 static void put_marked(struct task *task, const void *value)
 {
-    task->answer_status = false;
-    if (registry_unchanged(task, value))
+    task->answer_status = task->evicts;
+    if (registry_unchanged(task, value) && !task->evicts)
         registry_answer_object(task, 200, task->old);
     else
         registry_put(task, value, task->old->revision);
@@ -224,10 +230,9 @@ static void put_and_remove(struct task *task, const void *value)
     registry_remove(task, meta, outcome == STORE_OK ? head->revision : task->old->revision);
 }
 
-static void delete_object(struct task *task)
+void registry_delete_value(struct task *task, void *value)
 {
     int64_t now = env_now(task->registry->env) / SECOND * SECOND;
-    void *value = shallow_copy(task);
     struct object_meta *meta = api_meta(task->resource, value);
     enum grace grace = apply_grace(task, value, meta, now);
     if (grace == GRACE_PENDING) {
@@ -255,7 +260,7 @@ static void delete_namespace(struct task *task)
         if (namespace->spec.finalizers.count)
             registry_answer_object(task, 200, task->old);
         else
-            delete_object(task);
+            registry_delete_value(task, shallow_copy(task));
         return;
     }
     struct namespace *namespace = shallow_copy(task);
@@ -265,10 +270,8 @@ static void delete_namespace(struct task *task)
     put_marked(task, namespace);
 }
 
-void registry_delete(struct task *task)
+bool registry_begin_delete(struct task *task)
 {
-    task->code = 200;
-    task->answer_status = !registry_strategy(task->resource)->returns_deleted;
     struct status *refused = registry_check_delete_options(task);
     if (!refused)
         refused = registry_admit_delete(task, task->request->name);
@@ -279,10 +282,19 @@ void registry_delete(struct task *task)
     }
     if (refused)
         registry_answer_status(task, refused);
-    else if (task->resource->index == API_NAMESPACES)
+    return !refused;
+}
+
+void registry_delete(struct task *task)
+{
+    task->code = 200;
+    task->answer_status = !registry_strategy(task->resource)->returns_deleted;
+    if (!registry_begin_delete(task))
+        return;
+    if (task->resource->index == API_NAMESPACES)
         delete_namespace(task);
     else
-        delete_object(task);
+        registry_delete_value(task, shallow_copy(task));
 }
 
 /* Deleting many: one request per object, and an answer that lists them once all have been answered. */

@@ -30,6 +30,7 @@ struct task {
     struct object *answer;    /* held; what a delete that took two writes answers with, ... */
     bool answer_status;       /* a delete answers with a Status, not the object */
     bool answer_scale;        /* answer with the Scale of the object written */
+    bool evicts;              /* a delete that was asked for by an Eviction: answered with 201 */
     bool removes;             /* the write takes the object away */
     bool refused;             /* the queue was full */
     bool internal;            /* made by the registry: answered even while it is being freed */
@@ -132,6 +133,10 @@ void registry_patch(struct task *task);
 /* delete.c */
 void registry_delete(struct task *task);
 void registry_delete_collection(struct task *task);
+/* The two halves of a delete. The first finds the object (task->old) and checks that it may be deleted; false: it has
+ * answered. The second deletes it; value is a copy whose top level may be changed, and what is kept of it meanwhile. */
+bool registry_begin_delete(struct task *task);
+void registry_delete_value(struct task *task, void *value);
 /* Checks the options; NULL when they are fine. */
 struct status *registry_check_delete_options(struct task *task);
 
@@ -151,6 +156,12 @@ void registry_update_scale(struct task *task);
 struct scale *registry_scale_of(struct arena *arena, const struct object *object);
 /* Applies a Scale to task->old; used by update and patch. */
 void registry_apply_scale(struct task *task, const struct scale *scale);
+
+/* The condition of that type in a value that is the task's own, added when it is not there. */
+struct pod_condition *registry_pod_condition(struct task *task, struct pod *pod, const char *type);
+
+/* eviction.c */
+void registry_evict(struct task *task);
 
 /* token_request.c */
 void registry_create_token(struct task *task);

@@ -110,15 +110,16 @@ void registry_warn_inert(struct task *task, const void *value, const void *old)
 /* Of a delete whose answer is a Status: Success with what was deleted. */
 static void answer_deleted(struct task *task, struct object *object)
 {
-    if (!task->answer_status) {
+    if (!task->answer_status && !task->evicts) {
         registry_answer_object(task, 200, object);
         return;
     }
-    struct status *status =
-        api_status_success(task->arena, task->resource, object->meta->name, object->meta->uid);
-    status->code = 200;
+    struct status *status = task->evicts ? api_status_success(task->arena, NULL, NULL, NULL)
+                                         : api_status_success(task->arena, task->resource, object->meta->name,
+                                                              object->meta->uid);
+    status->code = task->code;
     registry_answer(task, &(struct client_result){
-                              .code = 200, .status = status, .revision = object->revision, .remaining = -1});
+                              .code = task->code, .status = status, .revision = object->revision, .remaining = -1});
 }
 
 static void answer_written(struct task *task, struct object *object)
@@ -285,10 +286,14 @@ static const struct route routes[] = {
     {"ephemeralcontainers", CLIENT_UPDATE, registry_update},
     {"ephemeralcontainers", CLIENT_PATCH, registry_patch},
     {"finalize", CLIENT_UPDATE, registry_update},
+    {"resize", CLIENT_GET, registry_get},
+    {"resize", CLIENT_UPDATE, registry_update},
+    {"resize", CLIENT_PATCH, registry_patch},
     {"scale", CLIENT_GET, registry_get_scale},
     {"scale", CLIENT_UPDATE, registry_update_scale},
     {"scale", CLIENT_PATCH, registry_patch},
     {"binding", CLIENT_CREATE, registry_bind},
+    {"eviction", CLIENT_CREATE, registry_evict},
     {"token", CLIENT_CREATE, registry_create_token},
 };
 
@@ -309,6 +314,10 @@ static void run(struct task *task)
     }
     if (subresource && !has_subresource(task->resource, subresource)) {
         registry_answer_status(task, api_status_no_resource(task->arena));
+        return;
+    }
+    if (task->resource->computed) {
+        registry_unsupported(task);
         return;
     }
     if (task->resource->create_only) {

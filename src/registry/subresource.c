@@ -13,18 +13,23 @@
 
 static const struct api_resource pods_binding = {.group = "", .kind = "Binding", .plural = "pods/binding"};
 
-static void set_scheduled(struct task *task, struct pod *pod)
+struct pod_condition *registry_pod_condition(struct task *task, struct pod *pod, const char *type)
 {
     struct pod_condition_array *conditions = &pod->status.conditions;
-    conditions->items =
-        arena_array_grow(task->arena, conditions->items, conditions->count, 1, sizeof(*conditions->items));
     size_t i = 0;
-    while (i < conditions->count && !text_equal(conditions->items[i].type, "PodScheduled"))
+    while (i < conditions->count && !text_equal(conditions->items[i].type, type))
         i++;
-    struct pod_condition *condition = &conditions->items[i];
-    if (i == conditions->count)
-        conditions->count++;
-    else if (text_equal(condition->status, "True"))
+    if (i == conditions->count) {
+        conditions->items = arena_array_grow(task->arena, conditions->items, i, 1, sizeof(*conditions->items));
+        conditions->items[conditions->count++] = (struct pod_condition){.type = type};
+    }
+    return &conditions->items[i];
+}
+
+static void set_scheduled(struct task *task, struct pod *pod)
+{
+    struct pod_condition *condition = registry_pod_condition(task, pod, "PodScheduled");
+    if (text_equal(condition->status, "True"))
         return;
     *condition = (struct pod_condition){
         .type = "PodScheduled",

@@ -263,6 +263,8 @@ void registry_replace(struct task *task, void *value)
         prepare_finalize(task, value);
     else if (text_equal(subresource, "ephemeralcontainers"))
         prepare_ephemeral_containers(task, value);
+    else if (text_equal(subresource, "resize"))
+        api_prepare_pod_resize(task->arena, value, task->old->value);
     carry_metadata(meta, task->old->meta);
     if (text_equal(subresource, "status"))
         prepare_status(task, value);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/pod_resources.h"
 #include "api/quantity.h"
 #include "base/cleanup.h"
 
@@ -14,73 +15,32 @@
 
 const char *const schedule_resource_names[RESOURCE_KINDS] = {"cpu", "memory", "ephemeral-storage"};
 
-static int64_t amount(const struct string_map *map, int kind)
-{
-    const char *text = string_map_get(map, schedule_resource_names[kind]);
-    return kind == RESOURCE_CPU ? quantity_milli_value(text) : quantity_value(text);
-}
-
 static bool is_sidecar(const struct container *c)
 {
     return c->restart_policy && strcmp(c->restart_policy, "Always") == 0;
 }
 
-typedef int64_t (*container_amount)(const struct container *container, const void *what);
-
-/* The rule of what init containers, sidecars and containers add up to. */
-static int64_t add_up(const struct pod_spec *spec, container_amount of, const void *what)
+/* What a container that asks for nothing counts as, in scores. */
+static int64_t stand_in(int kind)
 {
-    int64_t sum = 0, sidecars = 0, most = 0;
-    for (size_t i = 0; i < spec->containers.count; i++)
-        sum += of(&spec->containers.items[i], what);
-    for (size_t i = 0; i < spec->init_containers.count; i++) {
-        const struct container *c = &spec->init_containers.items[i];
-        int64_t own = of(c, what);
-        if (is_sidecar(c))
-            sidecars += own;
-        else
-            own += sidecars;
-        int64_t now = is_sidecar(c) ? sidecars : own;
-        most = now > most ? now : most;
-    }
-    sum += sidecars;
-    return sum > most ? sum : most;
-}
-
-static int64_t requested(const struct container *c, const void *what)
-{
-    return amount(&c->resources.requests, *(const int *)what);
-}
-
-static int64_t requested_or_default(const struct container *c, const void *what)
-{
-    int kind = *(const int *)what;
-    int64_t n = amount(&c->resources.requests, kind);
-    if (n || string_map_get(&c->resources.requests, schedule_resource_names[kind]))
-        return n;
     return kind == RESOURCE_CPU ? DEFAULT_MILLI_CPU : kind == RESOURCE_MEMORY ? DEFAULT_MEMORY : 0;
 }
 
-static int64_t requested_by_name(const struct container *c, const void *name)
-{
-    return quantity_value(string_map_get(&c->resources.requests, name));
-}
-
-void pod_requests(const struct pod_spec *spec, struct resource_amounts *out)
+void pod_requests(const struct pod *pod, struct resource_amounts *out)
 {
     for (int kind = 0; kind < RESOURCE_KINDS; kind++)
-        out->of[kind] = add_up(spec, requested, &kind) + amount(&spec->overhead, kind);
+        out->of[kind] = pod_resource_request(pod, schedule_resource_names[kind], POD_COUNT_STATUS, 0);
 }
 
-void pod_load(const struct pod_spec *spec, struct resource_amounts *out)
+void pod_load(const struct pod *pod, struct resource_amounts *out)
 {
     for (int kind = 0; kind < RESOURCE_KINDS; kind++)
-        out->of[kind] = add_up(spec, requested_or_default, &kind) + amount(&spec->overhead, kind);
+        out->of[kind] = pod_resource_request(pod, schedule_resource_names[kind], POD_COUNT_STATUS, stand_in(kind));
 }
 
-int64_t pod_request_of(const struct pod_spec *spec, const char *name)
+int64_t pod_request_of(const struct pod *pod, const char *name)
 {
-    return add_up(spec, requested_by_name, name) + quantity_value(string_map_get(&spec->overhead, name));
+    return pod_resource_request(pod, name, POD_COUNT_SPEC, 0);
 }
 
 void node_info_set(struct node_info *info, struct object *node)
@@ -90,7 +50,7 @@ void node_info_set(struct node_info *info, struct object *node)
     info->node = node ? node->value : NULL;
     const struct string_map *allocatable = node ? &info->node->status.allocatable : NULL;
     for (int kind = 0; kind < RESOURCE_KINDS; kind++)
-        info->allocatable.of[kind] = allocatable ? amount(allocatable, kind) : 0;
+        info->allocatable.of[kind] = allocatable ? pod_resource_amount(allocatable, schedule_resource_names[kind]) : 0;
     info->pods_allocatable = allocatable ? quantity_value(string_map_get(allocatable, "pods")) : 0;
 }
 
@@ -190,8 +150,8 @@ bool node_info_has_port(const struct node_info *info, const struct container_por
 void node_info_add_pod(struct node_info *info, const struct pod *pod, int sign)
 {
     struct resource_amounts asked, load;
-    pod_requests(&pod->spec, &asked);
-    pod_load(&pod->spec, &load);
+    pod_requests(pod, &asked);
+    pod_load(pod, &load);
     for (int kind = 0; kind < RESOURCE_KINDS; kind++) {
         info->requested.of[kind] += sign * asked.of[kind];
         info->assumed_load.of[kind] += sign * load.of[kind];

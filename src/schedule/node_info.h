@@ -26,13 +26,12 @@ struct node_info {
     struct map ports;    /* "TCP/80/10.0.0.1" and "TCP/80" -> (intptr_t) how many pods have them on the node */
 };
 
-/* What a pod asks for, as upstream counts: the sum of its containers or its largest init container, whichever is more
- * (sidecars count with both), plus overhead. */
-void pod_requests(const struct pod_spec *spec, struct resource_amounts *out);
+/* What a pod asks for, or has been given, whichever is more (api/pod_resources.h). */
+void pod_requests(const struct pod *pod, struct resource_amounts *out);
 /* The same for one resource by name, as a whole number. */
-int64_t pod_request_of(const struct pod_spec *spec, const char *name);
+int64_t pod_request_of(const struct pod *pod, const char *name);
 /* The amounts used in scores: 100m of cpu and 200 MiB of memory at least per container that asks for none. */
-void pod_load(const struct pod_spec *spec, struct resource_amounts *out);
+void pod_load(const struct pod *pod, struct resource_amounts *out);
 
 /* Calls visit for each port of the node that the pod asks for; ip is never NULL. False from visit ends it: the result. */
 bool pod_host_ports(const struct pod_spec *spec,

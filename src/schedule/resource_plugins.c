@@ -15,7 +15,7 @@ static void add_extended(struct schedule_pod *pod, struct schedule_request *requ
     for (size_t i = 0; i < pod->extended_count; i++)
         if (strcmp(requests[i].name, name) == 0)
             return;
-    int64_t amount = pod_request_of(&pod->pod->spec, name);
+    int64_t amount = pod_request_of(pod->pod, name);
     if (amount)
         requests[pod->extended_count++] = (struct schedule_request){name, amount};
 }
@@ -35,8 +35,8 @@ void schedule_pod_prepare(struct schedule_pod *pod)
 {
     const struct pod_spec *spec = &pod->pod->spec;
     size_t most = 0;
-    pod_requests(spec, &pod->requests);
-    pod_load(spec, &pod->load);
+    pod_requests(pod->pod, &pod->requests);
+    pod_load(pod->pod, &pod->load);
     for (size_t i = 0; i < spec->containers.count; i++)
         most += spec->containers.items[i].resources.requests.count;
     for (size_t i = 0; i < spec->init_containers.count; i++)

@@ -75,7 +75,8 @@ static struct status *check_type(struct arena *arena, const struct body_type *ex
         return api_status_bad_request(
             arena, "%s in version \"%s\" cannot be handled as a %s: no kind \"%s\" is registered for it", kind,
             version ? version : "", expected->kind, kind);
-    if (version && !expected->any_version && strcmp(version, expected->api_version) != 0)
+    if (version && !expected->any_version && strcmp(version, expected->api_version) != 0 &&
+        !(expected->older && strcmp(version, expected->older) == 0))
         return api_status_bad_request(
             arena, "the API version in the data (%s) does not match the expected API version (%s)", version,
             expected->api_version);

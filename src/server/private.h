@@ -76,6 +76,11 @@ void log_handle(struct rest_request *request);
 void gate_enter(struct server *server, struct http_request *request, struct arena *arena,
                 void (*pass)(struct rest_request *request, struct status *refused));
 
+/* ---- What is measured, not stored (usage.c) ---- */
+
+/* Carries out a get or list of a computed resource as client_submit carries out others. Core thread. */
+void usage_submit(struct server *server, struct client_request *request, client_done done, void *context);
+
 /* ---- Parameters (options.c): NULL, or the Status that refuses them ---- */
 
 /* A number; unset when it is missing or empty. */
@@ -101,6 +106,7 @@ struct status *options_for_table(struct arena *arena, const struct http_request 
 struct body_type {
     const struct api_type *type; /* with the fields kind and apiVersion */
     const char *api_version, *kind;
+    const char *older; /* another apiVersion that will do; NULL: none */
     bool any_version; /* of any group: DeleteOptions */
 };
 

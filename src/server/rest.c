@@ -235,7 +235,10 @@ static void submit(void *context)
     struct job *job = context;
     if (answer_known_list(job))
         return;
-    client_submit(job->server->client, steal_pointer(job->request), answered, job);
+    if (job->route.resource->computed)
+        usage_submit(job->server, steal_pointer(job->request), answered, job);
+    else
+        client_submit(job->server->client, steal_pointer(job->request), answered, job);
 }
 
 /* ---- What a request brings ---- */
@@ -289,7 +292,8 @@ static struct status *read_object(struct job *job)
         const struct body_type own = {
             .type = sub->type,
             .api_version = sub->group ? arena_printf(job->arena, "%s/%s", sub->group, sub->version) : resource->api_version,
-            .kind = sub->kind};
+            .kind = sub->kind,
+            .older = sub->older};
         return decode(job, &own, &r->body);
     }
     status = decode(job, &object, &r->body);
@@ -353,7 +357,7 @@ static struct status *read_list(struct job *job)
     struct client_request *r = job->request;
     struct status *status = options_for_list(job->arena, job->http, &job->route, r);
     const char *revision = r->resource_version;
-    job->whole_list = !status && r->verb == CLIENT_LIST && job->negotiated.form == ANSWER_OBJECT && !r->limit &&
+    job->whole_list = !status && !job->route.resource->computed && r->verb == CLIENT_LIST && job->negotiated.form == ANSWER_OBJECT && !r->limit &&
                       !r->label_selector && !r->field_selector && is_empty(r->continue_) &&
                       is_empty(r->resource_version_match) && (is_empty(revision) || strcmp(revision, "0") == 0);
     return status;
@@ -417,6 +421,8 @@ static bool allowed(const struct job *job, const struct method *m)
     const struct api_resource *resource = job->route.resource;
     if (!sub) {
         if (resource->create_only && m->verb != CLIENT_CREATE)
+            return false;
+        if (resource->computed && m->verb != CLIENT_GET && m->verb != CLIENT_LIST)
             return false;
         bool all_namespaces = resource->namespaced && !job->route.namespace;
         if (m->verb == CLIENT_CREATE)

@@ -147,7 +147,8 @@ static void route(struct rest_request *r, struct status *refused)
     bool get = request->method == HTTP_GET || request->method == HTTP_HEAD;
     if (get && r->route.subresource && strcmp(r->route.subresource, "log") == 0 && r->route.resource->index == API_PODS)
         log_handle(r);
-    else if (get && !r->route.subresource && (r->route.watch || parameter_flag(request, "watch")))
+    else if (get && !r->route.subresource && !r->route.resource->computed &&
+             (r->route.watch || parameter_flag(request, "watch")))
         watch_handle(r);
     else
         rest_handle(r);

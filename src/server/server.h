@@ -7,6 +7,7 @@
 #ifndef CORACLE_SERVER_SERVER_H
 #define CORACLE_SERVER_SERVER_H
 
+#include "api/usage.h"
 #include "base/buffer.h"
 #include "registry/registry.h"
 #include "server/pki.h"
@@ -38,6 +39,8 @@ struct server_log_request {
 struct server_node_access {
     /* NULL with err set (ENOENT: 404, else 400, the text is upstream's) when there is no such log. */
     struct server_log *(*open_log)(void *context, const struct server_log_request *request, struct error *err);
+    /* What the nodes and their pods use: done runs once, later. NULL: nobody measures. */
+    void (*usage)(void *context, usage_done done, void *done_context);
     /* Appends lines in Prometheus' text format to what /metrics shows; may be NULL. */
     void (*metrics)(void *context, struct buffer *out);
     void *context;

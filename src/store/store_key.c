@@ -58,7 +58,7 @@ const struct api_resource *store_key_parse(const char *key, const char **rest)
         const struct api_resource *resource = &api_resources[i];
         const char *prefix = prefix_of(resource);
         size_t n = strlen(prefix);
-        if (resource->storage != resource->index || strncmp(key, prefix, n) != 0 || key[n] != '/')
+        if (!api_is_stored(resource) || strncmp(key, prefix, n) != 0 || key[n] != '/')
             continue;
         if (!well_formed(key + n + 1, resource->namespaced))
             continue;

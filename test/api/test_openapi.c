@@ -81,8 +81,8 @@ static void every_kind_has_a_schema_and_a_patch_with_parameters(void **state)
         assert_string_equal(json_string_value(json_object_get(gvk, "kind")), r->kind);
         snprintf(path, sizeof(path), "/%s/%s/%s%s%s", *r->group ? "apis" : "api", r->api_version,
                  r->namespaced ? "namespaces/{namespace}/" : "", r->plural, r->create_only ? "" : "/{name}");
-        /* A question can only be asked. */
-        const char *verb = r->create_only ? "post" : "patch";
+        /* A question can only be asked, and what is measured only read. */
+        const char *verb = r->create_only ? "post" : r->computed ? "get" : "patch";
         json_t *patch = json_object_get(json_object_get(json_object_get(tree, "paths"), path), verb), *parameter;
         size_t k;
         int found = 0;
@@ -90,7 +90,7 @@ static void every_kind_has_a_schema_and_a_patch_with_parameters(void **state)
             const char *name = json_string_value(json_object_get(parameter, "name"));
             found += strcmp(name, "dryRun") == 0 || strcmp(name, "fieldValidation") == 0;
         }
-        assert_int_equal(found, 2);
+        assert_int_equal(found, r->computed ? 0 : 2);
         json_decref(tree);
     }
 }

@@ -89,6 +89,24 @@ static int make_group(const struct cgroup *cgroup, size_t hierarchy, const char 
     return error_set(err, failure.code, "%s", failure.text);
 }
 
+/* Where swap is accounted for, memory and swap together have the limit of memory: neither may pass the other on the way
+ * there. */
+static int limit_memory_v1(const struct cgroup *cgroup, const char *name, int64_t limit, struct error *err)
+{
+    static const char memory[] = "memory.limit_in_bytes", both[] = "memory.memsw.limit_in_bytes";
+    size_t hierarchy = cgroup->controllers[CGROUP_MEMORY];
+    struct error failure;
+    char text[32];
+    snprintf(text, sizeof(text), "%lld", (long long)(limit > 0 ? limit : -1));
+    if (write_value(cgroup, hierarchy, name, memory, text, &failure) == 0) {
+        write_value(cgroup, hierarchy, name, both, text, &failure);
+        return 0;
+    }
+    if (failure.code != EINVAL || write_value(cgroup, hierarchy, name, both, text, &failure) < 0)
+        return error_set(err, failure.code, "%s", failure.text);
+    return write_value(cgroup, hierarchy, name, memory, text, err);
+}
+
 static int apply_v1(const struct cgroup *cgroup, const char *name, const struct cgroup_resources *r, struct error *err)
 {
     char text[32];
@@ -104,8 +122,7 @@ static int apply_v1(const struct cgroup *cgroup, const char *name, const struct 
     snprintf(text, sizeof(text), "%lld", (long long)(r->cpu_quota > 0 ? r->cpu_quota : -1));
     if (write_value(cgroup, cpu, name, "cpu.cfs_quota_us", text, err) < 0)
         return -1;
-    snprintf(text, sizeof(text), "%lld", (long long)(r->memory_limit > 0 ? r->memory_limit : -1));
-    if (write_value(cgroup, cgroup->controllers[CGROUP_MEMORY], name, "memory.limit_in_bytes", text, err) < 0)
+    if (limit_memory_v1(cgroup, name, r->memory_limit, err) < 0)
         return -1;
     snprintf(text, sizeof(text), "%lld", (long long)r->pids_limit);
     return write_value(cgroup, cgroup->controllers[CGROUP_PIDS], name, "pids.max", r->pids_limit > 0 ? text : "max",

@@ -50,6 +50,10 @@ struct cgroup_stats {
 uint64_t cgroup_cpu_shares(int64_t milli_cpu);
 int64_t cgroup_cpu_quota(int64_t milli_cpu, uint64_t period);
 uint64_t cgroup_cpu_weight(uint64_t shares);
+/* And back: the smallest that gives this, so that a round trip ends where it began. */
+int64_t cgroup_milli_of_shares(uint64_t shares);
+int64_t cgroup_milli_of_quota(int64_t quota, uint64_t period);
+uint64_t cgroup_shares_of_weight(uint64_t weight);
 
 /* In a mount namespace of the caller's own: hides v2 where v1 controllers are beside it, because crun refuses the
  * mixture. Fine when there is nothing to do. Refuses (EPERM) when the process is still in the mount namespace of
@@ -70,6 +74,8 @@ int cgroup_create(const struct cgroup *cgroup, const char *name, const struct cg
                   struct error *err);
 int cgroup_update(const struct cgroup *cgroup, const char *name, const struct cgroup_resources *resources,
                   struct error *err);
+/* What is in force. A limit that there is not is 0. Fit for the loop. */
+int cgroup_read_limits(const struct cgroup *cgroup, const char *name, struct cgroup_resources *out, struct error *err);
 /* Moves a process into the group (on v1: in the primary hierarchy only, which is what finding it needs). */
 int cgroup_attach(const struct cgroup *cgroup, const char *name, pid_t pid, struct error *err);
 /* SIGKILL for every process in the group and below, until none is left. Blocks until they are gone, at most

@@ -37,3 +37,18 @@ uint64_t cgroup_cpu_weight(uint64_t shares)
     /* [2, 262144] onto [1, 10000], linearly. */
     return 1 + (shares - 2) * 9999 / 262142;
 }
+
+int64_t cgroup_milli_of_shares(uint64_t shares)
+{
+    return (int64_t)((shares * MILLI_PER_CPU + SHARES_PER_CPU - 1) / SHARES_PER_CPU);
+}
+
+int64_t cgroup_milli_of_quota(int64_t quota, uint64_t period)
+{
+    return quota <= 0 || !period ? 0 : quota * MILLI_PER_CPU / (int64_t)period;
+}
+
+uint64_t cgroup_shares_of_weight(uint64_t weight)
+{
+    return weight <= 1 ? CGROUP_CPU_SHARES_MIN : 2 + ((weight - 1) * 262142 + 9998) / 9999;
+}

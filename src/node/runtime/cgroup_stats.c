@@ -93,3 +93,51 @@ uint64_t cgroup_oom_kills(const struct cgroup *cgroup, const char *name)
         return 0;
     return cgroup_flat_value(text, "oom_kill");
 }
+
+/* Larger than any machine's memory: how v1 writes that there is no limit. */
+#define NO_LIMIT (INT64_C(1) << 62)
+
+static int64_t limit_of(const char *text)
+{
+    int64_t value = strtoll(text, NULL, 10);
+    return value <= 0 || value >= NO_LIMIT ? 0 : value;
+}
+
+static int read_limits_v1(const struct cgroup *cgroup, const char *name, struct cgroup_resources *out,
+                          struct error *err)
+{
+    char text[STAT_FILE_MAX];
+    if (read_number(cgroup, CGROUP_CPU, name, "cpu.shares", &out->cpu_shares, err) < 0 ||
+        read_number(cgroup, CGROUP_CPU, name, "cpu.cfs_period_us", &out->cpu_period, err) < 0 ||
+        read_text(cgroup, CGROUP_CPU, name, "cpu.cfs_quota_us", text, err) < 0)
+        return -1;
+    out->cpu_quota = limit_of(text);
+    if (read_text(cgroup, CGROUP_MEMORY, name, "memory.limit_in_bytes", text, err) < 0)
+        return -1;
+    out->memory_limit = limit_of(text);
+    return 0;
+}
+
+static int read_limits_v2(const struct cgroup *cgroup, const char *name, struct cgroup_resources *out,
+                          struct error *err)
+{
+    char text[STAT_FILE_MAX];
+    uint64_t weight;
+    if (read_number(cgroup, CGROUP_CPU, name, "cpu.weight", &weight, err) < 0 ||
+        read_text(cgroup, CGROUP_CPU, name, "cpu.max", text, err) < 0)
+        return -1;
+    const char *period = strchr(text, ' ');
+    out->cpu_shares = cgroup_shares_of_weight(weight);
+    out->cpu_quota = limit_of(text);
+    out->cpu_period = period ? strtoull(period, NULL, 10) : CGROUP_CPU_PERIOD;
+    if (read_text(cgroup, CGROUP_MEMORY, name, "memory.max", text, err) < 0)
+        return -1;
+    out->memory_limit = limit_of(text);
+    return 0;
+}
+
+int cgroup_read_limits(const struct cgroup *cgroup, const char *name, struct cgroup_resources *out, struct error *err)
+{
+    *out = (struct cgroup_resources){0};
+    return cgroup->version == 2 ? read_limits_v2(cgroup, name, out, err) : read_limits_v1(cgroup, name, out, err);
+}

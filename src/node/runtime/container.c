@@ -102,12 +102,38 @@ void runtime_container_each(struct runtime *runtime, const char *pod_uid,
     }
 }
 
-int runtime_container_stats(struct runtime *runtime, const char *id, struct cgroup_stats *out, struct error *err)
+#define GROUP_NAME_MAX (RUNTIME_POD_CGROUP_MAX + RUNTIME_NAME_MAX + 2)
+
+static void group_name(const char *pod_uid, const char *id, char out[GROUP_NAME_MAX])
 {
-    struct container *container = runtime_find_container(runtime, id);
-    if (!container || !container_is_visible(container) || container->phase == PHASE_ENDED)
-        return error_set(err, ENOENT, "container %s is not running", id);
-    return cgroup_read_stats(runtime->cgroup, container->cgroup, out, err);
+    char pod[RUNTIME_POD_CGROUP_MAX] = "";
+    if (pod_uid)
+        runtime_pod_cgroup(pod_uid, pod);
+    snprintf(out, GROUP_NAME_MAX, "%s%s%s", pod, id ? "/" : "", id ? id : "");
+}
+
+int runtime_read_stats(const struct runtime *runtime, const char *pod_uid, const char *id, struct cgroup_stats *out,
+                       struct error *err)
+{
+    char name[GROUP_NAME_MAX];
+    group_name(pod_uid, id, name);
+    return cgroup_read_stats(runtime->cgroup, name, out, err);
+}
+
+int runtime_apply_limits(const struct runtime *runtime, const char *pod_uid, const char *id,
+                         const struct cgroup_resources *resources, struct error *err)
+{
+    char name[GROUP_NAME_MAX];
+    group_name(pod_uid, id, name);
+    return cgroup_update(runtime->cgroup, name, resources, err);
+}
+
+int runtime_read_limits(const struct runtime *runtime, const char *pod_uid, const char *id,
+                        struct cgroup_resources *out, struct error *err)
+{
+    char name[GROUP_NAME_MAX];
+    group_name(pod_uid, id, name);
+    return cgroup_read_limits(runtime->cgroup, name, out, err);
 }
 
 /* Start. crun's container waits for a byte in a fifo; `crun start` would write it, at the cost of a process. */

@@ -138,7 +138,15 @@ typedef void (*runtime_message_done)(void *context, const char *text, size_t siz
 void runtime_container_termination_message(struct runtime *runtime, const char *id, bool fallback_to_logs,
                                            runtime_message_done done, void *context);
 
-/* CPU and memory in use; reads a few small files. */
-int runtime_container_stats(struct runtime *runtime, const char *id, struct cgroup_stats *out, struct error *err);
+/* Limits of a container that runs, or of a pod (id NULL), while they run: apply and read back. Any thread. Taking memory
+ * away that is in use fails. */
+int runtime_apply_limits(const struct runtime *runtime, const char *pod_uid, const char *id,
+                         const struct cgroup_resources *resources, struct error *err);
+int runtime_read_limits(const struct runtime *runtime, const char *pod_uid, const char *id,
+                        struct cgroup_resources *out, struct error *err);
+/* CPU and memory in use, of a container, of a pod as a whole (id NULL) or of all pods (both NULL); reads a few small
+ * files. Any thread; ENOENT when it has gone. */
+int runtime_read_stats(const struct runtime *runtime, const char *pod_uid, const char *id, struct cgroup_stats *out,
+                       struct error *err);
 
 #endif

@@ -305,7 +305,7 @@ static void usage_is_measured(void **state)
     struct cgroup_stats stats;
     fixture_run(f, "pod-1", "main", "dd if=/dev/zero of=/dev/null bs=1M count=200; echo ready; sleep 1000", id, NULL);
     fixture_await_log(f, id, "ready");
-    assert_int_equal(runtime_container_stats(f->runtime, id, &stats, &err), 0);
+    assert_int_equal(runtime_read_stats(f->runtime, "pod-1", id, &stats, &err), 0);
     assert_true(stats.cpu_usage > 1000000);
     assert_true(stats.memory_usage > 0 && stats.memory_working_set <= stats.memory_usage);
     assert_true(stats.pids >= 1);

@@ -1,0 +1,130 @@
+/* Requests, limits and cgroups. */
+#include "node/limits.h"
+
+#include <string.h>
+
+#include "api/pod_qos.h"
+#include "api/quantity.h"
+
+static int64_t limit_of(const struct pod_spec *spec, const struct resource_requirements *r, const char *name)
+{
+    if (string_map_get(&r->limits, name) || !spec->resources)
+        return pod_resource_amount(&r->limits, name);
+    return pod_resource_amount(&spec->resources->limits, name);
+}
+
+struct cgroup_resources limits_of_container(const struct pod_spec *spec, const struct resource_requirements *allocated)
+{
+    int64_t cpu = pod_resource_amount(&allocated->requests, "cpu"), limit = limit_of(spec, allocated, "cpu");
+    return (struct cgroup_resources){
+        .cpu_shares = cgroup_cpu_shares(cpu || string_map_get(&allocated->requests, "cpu") ? cpu : limit),
+        .cpu_quota = cgroup_cpu_quota(limit, CGROUP_CPU_PERIOD),
+        .cpu_period = CGROUP_CPU_PERIOD,
+        .memory_limit = limit_of(spec, allocated, "memory"),
+    };
+}
+
+struct cgroup_resources limits_of_pod(const struct pod *pod)
+{
+    struct cgroup_resources r = {.cpu_shares = CGROUP_CPU_SHARES_MIN, .cpu_period = CGROUP_CPU_PERIOD};
+    int64_t cpu, memory;
+    if (strcmp(api_pod_qos_class(&pod->spec), "BestEffort") == 0)
+        return r;
+    r.cpu_shares = cgroup_cpu_shares(pod_resource_request(pod, "cpu", POD_COUNT_SPEC, 0));
+    if (pod_resource_limit(&pod->spec, "cpu", &cpu))
+        r.cpu_quota = cgroup_cpu_quota(cpu, CGROUP_CPU_PERIOD);
+    if (pod_resource_limit(&pod->spec, "memory", &memory))
+        r.memory_limit = memory;
+    return r;
+}
+
+int limits_oom_score(const struct pod *pod, const struct container *container, int64_t node_memory)
+{
+    const char *qos = api_pod_qos_class(&pod->spec);
+    if (strcmp(qos, "Guaranteed") == 0)
+        return -997;
+    int64_t request = quantity_value(string_map_get(&container->resources.requests, "memory"));
+    if (strcmp(qos, "BestEffort") == 0 || !request)
+        return 1000;
+    int64_t score = 1000 - 1000 * request / node_memory;
+    return score < 3 ? 3 : score > 999 ? 999 : (int)score;
+}
+
+static const char *cpu_text(struct arena *arena, int64_t milli)
+{
+    return quantity_format(arena, (quantity_t)milli * 1000000, false);
+}
+
+static struct string_map copy_map(struct arena *arena, const struct string_map *map)
+{
+    return (struct string_map){arena_copy(arena, map->items, map->count * sizeof(*map->items)), map->count};
+}
+
+void limits_shown(struct arena *arena, const struct pod_spec *spec, const struct resource_requirements *allocated,
+                  const struct cgroup_resources *actual, struct resource_requirements *out)
+{
+    struct cgroup_resources wanted = limits_of_container(spec, allocated);
+    *out = *allocated;
+    out->requests = copy_map(arena, &allocated->requests);
+    out->limits = copy_map(arena, &allocated->limits);
+    if (string_map_get(&out->requests, "cpu") && actual->cpu_shares != wanted.cpu_shares)
+        string_map_set(arena, &out->requests, "cpu", cpu_text(arena, cgroup_milli_of_shares(actual->cpu_shares)));
+    if (string_map_get(&out->limits, "cpu") && actual->cpu_quota && actual->cpu_quota != wanted.cpu_quota)
+        string_map_set(arena, &out->limits, "cpu",
+                       cpu_text(arena, cgroup_milli_of_quota(actual->cpu_quota, actual->cpu_period)));
+    if (string_map_get(&out->limits, "memory") && actual->memory_limit && actual->memory_limit != wanted.memory_limit)
+        string_map_set(arena, &out->limits, "memory",
+                       quantity_format(arena, (quantity_t)actual->memory_limit * 1000000000, true));
+}
+
+static const char *const changing[] = {"cpu", "memory"};
+
+static bool same_amount(const struct resource_requirements *a, const struct resource_requirements *b, const char *name)
+{
+    return quantity_compare(string_map_get(&a->requests, name), string_map_get(&b->requests, name)) == 0 &&
+           quantity_compare(string_map_get(&a->limits, name), string_map_get(&b->limits, name)) == 0;
+}
+
+bool limits_equal(const struct resource_requirements *a, const struct resource_requirements *b)
+{
+    return same_amount(a, b, changing[0]) && same_amount(a, b, changing[1]);
+}
+
+bool limits_want_restart(const struct container *container, const struct resource_requirements *before,
+                         const struct resource_requirements *now)
+{
+    for (size_t i = 0; i < container->resize_policy.count; i++) {
+        const struct container_resize_policy *p = &container->resize_policy.items[i];
+        if (strcmp(p->restart_policy, "RestartContainer") == 0 && !same_amount(before, now, p->resource_name))
+            return true;
+    }
+    return false;
+}
+
+const char *limits_refuse(struct arena *arena, const struct pod *wanted, const struct node_room *room,
+                          const char **message)
+{
+    static const char lacks[] = "Node didn't have enough";
+    long long cpu = pod_resource_request(wanted, "cpu", POD_COUNT_SPEC, 0);
+    long long memory = pod_resource_request(wanted, "memory", POD_COUNT_SPEC, 0);
+    long long cpus = room->cpu, bytes = room->memory, cpus_used = room->cpu_used, bytes_used = room->memory_used;
+    if (memory > bytes) {
+        *message = arena_printf(arena, "%s capacity: memory, requested: %lld, capacity: %lld", lacks, memory, bytes);
+        return "Infeasible";
+    }
+    if (cpu > cpus) {
+        *message = arena_printf(arena, "%s capacity: cpu, requested: %lld, capacity: %lld", lacks, cpu, cpus);
+        return "Infeasible";
+    }
+    if (cpu > cpus - cpus_used) {
+        *message = arena_printf(arena, "%s resource: cpu, requested: %lld, used: %lld, capacity: %lld", lacks, cpu,
+                                cpus_used, cpus);
+        return "Deferred";
+    }
+    if (memory > bytes - bytes_used) {
+        *message = arena_printf(arena, "%s resource: memory, requested: %lld, used: %lld, capacity: %lld", lacks,
+                                memory, bytes_used, bytes);
+        return "Deferred";
+    }
+    return NULL;
+}

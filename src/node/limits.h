@@ -1,0 +1,35 @@
+/* From requests and limits to cgroups and back, and whether a change of them fits the node. Pure; arithmetic and texts
+ * are the kubelet's. */
+#ifndef CORACLE_NODE_LIMITS_H
+#define CORACLE_NODE_LIMITS_H
+
+#include "api/pod_resources.h"
+#include "base/arena.h"
+#include "node/runtime/cgroup.h"
+
+/* What a container gets that has been allotted these resources; limits of the pod as a whole hold where it has none. */
+struct cgroup_resources limits_of_container(const struct pod_spec *spec, const struct resource_requirements *allocated);
+/* What the pod's own group gets. */
+struct cgroup_resources limits_of_pod(const struct pod *pod);
+/* What kills by memory spare: -997 the last, 1000 the first. */
+int limits_oom_score(const struct pod *pod, const struct container *container, int64_t node_memory);
+
+/* What the status says is in force: what has been allotted, but where the group has other limits, those. */
+void limits_shown(struct arena *arena, const struct pod_spec *spec, const struct resource_requirements *allocated,
+                  const struct cgroup_resources *actual, struct resource_requirements *out);
+/* cpu and memory are the same. */
+bool limits_equal(const struct resource_requirements *a, const struct resource_requirements *b);
+/* Whether the change means a new start of the container, by its resizePolicy. */
+bool limits_want_restart(const struct container *container, const struct resource_requirements *before,
+                         const struct resource_requirements *now);
+
+/* What a node has for pods, and what those on it have been allotted, the one in question left out. */
+struct node_room {
+    int64_t cpu, memory; /* thousandths, bytes */
+    int64_t cpu_used, memory_used;
+};
+/* NULL when the pod fits; else why not: "Deferred" or "Infeasible", with a message in the arena. */
+const char *limits_refuse(struct arena *arena, const struct pod *wanted, const struct node_room *room,
+                          const char **message);
+
+#endif

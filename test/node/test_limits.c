@@ -1,0 +1,202 @@
+/* From requests and limits to cgroups and back, and whether a change fits the node. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <string.h>
+
+#include "api/defaults.h"
+#include "api/json.h"
+#include "node/limits.h"
+
+static struct pod *pod_of(struct arena *arena, const char *spec)
+{
+    struct error err;
+    struct json_report report;
+    struct pod *pod = arena_alloc(arena, sizeof(*pod));
+    const char *text = arena_printf(arena, "{\"spec\":%s}", spec);
+    if (json_decode(&api_type_pod, arena, text, strlen(text), pod, &report, &err) < 0)
+        fail_msg("%s", err.text);
+    api_set_defaults(arena, &api_resources[API_PODS], pod);
+    return pod;
+}
+
+#define CONTAINER(name, requests, limits)                                                                              \
+    "{\"name\":\"" name "\",\"image\":\"i\",\"resources\":{\"requests\":{" requests "},\"limits\":{" limits "}}}"
+#define CPU(n) "\"cpu\":\"" n "\""
+#define MEMORY(n) "\"memory\":\"" n "\""
+#define BOTH(cpu, memory) CPU(cpu) "," MEMORY(memory)
+
+static void a_pod_s_group_is_limited_when_all_of_its_containers_are(void **state)
+{
+    static const struct {
+        const char *spec;
+        uint64_t shares;
+        int64_t quota, memory;
+    } cases[] = {
+        {"{\"containers\":[" CONTAINER("a", "", "") "]}", 2, 0, 0},
+        {"{\"containers\":[" CONTAINER("a", CPU("1"), "") "]}", 1024, 0, 0},
+        {"{\"containers\":[" CONTAINER("a", "", BOTH("500m", "64Mi")) "]}", 512, 50000, 64 << 20},
+        /* One without a limit, and the pod has none. */
+        {"{\"containers\":[" CONTAINER("a", "", BOTH("500m", "64Mi")) "," CONTAINER("b", CPU("500m"),
+                                                                                    MEMORY("1Mi")) "]}",
+         1024, 0, 65 << 20},
+        /* An init container that needs more than all that come after it. */
+        {"{\"initContainers\":[" CONTAINER("i", "", BOTH("2", "1Gi")) "],\"containers\":[" CONTAINER(
+             "a", "", BOTH("500m", "64Mi")) "]}",
+         2048, 200000, 1 << 30},
+        /* The pod as a whole. */
+        {"{\"resources\":{\"limits\":{" BOTH("1", "1Gi") "}},\"containers\":[" CONTAINER("a", CPU("250m"), "") "]}",
+         256, 100000, 1 << 30},
+        {"{\"resources\":{\"requests\":{" CPU("1") "}},\"containers\":[" CONTAINER("a", CPU("250m"), "") "]}", 1024, 0,
+         0},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct arena *arena = arena_new(0);
+        struct cgroup_resources r = limits_of_pod(pod_of(arena, cases[i].spec));
+        assert_int_equal(r.cpu_shares, cases[i].shares);
+        assert_int_equal(r.cpu_quota, cases[i].quota);
+        assert_int_equal(r.memory_limit, cases[i].memory);
+        arena_free(arena);
+    }
+}
+
+static void a_container_without_a_limit_has_the_pod_s(void **state)
+{
+    struct arena *arena = arena_new(0);
+    struct pod *pod = pod_of(arena, "{\"resources\":{\"limits\":{" BOTH("1", "1Gi") "}},\"containers\":[" CONTAINER(
+                                        "a", "", MEMORY("64Mi")) "]}");
+    struct cgroup_resources r = limits_of_container(&pod->spec, &pod->spec.containers.items[0].resources);
+    assert_int_equal(r.cpu_quota, 100000);
+    assert_int_equal(r.memory_limit, 64 << 20);
+    arena_free(arena);
+}
+
+static void the_status_shows_what_the_group_has(void **state)
+{
+    struct arena *arena = arena_new(0);
+    struct pod *pod =
+        pod_of(arena, "{\"containers\":[" CONTAINER("a", BOTH("150m", "32Mi"), BOTH("333m", "64Mi")) "]}");
+    const struct resource_requirements *allocated = &pod->spec.containers.items[0].resources;
+    struct cgroup_resources actual = limits_of_container(&pod->spec, allocated);
+    struct resource_requirements shown;
+    limits_shown(arena, &pod->spec, allocated, &actual, &shown);
+    assert_true(api_equal(&api_type_resource_requirements, &shown, allocated));
+    /* Nobody has got round to the change yet: the old limits are in force. */
+    actual.cpu_quota = 20000;
+    actual.cpu_shares = 102;
+    actual.memory_limit = 48 << 20;
+    limits_shown(arena, &pod->spec, allocated, &actual, &shown);
+    assert_string_equal(string_map_get(&shown.limits, "cpu"), "200m");
+    assert_string_equal(string_map_get(&shown.limits, "memory"), "48Mi");
+    assert_string_equal(string_map_get(&shown.requests, "cpu"), "100m");
+    assert_string_equal(string_map_get(&shown.requests, "memory"), "32Mi");
+    arena_free(arena);
+}
+
+/* Every request that a machine can serve comes back as it went in, on v1 and through the weights of v2. */
+static void cpu_comes_back_from_the_kernel_as_it_went_in(void **state)
+{
+    for (int64_t milli = 10; milli < 200000; milli += milli < 4000 ? 1 : 97) {
+        uint64_t shares = cgroup_cpu_shares(milli);
+        assert_in_range(cgroup_milli_of_shares(shares), milli - 1, milli + 1);
+        assert_int_equal(cgroup_cpu_shares(cgroup_milli_of_shares(shares)), shares);
+        assert_int_equal(cgroup_milli_of_quota(cgroup_cpu_quota(milli, 0), CGROUP_CPU_PERIOD), milli);
+        uint64_t weight = cgroup_cpu_weight(shares);
+        assert_int_equal(cgroup_cpu_weight(cgroup_shares_of_weight(weight)), weight);
+    }
+}
+
+static void a_new_start_is_for_the_resource_that_asks_for_it(void **state)
+{
+    struct arena *arena = arena_new(0);
+    struct pod *old = pod_of(arena, "{\"containers\":[" CONTAINER("a", "", BOTH("1", "64Mi")) "]}");
+    struct pod *cpu = pod_of(arena, "{\"containers\":[" CONTAINER("a", "", BOTH("2", "64Mi")) "]}");
+    struct pod *memory = pod_of(arena, "{\"containers\":[" CONTAINER("a", "", BOTH("1", "128Mi")) "]}");
+    struct container_resize_policy policies[] = {{"memory", "RestartContainer"}, {"cpu", "NotRequired"}};
+    struct container c = {.resize_policy = {policies, 2}};
+    const struct resource_requirements *before = &old->spec.containers.items[0].resources;
+    assert_false(limits_want_restart(&c, before, &cpu->spec.containers.items[0].resources));
+    assert_true(limits_want_restart(&c, before, &memory->spec.containers.items[0].resources));
+    c.resize_policy.count = 0;
+    assert_false(limits_want_restart(&c, before, &memory->spec.containers.items[0].resources));
+    assert_true(limits_equal(before, before));
+    assert_false(limits_equal(before, &memory->spec.containers.items[0].resources));
+    arena_free(arena);
+}
+
+static void what_does_not_fit_waits_or_is_in_vain(void **state)
+{
+    static const struct {
+        const char *requests;
+        const char *refused, *message;
+    } cases[] = {
+        {BOTH("1", "1Gi"), NULL, NULL},
+        {BOTH("1500m", "1Gi"), "Deferred",
+         "Node didn't have enough resource: cpu, requested: 1500, used: 800, capacity: 2000"},
+        {BOTH("1", "3Gi"), "Deferred",
+         "Node didn't have enough resource: memory, requested: 3221225472, used: 2147483648, capacity: 4294967296"},
+        {BOTH("2500m", "1Gi"), "Infeasible", "Node didn't have enough capacity: cpu, requested: 2500, capacity: 2000"},
+        {BOTH("1", "5Gi"), "Infeasible",
+         "Node didn't have enough capacity: memory, requested: 5368709120, capacity: 4294967296"},
+        /* Memory is named first, as upstream names it. */
+        {BOTH("9", "5Gi"), "Infeasible",
+         "Node didn't have enough capacity: memory, requested: 5368709120, capacity: 4294967296"},
+    };
+    const struct node_room room = {
+        .cpu = 2000, .memory = INT64_C(4) << 30, .cpu_used = 800, .memory_used = INT64_C(2) << 30};
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct arena *arena = arena_new(0);
+        const char *message = NULL;
+        struct pod *pod = pod_of(arena, arena_printf(arena,
+                                                     "{\"containers\":[{\"name\":\"a\",\"resources\":"
+                                                     "{\"requests\":{%s}}}]}",
+                                                     cases[i].requests));
+        const char *refused = limits_refuse(arena, pod, &room, &message);
+        if (!cases[i].refused) {
+            assert_null(refused);
+        } else {
+            assert_string_equal(refused, cases[i].refused);
+            assert_string_equal(message, cases[i].message);
+        }
+        arena_free(arena);
+    }
+}
+
+/* A change that is on its way counts as the larger of the two; one that never comes does not count. */
+static void changes_count_until_they_are_done(void **state)
+{
+    struct arena *arena = arena_new(0);
+    struct pod *pod = pod_of(arena, "{\"containers\":[" CONTAINER("a", CPU("3"), "") "]}");
+    struct pod *had = pod_of(arena, "{\"containers\":[" CONTAINER("a", CPU("1"), "") "]}");
+    struct pod_condition pending = {.type = "PodResizePending", .status = "True", .reason = "Deferred"};
+    struct container_status status = {.name = "a",
+                                      .allocated_resources = had->spec.containers.items[0].resources.requests,
+                                      .resources = &had->spec.containers.items[0].resources};
+    pod->status.container_statuses = (struct container_status_array){&status, 1};
+    pod->status.conditions = (struct pod_condition_array){&pending, 1};
+    assert_int_equal(pod_resource_request(pod, "cpu", POD_COUNT_SPEC, 0), 3000);
+    assert_int_equal(pod_resource_request(pod, "cpu", POD_COUNT_STATUS, 0), 3000);
+    pending.reason = "Infeasible";
+    assert_int_equal(pod_resource_request(pod, "cpu", POD_COUNT_STATUS, 0), 1000);
+    pod->status.conditions.count = 0;
+    pod->spec.containers = pod_of(arena, "{\"containers\":[" CONTAINER("a", CPU("500m"), "") "]}")->spec.containers;
+    assert_int_equal(pod_resource_request(pod, "cpu", POD_COUNT_STATUS, 0), 1000);
+    arena_free(arena);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_pod_s_group_is_limited_when_all_of_its_containers_are),
+        cmocka_unit_test(a_container_without_a_limit_has_the_pod_s),
+        cmocka_unit_test(the_status_shows_what_the_group_has),
+        cmocka_unit_test(cpu_comes_back_from_the_kernel_as_it_went_in),
+        cmocka_unit_test(a_new_start_is_for_the_resource_that_asks_for_it),
+        cmocka_unit_test(what_does_not_fit_waits_or_is_in_vain),
+        cmocka_unit_test(changes_count_until_they_are_done),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
