@@ -53,6 +53,7 @@ struct cluster {
     struct dataplane *plane;
     struct relay *relay;
     struct service_proxy *proxy;
+    struct health_check *health_check;
     struct dns_server *dns;
     struct service_dns *service_dns;
     struct image_store *images;
@@ -238,10 +239,12 @@ static int start_network(struct cluster *c, struct error *err)
     const struct sandbox *sandbox = c->options->sandbox;
     char table[CLUSTER_TABLE_MAX];
     cluster_table_name(sandbox->name, table);
+    c->health_check = health_check_new(&c->loop);
     struct service_proxy_options proxy = {.client = c->proxy_client,
                                           .informers = c->informers,
                                           .node_name = c->node_name,
                                           .relay = c->relay,
+                                          .health_check = c->health_check,
                                           .changed = data_plane_changed,
                                           .context = c};
     if (c->relay)
@@ -469,6 +472,7 @@ static void take_apart(struct cluster *c)
     scheduler_free(c->scheduler);
     control_free(c->control);
     service_proxy_free(c->proxy);
+    health_check_free(c->health_check);
     service_dns_free(c->service_dns);
     dns_server_stop(c->dns);
     informer_set_free(c->informers);

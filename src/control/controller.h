@@ -29,6 +29,7 @@ extern const struct controller_kind deployment_controller;
 extern const struct controller_kind replica_set_controller;
 extern const struct controller_kind endpoint_slice_controller;
 extern const struct controller_kind endpoints_controller;
+extern const struct controller_kind endpoint_slice_mirroring_controller;
 extern const struct controller_kind namespace_controller;
 extern const struct controller_kind service_account_controller;
 extern const struct controller_kind garbage_collector;

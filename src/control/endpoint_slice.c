@@ -1,5 +1,9 @@
-/* The EndpointSlice controller: the addresses of a Service's pods in slices of at most 100, each with its conditions.
- * Endpoints stay in the slice that they are in; only slices with a difference are written. */
+/* The EndpointSlice controller: the addresses of a Service's pods in slices of at most 100, each with its conditions, one
+ * set of slices for each address family.
+ *
+ * As upstream packs them: endpoints stay in the slice that they are in. New ones fill the slices that are written anyway,
+ * the fullest first; what is left and fits into one other slice goes there, else into new slices. Only slices with a
+ * difference are written. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -58,11 +62,13 @@ static void stop(struct controller *c)
 
 /* ---- What there should be ---- */
 
-/* Pods with the same numbers behind the Service's ports share slices. */
+/* Pods with the same numbers behind the Service's ports share slices, in each family. */
 struct group {
+    const char *address_type;
     struct discovery_endpoint_port_array ports;
     VECTOR(struct endpoint) endpoints;
     struct map by_uid; /* pod uid -> index + 1 into endpoints; removed once placed */
+    size_t next;       /* where the next endpoint without a slice is looked for */
 };
 
 struct wanted {
@@ -100,16 +106,43 @@ static bool same_ports(const struct discovery_endpoint_port_array *a, const stru
     return true;
 }
 
+static bool is(const char *value, const char *word)
+{
+    return value && strcmp(value, word) == 0;
+}
+
 static const char *zone_of(const struct slices *own, const struct pod *pod)
 {
     struct object *node = pod->spec.node_name ? informer_get(own->nodes, NULL, pod->spec.node_name) : NULL;
     return node ? string_map_get(&node->meta->labels, "topology.kubernetes.io/zone") : NULL;
 }
 
-static struct endpoint endpoint_of(struct wanted *w, const struct pod *pod)
+/* Who should prefer the endpoint, as trafficDistribution says: only ready ones have hints. */
+static struct endpoint_hints *hints_of(struct wanted *w, const struct endpoint *e)
+{
+    const char *distribution = w->service->spec.traffic_distribution;
+    bool same_node = is(distribution, "PreferSameNode");
+    bool zone = e->zone && (same_node || is(distribution, "PreferClose") || is(distribution, "PreferSameZone"));
+    bool node = e->node_name && same_node;
+    if (!e->conditions.ready.value || (!zone && !node))
+        return NULL;
+    struct endpoint_hints *hints = arena_alloc(w->arena, sizeof(*hints));
+    if (zone) {
+        hints->for_zones.items = arena_copy(w->arena, &(struct for_zone){.name = e->zone}, sizeof(struct for_zone));
+        hints->for_zones.count = 1;
+    }
+    if (node) {
+        hints->for_nodes.items =
+            arena_copy(w->arena, &(struct for_node){.name = e->node_name}, sizeof(struct for_node));
+        hints->for_nodes.count = 1;
+    }
+    return hints;
+}
+
+static struct endpoint endpoint_of(struct wanted *w, const struct pod *pod, const char *address)
 {
     bool serving = pod_is_ready(pod), terminating = pod->metadata.deletion_timestamp != 0;
-    struct endpoint e = {.addresses = {arena_copy(w->arena, &pod->status.pod_ip, sizeof(char *)), 1},
+    struct endpoint e = {.addresses = {arena_copy(w->arena, &address, sizeof(char *)), 1},
                          .node_name = pod->spec.node_name,
                          .hostname = endpoints_hostname(pod, w->service),
                          .zone = zone_of(w->own, pod)};
@@ -121,26 +154,60 @@ static struct endpoint endpoint_of(struct wanted *w, const struct pod *pod)
     e.target_ref->namespace = pod->metadata.namespace;
     e.target_ref->name = pod->metadata.name;
     e.target_ref->uid = pod->metadata.uid;
+    e.hints = hints_of(w, &e);
     return e;
+}
+
+static struct group *group_of(struct wanted *w, const char *address_type,
+                              const struct discovery_endpoint_port_array *ports)
+{
+    for (size_t i = 0; i < w->groups.count; i++)
+        if (is(w->groups.items[i]->address_type, address_type) && same_ports(&w->groups.items[i]->ports, ports))
+            return w->groups.items[i];
+    return NULL;
 }
 
 static bool add_pod(void *context, struct object *object)
 {
     struct wanted *w = context;
     const struct pod *pod = object->value;
+    const struct string_array *families = &w->service->spec.ip_families;
     struct discovery_endpoint_port_array ports = pod_ports(w->arena, pod, w->service);
-    struct group *group = NULL;
-    for (size_t i = 0; i < w->groups.count && !group; i++)
-        if (same_ports(&w->groups.items[i]->ports, &ports))
-            group = w->groups.items[i];
-    if (!group) {
-        group = mem_zero(1, sizeof(*group));
-        group->ports = ports;
-        vector_push(&w->groups, group);
+    for (size_t i = 0; i < families->count; i++) {
+        const char *address = endpoints_pod_address(pod, families->items[i]);
+        if (!address)
+            continue;
+        struct group *group = group_of(w, families->items[i], &ports);
+        if (!group) {
+            group = mem_zero(1, sizeof(*group));
+            group->address_type = families->items[i];
+            group->ports = ports;
+            vector_push(&w->groups, group);
+        }
+        vector_push(&group->endpoints, endpoint_of(w, pod, address));
+        map_set(&group->by_uid, pod->metadata.uid, (void *)(uintptr_t)group->endpoints.count);
     }
-    vector_push(&group->endpoints, endpoint_of(w, pod));
-    map_set(&group->by_uid, pod->metadata.uid, (void *)(uintptr_t)group->endpoints.count);
     return true;
+}
+
+/* The next endpoint of the group that has no slice yet, in the order of pods; NULL: none. */
+static const struct endpoint *next_unplaced(struct group *g)
+{
+    for (; g->next < g->endpoints.count; g->next++) {
+        const struct endpoint *e = &g->endpoints.items[g->next];
+        if (map_has(&g->by_uid, e->target_ref->uid))
+            return e;
+    }
+    return NULL;
+}
+
+static void place(struct group *g, struct endpoint_slice *slice)
+{
+    const struct endpoint *e;
+    while (slice->endpoints.count < SLICE_ENDPOINTS_MAX && (e = next_unplaced(g))) {
+        slice->endpoints.items[slice->endpoints.count++] = *e;
+        map_remove(&g->by_uid, e->target_ref->uid);
+    }
 }
 
 /* ---- What there is ---- */
@@ -148,7 +215,8 @@ static bool add_pod(void *context, struct object *object)
 struct present {
     struct object *object;
     struct endpoint_slice slice; /* as it is to be */
-    struct group *group;
+    struct group *group;         /* NULL: none any more */
+    bool changed;
 };
 
 struct presents {
@@ -165,12 +233,10 @@ static bool collect(void *context, struct object *object)
 }
 
 /* Keeps what is still wanted, in its place and in its newest form. */
-static void keep_wanted(struct wanted *w, struct present *p)
+static void keep_wanted(struct wanted *w, struct present *p, const struct string_map *labels)
 {
-    for (size_t i = 0; i < w->groups.count && !p->group; i++)
-        if (same_ports(&w->groups.items[i]->ports, &p->slice.ports))
-            p->group = w->groups.items[i];
     struct endpoint_array kept = {arena_alloc(w->arena, SLICE_ENDPOINTS_MAX * sizeof(struct endpoint)), 0};
+    p->group = group_of(w, p->slice.address_type, &p->slice.ports);
     for (size_t i = 0; p->group && i < p->slice.endpoints.count && kept.count < SLICE_ENDPOINTS_MAX; i++) {
         const struct object_reference *ref = p->slice.endpoints.items[i].target_ref;
         uintptr_t at = ref && ref->uid ? (uintptr_t)map_remove(&p->group->by_uid, ref->uid) : 0;
@@ -178,27 +244,36 @@ static void keep_wanted(struct wanted *w, struct present *p)
             kept.items[kept.count++] = p->group->endpoints.items[at - 1];
     }
     p->slice.endpoints = kept;
+    p->slice.metadata.labels = *labels;
+    p->changed = !api_equal(&api_type_endpoint_slice, &p->slice, p->object->value);
 }
 
-/* The next endpoint of the group that has no slice yet, in the order of pods; NULL: none. */
-static const struct endpoint *next_unplaced(struct group *g, size_t *from)
+/* The fullest slice of the group that is or is not written anyway, and has room for that many more. Empty ones are on
+ * their way out. */
+static struct present *fullest(struct presents *presents, const struct group *group, bool changed, size_t room)
 {
-    for (; *from < g->endpoints.count; (*from)++) {
-        const struct endpoint *e = &g->endpoints.items[*from];
-        if (map_has(&g->by_uid, e->target_ref->uid))
-            return e;
+    struct present *best = NULL;
+    for (size_t i = 0; i < presents->items.count; i++) {
+        struct present *p = &presents->items.items[i];
+        size_t count = p->slice.endpoints.count;
+        if (p->group == group && p->changed == changed && count && count + room <= SLICE_ENDPOINTS_MAX &&
+            (!best || count > best->slice.endpoints.count))
+            best = p;
     }
+    return best;
+}
+
+/* A slice that has become empty takes what would need a new one. */
+static struct present *empty_one(struct presents *presents, const char *address_type)
+{
+    for (size_t i = 0; i < presents->items.count; i++)
+        if (!presents->items.items[i].slice.endpoints.count &&
+            is(presents->items.items[i].slice.address_type, address_type))
+            return &presents->items.items[i];
     return NULL;
 }
 
-static void place(struct group *g, struct endpoint_slice *slice, size_t *from)
-{
-    const struct endpoint *e;
-    while (slice->endpoints.count < SLICE_ENDPOINTS_MAX && (e = next_unplaced(g, from))) {
-        slice->endpoints.items[slice->endpoints.count++] = *e;
-        map_remove(&g->by_uid, e->target_ref->uid);
-    }
-}
+/* ---- The way there ---- */
 
 /* What all slices of a Service have in common. */
 struct slice_frame {
@@ -207,9 +282,9 @@ struct slice_frame {
     struct owner_reference owner;
 };
 
-static void create_slice(struct wanted *w, struct slice_frame *frame, struct group *group, size_t *from)
+static void create_slice(struct wanted *w, struct slice_frame *frame, const char *address_type, struct group *group)
 {
-    struct endpoint_slice slice = {.address_type = "IPv4"};
+    struct endpoint_slice slice = {.address_type = address_type};
     slice.metadata.generate_name = arena_printf(w->arena, "%s-", w->service->metadata.name);
     slice.metadata.namespace = w->service->metadata.namespace;
     slice.metadata.labels = frame->labels;
@@ -218,44 +293,65 @@ static void create_slice(struct wanted *w, struct slice_frame *frame, struct gro
     slice.endpoints.items = arena_alloc(w->arena, SLICE_ENDPOINTS_MAX * sizeof(struct endpoint));
     if (group) {
         slice.ports = group->ports;
-        place(group, &slice, from);
+        place(group, &slice);
     }
     work_create(frame->work, &api_resources[API_ENDPOINTSLICES], w->service->metadata.namespace, &slice, NULL, NULL);
 }
 
-/* A Service without endpoints keeps one slice, which is empty. */
-static void write_present(struct wanted *w, struct slice_frame *frame, struct present *p, bool placeholder)
+static void place_all(struct wanted *w, struct slice_frame *frame, struct presents *presents, struct group *group)
 {
-    const struct api_resource *resource = &api_resources[API_ENDPOINTSLICES];
-    p->slice.metadata.labels = frame->labels;
-    if (placeholder)
-        p->slice.ports.count = 0;
-    if (!p->slice.endpoints.count && !placeholder)
-        work_delete(frame->work, resource, p->object->meta, NULL, NULL, NULL);
-    else if (!api_equal(&api_type_endpoint_slice, &p->slice, p->object->value))
-        work_update(frame->work, resource, NULL, &p->slice, NULL, NULL);
+    struct present *p;
+    while (next_unplaced(group) && (p = fullest(presents, group, true, 1)))
+        place(group, &p->slice);
+    while (next_unplaced(group)) {
+        size_t left = group->by_uid.count;
+        p = left < SLICE_ENDPOINTS_MAX ? fullest(presents, group, false, left) : NULL;
+        if (!p && (p = empty_one(presents, group->address_type))) {
+            p->group = group;
+            p->slice.ports = group->ports;
+        }
+        if (p) {
+            p->changed = true;
+            place(group, &p->slice);
+        } else {
+            create_slice(w, frame, group->address_type, group);
+        }
+    }
 }
 
-static void write_slices(struct wanted *w, struct work *work, struct presents *presents)
+/* A Service without endpoints keeps one slice of each family, which is empty. */
+static void keep_placeholder(struct wanted *w, struct slice_frame *frame, struct presents *presents,
+                             const char *address_type)
 {
-    struct slice_frame frame = {.work = work,
-                                .labels = endpoints_labels(w->arena, w->service, MANAGED_BY_LABEL, MANAGED_BY),
-                                .owner = controller_reference(&api_resources[API_SERVICES], &w->service->metadata)};
-    string_map_set(w->arena, &frame.labels, SERVICE_NAME_LABEL, w->service->metadata.name);
-    size_t from[w->groups.count + 1];
-    memset(from, 0, sizeof(from));
+    for (size_t i = 0; i < w->groups.count; i++)
+        if (is(w->groups.items[i]->address_type, address_type))
+            return;
+    struct present *p = empty_one(presents, address_type);
+    if (!p) {
+        create_slice(w, frame, address_type, NULL);
+        return;
+    }
+    p->slice.ports.count = 0;
+    if (!api_equal(&api_type_endpoint_slice, &p->slice, p->object->value))
+        work_update(frame->work, &api_resources[API_ENDPOINTSLICES], NULL, &p->slice, NULL, NULL);
+    p->object = NULL; /* done with */
+}
+
+static void write_slices(struct wanted *w, struct slice_frame *frame, struct presents *presents)
+{
+    const struct api_resource *resource = &api_resources[API_ENDPOINTSLICES];
+    const struct string_array *families = &w->service->spec.ip_families;
+    for (size_t i = 0; i < w->groups.count; i++)
+        place_all(w, frame, presents, w->groups.items[i]);
+    for (size_t i = 0; i < families->count; i++)
+        keep_placeholder(w, frame, presents, families->items[i]);
     for (size_t i = 0; i < presents->items.count; i++) {
         struct present *p = &presents->items.items[i];
-        for (size_t g = 0; g < w->groups.count; g++)
-            if (w->groups.items[g] == p->group)
-                place(p->group, &p->slice, &from[g]);
-        write_present(w, &frame, p, i == 0 && !w->groups.count);
+        if (p->object && !p->slice.endpoints.count)
+            work_delete(frame->work, resource, p->object->meta, NULL, NULL, NULL);
+        else if (p->object && p->changed)
+            work_update(frame->work, resource, NULL, &p->slice, NULL, NULL);
     }
-    for (size_t g = 0; g < w->groups.count; g++)
-        while (next_unplaced(w->groups.items[g], &from[g]))
-            create_slice(w, &frame, w->groups.items[g], &from[g]);
-    if (!w->groups.count && !presents->items.count)
-        create_slice(w, &frame, NULL, NULL);
 }
 
 static void reconcile(void *context, struct work *work)
@@ -267,12 +363,16 @@ static void reconcile(void *context, struct work *work)
         return; /* slices of a Service that is gone are collected with their owner */
     struct wanted w = {.own = own, .arena = work_arena(work), .service = object->value};
     struct presents presents = {0};
+    struct slice_frame frame = {.work = work,
+                                .labels = endpoints_labels(w.arena, w.service, MANAGED_BY_LABEL, MANAGED_BY),
+                                .owner = controller_reference(&api_resources[API_SERVICES], &w.service->metadata)};
     cleanup_free char *key = mem_printf("%s/%s", object->meta->namespace, object->meta->name);
+    string_map_set(w.arena, &frame.labels, SERVICE_NAME_LABEL, w.service->metadata.name);
     endpoints_each_pod(&own->watch, w.service, add_pod, &w);
     informer_each_indexed(own->slices, own->by_service, key, collect, &presents);
     for (size_t i = 0; i < presents.items.count; i++)
-        keep_wanted(&w, &presents.items.items[i]);
-    write_slices(&w, work, &presents);
+        keep_wanted(&w, &presents.items.items[i], &frame.labels);
+    write_slices(&w, &frame, &presents);
     for (size_t i = 0; i < w.groups.count; i++) {
         vector_free(&w.groups.items[i]->endpoints);
         map_free(&w.groups.items[i]->by_uid);

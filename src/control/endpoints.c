@@ -83,11 +83,11 @@ static bool same_ports(const struct endpoint_port_array *a, const struct endpoin
 
 static int by_address(const void *a, const void *b)
 {
-    struct in_addr x, y;
-    inet_pton(AF_INET, ((const struct endpoint_address *)a)->ip, &x);
-    inet_pton(AF_INET, ((const struct endpoint_address *)b)->ip, &y);
-    uint32_t m = ntohl(x.s_addr), n = ntohl(y.s_addr);
-    return m < n ? -1 : m > n;
+    const char *left = ((const struct endpoint_address *)a)->ip, *right = ((const struct endpoint_address *)b)->ip;
+    struct in6_addr x = {0}, y = {0};
+    inet_pton(strchr(left, ':') ? AF_INET6 : AF_INET, left, &x);
+    inet_pton(strchr(right, ':') ? AF_INET6 : AF_INET, right, &y);
+    return memcmp(&x, &y, sizeof(x));
 }
 
 /* Appends to a list that is grown by doubling: its room is the next power of two. */
@@ -96,6 +96,12 @@ static void append(struct arena *arena, struct endpoint_address_array *list, con
     if ((list->count & (list->count - 1)) == 0)
         list->items = arena_array_grow(arena, list->items, list->count, list->count + 1, sizeof(*list->items));
     list->items[list->count++] = *address;
+}
+
+/* This form has one family only: the Service's first. */
+static const char *primary_family(const struct service *service)
+{
+    return service->spec.ip_families.count ? service->spec.ip_families.items[0] : "IPv4";
 }
 
 static bool add_pod(void *context, struct object *object)
@@ -107,9 +113,10 @@ static bool add_pod(void *context, struct object *object)
     if (pod->metadata.deletion_timestamp && !publish)
         return true;
     struct endpoint_port_array ports = ports_of(b->arena, pod, b->service);
-    if (!ports.count && b->service->spec.ports.count)
+    const char *ip = endpoints_pod_address(pod, primary_family(b->service));
+    if (!ip || (!ports.count && b->service->spec.ports.count))
         return true;
-    struct endpoint_address address = {.ip = pod->status.pod_ip,
+    struct endpoint_address address = {.ip = ip,
                                        .hostname = endpoints_hostname(pod, b->service),
                                        .node_name = pod->spec.node_name,
                                        .target_ref = arena_alloc(b->arena, sizeof(*address.target_ref))};

@@ -20,6 +20,8 @@ void endpoints_each_pod(const struct service_watch *watch, const struct service 
                         informer_visit visit, void *context);
 /* True when the Service has a selector, so that its endpoints are ours to make. */
 bool endpoints_managed(const struct service *service);
+/* The pod's address of the family ("IPv4" or "IPv6"), or NULL. */
+const char *endpoints_pod_address(const struct pod *pod, const char *family);
 /* The number of the pod's port that a Service port leads to; 0: the pod has no such port. */
 int32_t endpoints_port(const struct pod *pod, const struct service_port *port);
 bool endpoints_headless(const struct service *service);

@@ -38,13 +38,36 @@ static void service_changed(void *context, enum informer_change change, struct o
     controller_enqueue(((struct service_watch *)context)->controller, object->meta);
 }
 
+static bool same_text(const char *a, const char *b)
+{
+    return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
+static bool same_addresses(const struct pod_ip_array *a, const struct pod_ip_array *b)
+{
+    if (a->count != b->count)
+        return false;
+    for (size_t i = 0; i < a->count; i++)
+        if (!same_text(a->items[i].ip, b->items[i].ip))
+            return false;
+    return true;
+}
+
+const char *endpoints_pod_address(const struct pod *pod, const char *family)
+{
+    bool v6 = strcmp(family, "IPv6") == 0;
+    for (size_t i = 0; i < pod->status.pod_ips.count; i++)
+        if (!strchr(pod->status.pod_ips.items[i].ip, ':') != v6)
+            return pod->status.pod_ips.items[i].ip;
+    return NULL;
+}
+
 /* True when something that endpoints show is different. */
 static bool pod_differs(const struct pod *a, const struct pod *b)
 {
     return !a->metadata.deletion_timestamp != !b->metadata.deletion_timestamp || pod_is_ready(a) != pod_is_ready(b) ||
-           strcmp(a->status.pod_ip ? a->status.pod_ip : "", b->status.pod_ip ? b->status.pod_ip : "") != 0 ||
-           strcmp(a->status.phase ? a->status.phase : "", b->status.phase ? b->status.phase : "") != 0 ||
-           strcmp(a->spec.node_name ? a->spec.node_name : "", b->spec.node_name ? b->spec.node_name : "") != 0;
+           !same_addresses(&a->status.pod_ips, &b->status.pod_ips) || !same_text(a->status.phase, b->status.phase) ||
+           !same_text(a->spec.node_name, b->spec.node_name);
 }
 
 static bool same_labels(const struct string_map *a, const struct string_map *b)

@@ -7,6 +7,93 @@
 
 #include "base/cleanup.h"
 
+struct ip_address ip_address_v4(struct in_addr address)
+{
+    return (struct ip_address){.family = AF_INET, .v4 = address};
+}
+
+bool ip_address_parse(const char *text, struct ip_address *out)
+{
+    *out = (struct ip_address){.family = text && strchr(text, ':') ? AF_INET6 : AF_INET};
+    if (text && inet_pton(out->family, text, &out->v6) == 1)
+        return true;
+    *out = (struct ip_address){0};
+    return false;
+}
+
+const char *ip_address_text(const struct ip_address *address, char out[IP_ADDRESS_TEXT_MAX])
+{
+    *out = 0;
+    if (address->family)
+        inet_ntop(address->family, &address->v6, out, IP_ADDRESS_TEXT_MAX);
+    return out;
+}
+
+size_t ip_address_size(int family)
+{
+    return family == AF_INET ? sizeof(struct in_addr) : family == AF_INET6 ? sizeof(struct in6_addr) : 0;
+}
+
+int ip_address_compare(const struct ip_address *a, const struct ip_address *b)
+{
+    size_t m = ip_address_size(a->family), n = ip_address_size(b->family);
+    return m != n ? (m < n ? -1 : 1) : memcmp(&a->v6, &b->v6, m);
+}
+
+bool ip_address_equal(const struct ip_address *a, const struct ip_address *b)
+{
+    return ip_address_compare(a, b) == 0;
+}
+
+struct ip_address ip_address_at(const struct ip_address *first, uint64_t index)
+{
+    struct ip_address out = *first;
+    unsigned char *bytes = (unsigned char *)&out.v6;
+    for (size_t i = ip_address_size(out.family); i-- > 0 && index; index >>= 8) {
+        index += bytes[i];
+        bytes[i] = (unsigned char)index;
+    }
+    return out;
+}
+
+/* The bits of byte i that a prefix of that length covers. */
+static unsigned char prefix_bits(int length, size_t i)
+{
+    int left = length - (int)i * 8;
+    return left >= 8 ? 0xff : left <= 0 ? 0 : (unsigned char)(0xff << (8 - left));
+}
+
+bool ip_prefix_parse(const char *text, struct ip_prefix *out)
+{
+    char address[IP_ADDRESS_TEXT_MAX];
+    const char *slash = strchr(text, '/');
+    char *end = NULL;
+    *out = (struct ip_prefix){0};
+    if (!slash || (size_t)(slash - text) >= sizeof(address) || slash[1] < '0' || slash[1] > '9')
+        return false;
+    memcpy(address, text, (size_t)(slash - text));
+    address[slash - text] = 0;
+    long length = strtol(slash + 1, &end, 10);
+    if (*end || !ip_address_parse(address, &out->address) || length > (long)ip_address_size(out->address.family) * 8)
+        return false;
+    out->length = (int)length;
+    unsigned char *bytes = (unsigned char *)&out->address.v6;
+    for (size_t i = 0; i < ip_address_size(out->address.family); i++)
+        bytes[i] &= prefix_bits(out->length, i);
+    return true;
+}
+
+bool ip_prefix_contains(const struct ip_prefix *prefix, const struct ip_address *address)
+{
+    const unsigned char *a = (const unsigned char *)&prefix->address.v6, *b = (const unsigned char *)&address->v6;
+    if (!address->family || prefix->address.family != address->family)
+        return false;
+    for (size_t i = 0; i < ip_address_size(address->family); i++)
+        if ((a[i] ^ b[i]) & prefix_bits(prefix->length, i))
+            return false;
+    return true;
+}
+
 static uint32_t mask(int length)
 {
     return length ? UINT32_MAX << (32 - length) : 0;

@@ -1,5 +1,5 @@
-/* IPv4 prefixes, and the pool that a node's pod addresses come from. Addresses are in network order, as everywhere
- * in struct in_addr. */
+/* Addresses and prefixes of both families, and the pool that a node's pod addresses come from. Addresses are in network
+ * order, as everywhere in struct in_addr. */
 #ifndef CORACLE_NETWORK_ADDRESS_H
 #define CORACLE_NETWORK_ADDRESS_H
 
@@ -9,6 +9,41 @@
 #include <stdint.h>
 
 #include "base/error.h"
+
+/* An address of either family. What a family does not use is 0, so that memory compares as addresses do. */
+struct ip_address {
+    int family; /* AF_INET or AF_INET6; 0: none */
+    union {
+        struct in_addr v4;
+        struct in6_addr v6;
+    };
+};
+
+/* Longest text, with its NUL. */
+#define IP_ADDRESS_TEXT_MAX INET6_ADDRSTRLEN
+
+struct ip_prefix {
+    struct ip_address address; /* the host part is zero */
+    int length;
+};
+
+struct ip_address ip_address_v4(struct in_addr address);
+/* "10.244.0.7" or "fd00::7"; false, and an address of no family, for what is neither. NULL is neither. */
+bool ip_address_parse(const char *text, struct ip_address *out);
+/* Returns `out`; "" for no family. */
+const char *ip_address_text(const struct ip_address *address, char out[IP_ADDRESS_TEXT_MAX]);
+bool ip_address_equal(const struct ip_address *a, const struct ip_address *b);
+/* IPv4 before IPv6, then by number. */
+int ip_address_compare(const struct ip_address *a, const struct ip_address *b);
+/* The address `index` places after this one. */
+struct ip_address ip_address_at(const struct ip_address *first, uint64_t index);
+/* 4, 16 or 0. */
+size_t ip_address_size(int family);
+
+/* "10.0.0.0/8", "fd00::/8"; bits behind the prefix are dropped. */
+bool ip_prefix_parse(const char *text, struct ip_prefix *out);
+/* Whether the address is of the prefix' family and in it. */
+bool ip_prefix_contains(const struct ip_prefix *prefix, const struct ip_address *address);
 
 struct ipv4_prefix {
     struct in_addr address; /* the host part is zero */

@@ -15,14 +15,25 @@
 typedef VECTOR(struct conntrack_flow) flow_vector;
 
 struct reading {
+    int family;
     conntrack_judge stale;
     void *context;
     flow_vector found;
 };
 
-static struct in_addr read_address(const struct nlattr *tuple, uint16_t type)
+/* The attributes of a tuple that hold its addresses. */
+static const struct {
+    uint16_t source, destination;
+} address_types[] = {{CTA_IP_V4_SRC, CTA_IP_V4_DST}, {CTA_IP_V6_SRC, CTA_IP_V6_DST}};
+
+static struct ip_address read_address(const struct nlattr *tuple, int family, bool source)
 {
-    return (struct in_addr){netlink_u32(netlink_find_in(netlink_find_in(tuple, CTA_TUPLE_IP), type))};
+    struct ip_address address = {.family = family};
+    uint16_t type = source ? address_types[family == AF_INET6].source : address_types[family == AF_INET6].destination;
+    const struct nlattr *a = netlink_find_in(netlink_find_in(tuple, CTA_TUPLE_IP), type);
+    if (a && netlink_size(a) >= ip_address_size(family))
+        memcpy(&address.v6, netlink_data(a), ip_address_size(family));
+    return address;
 }
 
 static uint16_t read_port(const struct nlattr *tuple, uint16_t type)
@@ -46,11 +57,11 @@ static void see_flow(void *context, const struct nlmsghdr *message)
         return;
     struct conntrack_flow flow = {
         .protocol = *(const uint8_t *)netlink_data(protocol),
-        .source = read_address(original, CTA_IP_V4_SRC),
-        .destination = read_address(original, CTA_IP_V4_DST),
+        .source = read_address(original, reading->family, true),
+        .destination = read_address(original, reading->family, false),
         .source_port = read_port(original, CTA_PROTO_SRC_PORT),
         .destination_port = read_port(original, CTA_PROTO_DST_PORT),
-        .endpoint = read_address(reply, CTA_IP_V4_SRC),
+        .endpoint = read_address(reply, reading->family, true),
         .endpoint_port = read_port(reply, CTA_PROTO_SRC_PORT),
     };
     if (flow.destination_port && reading->stale(reading->context, &flow))
@@ -61,7 +72,7 @@ static int read_flows(struct netlink *netlink, struct reading *reading, struct e
 {
     for (int attempt = 0;; attempt++) {
         cleanup_netlink_batch struct netlink_batch batch = {0};
-        struct nfgenmsg header = {.nfgen_family = AF_INET, .version = NFNETLINK_V0};
+        struct nfgenmsg header = {.nfgen_family = (uint8_t)reading->family, .version = NFNETLINK_V0};
         struct error e = {0};
         reading->found.count = 0;
         netlink_message(&batch, NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET, NLM_F_DUMP, &header, sizeof(header));
@@ -77,13 +88,15 @@ static int read_flows(struct netlink *netlink, struct reading *reading, struct e
 
 static void message_delete(struct netlink_batch *batch, const struct conntrack_flow *flow)
 {
-    struct nfgenmsg header = {.nfgen_family = AF_INET, .version = NFNETLINK_V0};
+    int family = flow->source.family;
+    size_t size = ip_address_size(family);
+    struct nfgenmsg header = {.nfgen_family = (uint8_t)family, .version = NFNETLINK_V0};
     uint16_t source_port = htons(flow->source_port), destination_port = htons(flow->destination_port);
     netlink_message(batch, NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE, 0, &header, sizeof(header));
     size_t tuple = netlink_nest(batch, CTA_TUPLE_ORIG | NLA_F_NESTED);
     size_t part = netlink_nest(batch, CTA_TUPLE_IP | NLA_F_NESTED);
-    netlink_add(batch, CTA_IP_V4_SRC, &flow->source, sizeof(flow->source));
-    netlink_add(batch, CTA_IP_V4_DST, &flow->destination, sizeof(flow->destination));
+    netlink_add(batch, address_types[family == AF_INET6].source, &flow->source.v6, size);
+    netlink_add(batch, address_types[family == AF_INET6].destination, &flow->destination.v6, size);
     netlink_nest_end(batch, part);
     part = netlink_nest(batch, CTA_TUPLE_PROTO | NLA_F_NESTED);
     netlink_add_u8(batch, CTA_PROTO_NUM, flow->protocol);
@@ -93,10 +106,10 @@ static void message_delete(struct netlink_batch *batch, const struct conntrack_f
     netlink_nest_end(batch, tuple);
 }
 
-long conntrack_delete(struct netlink *netlink, conntrack_judge stale, void *context, struct error *err)
+long conntrack_delete(struct netlink *netlink, int family, conntrack_judge stale, void *context, struct error *err)
 {
     cleanup_netlink_batch struct netlink_batch batch = {0};
-    struct reading reading = {.stale = stale, .context = context};
+    struct reading reading = {.family = family, .stale = stale, .context = context};
     long result = read_flows(netlink, &reading, err);
     for (size_t i = 0; result >= 0 && i < reading.found.count; i++) {
         message_delete(&batch, &reading.found.items[i]);

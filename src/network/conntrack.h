@@ -8,20 +8,21 @@
 #include <stddef.h>
 
 #include "base/error.h"
+#include "network/address.h"
 #include "network/netlink.h"
 
 struct conntrack_flow {
     uint8_t protocol;
-    struct in_addr source, destination; /* as the client sent it */
+    struct ip_address source, destination; /* as the client sent it */
     uint16_t source_port, destination_port;
-    struct in_addr endpoint; /* where it was translated to */
+    struct ip_address endpoint; /* where it was translated to */
     uint16_t endpoint_port;
 };
 
-/* Looks at every translated IPv4 flow of TCP, UDP or SCTP in the namespace of `netlink` (NETLINK_NETFILTER) and
+/* Looks at every translated flow of the family and of TCP, UDP or SCTP in the namespace of `netlink` (NETLINK_NETFILTER) and
  * deletes those for which `stale` is true; the next packet of such a flow is looked up afresh. Costs what the number
  * of translated flows costs. Returns how many were deleted, or -1. */
 typedef bool (*conntrack_judge)(void *context, const struct conntrack_flow *flow);
-long conntrack_delete(struct netlink *netlink, conntrack_judge stale, void *context, struct error *err);
+long conntrack_delete(struct netlink *netlink, int family, conntrack_judge stale, void *context, struct error *err);
 
 #endif

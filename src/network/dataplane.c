@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/list.h"
@@ -19,9 +20,13 @@
 #include "network/namespace.h"
 #include "network/nft.h"
 
+#define FAMILIES 2
+
 struct change {
     struct list link;
     char *name;
+    char *key; /* in by_name: the name and the family */
+    bool v6;
     bool remove;
     struct dataplane_service service; /* unless remove; its arrays follow the struct */
 };
@@ -44,7 +49,7 @@ struct dataplane {
     struct dataplane_statistics statistics;
 
     /* The worker's. */
-    struct dataplane_plan *plan;
+    struct dataplane_plan *plans[FAMILIES]; /* of IPv4, of IPv6; the latter may be NULL */
     struct nft *nft;
     bool need_full;
     bool failing; /* the last attempt failed and was reported */
@@ -56,31 +61,51 @@ struct dataplane {
 static void free_change(struct change *change)
 {
     free(change->name);
+    free(change->key);
     free(change);
+}
+
+static struct change *new_change(const char *name, bool v6, size_t room)
+{
+    struct change *change = mem_zero(1, sizeof(*change) + room);
+    change->name = mem_string(name);
+    change->key = mem_printf("%d%s", v6, name);
+    change->v6 = v6;
+    return change;
+}
+
+/* Copies an array to *room, which moves behind it. */
+static const void *copy_array(char **room, const void *items, size_t size)
+{
+    void *copy = *room;
+    if (size)
+        memcpy(copy, items, size);
+    *room += size;
+    return copy;
 }
 
 static struct change *copy_service(const struct dataplane_service *service)
 {
     size_t endpoints = service->endpoint_count * sizeof(service->endpoints[0]);
-    size_t addresses = service->external_address_count * sizeof(service->external_addresses[0]);
-    struct change *change = mem_zero(1, sizeof(*change) + endpoints + addresses);
+    size_t external = service->external_address_count * sizeof(service->external_addresses[0]);
+    size_t balancer = service->balancer_address_count * sizeof(service->balancer_addresses[0]);
+    size_t ranges = service->source_range_count * sizeof(service->source_ranges[0]);
+    struct change *change =
+        new_change(service->name, service->family == AF_INET6, endpoints + external + balancer + ranges);
     char *room = (char *)(change + 1);
-    change->name = mem_string(service->name);
     change->service = *service;
     change->service.name = change->name;
-    change->service.endpoints = (struct dataplane_endpoint *)room;
-    change->service.external_addresses = (struct in_addr *)(room + endpoints);
-    if (endpoints)
-        memcpy(room, service->endpoints, endpoints);
-    if (addresses)
-        memcpy(room + endpoints, service->external_addresses, addresses);
+    change->service.endpoints = copy_array(&room, service->endpoints, endpoints);
+    change->service.external_addresses = copy_array(&room, service->external_addresses, external);
+    change->service.balancer_addresses = copy_array(&room, service->balancer_addresses, balancer);
+    change->service.source_ranges = copy_array(&room, service->source_ranges, ranges);
     return change;
 }
 
 static void leave_change(struct dataplane *plane, struct change *change)
 {
     pthread_mutex_lock(&plane->lock);
-    struct change *old = map_set(&plane->by_name, change->name, change);
+    struct change *old = map_set(&plane->by_name, change->key, change);
     if (old) {
         list_append(&old->link, &change->link);
         list_remove(&old->link);
@@ -102,10 +127,9 @@ int dataplane_set(struct dataplane *plane, const struct dataplane_service *servi
     return 0;
 }
 
-void dataplane_remove(struct dataplane *plane, const char *name)
+void dataplane_remove(struct dataplane *plane, int family, const char *name)
 {
-    struct change *change = mem_zero(1, sizeof(*change));
-    change->name = mem_string(name);
+    struct change *change = new_change(name, family == AF_INET6, 0);
     change->remove = true;
     leave_change(plane, change);
 }
@@ -120,16 +144,17 @@ void dataplane_revision(struct dataplane *plane, uint64_t revision)
     pthread_mutex_unlock(&plane->lock);
 }
 
-/* Moves what is pending into the plan. Call with the lock held. */
+/* Moves what is pending into the plans. Call with the lock held. */
 static void take_changes(struct dataplane *plane)
 {
     struct change *change;
     list_for_each(&plane->pending, change, link)
     {
-        if (change->remove)
-            dataplane_plan_remove(plane->plan, change->name);
-        else
-            dataplane_plan_set(plane->plan, &change->service, NULL); /* checked before */
+        struct dataplane_plan *plan = plane->plans[change->v6];
+        if (plan && change->remove)
+            dataplane_plan_remove(plan, change->name);
+        else if (plan)
+            dataplane_plan_set(plan, &change->service, NULL); /* checked before */
         list_remove(&change->link);
         free_change(change);
     }
@@ -180,15 +205,17 @@ struct judgement {
 static bool matches(const struct dataplane_withdrawal *w, const struct dataplane_withdrawal *flow)
 {
     return w->protocol == flow->protocol && w->service_port == flow->service_port &&
-           w->endpoint_address.s_addr == flow->endpoint_address.s_addr && w->endpoint_port == flow->endpoint_port &&
-           (w->service_address.s_addr == 0 || w->service_address.s_addr == flow->service_address.s_addr);
+           ip_address_equal(&w->endpoint_address, &flow->endpoint_address) &&
+           w->endpoint_port == flow->endpoint_port &&
+           (!w->service_address.family || ip_address_equal(&w->service_address, &flow->service_address));
 }
 
 static bool is_stale(void *context, const struct dataplane_withdrawal *flow)
 {
     const struct judgement *judgement = context;
+    struct dataplane_plan *plan = judgement->plane->plans[flow->endpoint_address.family == AF_INET6];
     if (judgement->everything)
-        return dataplane_plan_is_stale(judgement->plane->plan, flow);
+        return plan && dataplane_plan_is_stale(plan, flow);
     const struct dataplane_transaction *t = &judgement->plane->transaction;
     for (size_t i = 0; i < t->withdrawals.count; i++)
         if (matches(&t->withdrawals.items[i], flow))
@@ -215,11 +242,17 @@ static int forget_withdrawn(struct dataplane *plane, bool everything, struct err
         affinity = affinity || plane->transaction.withdrawals.items[i].affinity;
         flows = flows || plane->transaction.withdrawals.items[i].protocol == IPPROTO_UDP;
     }
-    /* After a full transaction the affinity map is new and empty. */
-    if (affinity && !everything && nft_forget_clients(plane->nft, plane->table, is_stale, &judgement, err) < 0)
-        return -1;
-    if (flows && conntrack_delete(nft_netlink(plane->nft), is_stale_flow, &judgement, err) < 0)
-        return -1;
+    for (size_t i = 0; i < FAMILIES; i++) {
+        int family = i ? AF_INET6 : AF_INET;
+        if (!plane->plans[i])
+            continue;
+        /* After a full transaction the affinity map is new and empty. */
+        if (affinity && !everything &&
+            nft_forget_clients(plane->nft, family, plane->table, is_stale, &judgement, err) < 0)
+            return -1;
+        if (flows && conntrack_delete(nft_netlink(plane->nft), family, is_stale_flow, &judgement, err) < 0)
+            return -1;
+    }
     plane->transaction.withdrawals.count = 0;
     return 0;
 }
@@ -237,12 +270,20 @@ static int apply_script(struct dataplane *plane, bool full, struct error *err)
 {
     struct dataplane_transaction *t = &plane->transaction;
     buffer_clear(&t->script);
-    if (full)
-        dataplane_plan_full(plane->plan, t);
-    else
-        dataplane_plan_diff(plane->plan, t);
+    t->remember.count = 0;
+    for (size_t i = 0; i < FAMILIES; i++) {
+        if (!plane->plans[i])
+            continue;
+        if (full)
+            dataplane_plan_full(plane->plans[i], t);
+        else
+            dataplane_plan_diff(plane->plans[i], t);
+    }
     int64_t start = monotonic();
     int result = t->script.size ? nft_run(plane->nft, t->script.data, err) : 0;
+    /* Until its rule is there, a chain remembers nobody; that is all. */
+    for (size_t i = 0; result == 0 && i < t->remember.count; i++)
+        result = nft_add_remember_rule(plane->nft, plane->table, t->remember.items[i], err);
     pthread_mutex_lock(&plane->lock);
     if (t->script.size) {
         plane->statistics.transactions += result == 0;
@@ -369,7 +410,8 @@ static void free_plane(struct dataplane *plane)
         free_change(change);
     }
     map_free(&plane->by_name);
-    dataplane_plan_free(plane->plan);
+    for (size_t i = 0; i < FAMILIES; i++)
+        dataplane_plan_free(plane->plans[i]);
     dataplane_transaction_free(&plane->transaction);
     pthread_cond_destroy(&plane->wake);
     pthread_mutex_destroy(&plane->lock);
@@ -394,10 +436,14 @@ static int start_thread(struct dataplane *plane, struct error *err)
 
 int dataplane_start(const struct dataplane_config *config, struct dataplane **out, struct error *err)
 {
-    struct dataplane_plan *plan;
+    struct dataplane_plan *plan, *plan6 = NULL;
     *out = NULL;
     if (dataplane_plan_new(&config->plan, &plan, err) < 0)
         return -1;
+    if (config->plan6.table && dataplane_plan_new(&config->plan6, &plan6, err) < 0) {
+        dataplane_plan_free(plan);
+        return -1;
+    }
     struct dataplane *plane = mem_zero(1, sizeof(*plane));
     pthread_condattr_t attributes;
     pthread_condattr_init(&attributes);
@@ -409,7 +455,8 @@ int dataplane_start(const struct dataplane_config *config, struct dataplane **ou
     plane->config = *config;
     plane->table = mem_string(config->plan.table);
     plane->namespace_fd = config->namespace_fd; /* needed until the thread has started */
-    plane->plan = plan;
+    plane->plans[0] = plan;
+    plane->plans[1] = plan6;
     plane->need_full = true;
     if (start_thread(plane, err) < 0) {
         free_plane(plane);
@@ -441,6 +488,7 @@ void dataplane_statistics(struct dataplane *plane, struct dataplane_statistics *
 int dataplane_destroy(int namespace_fd, const char *table, struct error *err)
 {
     cleanup_free char *script = mem_printf("add table ip %s\ndelete table ip %s\n", table, table);
+    cleanup_free char *script6 = mem_printf("add table ip6 %s\ndelete table ip6 %s\n", table, table);
     struct nft *nft = NULL;
     int previous;
     if (network_namespace_enter(namespace_fd, &previous, err) < 0)
@@ -448,6 +496,9 @@ int dataplane_destroy(int namespace_fd, const char *table, struct error *err)
     int result = nft_open(&nft, err);
     if (result == 0)
         result = nft_run(nft, script, err);
+    /* A kernel without IPv6 has no such tables. */
+    if (result == 0 && access("/proc/sys/net/ipv6", F_OK) == 0)
+        result = nft_run(nft, script6, err);
     nft_close(nft);
     network_namespace_leave(&previous);
     return result;

@@ -1,13 +1,13 @@
-/* The acting half of the service data plane: applies a plan (network/plan.h) to the kernel, inside the node's
- * network namespace, on a thread of its own.
+/* The acting half of the service data plane: applies plans (network/plan.h) to the kernel, one for each address family,
+ * inside the node's network namespace, on a thread of its own.
  *
  *     dataplane_start(&config, &plane, err);
  *     dataplane_set(plane, &service) ... for everything that exists
  *     dataplane_revision(plane, R);           first call: one transaction replaces what an earlier process left
  *     dataplane_set / dataplane_remove ... dataplane_revision(plane, R2);
  *
- * Changes are gathered for at most DATAPLANE_BATCH_WAIT and applied as one atomic transaction: a packet meets
- * the rules before or after, never between. When all of what came before dataplane_revision(R) is in force, and
+ * Changes are gathered for at most DATAPLANE_BATCH_WAIT and applied as one atomic transaction over both families: a
+ * packet meets the rules before or after, never between. When all of what came before dataplane_revision(R) is in force, and
  * the UDP flows and client affinities of withdrawn endpoints are gone, `applied` is called with R. TCP connections
  * keep flowing to withdrawn endpoints until one side ends them.
  *
@@ -37,6 +37,7 @@ struct dataplane;
 struct dataplane_config {
     int namespace_fd; /* the node's network namespace, or -1; not kept */
     struct dataplane_plan_config plan;
+    struct dataplane_plan_config plan6; /* its table NULL: no IPv6 */
     /* Called in the loop of `mailbox`, or on the data plane's own thread when mailbox is NULL. Revisions may be
      * skipped: a report of R stands for all that were asked for before R. `err` is NULL, or why the first attempt
      * to apply failed (it is tried again; revision is then the one that waits). */
@@ -50,13 +51,13 @@ int dataplane_start(const struct dataplane_config *config, struct dataplane **ou
 /* Applies nothing more and joins the thread. The rules stay in force. Reports already in the mailbox are still
  * delivered: drain it before `context` goes. */
 void dataplane_stop(struct dataplane *plane);
-/* Deletes the table `name` from the namespace. One that is not there is fine. */
+/* Deletes the tables `name` of both families from the namespace. One that is not there is fine. */
 int dataplane_destroy(int namespace_fd, const char *table, struct error *err);
 
-/* As dataplane_plan_set and _remove; what the service points to is copied. A service that cannot be is refused here
- * and now. */
+/* As dataplane_plan_set and _remove of the family's plan; what the service points to is copied. A service that cannot be
+ * is refused here and now. In a data plane without IPv6, services of IPv6 are taken and do nothing. */
 int dataplane_set(struct dataplane *plane, const struct dataplane_service *service, struct error *err);
-void dataplane_remove(struct dataplane *plane, const char *name);
+void dataplane_remove(struct dataplane *plane, int family, const char *name);
 /* All changes so far belong to `revision`, which never decreases. */
 void dataplane_revision(struct dataplane *plane, uint64_t revision);
 

@@ -18,11 +18,13 @@ const struct element_set_description element_sets[ELEMENT_SETS] = {
     [NODE_PORT_MASQUERADE] = {"node-port-masquerade", KEY_NODE_PORT, VALUE_NONE},
     [SERVICE_REFUSED] = {"service-refused", KEY_SERVICE, VALUE_NONE},
     [NODE_PORT_REFUSED] = {"node-port-refused", KEY_NODE_PORT, VALUE_NONE},
+    [SOURCE_LIMITED] = {"source-limited", KEY_SERVICE, VALUE_NONE},
+    [SOURCE_RANGES] = {"source-ranges", KEY_SERVICE_SOURCE, VALUE_NONE},
 };
 
 bool element_value_equal(const struct element *a, const struct element *b)
 {
-    return a->endpoint_address.s_addr == b->endpoint_address.s_addr && a->endpoint_port == b->endpoint_port &&
+    return ip_address_equal(&a->endpoint_address, &b->endpoint_address) && a->endpoint_port == b->endpoint_port &&
            a->number == b->number;
 }
 
@@ -31,8 +33,8 @@ bool element_value_equal(const struct element *a, const struct element *b)
 static int compare_slots(const void *left, const void *right)
 {
     const struct slot *a = left, *b = right;
-    uint32_t x = ntohl(a->address.s_addr), y = ntohl(b->address.s_addr);
-    return x != y ? (x < y ? -1 : 1) : (int)a->port - (int)b->port;
+    int order = ip_address_compare(&a->address, &b->address);
+    return order ? order : (int)a->port - (int)b->port;
 }
 
 static void collect(const struct dataplane_service *service, bool local_only, bool terminating, struct slots *out)
@@ -40,7 +42,8 @@ static void collect(const struct dataplane_service *service, bool local_only, bo
     for (size_t i = 0; i < service->endpoint_count; i++) {
         const struct dataplane_endpoint *e = &service->endpoints[i];
         bool eligible = e->terminating ? terminating && (e->serving || e->ready) : !terminating && e->ready;
-        if (!eligible || (local_only && e->remote) || e->address.s_addr == 0 || e->port == 0)
+        bool reachable = local_only ? !e->remote : terminating || !e->distant;
+        if (!eligible || !reachable || !e->address.family || e->port == 0)
             continue;
         out->items[out->count++] = (struct slot){e->address, e->port};
     }
@@ -105,11 +108,11 @@ static void add(struct elements *elements, struct element element)
     vector_push(elements, element);
 }
 
-/* One way in: an address, or any of the node if address is 0. */
-static void add_entrance(struct elements *elements, const struct dataplane_service *service, struct in_addr address,
+/* One way in: an address, or any of the node if the address is none. */
+static void add_entrance(struct elements *elements, const struct dataplane_service *service, struct ip_address address,
                          uint16_t port, const struct slots *slots)
 {
-    bool node_port = address.s_addr == 0;
+    bool node_port = !address.family;
     struct element key = {.address = address, .protocol = service->protocol, .port = port};
     struct element e = key;
     if (slots->count == 0) {
@@ -137,10 +140,10 @@ static void add_entrance(struct elements *elements, const struct dataplane_servi
 }
 
 /* Also where there is no endpoint: a packet on its way to the last one may still be on the way. */
-static void add_masquerade(struct elements *elements, const struct dataplane_service *service, struct in_addr address,
+static void add_masquerade(struct elements *elements, const struct dataplane_service *service, struct ip_address address,
                            uint16_t port)
 {
-    add(elements, (struct element){.set = address.s_addr ? SERVICE_MASQUERADE : NODE_PORT_MASQUERADE,
+    add(elements, (struct element){.set = address.family ? SERVICE_MASQUERADE : NODE_PORT_MASQUERADE,
                                    .address = address,
                                    .protocol = service->protocol,
                                    .port = port});
@@ -152,23 +155,60 @@ static void add_hairpins(struct elements *elements, const struct slots *slots)
         add(elements, (struct element){.set = HAIRPIN, .address = slots->items[i].address});
 }
 
+static void add_external(struct elements *elements, const struct dataplane_service *service, struct ip_address address,
+                         const struct slots *slots)
+{
+    add_entrance(elements, service, address, service->port, slots);
+    if (!service->external_local)
+        add_masquerade(elements, service, address, service->port);
+}
+
+/* Whether another range has all of range i; of equal ones the first counts. The kernel refuses ranges that overlap. */
+static bool is_within_another(const struct dataplane_service *service, size_t i)
+{
+    const struct ip_prefix *ranges = service->source_ranges;
+    for (size_t k = 0; k < service->source_range_count; k++)
+        if (k != i && ip_prefix_contains(&ranges[k], &ranges[i].address) &&
+            (ranges[k].length < ranges[i].length || (ranges[k].length == ranges[i].length && k < i)))
+            return true;
+    return false;
+}
+
+static void add_source_ranges(struct elements *elements, const struct dataplane_service *service,
+                              struct ip_address address)
+{
+    struct element e = {
+        .set = SOURCE_LIMITED, .address = address, .protocol = service->protocol, .port = service->port};
+    if (!service->source_range_count)
+        return;
+    add(elements, e);
+    e.set = SOURCE_RANGES;
+    for (size_t i = 0; i < service->source_range_count; i++) {
+        if (is_within_another(service, i))
+            continue;
+        e.endpoint_address = service->source_ranges[i].address;
+        e.slot = (uint32_t)service->source_ranges[i].length;
+        add(elements, e);
+    }
+}
+
 struct elements elements_of_service(const struct dataplane_service *service, const struct slots *internal,
                                     const struct slots *external)
 {
     struct elements elements = {0};
-    if (service->cluster_address.s_addr)
+    if (service->cluster_address.family)
         add_entrance(&elements, service, service->cluster_address, service->port, internal);
-    for (size_t i = 0; i < service->external_address_count; i++) {
-        if (!service->external_addresses[i].s_addr)
-            continue;
-        add_entrance(&elements, service, service->external_addresses[i], service->port, external);
-        if (!service->external_local)
-            add_masquerade(&elements, service, service->external_addresses[i], service->port);
+    for (size_t i = 0; i < service->external_address_count; i++)
+        if (service->external_addresses[i].family)
+            add_external(&elements, service, service->external_addresses[i], external);
+    for (size_t i = 0; i < service->balancer_address_count; i++) {
+        add_external(&elements, service, service->balancer_addresses[i], external);
+        add_source_ranges(&elements, service, service->balancer_addresses[i]);
     }
     if (service->node_port) {
-        add_entrance(&elements, service, (struct in_addr){0}, service->node_port, external);
+        add_entrance(&elements, service, (struct ip_address){0}, service->node_port, external);
         if (!service->external_local)
-            add_masquerade(&elements, service, (struct in_addr){0}, service->node_port);
+            add_masquerade(&elements, service, (struct ip_address){0}, service->node_port);
     }
     add_hairpins(&elements, internal);
     add_hairpins(&elements, external);

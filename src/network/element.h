@@ -18,13 +18,22 @@ enum element_set {
     NODE_PORT_MASQUERADE,   /* node ports, likewise */
     SERVICE_REFUSED,        /* services without an endpoint */
     NODE_PORT_REFUSED,      /* node ports without one */
+    SOURCE_LIMITED,         /* services that some may use only */
+    SOURCE_RANGES,          /* service, prefix: who may */
     ELEMENT_SETS,
 };
 
 /* How a set's key and value are written. A set with slots is one map per protocol, NAME-tcp, NAME-udp and NAME-sctp,
  * whose keys do without the protocol: libnftables 1.0.6 reads the type of a translation to address and port back from
  * the kernel only when it knows the protocol. */
-enum element_key { KEY_SERVICE, KEY_SLOT_SERVICE, KEY_NODE_PORT, KEY_SLOT_NODE_PORT, KEY_ADDRESS_TWICE };
+enum element_key {
+    KEY_SERVICE,
+    KEY_SLOT_SERVICE,
+    KEY_NODE_PORT,
+    KEY_SLOT_NODE_PORT,
+    KEY_ADDRESS_TWICE,
+    KEY_SERVICE_SOURCE,
+};
 enum element_value { VALUE_NONE, VALUE_NUMBER, VALUE_ENDPOINT };
 
 struct element_set_description {
@@ -36,13 +45,13 @@ extern const struct element_set_description element_sets[ELEMENT_SETS];
 
 struct element {
     /* the key; what a set's key does not have is 0 */
-    struct in_addr address;
-    uint32_t slot;
+    struct ip_address address;
+    uint32_t slot; /* of SOURCE_RANGES: the length of the prefix */
     uint16_t port;
     uint8_t protocol;
     uint8_t set; /* enum element_set */
-    /* the value */
-    struct in_addr endpoint_address;
+    /* the value; of SOURCE_RANGES still the key: the address of the prefix */
+    struct ip_address endpoint_address;
     uint32_t number;
     uint16_t endpoint_port;
 };
@@ -51,7 +60,7 @@ bool element_value_equal(const struct element *a, const struct element *b);
 
 /* An eligible endpoint; its place in an array is its slot. */
 struct slot {
-    struct in_addr address;
+    struct ip_address address;
     uint16_t port;
 };
 
@@ -82,6 +91,8 @@ struct elements elements_of_service(const struct dataplane_service *service, con
 size_t element_protocol_index(uint8_t protocol);
 /* The name of the map or set that holds such elements of that protocol. */
 void nft_write_set_name(struct buffer *out, enum element_set set, size_t protocol_index);
+/* The word for a family in nft's language, as a table's family and before a header's fields: "ip" or "ip6". */
+const char *nft_family(int family);
 /* "tcp . 10.96.0.1 . 80", as the set's key is written. */
 void nft_write_key(struct buffer *out, const struct element *element);
 /* "... : 10.244.0.7 . 8080", key and value; the key alone for a set. */
@@ -89,8 +100,8 @@ void nft_write_element(struct buffer *out, const struct element *element);
 /* The frame: the table with all its chains, maps and sets, empty of elements. It replaces a table that is there. */
 void nft_write_frame(struct buffer *out, const struct dataplane_plan_config *config);
 /* The chains that choose one of n endpoints, and the way to them. Writing them twice does no harm. */
-void nft_write_pick(struct buffer *out, const char *table, uint32_t n);
-/* The chain that remembers a client for some seconds, likewise. */
-void nft_write_remember(struct buffer *out, const char *table, uint32_t seconds);
+void nft_write_pick(struct buffer *out, const struct dataplane_plan_config *config, uint32_t n);
+/* The chain that remembers a client for some seconds, likewise. In a table of IPv6 the chain is empty. */
+void nft_write_remember(struct buffer *out, const struct dataplane_plan_config *config, uint32_t seconds);
 
 #endif

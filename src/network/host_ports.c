@@ -12,7 +12,7 @@
 
 /* What one pod has. */
 struct entry {
-    VECTOR(char *) services;
+    VECTOR(char *) services; /* in both families, where there are two */
     VECTOR(struct relay_port) relayed;
 };
 
@@ -47,33 +47,34 @@ void host_ports_free(struct host_ports *h)
     free(h);
 }
 
-static bool is_loopback(struct in_addr address)
+static bool is_loopback(const struct ip_address *address)
 {
-    return ntohl(address.s_addr) >> 24 == 127;
+    return address->family == AF_INET && ntohl(address->v4.s_addr) >> 24 == 127;
 }
 
 struct setting {
     struct host_ports *ports;
     struct dataplane *plane;
     const struct pod *pod;
-    struct in_addr pod_address;
+    struct ip_address pod_addresses[2]; /* of IPv4, of IPv6; either may be none */
     struct entry *entry;
 };
 
-static void install(struct setting *s, const struct container *container, const struct container_port *port,
-                    struct in_addr host_address, uint8_t protocol)
+/* In the family of the pod's address. A host address of no family: all of the node's. */
+static void install(struct setting *s, const char *name, const struct container_port *port,
+                    const struct ip_address *host_address, const struct ip_address *pod_address)
 {
     struct dataplane_endpoint endpoint = {
-        .address = s->pod_address, .port = (uint16_t)port->container_port, .ready = true, .serving = true};
-    struct in_addr addresses[2] = {host_address, s->ports->node_address};
-    char *name = mem_printf("hostPort/%s/%s/%d/%u", s->pod->metadata.uid, container->name, port->host_port, protocol);
+        .address = *pod_address, .port = (uint16_t)port->container_port, .ready = true, .serving = true};
+    struct ip_address addresses[2] = {*host_address, ip_address_v4(s->ports->node_address)};
     struct dataplane_service service = {.name = name,
-                                        .protocol = protocol,
+                                        .family = pod_address->family,
+                                        .protocol = protocol_number(port->protocol),
                                         .port = (uint16_t)port->host_port,
                                         .external_local = true,
                                         .endpoints = &endpoint,
                                         .endpoint_count = 1};
-    if (!host_address.s_addr) {
+    if (!host_address->family) {
         service.node_port = (uint16_t)port->host_port;
     } else {
         service.external_addresses = addresses;
@@ -84,20 +85,31 @@ static void install(struct setting *s, const struct container *container, const 
     if (dataplane_set(s->plane, &service, &err) < 0)
         log_warning("Port %d of the node does not lead to pod %s/%s: %s", port->host_port, s->pod->metadata.namespace,
                     s->pod->metadata.name, err.text);
-    vector_push(&s->entry->services, name);
+}
+
+/* "0.0.0.0" and "::" are every address of their family. */
+static bool is_any(const struct ip_address *address)
+{
+    static const struct in6_addr any;
+    return memcmp(&address->v6, &any, ip_address_size(address->family)) == 0;
 }
 
 static void add_port(struct setting *s, const struct container *container, const struct container_port *port)
 {
     uint8_t protocol = protocol_number(port->protocol);
-    struct in_addr host_address = {0};
-    if (port->host_port <= 0 ||
-        (port->host_ip && *port->host_ip && inet_pton(AF_INET, port->host_ip, &host_address) != 1))
+    struct ip_address host_address = {0}, node_address = ip_address_v4(s->ports->node_address);
+    if (port->host_port <= 0 || (port->host_ip && *port->host_ip && !ip_address_parse(port->host_ip, &host_address)))
         return;
-    if (!s->pod->spec.host_network)
-        install(s, container, port, host_address, protocol);
-    bool here =
-        !host_address.s_addr || is_loopback(host_address) || host_address.s_addr == s->ports->node_address.s_addr;
+    int family = host_address.family;
+    if (family && is_any(&host_address))
+        host_address = (struct ip_address){0};
+    char *name = mem_printf("hostPort/%s/%s/%d/%u", s->pod->metadata.uid, container->name, port->host_port, protocol);
+    for (size_t i = 0; !s->pod->spec.host_network && i < 2; i++)
+        if (s->pod_addresses[i].family && (!family || family == s->pod_addresses[i].family))
+            install(s, name, port, &host_address, &s->pod_addresses[i]);
+    vector_push(&s->entry->services, name);
+    bool here = family != AF_INET6 && (!host_address.family || is_loopback(&host_address) ||
+                                       ip_address_equal(&host_address, &node_address));
     if (here && protocol != IPPROTO_SCTP && s->ports->node_address.s_addr)
         vector_push(&s->entry->relayed, (struct relay_port){protocol, (uint16_t)port->host_port});
 }
@@ -118,18 +130,22 @@ static bool drop(struct host_ports *h, struct dataplane *plane, const char *uid)
     struct entry *entry = map_remove(&h->pods, uid);
     if (!entry)
         return false;
-    for (size_t i = 0; i < entry->services.count; i++)
-        dataplane_remove(plane, entry->services.items[i]);
+    for (size_t i = 0; i < entry->services.count; i++) {
+        dataplane_remove(plane, AF_INET, entry->services.items[i]);
+        dataplane_remove(plane, AF_INET6, entry->services.items[i]);
+    }
     entry_free(entry);
     return true;
 }
 
-bool host_ports_set(struct host_ports *h, struct dataplane *plane, const struct pod *pod, const char *pod_ip)
+bool host_ports_set(struct host_ports *h, struct dataplane *plane, const struct pod *pod, const char *pod_ip,
+                    const char *pod_ip6)
 {
     struct setting s = {.ports = h, .plane = plane, .pod = pod};
     bool dropped = drop(h, plane, pod->metadata.uid);
-    if (!pod_ip || inet_pton(AF_INET, pod_ip, &s.pod_address) != 1)
+    if (!ip_address_parse(pod_ip, &s.pod_addresses[0]))
         return dropped;
+    ip_address_parse(pod_ip6, &s.pod_addresses[1]);
     s.entry = mem_zero(1, sizeof(*s.entry));
     add_ports(&s, &pod->spec.init_containers, true);
     add_ports(&s, &pod->spec.containers, false);

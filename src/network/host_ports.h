@@ -16,9 +16,10 @@ struct host_ports;
 struct host_ports *host_ports_new(struct in_addr node_address);
 void host_ports_free(struct host_ports *ports);
 
-/* The pod has its address (NULL: not any more). Returns whether anything has changed; the data plane has been told all
+/* The pod has its address, and where there is IPv6 another (NULL: not any more). Returns whether anything has changed; the data plane has been told all
  * but the revision. */
-bool host_ports_set(struct host_ports *ports, struct dataplane *plane, const struct pod *pod, const char *pod_ip);
+bool host_ports_set(struct host_ports *ports, struct dataplane *plane, const struct pod *pod, const char *pod_ip,
+                    const char *pod_ip6);
 /* Calls visit for each port that the relay has to offer. */
 void host_ports_each_relayed(const struct host_ports *ports, void (*visit)(void *context, struct relay_port port),
                              void *context);

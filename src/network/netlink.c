@@ -104,6 +104,7 @@ void netlink_batch_free(struct netlink_batch *batch)
 {
     buffer_free(&batch->data);
     batch->count = batch->open = 0;
+    batch->framed = false;
 }
 
 /* Sends the batch with acknowledgements asked for where `flags` says so; returns the first sequence number. */
@@ -113,9 +114,11 @@ static int send_batch(struct netlink *netlink, struct netlink_batch *batch, uint
     *first = netlink->sequence;
     for (size_t at = 0; at < batch->data.size;) {
         struct nlmsghdr *message = (struct nlmsghdr *)(batch->data.data + at);
+        size_t next = at + NLMSG_ALIGN(message->nlmsg_len);
+        bool frame = batch->framed && (at == 0 || next >= batch->data.size);
         message->nlmsg_seq = netlink->sequence++;
-        message->nlmsg_flags |= flags;
-        at += NLMSG_ALIGN(message->nlmsg_len);
+        message->nlmsg_flags |= frame ? 0 : flags;
+        at = next;
     }
     struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
     ssize_t sent;
@@ -158,7 +161,7 @@ static int kernel_error(const struct nlmsghdr *message, struct error *err)
 
 int netlink_commit(struct netlink *netlink, struct netlink_batch *batch, size_t *failed, struct error *err)
 {
-    size_t count = batch->count, acknowledged = 0;
+    size_t count = batch->count, acknowledged = batch->framed ? 2 : 0;
     uint32_t first;
     if (count == 0)
         return 0;

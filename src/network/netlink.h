@@ -6,6 +6,7 @@
 
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,6 +35,7 @@ struct netlink_batch {
     struct buffer data;
     size_t open; /* where the message being built starts */
     size_t count;
+    bool framed; /* the first and the last message frame the others, and are not acknowledged */
 };
 
 /* Starts a message: its type, NLM_F flags beside REQUEST and ACK, and the fixed header of its family. */

@@ -1,9 +1,11 @@
-/* The affinity map's keys are four registers of 4 bytes (protocol, client, service address, port), its values two
- * (endpoint address, port): the kernel pads each part of a concatenation to a register. */
+/* The affinity map's keys are protocol, client, service address and port, its values endpoint address and port: the kernel
+ * pads each part of such a concatenation to whole registers of 4 bytes. */
 #include "network/nft.h"
 
 #include <arpa/inet.h>
+#include <endian.h>
 #include <errno.h>
+#include <linux/netfilter/nf_conntrack_tuple_common.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <nftables/libnftables.h>
@@ -66,6 +68,7 @@ int nft_run(struct nft *nft, const char *script, struct error *err)
 }
 
 struct reading {
+    int family;
     nft_affinity_judge stale;
     void *context;
     struct buffer keys; /* of the elements to delete, in nft's language */
@@ -77,25 +80,29 @@ static const struct nlattr *value_of(const struct nlattr *element, uint16_t type
     return value && netlink_size(value) >= size ? value : NULL;
 }
 
+/* A key is protocol, client, service and port, a value endpoint and port, each in whole registers of 4 bytes. */
 static void see_client(struct reading *reading, const struct nlattr *element)
 {
-    const struct nlattr *key = value_of(element, NFTA_SET_ELEM_KEY, 16);
-    const struct nlattr *data = value_of(element, NFTA_SET_ELEM_DATA, 8);
+    size_t size = ip_address_size(reading->family);
+    const struct nlattr *key = value_of(element, NFTA_SET_ELEM_KEY, 8 + 2 * size);
+    const struct nlattr *data = value_of(element, NFTA_SET_ELEM_DATA, 4 + size);
     if (!key || !data)
         return;
     const unsigned char *k = netlink_data(key), *d = netlink_data(data);
+    const unsigned char *port = k + 4 + 2 * size;
     struct dataplane_withdrawal binding = {.protocol = k[0], .affinity = true};
-    binding.service_port = (uint16_t)(k[12] << 8 | k[13]);
-    binding.endpoint_port = (uint16_t)(d[4] << 8 | d[5]);
-    memcpy(&binding.service_address, k + 8, 4);
-    memcpy(&binding.endpoint_address, d, 4);
+    struct ip_address client = {.family = reading->family};
+    binding.service_address.family = binding.endpoint_address.family = reading->family;
+    binding.service_port = (uint16_t)(port[0] << 8 | port[1]);
+    binding.endpoint_port = (uint16_t)(d[size] << 8 | d[size + 1]);
+    memcpy(&client.v6, k + 4, size);
+    memcpy(&binding.service_address.v6, k + 4 + size, size);
+    memcpy(&binding.endpoint_address.v6, d, size);
     if (!reading->stale(reading->context, &binding))
         return;
-    char client[INET_ADDRSTRLEN], service[INET_ADDRSTRLEN];
-    inet_ntop(AF_INET, k + 4, client, sizeof(client));
-    inet_ntop(AF_INET, k + 8, service, sizeof(service));
-    buffer_printf(&reading->keys, "%s%u . %s . %s . %u", reading->keys.size ? ", " : "", binding.protocol, client,
-                  service, binding.service_port);
+    char from[IP_ADDRESS_TEXT_MAX], to[IP_ADDRESS_TEXT_MAX];
+    buffer_printf(&reading->keys, "%s%u . %s . %s . %u", reading->keys.size ? ", " : "", binding.protocol,
+                  ip_address_text(&client, from), ip_address_text(&binding.service_address, to), binding.service_port);
 }
 
 static void see_clients(void *context, const struct nlmsghdr *message)
@@ -111,7 +118,7 @@ static int forget_clients(struct nft *nft, const char *table, struct reading *re
 {
     cleanup_netlink_batch struct netlink_batch batch = {0};
     cleanup_buffer struct buffer script = {0};
-    struct nfgenmsg header = {.nfgen_family = AF_INET, .version = NFNETLINK_V0};
+    struct nfgenmsg header = {.nfgen_family = (uint8_t)reading->family, .version = NFNETLINK_V0};
     buffer_clear(&reading->keys);
     netlink_message(&batch, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETSETELEM, NLM_F_DUMP, &header, sizeof(header));
     netlink_add_string(&batch, NFTA_SET_ELEM_LIST_TABLE, table);
@@ -120,17 +127,113 @@ static int forget_clients(struct nft *nft, const char *table, struct reading *re
         return -1;
     if (reading->keys.size == 0)
         return 0;
-    buffer_printf(&script, "delete element ip %s affinity { %s }\n", table, reading->keys.data);
+    buffer_printf(&script, "delete element %s %s affinity { %s }\n", reading->family == AF_INET6 ? "ip6" : "ip",
+                  table, reading->keys.data);
     return nft_run(nft, script.data, err);
 }
 
-int nft_forget_clients(struct nft *nft, const char *table, nft_affinity_judge stale, void *context, struct error *err)
+int nft_forget_clients(struct nft *nft, int family, const char *table, nft_affinity_judge stale, void *context,
+                       struct error *err)
 {
-    struct reading reading = {.stale = stale, .context = context};
+    struct reading reading = {.family = family, .stale = stale, .context = context};
     int result = -1;
     /* A client whose time ran out in between makes the kernel refuse the whole deletion. */
     for (int attempt = 0; result < 0 && attempt < READ_ATTEMPTS; attempt++)
         result = forget_clients(nft, table, &reading, err);
     buffer_free(&reading.keys);
     return result < 0 ? error_wrap(err, "session affinity") : 0;
+}
+
+/* ---- the rule that libnftables cannot write ---- */
+
+static void add_be32(struct netlink_batch *batch, uint16_t type, uint32_t value)
+{
+    netlink_add_u32(batch, type, htonl(value));
+}
+
+/* Opens an expression; its data follow, then end_expression. */
+static size_t begin_expression(struct netlink_batch *batch, size_t *element, const char *name)
+{
+    *element = netlink_nest(batch, NFTA_LIST_ELEM | NLA_F_NESTED);
+    netlink_add_string(batch, NFTA_EXPR_NAME, name);
+    return netlink_nest(batch, NFTA_EXPR_DATA | NLA_F_NESTED);
+}
+
+static void end_expression(struct netlink_batch *batch, size_t element, size_t data)
+{
+    netlink_nest_end(batch, data);
+    netlink_nest_end(batch, element);
+}
+
+static void load_payload(struct netlink_batch *batch, uint32_t base, uint32_t offset, uint32_t length, uint32_t to)
+{
+    size_t element, data = begin_expression(batch, &element, "payload");
+    add_be32(batch, NFTA_PAYLOAD_DREG, to);
+    add_be32(batch, NFTA_PAYLOAD_BASE, base);
+    add_be32(batch, NFTA_PAYLOAD_OFFSET, offset);
+    add_be32(batch, NFTA_PAYLOAD_LEN, length);
+    end_expression(batch, element, data);
+}
+
+static void load_original(struct netlink_batch *batch, uint32_t key, uint32_t to)
+{
+    size_t element, data = begin_expression(batch, &element, "ct");
+    add_be32(batch, NFTA_CT_KEY, key);
+    add_be32(batch, NFTA_CT_DREG, to);
+    netlink_add_u8(batch, NFTA_CT_DIRECTION, IP_CT_DIR_ORIGINAL);
+    end_expression(batch, element, data);
+}
+
+static void load_protocol(struct netlink_batch *batch, uint32_t to)
+{
+    size_t element, data = begin_expression(batch, &element, "meta");
+    add_be32(batch, NFTA_META_KEY, NFT_META_L4PROTO);
+    add_be32(batch, NFTA_META_DREG, to);
+    end_expression(batch, element, data);
+}
+
+static void update_affinity(struct netlink_batch *batch, uint32_t key, uint32_t value, uint32_t seconds)
+{
+    size_t element, data = begin_expression(batch, &element, "dynset");
+    uint64_t timeout = htobe64((uint64_t)seconds * 1000);
+    netlink_add_string(batch, NFTA_DYNSET_SET_NAME, "affinity");
+    add_be32(batch, NFTA_DYNSET_OP, NFT_DYNSET_OP_UPDATE);
+    add_be32(batch, NFTA_DYNSET_SREG_KEY, key);
+    add_be32(batch, NFTA_DYNSET_SREG_DATA, value);
+    netlink_add(batch, NFTA_DYNSET_TIMEOUT, &timeout, sizeof(timeout));
+    end_expression(batch, element, data);
+}
+
+/* Registers of 4 bytes: protocol, client, service and port, and behind them endpoint and port. */
+static void write_remember_rule(struct netlink_batch *batch, const char *table, const char *chain, uint32_t seconds)
+{
+    const struct nfgenmsg header = {.nfgen_family = AF_INET6, .version = NFNETLINK_V0};
+    const uint32_t first = NFT_REG32_00, client = first + 1, service = client + 4, port = service + 4;
+    const uint32_t endpoint = port + 1, endpoint_port = endpoint + 4;
+    const uint32_t size = sizeof(struct in6_addr), source_at = 8, destination_at = source_at + size;
+    netlink_message(batch, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, &header,
+                    sizeof(header));
+    netlink_add_string(batch, NFTA_RULE_TABLE, table);
+    netlink_add_string(batch, NFTA_RULE_CHAIN, chain);
+    size_t expressions = netlink_nest(batch, NFTA_RULE_EXPRESSIONS | NLA_F_NESTED);
+    load_protocol(batch, first);
+    load_payload(batch, NFT_PAYLOAD_NETWORK_HEADER, source_at, size, client);
+    load_original(batch, NFT_CT_DST_IP6, service);
+    load_original(batch, NFT_CT_PROTO_DST, port);
+    load_payload(batch, NFT_PAYLOAD_NETWORK_HEADER, destination_at, size, endpoint);
+    load_payload(batch, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, endpoint_port);
+    update_affinity(batch, first, endpoint, seconds);
+    netlink_nest_end(batch, expressions);
+}
+
+int nft_add_remember_rule(struct nft *nft, const char *table, uint32_t seconds, struct error *err)
+{
+    cleanup_netlink_batch struct netlink_batch batch = {0};
+    const struct nfgenmsg frame = {.version = NFNETLINK_V0, .res_id = htons(NFNL_SUBSYS_NFTABLES)};
+    cleanup_free char *chain = mem_printf("remember-%u", seconds);
+    batch.framed = true;
+    netlink_message(&batch, NFNL_MSG_BATCH_BEGIN, 0, &frame, sizeof(frame));
+    write_remember_rule(&batch, table, chain, seconds);
+    netlink_message(&batch, NFNL_MSG_BATCH_END, 0, &frame, sizeof(frame));
+    return netlink_commit(&nft->netlink, &batch, NULL, err) < 0 ? error_wrap(err, "nftables: session affinity") : 0;
 }

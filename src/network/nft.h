@@ -17,8 +17,12 @@ int nft_run(struct nft *nft, const char *script, struct error *err);
 /* The netlink socket for connection tracking. */
 struct netlink *nft_netlink(struct nft *nft);
 
-/* Forgets the clients in the table's affinity map for which `stale` is true. */
+/* Adds to the chain remember-SECONDS of the table of IPv6 the rule that remembers a client. libnftables 1.0.6 gives the
+ * keys and values of a map that rules fill only 16 bytes each. */
+int nft_add_remember_rule(struct nft *nft, const char *table, uint32_t seconds, struct error *err);
+
+/* Forgets the clients in the affinity map of the family's table for which `stale` is true. */
 typedef bool (*nft_affinity_judge)(void *context, const struct dataplane_withdrawal *binding);
-int nft_forget_clients(struct nft *nft, const char *table, nft_affinity_judge stale, void *context, struct error *err);
+int nft_forget_clients(struct nft *nft, int family, const char *table, nft_affinity_judge stale, void *context, struct error *err);
 
 #endif

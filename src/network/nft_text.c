@@ -31,11 +31,16 @@ void nft_write_set_name(struct buffer *out, enum element_set set, size_t protoco
         buffer_printf(out, "-%s", protocols[protocol_index]);
 }
 
+const char *nft_family(int family)
+{
+    return family == AF_INET6 ? "ip6" : "ip";
+}
+
 void nft_write_key(struct buffer *out, const struct element *e)
 {
-    char address[INET_ADDRSTRLEN];
+    char address[IP_ADDRESS_TEXT_MAX], source[IP_ADDRESS_TEXT_MAX];
     enum element_key key = element_sets[e->set].key;
-    inet_ntop(AF_INET, &e->address, address, sizeof(address));
+    ip_address_text(&e->address, address);
     switch (key) {
     case KEY_SERVICE:
         buffer_printf(out, "%s . %s . %u", protocols[element_protocol_index(e->protocol)], address, e->port);
@@ -52,12 +57,16 @@ void nft_write_key(struct buffer *out, const struct element *e)
     case KEY_ADDRESS_TWICE:
         buffer_printf(out, "%s . %s", address, address);
         return;
+    case KEY_SERVICE_SOURCE:
+        buffer_printf(out, "%s . %s . %u . %s/%u", protocols[element_protocol_index(e->protocol)], address, e->port,
+                      ip_address_text(&e->endpoint_address, source), e->slot);
+        return;
     }
 }
 
 void nft_write_element(struct buffer *out, const struct element *e)
 {
-    char address[INET_ADDRSTRLEN];
+    char address[IP_ADDRESS_TEXT_MAX];
     nft_write_key(out, e);
     switch (element_sets[e->set].value) {
     case VALUE_NONE:
@@ -66,58 +75,70 @@ void nft_write_element(struct buffer *out, const struct element *e)
         buffer_printf(out, " : %u", e->number);
         return;
     case VALUE_ENDPOINT:
-        inet_ntop(AF_INET, &e->endpoint_address, address, sizeof(address));
-        buffer_printf(out, " : %s . %u", address, e->endpoint_port);
+        buffer_printf(out, " : %s . %u", ip_address_text(&e->endpoint_address, address), e->endpoint_port);
         return;
     }
 }
 
-#define SERVICE_KEY "meta l4proto . ip daddr . th dport"
+/* In what follows % stands for the family's word, ip or ip6, and $ for a protocol. */
+#define SERVICE_KEY "meta l4proto . % daddr . th dport"
 #define NODE_PORT_KEY "meta l4proto . th dport"
 
-/* A set's type, as nft's typeof; %s is the protocol where a set is per protocol. */
+/* A set's type, as nft's typeof. */
 static const char *const key_types[] = {
     [KEY_SERVICE] = SERVICE_KEY,
-    [KEY_SLOT_SERVICE] = "numgen random mod 2 . ip daddr . %s dport",
+    [KEY_SLOT_SERVICE] = "numgen random mod 2 . % daddr . $ dport",
     [KEY_NODE_PORT] = NODE_PORT_KEY,
-    [KEY_SLOT_NODE_PORT] = "numgen random mod 2 . %s dport",
-    [KEY_ADDRESS_TWICE] = "ip saddr . ip daddr",
+    [KEY_SLOT_NODE_PORT] = "numgen random mod 2 . $ dport",
+    [KEY_ADDRESS_TWICE] = "% saddr . % daddr",
+    [KEY_SERVICE_SOURCE] = SERVICE_KEY " . % saddr",
 };
 static const char *const value_types[] = {
     [VALUE_NONE] = NULL,
     [VALUE_NUMBER] = "meta mark",
-    [VALUE_ENDPOINT] = "ip daddr . %s dport",
+    [VALUE_ENDPOINT] = "% daddr . $ dport",
 };
 
-static void write_type(struct buffer *out, const char *type, const char *protocol)
+struct writer {
+    struct buffer *out;
+    const struct dataplane_plan_config *config;
+    const char *protocol;
+};
+
+static void write_text(const struct writer *w, const char *text)
 {
-    const char *mark = strstr(type, "%s");
-    buffer_add(out, type, mark ? (size_t)(mark - type) : strlen(type));
-    if (mark)
-        buffer_printf(out, "%s%s", protocol, mark + 2);
+    for (;;) {
+        size_t n = strcspn(text, "%$");
+        buffer_add(w->out, text, n);
+        if (!text[n])
+            return;
+        buffer_add_string(w->out, text[n] == '%' ? nft_family(w->config->family) : w->protocol);
+        text += n + 1;
+    }
 }
 
-static void write_set(struct buffer *out, enum element_set set, size_t protocol_index)
+static void write_set(struct writer *w, enum element_set set, size_t protocol_index)
 {
     const char *value = value_types[element_sets[set].value];
-    buffer_add_string(out, value ? " map " : " set ");
-    nft_write_set_name(out, set, protocol_index);
-    buffer_add_string(out, " { typeof ");
-    write_type(out, key_types[element_sets[set].key], protocols[protocol_index]);
+    w->protocol = protocols[protocol_index];
+    buffer_add_string(w->out, value ? " map " : " set ");
+    nft_write_set_name(w->out, set, protocol_index);
+    buffer_add_string(w->out, " { typeof ");
+    write_text(w, key_types[element_sets[set].key]);
     if (value) {
-        buffer_add_string(out, " : ");
-        write_type(out, value, protocols[protocol_index]);
+        buffer_add_string(w->out, " : ");
+        write_text(w, value);
     }
-    buffer_add_string(out, "; }\n");
+    buffer_add_string(w->out, element_sets[set].key == KEY_SERVICE_SOURCE ? "; flags interval; }\n" : "; }\n");
 }
 
-static void write_sets(struct buffer *out)
+static void write_sets(struct writer *w)
 {
     for (size_t i = 0; i < ELEMENT_SETS; i++)
         for (size_t p = 0; p < (has_slots(i) ? ELEMENT_PROTOCOLS : 1); p++)
-            write_set(out, i, p);
-    buffer_printf(out,
-                  " map affinity { typeof meta l4proto . ip saddr . ip daddr . th dport : ip daddr . th dport;"
+            write_set(w, i, p);
+    write_text(w, " map affinity { typeof meta l4proto . % saddr . % daddr . th dport : % daddr . th dport;");
+    buffer_printf(w->out,
                   " size %d; flags dynamic,timeout; }\n"
                   " map pick { type mark : verdict; }\n"
                   " map node-port-pick { type mark : verdict; }\n"
@@ -126,110 +147,135 @@ static void write_sets(struct buffer *out)
 }
 
 /* Looks a connection's first destination up, in a rule of its own for each protocol: nft wants to know which. */
-static void write_original(struct buffer *out, const char *before, const char *key, const char *after)
+static void write_original(struct writer *w, const char *before, const char *key, const char *after)
 {
-    for (size_t i = 0; i < ELEMENT_PROTOCOLS; i++)
-        buffer_printf(out, "  meta l4proto %s %smeta l4proto . %sct original proto-dst %s\n", protocols[i], before, key,
-                      after);
+    for (size_t i = 0; i < ELEMENT_PROTOCOLS; i++) {
+        w->protocol = protocols[i];
+        write_text(w, "  meta l4proto $ ");
+        write_text(w, before);
+        buffer_add_string(w->out, "meta l4proto . ");
+        write_text(w, key);
+        buffer_printf(w->out, "ct original proto-dst %s\n", after);
+    }
 }
 
-static void write_nat(struct buffer *out, const struct dataplane_plan_config *config)
+static void write_nat(struct writer *w)
 {
-    buffer_add_string(out,
-                      " chain services {\n"
-                      "  dnat ip to meta l4proto . ip saddr . ip daddr . th dport map @affinity\n"
-                      "  meta mark set " SERVICE_KEY " map @service-sizes meta mark vmap @pick\n"
-                      "  fib daddr type local meta mark set " NODE_PORT_KEY
-                      " map @node-port-sizes meta mark vmap @node-port-pick\n"
-                      " }\n"
-                      " chain nat-prerouting { type nat hook prerouting priority -100; jump services; }\n"
-                      " chain nat-output { type nat hook output priority -100; jump services; }\n"
-                      " chain remember-clients {\n");
-    write_original(out, "meta mark set ", "ct original ip daddr . ", "map @service-affinity meta mark vmap @remember");
+    const struct dataplane_plan_config *config = w->config;
+    struct buffer *out = w->out;
+    write_text(w, " chain services {\n"
+                  "  " SERVICE_KEY " @source-limited " SERVICE_KEY " . % saddr != @source-ranges drop\n"
+                  "  dnat % to meta l4proto . % saddr . % daddr . th dport map @affinity\n"
+                  "  meta mark set " SERVICE_KEY " map @service-sizes meta mark vmap @pick\n"
+                  "  fib daddr type local meta mark set " NODE_PORT_KEY
+                  " map @node-port-sizes meta mark vmap @node-port-pick\n"
+                  " }\n"
+                  " chain nat-prerouting { type nat hook prerouting priority -100; jump services; }\n"
+                  " chain nat-output { type nat hook output priority -100; jump services; }\n"
+                  " chain remember-clients {\n");
+    write_original(w, "meta mark set ", "ct original % daddr . ", "map @service-affinity meta mark vmap @remember");
     char outside[96];
-    snprintf(outside, sizeof(outside), "ct original ip daddr != %s meta mark set ", config->service_cidr);
-    write_original(out, outside, "", "map @node-port-affinity meta mark vmap @remember");
-    buffer_add_string(out, " }\n chain masquerade-services {\n");
-    buffer_add_string(out, "  ip saddr . ip daddr @hairpin masquerade fully-random\n");
-    buffer_printf(out, "  ip saddr 127.0.0.0/8 oifname \"%s\" masquerade fully-random\n", config->bridge);
-    write_original(out, "", "", "@node-port-masquerade masquerade fully-random");
-    write_original(out, "", "ct original ip daddr . ", "@service-masquerade masquerade fully-random");
+    snprintf(outside, sizeof(outside), "ct original %% daddr != %s meta mark set ", config->service_cidr);
+    write_original(w, outside, "", "map @node-port-affinity meta mark vmap @remember");
+    write_text(w, " }\n chain masquerade-services {\n");
+    write_text(w, "  % saddr . % daddr @hairpin masquerade fully-random\n");
+    if (config->family == AF_INET)
+        buffer_printf(out, "  ip saddr 127.0.0.0/8 oifname \"%s\" masquerade fully-random\n", config->bridge);
+    write_original(w, "", "", "@node-port-masquerade masquerade fully-random");
+    write_original(w, "", "ct original % daddr . ", "@service-masquerade masquerade fully-random");
     buffer_add_string(out, " }\n chain nat-postrouting {\n"
                            "  type nat hook postrouting priority 100;\n"
                            "  ct status dnat jump remember-clients\n"
                            "  ct status dnat jump masquerade-services\n");
     if (config->masquerade_egress)
-        buffer_printf(out, "  ip saddr %s ip daddr != %s oifname != \"%s\" masquerade fully-random\n", config->pod_cidr,
-                      config->pod_cidr, config->bridge);
+        buffer_printf(out, "  %s saddr %s %s daddr != %s oifname != \"%s\" masquerade fully-random\n",
+                      nft_family(config->family), config->pod_cidr, nft_family(config->family), config->pod_cidr,
+                      config->bridge);
     buffer_add_string(out, " }\n");
 }
 
-static void write_filter(struct buffer *out, const struct dataplane_plan_config *config)
+static void write_filter(struct writer *w)
 {
+    const struct dataplane_plan_config *config = w->config;
+    struct buffer *out = w->out;
     buffer_printf(out,
                   " chain refuse {\n"
                   "  meta l4proto tcp reject with tcp reset\n"
-                  "  reject with icmp type port-unreachable\n"
+                  "  reject with %s type port-unreachable\n"
                   " }\n"
                   " chain refuse-services {\n"
-                  "  ip daddr %s goto refuse\n"
-                  "  " SERVICE_KEY " @service-refused goto refuse\n"
+                  "  %s daddr %s goto refuse\n",
+                  config->family == AF_INET6 ? "icmpv6" : "icmp", nft_family(config->family), config->service_cidr);
+    write_text(w, "  " SERVICE_KEY " @service-refused goto refuse\n"
                   "  fib daddr type local " NODE_PORT_KEY " @node-port-refused goto refuse\n"
-                  " }\n"
+                  " }\n");
+    buffer_printf(out,
                   " chain filter-input { type filter hook input priority 0; ct state new jump refuse-services; }\n"
                   " chain filter-forward {\n"
                   "  type filter hook forward priority 0;\n"
                   "  iifname \"%s\" ct state invalid drop\n"
                   "  ct state new jump refuse-services\n"
                   " }\n"
-                  " chain filter-output { type filter hook output priority 0; ct state new jump refuse-services; }\n"
-                  " chain raw-prerouting {\n"
-                  "  type filter hook prerouting priority -300;\n"
-                  "  iifname \"%s\" ip daddr 127.0.0.0/8 drop\n"
-                  "  iifname \"%s\" ip saddr 127.0.0.0/8 drop\n"
-                  " }\n",
-                  config->service_cidr, config->bridge, config->bridge, config->bridge);
+                  " chain filter-output { type filter hook output priority 0; ct state new jump refuse-services; }\n",
+                  config->bridge);
+    if (config->family == AF_INET)
+        buffer_printf(out,
+                      " chain raw-prerouting {\n"
+                      "  type filter hook prerouting priority -300;\n"
+                      "  iifname \"%s\" ip daddr 127.0.0.0/8 drop\n"
+                      "  iifname \"%s\" ip saddr 127.0.0.0/8 drop\n"
+                      " }\n",
+                      config->bridge, config->bridge);
 }
 
 void nft_write_frame(struct buffer *out, const struct dataplane_plan_config *config)
 {
-    buffer_printf(out, "add table ip %s\ndelete table ip %s\ntable ip %s {\n", config->table, config->table,
-                  config->table);
-    write_sets(out);
-    write_nat(out, config);
-    write_filter(out, config);
+    struct writer w = {.out = out, .config = config};
+    const char *family = nft_family(config->family);
+    buffer_printf(out, "add table %s %s\ndelete table %s %s\ntable %s %s {\n", family, config->table, family,
+                  config->table, family, config->table);
+    write_sets(&w);
+    write_nat(&w);
+    write_filter(&w);
     buffer_add_string(out, "}\n");
 }
 
 /* One of two kinds of chains: `key` is what stands before the port in the keys of the endpoints' maps. */
-static void write_pick(struct buffer *out, const char *table, uint32_t n, const char *prefix, const char *key,
-                       enum element_set endpoints)
+static void write_pick(struct buffer *out, const struct dataplane_plan_config *config, uint32_t n, const char *prefix,
+                       const char *key, enum element_set endpoints)
 {
-    buffer_printf(out, "add chain ip %s %spick-%u\nflush chain ip %s %spick-%u\n", table, prefix, n, table, prefix, n);
-    buffer_printf(out, "add rule ip %s %spick-%u meta mark set 0\n", table, prefix, n);
+    const char *table = config->table, *family = nft_family(config->family);
+    struct writer w = {.out = out, .config = config};
+    buffer_printf(out, "add chain %s %s %spick-%u\nflush chain %s %s %spick-%u\n", family, table, prefix, n, family,
+                  table, prefix, n);
+    buffer_printf(out, "add rule %s %s %spick-%u meta mark set 0\n", family, table, prefix, n);
     for (size_t i = 0; i < ELEMENT_PROTOCOLS * 2; i++) {
-        buffer_printf(out, "add rule ip %s %spick-%u dnat ip to numgen random mod %u . %s%s dport map @", table, prefix, n,
-                      i % 2 ? 1 : n, key, protocols[i / 2]);
+        buffer_printf(out, "add rule %s %s %spick-%u dnat %s to numgen random mod %u . ", family, table, prefix, n,
+                      family, i % 2 ? 1 : n);
+        write_text(&w, key);
+        buffer_printf(out, "%s dport map @", protocols[i / 2]);
         nft_write_set_name(out, endpoints, i / 2);
         buffer_add_char(out, '\n');
     }
-    buffer_printf(out, "add element ip %s %spick { %u : goto %spick-%u }\n", table, prefix, n, prefix, n);
+    buffer_printf(out, "add element %s %s %spick { %u : goto %spick-%u }\n", family, table, prefix, n, prefix, n);
 }
 
-void nft_write_pick(struct buffer *out, const char *table, uint32_t n)
+void nft_write_pick(struct buffer *out, const struct dataplane_plan_config *config, uint32_t n)
 {
-    write_pick(out, table, n, "", "ip daddr . ", SERVICE_ENDPOINTS);
-    write_pick(out, table, n, "node-port-", "", NODE_PORT_ENDPOINTS);
+    write_pick(out, config, n, "", "% daddr . ", SERVICE_ENDPOINTS);
+    write_pick(out, config, n, "node-port-", "", NODE_PORT_ENDPOINTS);
 }
 
-void nft_write_remember(struct buffer *out, const char *table, uint32_t seconds)
+void nft_write_remember(struct buffer *out, const struct dataplane_plan_config *config, uint32_t seconds)
 {
-    buffer_printf(out, "add chain ip %s remember-%u\nflush chain ip %s remember-%u\n", table, seconds, table, seconds);
-    buffer_printf(out, "add rule ip %s remember-%u meta mark set 0\n", table, seconds);
-    for (size_t i = 0; i < ELEMENT_PROTOCOLS; i++)
+    const char *table = config->table, *family = nft_family(config->family);
+    buffer_printf(out, "add chain %s %s remember-%u\nflush chain %s %s remember-%u\n", family, table, seconds, family,
+                  table, seconds);
+    buffer_printf(out, "add rule %s %s remember-%u meta mark set 0\n", family, table, seconds);
+    for (size_t i = 0; config->family == AF_INET && i < ELEMENT_PROTOCOLS; i++)
         buffer_printf(out,
                       "add rule ip %s remember-%u meta l4proto %s update @affinity { meta l4proto . ip saddr . "
                       "ct original ip daddr . ct original proto-dst timeout %us : ip daddr . th dport }\n",
                       table, seconds, protocols[i], seconds);
-    buffer_printf(out, "add element ip %s remember { %u : jump remember-%u }\n", table, seconds, seconds);
+    buffer_printf(out, "add element %s %s remember { %u : jump remember-%u }\n", family, table, seconds, seconds);
 }

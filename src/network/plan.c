@@ -26,7 +26,7 @@ struct claim;
 
 struct service {
     char *name;
-    struct in_addr cluster_address;
+    struct ip_address cluster_address;
     uint8_t protocol;
     bool affinity;
     struct slots internal, external;
@@ -50,7 +50,7 @@ struct claim {
 
 struct dataplane_plan {
     struct dataplane_plan_config config;
-    struct ipv4_prefix service_prefix;
+    struct ip_prefix service_prefix;
     struct map services;
     struct map rules;
     struct list changed;
@@ -63,17 +63,26 @@ struct dataplane_plan {
 
 /* ---- keys ---- */
 
-#define KEY_TEXT_MAX 32
+#define KEY_TEXT_MAX 96
 
 static void rule_key(const struct element *e, char out[KEY_TEXT_MAX])
 {
     struct {
-        uint32_t address, slot;
+        uint32_t slot;
         uint16_t port;
         uint8_t protocol, set;
-    } key = {e->address.s_addr, e->slot, e->port, e->protocol, e->set};
+    } number = {e->slot, e->port, e->protocol, e->set};
+    unsigned char key[sizeof(number) + 2 * sizeof(struct in6_addr)];
+    size_t size = ip_address_size(e->address.family), length = sizeof(number);
     static_assert(sizeof(key) * 2 < KEY_TEXT_MAX, "room for the key");
-    hex_encode(&key, sizeof(key), out);
+    memcpy(key, &number, sizeof(number));
+    memcpy(key + length, &e->address.v6, size);
+    length += size;
+    if (e->set == SOURCE_RANGES) {
+        memcpy(key + length, &e->endpoint_address.v6, size);
+        length += size;
+    }
+    hex_encode(key, length, out);
 }
 
 static struct rule *find_rule(struct dataplane_plan *plan, const struct element *e)
@@ -141,7 +150,8 @@ static struct claim *reclaim(struct dataplane_plan *plan, struct claim *claim, c
 static bool has_slot(const struct slots *slots, const struct element *e)
 {
     for (size_t i = 0; i < slots->count; i++)
-        if (slots->items[i].address.s_addr == e->endpoint_address.s_addr && slots->items[i].port == e->endpoint_port)
+        if (ip_address_equal(&slots->items[i].address, &e->endpoint_address) &&
+            slots->items[i].port == e->endpoint_port)
             return true;
     return false;
 }
@@ -161,7 +171,7 @@ static bool still_leads(const struct service *service, const struct element *e)
                            .address = e->address,
                            .protocol = e->protocol,
                            .port = e->port};
-    bool internal = e->set == SERVICE_ENDPOINTS && e->address.s_addr == service->cluster_address.s_addr;
+    bool internal = e->set == SERVICE_ENDPOINTS && ip_address_equal(&e->address, &service->cluster_address);
     return service->elements.count &&
            bsearch(&size, service->elements.items, service->elements.count, sizeof(size), compare_elements) &&
            has_slot(internal ? &service->internal : &service->external, e);
@@ -185,7 +195,7 @@ static void note_withdrawals(struct dataplane_plan *plan, const struct service *
     }
 }
 
-static bool leads(struct dataplane_plan *plan, enum element_set set, struct in_addr address,
+static bool leads(struct dataplane_plan *plan, enum element_set set, struct ip_address address,
                   const struct dataplane_withdrawal *w)
 {
     struct element e = {.set = (uint8_t)set, .address = address, .protocol = w->protocol, .port = w->service_port};
@@ -194,7 +204,7 @@ static bool leads(struct dataplane_plan *plan, enum element_set set, struct in_a
         const struct element *to = rule ? wanted_of(rule) : NULL;
         if (!to)
             return false;
-        if (to->endpoint_address.s_addr == w->endpoint_address.s_addr && to->endpoint_port == w->endpoint_port)
+        if (ip_address_equal(&to->endpoint_address, &w->endpoint_address) && to->endpoint_port == w->endpoint_port)
             return true;
     }
 }
@@ -213,6 +223,31 @@ static void free_service(struct service *service)
     free(service);
 }
 
+static int family_of(int family)
+{
+    return family ? family : AF_INET;
+}
+
+static bool is_foreign(const struct ip_address *address, int family)
+{
+    return address->family && address->family != family;
+}
+
+static int check_families(const struct dataplane_service *s, struct error *err)
+{
+    int family = family_of(s->family);
+    bool foreign = is_foreign(&s->cluster_address, family);
+    for (size_t i = 0; i < s->external_address_count; i++)
+        foreign |= is_foreign(&s->external_addresses[i], family);
+    for (size_t i = 0; i < s->balancer_address_count; i++)
+        foreign |= is_foreign(&s->balancer_addresses[i], family);
+    for (size_t i = 0; i < s->source_range_count; i++)
+        foreign |= is_foreign(&s->source_ranges[i].address, family);
+    for (size_t i = 0; i < s->endpoint_count; i++)
+        foreign |= is_foreign(&s->endpoints[i].address, family);
+    return foreign ? error_set(err, EINVAL, "service %s: an address is not of its family", s->name) : 0;
+}
+
 int dataplane_service_check(const struct dataplane_service *s, struct error *err)
 {
     if (!s->name || !*s->name)
@@ -224,10 +259,13 @@ int dataplane_service_check(const struct dataplane_service *s, struct error *err
     if (s->affinity_seconds > DATAPLANE_AFFINITY_SECONDS_MAX)
         return error_set(err, EINVAL, "service %s: client affinity lasts at most %d seconds", s->name,
                          DATAPLANE_AFFINITY_SECONDS_MAX);
-    if (s->external_address_count > DATAPLANE_EXTERNAL_ADDRESSES_MAX)
+    if (s->external_address_count > DATAPLANE_EXTERNAL_ADDRESSES_MAX ||
+        s->balancer_address_count > DATAPLANE_EXTERNAL_ADDRESSES_MAX)
         return error_set(err, EINVAL, "service %s: more than %d external addresses", s->name,
                          DATAPLANE_EXTERNAL_ADDRESSES_MAX);
-    return 0;
+    if (s->source_range_count > DATAPLANE_SOURCE_RANGES_MAX)
+        return error_set(err, EINVAL, "service %s: more than %d source ranges", s->name, DATAPLANE_SOURCE_RANGES_MAX);
+    return check_families(s, err);
 }
 
 /* Each key once: an endpoint address that counts twice for the hairpin set is one element. */
@@ -261,6 +299,7 @@ int dataplane_plan_set(struct dataplane_plan *plan, const struct dataplane_servi
 {
     if (dataplane_service_check(service, err) < 0)
         return -1;
+    assert(family_of(service->family) == plan->config.family);
     struct service *old = map_get(&plan->services, service->name);
     struct service *made = mem_zero(1, sizeof(*made));
     made->name = mem_string(service->name);
@@ -307,6 +346,7 @@ struct changes {
     struct buffer deleted[ELEMENT_LISTS];
     struct buffer added[ELEMENT_LISTS];
     struct buffer chains;
+    VECTOR(uint32_t) remember; /* as in struct dataplane_transaction */
 };
 
 static void free_changes(struct changes *changes)
@@ -316,6 +356,7 @@ static void free_changes(struct changes *changes)
         buffer_free(&changes->added[i]);
     }
     buffer_free(&changes->chains);
+    vector_free(&changes->remember);
 }
 
 /* The chains that an element's number leads to must be there before it is. */
@@ -323,7 +364,7 @@ static void need_chains(struct dataplane_plan *plan, const struct element *e, st
 {
     if ((e->set == SERVICE_SIZES || e->set == NODE_PORT_SIZES) && !plan->picks[e->number]) {
         plan->picks[e->number] = true;
-        nft_write_pick(&changes->chains, plan->config.table, e->number);
+        nft_write_pick(&changes->chains, &plan->config, e->number);
     }
     if (e->set != SERVICE_AFFINITY && e->set != NODE_PORT_AFFINITY)
         return;
@@ -331,7 +372,9 @@ static void need_chains(struct dataplane_plan *plan, const struct element *e, st
         if (plan->remembered.items[i] == e->number)
             return;
     vector_push(&plan->remembered, e->number);
-    nft_write_remember(&changes->chains, plan->config.table, e->number);
+    nft_write_remember(&changes->chains, &plan->config, e->number);
+    if (plan->config.family == AF_INET6)
+        vector_push(&changes->remember, e->number);
 }
 
 static struct buffer *open_list(struct buffer *lists, const struct element *e)
@@ -414,12 +457,13 @@ static void settle_changed(struct dataplane_plan *plan, struct changes *changes)
     }
 }
 
-static void write_lists(struct buffer *out, const char *verb, const char *table, const struct buffer *lists)
+static void write_lists(struct buffer *out, const char *verb, const struct dataplane_plan_config *config,
+                        const struct buffer *lists)
 {
     for (size_t i = 0; i < ELEMENT_LISTS; i++) {
         if (lists[i].size == 0)
             continue;
-        buffer_printf(out, "%s element ip %s ", verb, table);
+        buffer_printf(out, "%s element %s %s ", verb, nft_family(config->family), config->table);
         nft_write_set_name(out, i / ELEMENT_PROTOCOLS, i % ELEMENT_PROTOCOLS);
         buffer_add_string(out, " { ");
         buffer_add(out, lists[i].data, lists[i].size);
@@ -432,7 +476,7 @@ static void write_withdrawals(struct dataplane_plan *plan, struct dataplane_tran
 {
     for (size_t i = 0; i < plan->withdrawals.count; i++) {
         const struct dataplane_withdrawal *w = &plan->withdrawals.items[i];
-        enum element_set set = w->service_address.s_addr ? SERVICE_ENDPOINTS : NODE_PORT_ENDPOINTS;
+        enum element_set set = w->service_address.family ? SERVICE_ENDPOINTS : NODE_PORT_ENDPOINTS;
         if (!leads(plan, set, w->service_address, w))
             vector_push(&out->withdrawals, *w);
     }
@@ -441,13 +485,13 @@ static void write_withdrawals(struct dataplane_plan *plan, struct dataplane_tran
 
 bool dataplane_plan_is_stale(struct dataplane_plan *plan, const struct dataplane_withdrawal *flow)
 {
-    static const struct in_addr any;
+    static const struct ip_address any;
     struct element size = {.set = SERVICE_SIZES,
                            .address = flow->service_address,
                            .protocol = flow->protocol,
                            .port = flow->service_port};
     struct rule *rule = find_rule(plan, &size);
-    if (ipv4_prefix_contains(&plan->service_prefix, flow->service_address) || (rule && wanted_of(rule)))
+    if (ip_prefix_contains(&plan->service_prefix, &flow->service_address) || (rule && wanted_of(rule)))
         return !leads(plan, SERVICE_ENDPOINTS, flow->service_address, flow);
     size.set = NODE_PORT_SIZES;
     size.address = any;
@@ -455,20 +499,22 @@ bool dataplane_plan_is_stale(struct dataplane_plan *plan, const struct dataplane
     return rule && wanted_of(rule) && !leads(plan, NODE_PORT_ENDPOINTS, any, flow);
 }
 
-static void write_changes(struct dataplane_plan *plan, struct buffer *out)
+static void write_changes(struct dataplane_plan *plan, struct dataplane_transaction *out)
 {
     struct changes changes = {0};
     settle_changed(plan, &changes);
-    write_lists(out, "delete", plan->config.table, changes.deleted);
-    buffer_add(out, changes.chains.data ? changes.chains.data : "", changes.chains.size);
-    write_lists(out, "add", plan->config.table, changes.added);
+    write_lists(&out->script, "delete", &plan->config, changes.deleted);
+    buffer_add(&out->script, changes.chains.data ? changes.chains.data : "", changes.chains.size);
+    write_lists(&out->script, "add", &plan->config, changes.added);
+    for (size_t i = 0; i < changes.remember.count; i++)
+        vector_push(&out->remember, changes.remember.items[i]);
     free_changes(&changes);
 }
 
 void dataplane_plan_diff(struct dataplane_plan *plan, struct dataplane_transaction *out)
 {
     write_withdrawals(plan, out);
-    write_changes(plan, &out->script);
+    write_changes(plan, out);
 }
 
 void dataplane_plan_full(struct dataplane_plan *plan, struct dataplane_transaction *out)
@@ -482,13 +528,14 @@ void dataplane_plan_full(struct dataplane_plan *plan, struct dataplane_transacti
     plan->remembered.count = 0;
     write_withdrawals(plan, out);
     nft_write_frame(&out->script, &plan->config);
-    write_changes(plan, &out->script);
+    write_changes(plan, out);
 }
 
 void dataplane_transaction_free(struct dataplane_transaction *transaction)
 {
     buffer_free(&transaction->script);
     vector_free(&transaction->withdrawals);
+    vector_free(&transaction->remember);
 }
 
 /* ---- the plan ---- */
@@ -503,16 +550,25 @@ static int check_name(const char *what, const char *name, size_t limit, struct e
     return good ? 0 : error_set(err, EINVAL, "\"%s\" cannot be the name of a %s", name ? name : "", what);
 }
 
+static int check_prefix(const char *text, int family, struct ip_prefix *out, struct error *err)
+{
+    return text && ip_prefix_parse(text, out) && out->address.family == family
+               ? 0
+               : error_set(err, EINVAL, "\"%s\" is not a prefix of its family", text ? text : "");
+}
+
 int dataplane_plan_new(const struct dataplane_plan_config *config, struct dataplane_plan **out, struct error *err)
 {
-    struct ipv4_prefix services, pods;
+    struct ip_prefix services, pods;
+    int family = family_of(config->family);
     *out = NULL;
     if (check_name("table", config->table, 128, err) < 0 || check_name("bridge", config->bridge, 15, err) < 0 ||
-        ipv4_prefix_parse(config->service_cidr, &services, err) < 0 ||
-        (config->masquerade_egress && ipv4_prefix_parse(config->pod_cidr, &pods, err) < 0))
+        check_prefix(config->service_cidr, family, &services, err) < 0 ||
+        (config->masquerade_egress && check_prefix(config->pod_cidr, family, &pods, err) < 0))
         return error_wrap(err, "data plane");
     struct dataplane_plan *plan = mem_zero(1, sizeof(*plan));
     plan->config = *config;
+    plan->config.family = family;
     plan->service_prefix = services;
     plan->config.table = mem_string(config->table);
     plan->config.bridge = mem_string(config->bridge);

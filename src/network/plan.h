@@ -1,6 +1,9 @@
 /* The deciding half of the data plane: services and their endpoints -> nftables rules. No I/O, no clock, no
  * randomness: the same calls give the same text.
  *
+ * A plan is of one address family and fills one table of that family; a cluster of both has two plans, whose texts go
+ * into one transaction.
+ *
  * A plan holds what each service port contributes to the rule set. Setting a service costs what that service
  * costs, however many there are; the difference that dataplane_plan_diff writes is the size of the change.
  *
@@ -11,7 +14,8 @@
  *
  * Which endpoints count, as upstream's kube-proxy chooses: the ready ones; where there are none, those that still
  * serve while they terminate. (One that is called ready while it terminates, behind publishNotReadyAddresses, is of
- * the second kind here: new connections to it could be lost.) internalTrafficPolicy and externalTrafficPolicy Local keep to those on this node. */
+ * the second kind here: new connections to it could be lost.) internalTrafficPolicy and externalTrafficPolicy Local keep to those on
+ * this node. Of the ready ones, those that traffic from here had better not go to are left out (network/topology.h). */
 #ifndef CORACLE_NETWORK_PLAN_H
 #define CORACLE_NETWORK_PLAN_H
 
@@ -23,34 +27,43 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/vector.h"
+#include "network/address.h"
 
 /* Endpoints of one service port above this number get no traffic; a warning names the service. */
 #define DATAPLANE_ENDPOINTS_MAX 4096
 /* External addresses of one service port. */
 #define DATAPLANE_EXTERNAL_ADDRESSES_MAX 64
+/* Ranges of one service that its load balancer's addresses are open to. */
+#define DATAPLANE_SOURCE_RANGES_MAX 256
 /* As upstream validates sessionAffinityConfig.clientIP.timeoutSeconds. */
 #define DATAPLANE_AFFINITY_SECONDS_MAX 86400
 /* Clients that are remembered for session affinity, over all services; further ones are balanced afresh. */
 #define DATAPLANE_AFFINITY_CLIENTS_MAX 65536
 
 struct dataplane_endpoint {
-    struct in_addr address;
+    struct ip_address address;
     uint16_t port; /* host order, as all ports here */
     bool ready;
     bool serving;
     bool terminating;
-    bool remote; /* on another node */
+    bool remote;  /* on another node */
+    bool distant; /* ready, and others are to be preferred from here */
 };
 
-/* One port of one Service. Nothing is kept of what it points to. */
+/* One port of one Service, in one address family. Nothing is kept of what it points to. */
 struct dataplane_service {
-    const char *name; /* unique: "namespace/name:port" */
+    const char *name; /* unique in its family: "namespace/name:port" */
+    int family;       /* AF_INET6, or AF_INET, which 0 stands for */
     uint8_t protocol; /* IPPROTO_TCP, IPPROTO_UDP or IPPROTO_SCTP */
     uint16_t port;
-    struct in_addr cluster_address; /* 0: none */
-    uint16_t node_port;             /* 0: none */
-    const struct in_addr *external_addresses; /* externalIPs and load balancer ingress */
+    struct ip_address cluster_address; /* of no family: none */
+    uint16_t node_port;                /* 0: none */
+    const struct ip_address *external_addresses;
     size_t external_address_count;
+    const struct ip_address *balancer_addresses; /* of the load balancer, as they arrive here */
+    size_t balancer_address_count;
+    const struct ip_prefix *source_ranges; /* who may use balancer_addresses; none: everybody */
+    size_t source_range_count;
     uint32_t affinity_seconds; /* sessionAffinity ClientIP; 0: none */
     bool internal_local;       /* internalTrafficPolicy: Local */
     bool external_local;       /* externalTrafficPolicy: Local */
@@ -58,11 +71,13 @@ struct dataplane_service {
     size_t endpoint_count;
 };
 
-/* EINVAL for a service that cannot be: no name, an unknown protocol, port 0, too many addresses. */
+/* EINVAL for a service that cannot be: no name, an unknown protocol, port 0, too many addresses, an address of the other
+ * family. */
 int dataplane_service_check(const struct dataplane_service *service, struct error *err);
 
 struct dataplane_plan_config {
-    const char *table;        /* the cluster's own table, of family ip: letters, digits, '-', '_', '.'; no word of
+    int family;               /* AF_INET6, or AF_INET, which 0 stands for */
+    const char *table;        /* the cluster's own table, of that family: letters, digits, '-', '_', '.'; no word of
                                  nft's language, so better "coracle-NAME" */
     const char *bridge;       /* the pod network's */
     const char *service_cidr; /* what is in it and has no rule is refused */
@@ -92,9 +107,9 @@ size_t dataplane_plan_count(const struct dataplane_plan *plan);
  * bound by affinity. (TCP connections are left to end by themselves.) */
 struct dataplane_withdrawal {
     uint8_t protocol;
-    struct in_addr service_address; /* 0: any address of the node (a node port) */
+    struct ip_address service_address; /* of no family: any address of the node (a node port) */
     uint16_t service_port;
-    struct in_addr endpoint_address;
+    struct ip_address endpoint_address;
     uint16_t endpoint_port;
     bool affinity; /* clients may be bound to it */
 };
@@ -102,6 +117,8 @@ struct dataplane_withdrawal {
 struct dataplane_transaction {
     struct buffer script; /* nft syntax; empty: nothing to do */
     VECTOR(struct dataplane_withdrawal) withdrawals;
+    /* Affinity seconds whose chains are new, in a table of IPv6: libnftables cannot write their rule (network/nft.h). */
+    VECTOR(uint32_t) remember;
 };
 void dataplane_transaction_free(struct dataplane_transaction *transaction);
 

@@ -15,6 +15,7 @@
 #include "network/endpoint_slices.h"
 #include "network/host_ports.h"
 #include "network/protocol.h"
+#include "network/topology.h"
 
 #define MANAGED_BY_LABEL "endpointslice.kubernetes.io/managed-by"
 #define MANAGED_BY "endpointslice-controller.k8s.io"
@@ -23,10 +24,10 @@ struct service_proxy {
     struct service_proxy_options options;
     struct env *env;
     struct dataplane *plane;
-    struct informer *services, *slices;
+    struct informer *services, *slices, *nodes;
     int slices_by_service;
     struct map dirty;     /* "namespace/name" -> NULL */
-    struct map installed; /* "namespace/name:port" -> "namespace/name" that put it there */
+    struct map installed; /* "namespace/name" -> struct installed */
     struct map withheld;  /* pod uid -> NULL */
     struct host_ports *host_ports;
     bool flush_arranged, primed;
@@ -67,13 +68,49 @@ static void slice_changed(void *context, enum informer_change change, struct obj
         mark(context, object->meta->namespace, name);
 }
 
+static bool mark_all(void *context, struct object *object)
+{
+    mark(context, object->meta->namespace, object->meta->name);
+    return true;
+}
+
+static const char *zone_of(const struct object *node)
+{
+    return node ? string_map_get(&node->meta->labels, "topology.kubernetes.io/zone") : NULL;
+}
+
+/* What is near is seen from this node's zone. */
+static void node_changed(void *context, enum informer_change change, struct object *object, struct object *old)
+{
+    struct service_proxy *p = context;
+    const char *now = zone_of(object), *before = zone_of(old);
+    (void)change;
+    if (strcmp(object->meta->name, p->options.node_name) == 0 && strcmp(now ? now : "", before ? before : "") != 0)
+        informer_each(p->services, NULL, mark_all, p);
+}
+
 /* ---- Translation ---- */
+
+/* What a Service has in the data plane: names of its ports, by family. */
+struct installed_port {
+    int family;
+    char *name;
+};
+
+struct installed {
+    VECTOR(struct installed_port) ports;
+    bool health_check;
+};
 
 struct translation {
     struct service_proxy *proxy;
+    const char *key;
+    const struct service *service;
     const struct service_port *port;
+    int family;
     bool as_told; /* pods that are withheld count nonetheless */
     VECTOR(struct dataplane_endpoint) endpoints;
+    VECTOR(const struct endpoint_hints *) hints; /* of each endpoint */
 };
 
 static bool same_name(const char *a, const char *b)
@@ -81,34 +118,43 @@ static bool same_name(const char *a, const char *b)
     return strcmp(a ? a : "", b ? b : "") == 0;
 }
 
+static bool is(const char *value, const char *word)
+{
+    return value && strcmp(value, word) == 0;
+}
+
+static struct dataplane_endpoint look_at_endpoint(const struct translation *t, const struct endpoint *e)
+{
+    struct dataplane_endpoint out = {.ready = endpoint_condition(e->conditions.ready, true),
+                                     .terminating = endpoint_condition(e->conditions.terminating, false)};
+    out.serving = endpoint_condition(e->conditions.serving, out.ready);
+    if (!t->as_told && e->target_ref && e->target_ref->uid && map_has(&t->proxy->withheld, e->target_ref->uid))
+        out.ready = out.serving = false;
+    out.remote = e->node_name && strcmp(e->node_name, t->proxy->options.node_name) != 0;
+    if (e->addresses.count)
+        ip_address_parse(e->addresses.items[0], &out.address);
+    return out;
+}
+
 static bool add_slice(void *context, struct object *object)
 {
     struct translation *t = context;
     const struct endpoint_slice *slice = object->value;
-    if (strcmp(slice->address_type ? slice->address_type : "", "IPv4") != 0)
+    if (!is(slice->address_type, t->family == AF_INET6 ? "IPv6" : "IPv4"))
         return true;
     int32_t number = 0;
     for (size_t i = 0; i < slice->ports.count; i++)
         if (same_name(slice->ports.items[i].name, t->port->name) && slice->ports.items[i].port.set)
             number = slice->ports.items[i].port.value;
     for (size_t i = 0; number && i < slice->endpoints.count; i++) {
-        const struct endpoint *e = &slice->endpoints.items[i];
-        struct dataplane_endpoint out = {.port = (uint16_t)number,
-                                         .ready = endpoint_condition(e->conditions.ready, true),
-                                         .terminating = endpoint_condition(e->conditions.terminating, false)};
-        out.serving = endpoint_condition(e->conditions.serving, out.ready);
-        if (!t->as_told && e->target_ref && e->target_ref->uid && map_has(&t->proxy->withheld, e->target_ref->uid))
-            out.ready = out.serving = false;
-        out.remote = e->node_name && strcmp(e->node_name, t->proxy->options.node_name) != 0;
-        if (e->addresses.count && inet_pton(AF_INET, e->addresses.items[0], &out.address) == 1)
-            vector_push(&t->endpoints, out);
+        struct dataplane_endpoint out = look_at_endpoint(t, &slice->endpoints.items[i]);
+        out.port = (uint16_t)number;
+        if (out.address.family != t->family)
+            continue;
+        vector_push(&t->endpoints, out);
+        vector_push(&t->hints, slice->endpoints.items[i].hints);
     }
     return true;
-}
-
-static bool is_local(const char *policy)
-{
-    return policy && strcmp(policy, "Local") == 0;
 }
 
 static char *port_key(const char *service, const struct service_port *port)
@@ -117,65 +163,172 @@ static char *port_key(const char *service, const struct service_port *port)
     return mem_printf("%s:%s", service, port->name ? port->name : "");
 }
 
-static void install(struct service_proxy *p, const char *key, const struct service *service,
-                    const struct service_port *port)
+struct external {
+    struct ip_address addresses[DATAPLANE_EXTERNAL_ADDRESSES_MAX], balancers[DATAPLANE_EXTERNAL_ADDRESSES_MAX];
+    struct ip_prefix ranges[DATAPLANE_SOURCE_RANGES_MAX];
+};
+
+static void add_address(struct ip_address *list, size_t *count, const char *text, int family)
 {
-    const struct service_spec *spec = &service->spec;
-    struct translation t = {.proxy = p, .port = port, .as_told = spec->publish_not_ready_addresses};
-    struct in_addr external[DATAPLANE_EXTERNAL_ADDRESSES_MAX];
-    struct error err;
-    cleanup_free char *name = port_key(key, port);
-    struct dataplane_service out = {
-        .name = name,
-        .protocol = protocol_number(port->protocol),
-        .port = (uint16_t)port->port,
-        .node_port = (uint16_t)port->node_port,
-        .external_addresses = external,
-        .internal_local = spec->internal_traffic_policy && is_local(spec->internal_traffic_policy),
-        .external_local = is_local(spec->external_traffic_policy),
-    };
-    if (inet_pton(AF_INET, spec->cluster_ip, &out.cluster_address) != 1)
-        return;
-    for (size_t i = 0; i < spec->external_ips.count && out.external_address_count < ARRAY_COUNT(external); i++)
-        if (inet_pton(AF_INET, spec->external_ips.items[i], &external[out.external_address_count]) == 1)
-            out.external_address_count++;
-    if (spec->session_affinity && strcmp(spec->session_affinity, "ClientIP") == 0) {
-        const struct session_affinity_config *config = spec->session_affinity_config;
-        out.affinity_seconds = config && config->client_ip && config->client_ip->timeout_seconds.set
-                                   ? (uint32_t)config->client_ip->timeout_seconds.value
-                                   : 10800;
-    }
-    informer_each_indexed(p->slices, p->slices_by_service, key, add_slice, &t);
-    out.endpoints = t.endpoints.items;
-    out.endpoint_count = t.endpoints.count;
-    if (dataplane_set(p->plane, &out, &err) < 0)
-        log_warning("Service %s is not reachable: %s", name, err.text);
-    else
-        free(map_set(&p->installed, name, mem_string(key)));
-    vector_free(&t.endpoints);
+    if (*count < DATAPLANE_EXTERNAL_ADDRESSES_MAX && ip_address_parse(text, &list[*count]) &&
+        list[*count].family == family)
+        ++*count;
 }
 
-/* Takes away the ports of the service that are no longer there. */
-static void uninstall(struct service_proxy *p, const char *key, const struct service *service)
+/* Ranges may have blanks around them, as upstream's annotation had. */
+static bool parse_range(const char *text, int family, struct ip_prefix *out)
 {
-    VECTOR(char *) gone = {0};
-    for (struct map_slot *s = NULL; (s = map_next(&p->installed, s));) {
-        if (strcmp(s->value, key) != 0)
+    text += strspn(text, " \t\r\n");
+    cleanup_free char *word = mem_string_n(text, strcspn(text, " \t\r\n"));
+    return ip_prefix_parse(word, out) && out->address.family == family;
+}
+
+static void add_ranges(const struct service *service, struct external *to, struct dataplane_service *out)
+{
+    const struct string_array *ranges = &service->spec.load_balancer_source_ranges;
+    const char *annotation =
+        string_map_get(&service->metadata.annotations, "service.beta.kubernetes.io/load-balancer-source-ranges");
+    for (size_t i = 0; i < ranges->count && out->source_range_count < DATAPLANE_SOURCE_RANGES_MAX; i++)
+        out->source_range_count += parse_range(ranges->items[i], out->family, &to->ranges[out->source_range_count]);
+    cleanup_free char *list = ranges->count || !annotation ? NULL : mem_string(annotation);
+    for (char *rest = list, *range; rest && out->source_range_count < DATAPLANE_SOURCE_RANGES_MAX;)
+        if ((range = strsep(&rest, ",")))
+            out->source_range_count += parse_range(range, out->family, &to->ranges[out->source_range_count]);
+    out->source_ranges = to->ranges;
+}
+
+/* Addresses from outside. A load balancer of mode Proxy sends to the node ports. */
+static void add_external(const struct service *service, struct external *to, struct dataplane_service *out)
+{
+    const struct service_spec *spec = &service->spec;
+    const struct load_balancer_ingress_array *ingress = &service->status.load_balancer.ingress;
+    for (size_t i = 0; i < spec->external_ips.count; i++)
+        add_address(to->addresses, &out->external_address_count, spec->external_ips.items[i], out->family);
+    out->external_addresses = to->addresses;
+    for (size_t i = 0; is(spec->type, "LoadBalancer") && i < ingress->count; i++)
+        if (!is(ingress->items[i].ip_mode, "Proxy"))
+            add_address(to->balancers, &out->balancer_address_count, ingress->items[i].ip, out->family);
+    out->balancer_addresses = to->balancers;
+    if (out->balancer_address_count)
+        add_ranges(service, to, out);
+}
+
+static uint32_t affinity_seconds(const struct service_spec *spec)
+{
+    const struct session_affinity_config *config = spec->session_affinity_config;
+    if (!is(spec->session_affinity, "ClientIP"))
+        return 0;
+    return config && config->client_ip && config->client_ip->timeout_seconds.set
+               ? (uint32_t)config->client_ip->timeout_seconds.value
+               : 10800;
+}
+
+static bool install(struct translation *t, const char *name, const struct ip_address *cluster_address)
+{
+    struct service_proxy *p = t->proxy;
+    const struct service_spec *spec = &t->service->spec;
+    cleanup_free struct external *external = mem_zero(1, sizeof(*external));
+    struct object *node = informer_get(p->nodes, NULL, p->options.node_name);
+    struct error err;
+    struct dataplane_service out = {
+        .name = name,
+        .family = t->family,
+        .protocol = protocol_number(t->port->protocol),
+        .port = (uint16_t)t->port->port,
+        .cluster_address = *cluster_address,
+        .node_port = (uint16_t)t->port->node_port,
+        .affinity_seconds = affinity_seconds(spec),
+        .internal_local = is(spec->internal_traffic_policy, "Local"),
+        .external_local = is(spec->external_traffic_policy, "Local"),
+    };
+    add_external(t->service, external, &out);
+    t->endpoints.count = t->hints.count = 0;
+    informer_each_indexed(p->slices, p->slices_by_service, t->key, add_slice, t);
+    topology_choose(t->endpoints.items, t->hints.items, t->endpoints.count, p->options.node_name, zone_of(node));
+    out.endpoints = t->endpoints.items;
+    out.endpoint_count = t->endpoints.count;
+    if (dataplane_set(p->plane, &out, &err) < 0) {
+        log_warning("Service %s is not reachable: %s", name, err.text);
+        return false;
+    }
+    return true;
+}
+
+static bool has_port(const struct installed *installed, int family, const char *name)
+{
+    for (size_t i = 0; installed && i < installed->ports.count; i++)
+        if (installed->ports.items[i].family == family && strcmp(installed->ports.items[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static void free_installed(struct installed *installed)
+{
+    for (size_t i = 0; installed && i < installed->ports.count; i++)
+        free(installed->ports.items[i].name);
+    if (installed)
+        vector_free(&installed->ports);
+    free(installed);
+}
+
+/* Takes away what `before` had and `now` has not; either may be NULL. */
+static void uninstall(struct service_proxy *p, const struct installed *before, const struct installed *now)
+{
+    for (size_t i = 0; before && i < before->ports.count; i++)
+        if (!has_port(now, before->ports.items[i].family, before->ports.items[i].name))
+            dataplane_remove(p->plane, before->ports.items[i].family, before->ports.items[i].name);
+}
+
+struct local_look {
+    struct translation *translation;
+    struct map addresses; /* of ready endpoints here */
+};
+
+static bool count_local(void *context, struct object *object)
+{
+    struct local_look *look = context;
+    const struct endpoint_slice *slice = object->value;
+    for (size_t i = 0; i < slice->endpoints.count; i++) {
+        struct dataplane_endpoint e = look_at_endpoint(look->translation, &slice->endpoints.items[i]);
+        if (e.ready && !e.terminating && !e.remote && e.address.family)
+            map_set(&look->addresses, slice->endpoints.items[i].addresses.items[0], NULL);
+    }
+    return true;
+}
+
+/* Tells load balancers whether this node has endpoints. */
+static void serve_health(struct translation *t, struct installed *now, const struct installed *before)
+{
+    struct health_check *health_check = t->proxy->options.health_check;
+    if (!health_check)
+        return;
+    if (t->service && t->service->spec.health_check_node_port) {
+        struct local_look look = {.translation = t};
+        informer_each_indexed(t->proxy->slices, t->proxy->slices_by_service, t->key, count_local, &look);
+        health_check_set(health_check, t->service->metadata.namespace, t->service->metadata.name,
+                         (uint16_t)t->service->spec.health_check_node_port, look.addresses.count);
+        map_free(&look.addresses);
+        now->health_check = true;
+    } else if (before && before->health_check) {
+        health_check_remove(health_check, t->key);
+    }
+}
+
+static void install_all(struct translation *t, struct installed *now)
+{
+    const struct service_spec *spec = &t->service->spec;
+    for (size_t i = 0; i < spec->cluster_ips.count; i++) {
+        struct ip_address address;
+        if (!ip_address_parse(spec->cluster_ips.items[i], &address))
             continue;
-        bool there = false;
-        for (size_t i = 0; service && i < service->spec.ports.count && !there; i++) {
-            cleanup_free char *name = port_key(key, &service->spec.ports.items[i]);
-            there = strcmp(name, s->key) == 0;
+        t->family = address.family;
+        for (size_t k = 0; k < spec->ports.count; k++) {
+            cleanup_free char *name = port_key(t->key, &spec->ports.items[k]);
+            t->port = &spec->ports.items[k];
+            if (install(t, name, &address))
+                vector_push(&now->ports, (struct installed_port){address.family, steal_pointer(name)});
         }
-        if (!there)
-            vector_push(&gone, mem_string(s->key));
     }
-    for (size_t i = 0; i < gone.count; i++) {
-        dataplane_remove(p->plane, gone.items[i]);
-        free(map_remove(&p->installed, gone.items[i]));
-        free(gone.items[i]);
-    }
-    vector_free(&gone);
 }
 
 static void translate(struct service_proxy *p, const char *key)
@@ -184,12 +337,25 @@ static void translate(struct service_proxy *p, const char *key)
     cleanup_free char *namespace = mem_string_n(key, (size_t)(slash - key));
     struct object *object = informer_get(p->services, namespace, slash + 1);
     const struct service *service = object ? object->value : NULL;
-    const char *ip = service ? service->spec.cluster_ip : NULL;
-    if (!ip || !*ip || strcmp(ip, "None") == 0)
+    if (service && (!service->spec.cluster_ip || !*service->spec.cluster_ip || is(service->spec.cluster_ip, "None")))
         service = NULL;
-    uninstall(p, key, service);
-    for (size_t i = 0; service && i < service->spec.ports.count; i++)
-        install(p, key, service, &service->spec.ports.items[i]);
+    struct translation t = {.proxy = p, .key = key, .service = service};
+    struct installed *now = mem_zero(1, sizeof(*now)), *before = map_get(&p->installed, key);
+    if (service) {
+        t.as_told = service->spec.publish_not_ready_addresses;
+        install_all(&t, now);
+    }
+    uninstall(p, before, now);
+    serve_health(&t, now, before);
+    free_installed(before);
+    if (service) {
+        map_set(&p->installed, key, now);
+    } else {
+        map_remove(&p->installed, key);
+        free_installed(now);
+    }
+    vector_free(&t.endpoints);
+    vector_free(&t.hints);
 }
 
 /* ---- The relay ---- */
@@ -235,6 +401,8 @@ static bool add_node_ports(void *context, struct object *object)
         if (port->node_port && protocol != IPPROTO_SCTP && job->ports.count < RELAY_PORTS_MAX)
             vector_push(&job->ports, (struct relay_port){protocol, (uint16_t)port->node_port});
     }
+    if (service->spec.health_check_node_port && job->ports.count < RELAY_PORTS_MAX)
+        vector_push(&job->ports, (struct relay_port){IPPROTO_TCP, (uint16_t)service->spec.health_check_node_port});
     return true;
 }
 
@@ -273,7 +441,7 @@ static void flush(void *context)
         return;
     }
     /* Half of the truth is not applied; service_proxy_begin comes when both are synced. */
-    if (!informer_synced(p->services) || !informer_synced(p->slices))
+    if (!informer_synced(p->services) || !informer_synced(p->slices) || !informer_synced(p->nodes))
         return;
     p->primed = true;
     for (struct map_slot *s = NULL; (s = map_next(&p->dirty, s));)
@@ -316,7 +484,7 @@ void service_proxy_applied(void *context, uint64_t revision, const struct error 
 struct pod_look {
     struct service_proxy *proxy;
     const struct pod *pod;
-    size_t terminating, alive; /* how often the slices name it */
+    size_t terminating[2], alive; /* how often the slices name it, the former by family */
     uint64_t revision;         /* of the newest slice that was looked at */
     bool drained;
 };
@@ -334,12 +502,28 @@ static bool look_at_slice(void *context, struct object *object)
     if (object->revision > look->revision)
         look->revision = object->revision;
     /* What others say in their slices need not follow the pod. */
-    if (!manager || strcmp(manager, MANAGED_BY) != 0)
+    if (!is(manager, MANAGED_BY))
         return true;
+    size_t *terminating = &look->terminating[is(slice->address_type, "IPv6")];
     for (size_t i = 0; i < slice->endpoints.count; i++)
         if (names_pod(&slice->endpoints.items[i], look->pod))
-            *(endpoint_condition(slice->endpoints.items[i].conditions.terminating, false) ? &look->terminating : &look->alive) += 1;
+            ++*(endpoint_condition(slice->endpoints.items[i].conditions.terminating, false) ? terminating : &look->alive);
     return true;
+}
+
+/* Whether the slices of each family in which the Service and the pod have addresses call it terminating. */
+static bool is_withdrawn(const struct pod_look *look, const struct service_spec *spec)
+{
+    bool any = false;
+    for (size_t i = 0; i < spec->ip_families.count; i++) {
+        bool v6 = is(spec->ip_families.items[i], "IPv6"), has = false;
+        for (size_t k = 0; k < look->pod->status.pod_ips.count; k++)
+            has |= !strchr(look->pod->status.pod_ips.items[k].ip, ':') != v6;
+        if (has && !look->terminating[v6])
+            return false;
+        any |= has;
+    }
+    return any;
 }
 
 /* Slices that were written before the controller saw the deletion call the pod alive, or are still to come. */
@@ -352,9 +536,9 @@ static bool look_at_service(void *context, struct object *object)
         !string_map_contains(&look->pod->metadata.labels, &spec->selector))
         return true;
     cleanup_free char *key = mem_printf("%s/%s", object->meta->namespace, object->meta->name);
-    look->terminating = look->alive = 0;
+    look->terminating[0] = look->terminating[1] = look->alive = 0;
     informer_each_indexed(look->proxy->slices, look->proxy->slices_by_service, key, look_at_slice, look);
-    look->drained = !look->alive && (look->terminating || !pod_is_ready(look->pod));
+    look->drained = !look->alive && (is_withdrawn(look, spec) || !pod_is_ready(look->pod));
     return look->drained;
 }
 
@@ -401,9 +585,11 @@ struct service_proxy *service_proxy_new(const struct service_proxy_options *opti
     p->host_ports = host_ports_new(options->node_address);
     p->services = informer_set_get(options->informers, &api_resources[API_SERVICES]);
     p->slices = informer_set_get(options->informers, &api_resources[API_ENDPOINTSLICES]);
+    p->nodes = informer_set_get(options->informers, &api_resources[API_NODES]);
     p->slices_by_service = informer_add_index(p->slices, endpoint_slice_service_key);
     informer_add_handler(p->services, service_changed, p);
     informer_add_handler(p->slices, slice_changed, p);
+    informer_add_handler(p->nodes, node_changed, p);
     return p;
 }
 
@@ -417,7 +603,7 @@ void service_proxy_free(struct service_proxy *p)
     if (!p)
         return;
     for (struct map_slot *s = NULL; (s = map_next(&p->installed, s));)
-        free(s->value);
+        free_installed(s->value);
     map_free(&p->installed);
     map_free(&p->dirty);
     map_free(&p->withheld);

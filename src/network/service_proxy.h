@@ -5,6 +5,7 @@
 
 #include "client/informer.h"
 #include "network/dataplane.h"
+#include "network/health_check.h"
 #include "network/relay.h"
 
 /* Events are gathered for one turn of the loop, then handed to the data plane with the revision that they end at. */
@@ -17,6 +18,7 @@ struct service_proxy_options {
     const char *node_name;
     struct relay *relay;         /* NULL: node ports are reachable as they are */
     struct in_addr node_address; /* where the relay arrives; 0 without one */
+    struct health_check *health_check; /* of externalTrafficPolicy Local; NULL: not served */
     /* Something has been applied: what service_proxy_drained says may have changed. */
     env_callback changed;
     void *context;
@@ -35,7 +37,8 @@ void service_proxy_host_ports(void *proxy, const struct pod *pod, const char *po
 void service_proxy_free(struct service_proxy *proxy);
 
 /* True once no Service sends a new connection to a pod that is being deleted, as long as it has other endpoints: the
- * slices of every Service that selects the pod call it terminating, and the data plane has applied them. */
+ * slices of every Service that selects the pod call it terminating, in each family in which it has an address, and the
+ * data plane has applied them. */
 bool service_proxy_drained(void *proxy, const struct pod *pod);
 /* The node knows that the pod is not ready, or is again, before the API does: while it is withheld it gets no new
  * connection, whatever the slices say. Services that publish addresses that are not ready are left as they are. */

@@ -132,3 +132,16 @@ void answer_warning(struct http_request *request, const char *text)
     buffer_add_char(&out, '"');
     http_response_header(request, "Warning", out.data);
 }
+
+void answer_deprecation(struct http_request *request, const struct api_resource *resource)
+{
+    static const struct {
+        enum api_resource_index resource;
+        const char *text;
+    } deprecated[] = {
+        {API_ENDPOINTS, "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(deprecated); i++)
+        if (resource && resource->index == deprecated[i].resource)
+            answer_warning(request, deprecated[i].text);
+}

@@ -50,6 +50,8 @@ bool parameter_flag(const struct http_request *request, const char *name);
 
 void answer_status(struct http_request *request, const struct status *status);
 void answer_warning(struct http_request *request, const char *text);
+/* Warns of a kind that upstream has deprecated, whatever is done with it. */
+void answer_deprecation(struct http_request *request, const struct api_resource *resource);
 /* A body of JSON without blanks, in lent runs, which are taken over. */
 void answer_runs(struct http_request *request, int code, const struct http_bytes *runs, size_t count);
 /* A body made here, as JSON. */

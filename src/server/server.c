@@ -144,6 +144,7 @@ static void route(struct rest_request *r, struct status *refused)
         arena_free(arena);
         return;
     }
+    answer_deprecation(request, r->route.resource);
     bool get = request->method == HTTP_GET || request->method == HTTP_HEAD;
     if (get && r->route.subresource && strcmp(r->route.subresource, "log") == 0 && r->route.resource->index == API_PODS)
         log_handle(r);

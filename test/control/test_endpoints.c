@@ -266,6 +266,114 @@ static void what_others_do_to_slices_and_endpoints_is_put_right(void **state)
     stage_free(s);
 }
 
+/* Endpoints that somebody made by hand. */
+static void create_endpoints(struct stage *s, const char *metadata, const char *subsets)
+{
+    cleanup_free char *json =
+        mem_printf("{\"metadata\":{\"name\":\"web\"%s},\"subsets\":[%s]}", metadata, subsets);
+    stage_create(s, "endpoints/default", json);
+    stage_run(s, SECOND);
+}
+
+static void endpoints_made_by_hand_are_mirrored(void **state)
+{
+    struct stage *s = stage_new();
+    create_service(s, "\"ports\":[{\"port\":80}]");
+    create_endpoints(s, ",\"labels\":{\"team\":\"b\"},\"annotations\":{\"note\":\"x\"}",
+                     "{\"addresses\":[{\"ip\":\"192.0.2.1\",\"hostname\":\"one\"},{\"ip\":\"2001:db8::1\"}],"
+                     "\"notReadyAddresses\":[{\"ip\":\"192.0.2.2\"}],\"ports\":[{\"port\":8080}]}");
+    struct object *slices[3];
+    assert_int_equal(stage_list(s, "endpointslices", "default", SERVICE_NAME_LABEL, "web", slices, 3), 2);
+    for (size_t i = 0; i < 2; i++) {
+        const struct endpoint_slice *slice = slices[i]->value;
+        bool v6 = strcmp(slice->address_type, "IPv6") == 0;
+        assert_string_equal(string_map_get(&slices[i]->meta->labels, "endpointslice.kubernetes.io/managed-by"),
+                            "endpointslicemirroring-controller.k8s.io");
+        assert_string_equal(string_map_get(&slices[i]->meta->labels, "team"), "b");
+        assert_string_equal(string_map_get(&slices[i]->meta->annotations, "note"), "x");
+        assert_string_equal(slices[i]->meta->owner_references.items[0].kind, "Endpoints");
+        assert_int_equal(slice->ports.items[0].port.value, 8080);
+        assert_int_equal(slice->endpoints.count, v6 ? 1 : 2);
+        assert_string_equal(slice->endpoints.items[0].addresses.items[0], v6 ? "2001:db8::1" : "192.0.2.1");
+        assert_true(slice->endpoints.items[0].conditions.ready.value);
+        assert_true(v6 || !slice->endpoints.items[1].conditions.ready.value);
+    }
+    /* What does not change is not written. */
+    uint64_t revision = store_revision(sim_cluster_store(s->cluster));
+    stage_patch(s, ENDPOINTS, "{\"subsets\":[{\"addresses\":[{\"ip\":\"192.0.2.1\",\"hostname\":\"one\"}],"
+                              "\"ports\":[{\"port\":8080}]}]}");
+    stage_run(s, SECOND);
+    assert_int_equal(((const struct endpoint_slice *)only_slice(s)->value)->endpoints.count, 1);
+    assert_int_equal(store_revision(sim_cluster_store(s->cluster)) - revision, 3); /* the patch, an update, a deletion */
+    stage_delete(s, ENDPOINTS, NULL);
+    stage_run(s, SECOND);
+    assert_int_equal(stage_count(s, "endpointslices", "default", SERVICE_NAME_LABEL, "web"), 0);
+    stage_free(s);
+}
+
+static void endpoints_that_do_not_want_it_are_not_mirrored(void **state)
+{
+    static const char subset[] = "{\"addresses\":[{\"ip\":\"192.0.2.1\"}],\"ports\":[{\"port\":8080}]}";
+    static const char *const metadata[] = {
+        ",\"labels\":{\"endpointslice.kubernetes.io/skip-mirror\":\"true\"}",
+        ",\"annotations\":{\"control-plane.alpha.kubernetes.io/leader\":\"{}\"}",
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(metadata); i++) {
+        struct stage *s = stage_new();
+        create_service(s, "\"ports\":[{\"port\":80}]");
+        create_endpoints(s, metadata[i], subset);
+        assert_int_equal(stage_count(s, "endpointslices", "default", SERVICE_NAME_LABEL, "web"), 0);
+        /* A skipped one that is no longer skipped is. */
+        stage_patch(s, ENDPOINTS, "{\"metadata\":{\"labels\":null,\"annotations\":null}}");
+        stage_run(s, SECOND);
+        assert_int_equal(stage_count(s, "endpointslices", "default", SERVICE_NAME_LABEL, "web"), 1);
+        /* With a selector the slices are another controller's. */
+        stage_patch(s, "services/default/web", "{\"spec\":{\"selector\":{\"app\":\"web\"}}}");
+        stage_run(s, SECOND);
+        assert_string_equal(
+            string_map_get(&only_slice(s)->meta->labels, "endpointslice.kubernetes.io/managed-by"),
+            "endpointslice-controller.k8s.io");
+        stage_free(s);
+    }
+}
+
+static void a_thousand_addresses_of_a_subset_are_mirrored(void **state)
+{
+    struct stage *s = stage_new();
+    cleanup_buffer struct buffer subset = {0};
+    for (int i = 0; i < 1001; i++)
+        buffer_printf(&subset, "%s{\"ip\":\"192.0.%d.%d\"}", i ? "," : "{\"addresses\":[", i / 250, i % 250 + 1);
+    buffer_add_string(&subset, "],\"ports\":[{\"port\":80}]}");
+    create_service(s, "\"ports\":[{\"port\":80}]");
+    create_endpoints(s, "", subset.data);
+    assert_int_equal(((const struct endpoint_slice *)only_slice(s)->value)->endpoints.count, 1000);
+    assert_string_equal(stage_event(s, "Endpoints", "TooManyAddressesToMirror"),
+                        "A max of 1000 addresses can be mirrored to EndpointSlices per Endpoints subset. 1 addresses "
+                        "were skipped");
+    stage_free(s);
+}
+
+static void hints_say_who_should_prefer_an_endpoint(void **state)
+{
+    struct stage *s = stage_new();
+    stage_create(s, "nodes", "{\"metadata\":{\"name\":\"nowhere\",\"labels\":{\"topology.kubernetes.io/zone\":\"east\"}}}");
+    create_service(s, "\"selector\":{\"app\":\"web\"},\"ports\":[{\"port\":80}],"
+                      "\"trafficDistribution\":\"PreferClose\"");
+    create_pod(s, "a", "10.0.0.1", true, NULL);
+    create_pod(s, "b", "10.0.0.2", false, NULL);
+    assert_string_equal(endpoint_of(s, "a")->hints->for_zones.items[0].name, "east");
+    assert_int_equal(endpoint_of(s, "a")->hints->for_nodes.count, 0);
+    assert_null(endpoint_of(s, "b")->hints);
+    stage_patch(s, "services/default/web", "{\"spec\":{\"trafficDistribution\":\"PreferSameNode\"}}");
+    stage_run(s, SECOND);
+    assert_string_equal(endpoint_of(s, "a")->hints->for_zones.items[0].name, "east");
+    assert_string_equal(endpoint_of(s, "a")->hints->for_nodes.items[0].name, "nowhere");
+    stage_patch(s, "services/default/web", "{\"spec\":{\"trafficDistribution\":null}}");
+    stage_run(s, SECOND);
+    assert_null(endpoint_of(s, "a")->hints);
+    stage_free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -280,6 +388,10 @@ int main(void)
         cmocka_unit_test(what_nobody_selects_is_left_to_others),
         cmocka_unit_test(endpoints_go_with_their_service),
         cmocka_unit_test(what_others_do_to_slices_and_endpoints_is_put_right),
+        cmocka_unit_test(endpoints_made_by_hand_are_mirrored),
+        cmocka_unit_test(endpoints_that_do_not_want_it_are_not_mirrored),
+        cmocka_unit_test(a_thousand_addresses_of_a_subset_are_mirrored),
+        cmocka_unit_test(hints_say_who_should_prefer_an_endpoint),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -92,7 +92,7 @@ static struct dataplane_service service(uint8_t protocol, const struct dataplane
     return (struct dataplane_service){.name = protocol == IPPROTO_UDP ? "default/dns:udp" : "default/web:http",
                                       .protocol = protocol,
                                       .port = 80,
-                                      .cluster_address = cluster,
+                                      .cluster_address = ip_address_v4(cluster),
                                       .node_port = NODE_PORT,
                                       .endpoints = endpoints,
                                       .endpoint_count = count};
@@ -106,7 +106,7 @@ static void set(const struct dataplane_service *s)
 
 static struct dataplane_endpoint endpoint(int i)
 {
-    return (struct dataplane_endpoint){.address = address[i], .port = 8080, .ready = true, .serving = true};
+    return (struct dataplane_endpoint){.address = ip_address_v4(address[i]), .port = 8080, .ready = true, .serving = true};
 }
 
 static int set_up(void **state)
@@ -137,8 +137,8 @@ static int tear_down(void **state)
 
 static int forget_services(void **state)
 {
-    dataplane_remove(plane, "default/web:http");
-    dataplane_remove(plane, "default/dns:udp");
+    dataplane_remove(plane, AF_INET, "default/web:http");
+    dataplane_remove(plane, AF_INET, "default/dns:udp");
     sync_plane();
     return 0;
 }
@@ -194,9 +194,10 @@ static void an_external_address_leads_to_the_service(void **state)
 {
     struct server *server = server_start(pod[1], IPPROTO_TCP, 8080, "one");
     struct in_addr external = ip("192.0.2.10");
+    struct ip_address addresses[] = {ip_address_v4(external)};
     struct dataplane_endpoint e = endpoint(1);
     struct dataplane_service s = service(IPPROTO_TCP, &e, 1);
-    s.external_addresses = &external;
+    s.external_addresses = addresses;
     s.external_address_count = 1;
     set(&s);
     assert_string_equal(tcp_ask(pod[0], external, 80), "one");
@@ -276,7 +277,7 @@ static void an_address_that_no_service_has_is_refused_and_stays_here(void **stat
 static void the_api_is_reached_through_its_service(void **state)
 {
     struct server *api = server_start(-1, IPPROTO_TCP, 6443, "api");
-    struct dataplane_endpoint e = {.address = node, .port = 6443, .ready = true, .serving = true};
+    struct dataplane_endpoint e = {.address = ip_address_v4(node), .port = 6443, .ready = true, .serving = true};
     struct dataplane_service s = service(IPPROTO_TCP, &e, 1);
     s.port = 443;
     s.node_port = 0;
@@ -328,7 +329,7 @@ static void an_established_connection_survives_its_endpoints_withdrawal(void **s
         assert_string_equal(tcp_ask(pod[0], cluster, 80), "two");
     assert_int_equal(send(fd, "still here", 10, MSG_NOSIGNAL), 10);
     assert_string_equal(tcp_read(fd), "still here");
-    dataplane_remove(plane, s.name);
+    dataplane_remove(plane, AF_INET, s.name);
     sync_plane();
     assert_int_equal(send(fd, "and now", 7, MSG_NOSIGNAL), 7);
     assert_string_equal(tcp_read(fd), "and now");
@@ -508,12 +509,12 @@ static void a_table_that_somebody_deleted_comes_back(void **state)
     check_ok(dataplane_destroy(-1, "coracle-test", err));
     check_ok(dataplane_destroy(-1, "coracle-test", err));
     s.name = "default/other:http";
-    s.cluster_address = ip("10.96.0.11");
+    s.cluster_address = ip_address_v4(ip("10.96.0.11"));
     s.node_port = 0;
     set(&s);
     assert_string_equal(tcp_ask(pod[0], cluster, 80), "one");
-    assert_string_equal(tcp_ask(pod[0], s.cluster_address, 80), "one");
-    dataplane_remove(plane, s.name);
+    assert_string_equal(tcp_ask(pod[0], s.cluster_address.v4, 80), "one");
+    dataplane_remove(plane, AF_INET, s.name);
     server_stop(server);
 }
 
@@ -537,7 +538,7 @@ static void ten_thousand_services_cost_a_change_nothing(void **state)
     for (uint32_t i = 0; i < SERVICES; i++) {
         snprintf(name, sizeof(name), "bulk/%u:http", i);
         s.name = name;
-        s.cluster_address.s_addr = htonl(0x0a601000 + i);
+        s.cluster_address.v4.s_addr = htonl(0x0a601000 + i);
         check_ok(dataplane_set(plane, &s, err));
     }
     int64_t install = now();
@@ -563,7 +564,7 @@ static void ten_thousand_services_cost_a_change_nothing(void **state)
                   (double)few / CHANGES / 1000, (double)many / CHANGES / 1000, SERVICES, (double)install / 1000);
     for (uint32_t i = 0; i < SERVICES; i++) {
         snprintf(name, sizeof(name), "bulk/%u:http", i);
-        dataplane_remove(plane, name);
+        dataplane_remove(plane, AF_INET, name);
     }
     sync_plane();
     print_message("removing them: %.0f ms\n", (double)(now() - restart) / 1000);

@@ -20,10 +20,10 @@ static struct dataplane_plan *new_plan(void)
     return plan;
 }
 
-static struct in_addr ip(const char *text)
+static struct ip_address ip(const char *text)
 {
-    struct in_addr address;
-    assert_int_equal(inet_pton(AF_INET, text, &address), 1);
+    struct ip_address address;
+    assert_true(ip_address_parse(text, &address));
     return address;
 }
 
@@ -99,7 +99,7 @@ static void a_change_costs_its_own_size(void **state)
     for (int i = 0; i < 1000; i++) {
         snprintf(name, sizeof(name), "n/%d", i);
         s.name = name;
-        s.cluster_address.s_addr = htonl(0x0a600100 + (uint32_t)i);
+        s.cluster_address.v4.s_addr = htonl(0x0a600100 + (uint32_t)i);
         dataplane_plan_set(plan, &s, NULL);
     }
     s = web(e, 3);
@@ -190,7 +190,7 @@ static void the_first_to_claim_an_address_has_it(void **state)
 {
     struct dataplane_plan *plan = new_plan();
     settle(plan);
-    struct in_addr external = ip("192.0.2.1");
+    struct ip_address external = ip("192.0.2.1");
     struct dataplane_endpoint a = ready("10.244.0.2"), b = ready("10.244.0.3");
     struct dataplane_service first = {.name = "n/first:", .protocol = IPPROTO_TCP, .port = 80,
                                       .external_addresses = &external, .external_address_count = 1,
@@ -236,7 +236,7 @@ static void a_hairpin_outlasts_its_endpoint(void **state)
     dataplane_plan_remove(plan, two.name);
     diff(plan, NULL);
     for (uint32_t i = 0; i < DATAPLANE_HAIRPINS_LINGERING; i++) {
-        e[0].address.s_addr = htonl(0x0af50000 + i);
+        e[0].address.v4.s_addr = htonl(0x0af50000 + i);
         dataplane_plan_set(plan, &two, NULL);
         diff(plan, NULL);
         dataplane_plan_remove(plan, two.name);
@@ -321,7 +321,8 @@ static void more_endpoints_than_the_limit_are_cut(void **state)
     static struct dataplane_endpoint e[COUNT];
     struct dataplane_plan *plan = new_plan();
     for (uint32_t i = 0; i < COUNT; i++)
-        e[i] = (struct dataplane_endpoint){.address = {htonl(0x0af40002 + i)}, .port = 80, .ready = true};
+        e[i] = (struct dataplane_endpoint){
+            .address = ip_address_v4((struct in_addr){htonl(0x0af40002 + i)}), .port = 80, .ready = true};
     struct dataplane_service s = web(e, COUNT);
     dataplane_plan_set(plan, &s, NULL);
     struct dataplane_transaction t = {0};
