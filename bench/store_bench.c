@@ -201,7 +201,7 @@ static void open_bench(struct bench *bench, const char *path)
     size_t there = store_count(bench->store, &api_resources[API_PODS]);
     if (there)
         printf("%-40s %10.3f s\n", "opening the store again", (double)(env_monotonic(bench->env) - start) / 1e6);
-    struct registry_options options = {"10.96.0.0/16", 30000, 32767};
+    struct registry_options options = {"10.96.0.0/16", "fd00:10:96::/112", 30000, 32767};
     bench->registry = registry_new(bench->env, bench->store, &options);
     bench->client = registry_client(bench->registry, NULL);
     bool is_ready = false;

@@ -43,24 +43,6 @@ static bool allocates_external(const struct service_spec *spec)
            (is(spec->type, "ClusterIP") && spec->external_ips.count);
 }
 
-/* Families and their policy for a cluster with IPv4 alone. A headless service without a selector may have
- * endpoints of any family. */
-static void default_ip_families(struct arena *arena, struct service_spec *spec)
-{
-    if (is(spec->type, "ExternalName"))
-        return;
-    bool any = is(spec->cluster_ip, "None") && !spec->selector.count;
-    if (!spec->ip_family_policy)
-        spec->ip_family_policy = any ? "RequireDualStack" : "SingleStack";
-    if (!spec->ip_families.count) {
-        const char **families = arena_alloc(arena, 2 * sizeof(*families));
-        bool ipv6 = !blank(spec->cluster_ip) && strchr(spec->cluster_ip, ':');
-        families[0] = ipv6 ? "IPv6" : "IPv4";
-        families[1] = ipv6 ? "IPv4" : "IPv6";
-        spec->ip_families = (struct string_array){families, any ? 2 : 1};
-    }
-}
-
 static void default_service_port(struct service_port *port)
 {
     struct int_or_string *target = &port->target_port;
@@ -95,7 +77,6 @@ static void default_service(struct arena *arena, void *value)
         ips[0] = spec->cluster_ip;
         spec->cluster_ips = (struct string_array){ips, 1};
     }
-    default_ip_families(arena, spec);
     struct load_balancer_status *status = &((struct service *)value)->status.load_balancer;
     for (size_t i = 0; i < status->ingress.count && is(spec->type, "LoadBalancer"); i++)
         if (!blank(status->ingress.items[i].ip) && !status->ingress.items[i].ip_mode)

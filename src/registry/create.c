@@ -172,6 +172,8 @@ void registry_create_value(struct task *task, void *value)
         prepare(task, value);
     if (!refused)
         refused = registry_admit_create(task, value);
+    if (!refused && task->resource->index == API_SERVICES)
+        refused = service_choose_families(task, value, NULL);
     if (!refused)
         refused = validate(task, value);
     if (!refused && store_head(task->registry->store, task->stored, meta->namespace, meta->name))

@@ -48,7 +48,7 @@ struct registry {
     struct env *env;
     struct store *store;
     const struct token_issuer *issuer; /* NULL: no tokens */
-    char *service_cidr;
+    char *service_cidr, *service_cidr6; /* the latter NULL: no IPv6 */
     int node_port_first, node_port_last;
     struct service_addresses *addresses;
     struct expiry *expiry;
@@ -185,6 +185,10 @@ void networking_warn(struct task *task, const void *value, bool created);
 /* lint.c: a warning for each finding of the lint room about `value`, complete as it will be stored, that the state it
  * replaces (NULL: none) does not have. */
 void registry_lint(struct task *task, const void *value, const void *old);
+
+/* service_families.c: completes ipFamilies and ipFamilyPolicy as upstream does, with what the cluster has, and takes back
+ * what a downgrade gives up; old NULL on create. NULL, or the Status that refuses it. */
+struct status *service_choose_families(struct task *task, struct service *service, const struct service *old);
 
 /* service.c */
 /* What an update leaves out and upstream keeps: addresses and node ports. */

@@ -391,6 +391,7 @@ struct registry *registry_new(struct env *env, struct store *store, const struct
     registry->env = env;
     registry->store = store;
     registry->service_cidr = mem_string(options->service_cidr);
+    registry->service_cidr6 = options->service_cidr6 ? mem_string(options->service_cidr6) : NULL;
     registry->node_port_first = options->node_port_first;
     registry->node_port_last = options->node_port_last;
     list_init(&registry->tasks);
@@ -416,6 +417,7 @@ void registry_free(struct registry *registry)
     registry_expiry_free(registry->expiry);
     triggers_free(registry->triggers);
     free(registry->service_cidr);
+    free(registry->service_cidr6);
     size_t count = registry->queue.count;
     cleanup_free struct task **tasks = registry->queue.items;
     registry->queue.items = NULL;

@@ -21,7 +21,8 @@ const struct client_user *registry_token_user(const struct registry *registry, s
                                               struct error *err);
 
 struct registry_options {
-    const char *service_cidr; /* "10.96.0.0/16" */
+    const char *service_cidr;  /* "10.96.0.0/16" */
+    const char *service_cidr6; /* "fd00:10:96::/112"; NULL: services have IPv4 alone */
     int node_port_first;      /* 30000 */
     int node_port_last;       /* 32767 */
 };

@@ -14,11 +14,18 @@
 #include "base/map.h"
 #include "registry/private.h"
 
+/* Addresses of one family. The first is never given out, nor the last of IPv4. */
+struct range {
+    const char *cidr; /* NULL: none */
+    int family;
+    struct in6_addr first; /* of IPv4 the first four bytes */
+    uint32_t size;         /* 0: none */
+};
+
 struct service_addresses {
     struct registry *registry;
     bool valid;
-    uint32_t network; /* host byte order */
-    uint32_t size;    /* addresses in the range, with the first and the last, which are never given out */
+    struct range ranges[2]; /* of IPv4, of IPv6 */
     struct map taken; /* "10.96.0.1", "TCP:30080" -> how many states name it */
 };
 
@@ -128,18 +135,62 @@ void service_settled(struct registry *registry, const struct service *now, const
         count_all(&registry->addresses->taken, old, now, -1);
 }
 
+static size_t family_size(int family)
+{
+    return family == AF_INET6 ? sizeof(struct in6_addr) : sizeof(struct in_addr);
+}
+
+static struct range read_range(const char *cidr, int family)
+{
+    struct range range = {.cidr = cidr, .family = family};
+    int most = (int)family_size(family) * 8;
+    const char *slash = cidr ? strchr(cidr, '/') : NULL;
+    if (!slash)
+        return range;
+    cleanup_free char *network = mem_string_n(cidr, (size_t)(slash - cidr));
+    int bits = atoi(slash + 1);
+    if (bits > most - 31 && bits <= most && inet_pton(family, network, &range.first) == 1)
+        range.size = UINT32_C(1) << (most - bits);
+    return range;
+}
+
+/* The last four bytes of an address, as a number. */
+static uint32_t low_part(const struct in6_addr *address, int family)
+{
+    uint32_t low;
+    memcpy(&low, (const char *)address + family_size(family) - sizeof(low), sizeof(low));
+    return ntohl(low);
+}
+
+/* How far behind the first address it is; UINT32_MAX: not in the range. */
+static uint32_t offset_in(const struct range *range, const char *ip)
+{
+    struct in6_addr parsed = {0};
+    size_t high = family_size(range->family) - sizeof(uint32_t);
+    if (!range->size || inet_pton(range->family, ip, &parsed) != 1 || memcmp(&parsed, &range->first, high) != 0)
+        return UINT32_MAX;
+    uint32_t offset = low_part(&parsed, range->family) - low_part(&range->first, range->family);
+    return offset < range->size ? offset : UINT32_MAX;
+}
+
+/* How many addresses can be given out, from the second on. */
+static uint32_t usable(const struct range *range)
+{
+    uint32_t lost = range->family == AF_INET6 ? 1 : 2;
+    return range->size > lost ? range->size - lost : 0;
+}
+
+static const struct range *range_of(const struct service_addresses *addresses, const char *ip)
+{
+    return &addresses->ranges[strchr(ip, ':') != NULL];
+}
+
 struct service_addresses *service_addresses_new(struct registry *registry)
 {
     struct service_addresses *addresses = mem_zero(1, sizeof(*addresses));
     addresses->registry = registry;
-    char network[INET_ADDRSTRLEN] = "";
-    int bits = 32;
-    struct in_addr parsed = {0};
-    if (sscanf(registry->service_cidr, "%15[0-9.]/%d", network, &bits) == 2 && bits > 0 && bits <= 32 &&
-        inet_pton(AF_INET, network, &parsed) == 1) {
-        addresses->size = bits == 32 ? 1 : (uint32_t)1 << (32 - bits);
-        addresses->network = ntohl(parsed.s_addr) & ~(addresses->size - 1);
-    }
+    addresses->ranges[0] = read_range(registry->service_cidr, AF_INET);
+    addresses->ranges[1] = read_range(registry->service_cidr6, AF_INET6);
     return addresses;
 }
 
@@ -186,17 +237,26 @@ static uint32_t draw(const struct service_addresses *addresses, uint32_t size, u
     return offset == UINT32_MAX ? draw_from(addresses, 0, lower, test, context) : offset;
 }
 
-static void address_text(const struct service_addresses *addresses, uint32_t offset, char out[INET_ADDRSTRLEN])
+struct drawing {
+    const struct range *range;
+    char text[INET6_ADDRSTRLEN];
+};
+
+/* The address at an offset among those that can be given out. */
+static void address_text(struct drawing *drawing, uint32_t offset)
 {
-    struct in_addr address = {htonl(addresses->network + 1 + offset)};
-    inet_ntop(AF_INET, &address, out, INET_ADDRSTRLEN);
+    const struct range *range = drawing->range;
+    struct in6_addr address = range->first;
+    uint32_t low = htonl(low_part(&range->first, range->family) + 1 + offset);
+    memcpy((char *)&address + family_size(range->family) - sizeof(low), &low, sizeof(low));
+    inet_ntop(range->family, &address, drawing->text, sizeof(drawing->text));
 }
 
 static bool address_is_free(const struct service_addresses *addresses, uint32_t offset, void *context)
 {
-    char text[INET_ADDRSTRLEN];
-    address_text(addresses, offset, text);
-    return !map_has(&addresses->taken, text);
+    struct drawing *drawing = context;
+    address_text(drawing, offset);
+    return !map_has(&addresses->taken, drawing->text);
 }
 
 static bool port_is_free(const struct service_addresses *addresses, uint32_t offset, void *context)
@@ -254,41 +314,54 @@ static struct status *refuse_ip(struct task *task, const struct service *service
 static struct status *claim_ip(struct task *task, const struct service *service, const char *ip)
 {
     const struct service_addresses *addresses = task->registry->addresses;
-    struct in_addr parsed;
-    uint32_t offset = inet_pton(AF_INET, ip, &parsed) == 1 ? ntohl(parsed.s_addr) - addresses->network : UINT32_MAX;
-    if (offset == 0 || offset >= addresses->size - 1)
+    const struct range *range = range_of(addresses, ip);
+    uint32_t offset = offset_in(range, ip);
+    if (offset == UINT32_MAX)
+        return refuse_ip(task, service, ip, "the provided network does not match the current range");
+    if (offset == 0 || offset > usable(range))
         return refuse_ip(task, service, ip,
                          arena_printf(task->arena,
                                       "the provided IP (%s) is not in the valid range. The range of valid IPs is %s",
-                                      ip, task->registry->service_cidr));
+                                      ip, range->cidr));
     return map_has(&addresses->taken, ip) ? refuse_ip(task, service, ip, "provided IP is already allocated") : NULL;
 }
 
-static void set_cluster_ip(struct task *task, struct service_spec *spec, const char *ip)
+/* A free address of the family; NULL with *refused set if there is none. */
+static const char *draw_ip(struct task *task, const char *family, struct status **refused)
 {
-    spec->cluster_ip = ip;
-    spec->cluster_ips.items = arena_alloc(task->arena, sizeof(char *));
-    spec->cluster_ips.items[0] = ip;
-    spec->cluster_ips.count = 1;
+    const struct service_addresses *addresses = task->registry->addresses;
+    struct drawing drawing = {.range = &addresses->ranges[text_equal(family, "IPv6")]};
+    uint32_t offset = draw(addresses, usable(drawing.range), lower_part(drawing.range->size, 16, 256), address_is_free,
+                           &drawing);
+    if (offset == UINT32_MAX) {
+        *refused = api_status_internal_error(task->arena, "failed to allocate a serviceIP: range is full");
+        return NULL;
+    }
+    address_text(&drawing, offset);
+    return arena_string(task->arena, drawing.text);
 }
 
+/* Addresses that are asked for are taken first, so that none of them is drawn for another family. */
 static struct status *prepare_ip(struct task *task, struct service *service, const struct service *old)
 {
     struct service_spec *spec = &service->spec;
-    if (!text_empty(spec->cluster_ip) && !spec->cluster_ips.count)
-        set_cluster_ip(task, spec, spec->cluster_ip);
+    struct status *refused = NULL;
     if (!needs_cluster_ip(spec) || text_equal(spec->cluster_ip, "None"))
         return NULL;
-    if (!text_empty(spec->cluster_ip))
-        return names_address(old, spec->cluster_ip) ? NULL : claim_ip(task, service, spec->cluster_ip);
-    const struct service_addresses *addresses = task->registry->addresses;
-    uint32_t usable = addresses->size > 2 ? addresses->size - 2 : 0;
-    uint32_t offset = draw(addresses, usable, lower_part(addresses->size, 16, 256), address_is_free, NULL);
-    if (offset == UINT32_MAX)
-        return api_status_internal_error(task->arena, "failed to allocate a serviceIP: range is full");
-    char text[INET_ADDRSTRLEN];
-    address_text(addresses, offset, text);
-    set_cluster_ip(task, spec, arena_string(task->arena, text));
+    const char **ips = arena_alloc(task->arena, (spec->ip_families.count + 1) * sizeof(*ips));
+    for (size_t i = 0; i < spec->ip_families.count; i++) {
+        const char *ip = i < spec->cluster_ips.count ? spec->cluster_ips.items[i] : NULL;
+        if (!text_empty(ip) && !names_address(old, ip))
+            refused = claim_ip(task, service, ip);
+        if (refused)
+            return refused;
+        ips[i] = text_empty(ip) ? NULL : ip;
+    }
+    for (size_t i = 0; i < spec->ip_families.count; i++)
+        if (!ips[i] && !(ips[i] = draw_ip(task, spec->ip_families.items[i], &refused)))
+            return refused;
+    spec->cluster_ips = (struct string_array){ips, spec->ip_families.count};
+    spec->cluster_ip = ips[0];
     return NULL;
 }
 
@@ -362,6 +435,25 @@ static struct status *prepare_ports(struct task *task, struct service *service, 
     return NULL;
 }
 
+/* Upstream does not call this one invalid. */
+static struct status *claim_health_port(struct task *task, int port)
+{
+    const struct registry *registry = task->registry;
+    const char *why = NULL;
+    char key[32];
+    port_key(key, "TCP", port);
+    if (port < registry->node_port_first || port > registry->node_port_last)
+        why = arena_printf(task->arena, "provided port is not in the valid range. The range of valid ports is %d-%d",
+                           registry->node_port_first, registry->node_port_last);
+    else if (map_has(&registry->addresses->taken, key))
+        why = "provided port is already allocated";
+    return why ? api_status_internal_error(task->arena,
+                                           arena_printf(task->arena,
+                                                        "failed to allocate requested HealthCheck NodePort %d: %s",
+                                                        port, why))
+               : NULL;
+}
+
 /* Where the load balancer asks whether this node has endpoints. */
 static struct status *prepare_health_port(struct task *task, struct service *service, const struct service *old)
 {
@@ -370,8 +462,7 @@ static struct status *prepare_health_port(struct task *task, struct service *ser
                                    spec->health_check_node_port))
         return NULL;
     if (spec->health_check_node_port)
-        return claim_port(task, service, PATH(PATH(NULL, "spec"), "healthCheckNodePort"), "TCP",
-                          spec->health_check_node_port);
+        return claim_health_port(task, spec->health_check_node_port);
     spec->health_check_node_port = draw_port(task->registry, service);
     return spec->health_check_node_port ? NULL : range_is_full(task);
 }
@@ -453,12 +544,16 @@ void service_carry(struct service *service, const struct service *before)
 {
     struct service_spec *spec = &service->spec;
     const struct service_spec *old = &before->spec;
-    if (needs_cluster_ip(spec) && needs_cluster_ip(old) && text_empty(spec->cluster_ip) && !spec->cluster_ips.count) {
+    /* Clients that know clusterIP alone clear or set it, and repeat the list. */
+    if (!text_equal(spec->cluster_ip, old->cluster_ip) && strings_equal(&spec->cluster_ips, &old->cluster_ips))
+        spec->cluster_ips = (struct string_array){text_empty(spec->cluster_ip) ? NULL : &spec->cluster_ip,
+                                                  !text_empty(spec->cluster_ip)};
+    if (needs_cluster_ip(spec) && needs_cluster_ip(old) && text_empty(spec->cluster_ip))
         spec->cluster_ip = old->cluster_ip;
+    if (needs_cluster_ip(old) && !spec->cluster_ips.count && text_equal(spec->cluster_ip, old->cluster_ip))
         spec->cluster_ips = old->cluster_ips;
-    } else if (needs_cluster_ip(old) && !spec->cluster_ips.count && text_equal(spec->cluster_ip, old->cluster_ip)) {
-        spec->cluster_ips = old->cluster_ips;
-    }
+    if (has_health_port(spec) && has_health_port(old) && !spec->health_check_node_port)
+        spec->health_check_node_port = old->health_check_node_port;
     for (size_t i = 0; needs_node_port(spec) && needs_node_port(old) && i < spec->ports.count; i++)
         if (!spec->ports.items[i].node_port)
             spec->ports.items[i].node_port = old_node_port(old, &spec->ports.items[i]);

@@ -274,13 +274,16 @@ void registry_replace(struct task *task, void *value)
         registry_warn_inert(task, value, task->old->value);
     api_set_defaults(task->arena, task->resource, value);
     bool service = task->resource->index == API_SERVICES && !subresource;
-    if (service)
+    if (service) {
         service_carry(value, task->old->value);
+        refused = service_choose_families(task, value, task->old->value);
+    }
     if (!text_equal(subresource, "status"))
         bump_generation(task, value);
 
     struct api_field_errors errors = {.arena = task->arena};
-    api_validate_update(task->resource, value, task->old->value, subresource, &errors);
+    if (!refused)
+        api_validate_update(task->resource, value, task->old->value, subresource, &errors);
     if (errors.count)
         refused = api_status_invalid(task->arena, task->resource, meta->name, &errors);
     if (!refused && !subresource)

@@ -64,7 +64,7 @@ static void pod_changed(void *context, const struct store_event *event)
 
 static void start(struct bench *b)
 {
-    struct registry_options options = {"10.96.0.0/16", 30000, 32767};
+    struct registry_options options = {"10.96.0.0/16", "fd00:10:96::/112", 30000, 32767};
     b->env = sim_environment_new(1, SIM_START);
     b->store = store_new(b->env, engine_memory_new(b->env));
     store_open(b->store, NULL);

@@ -47,7 +47,7 @@ static void start(struct sim_cluster *c)
     int opened = store_open(c->store, &err);
     assert(opened == 0);
     (void)opened;
-    struct registry_options options = {"10.96.0.0/16", 30000, 32767};
+    struct registry_options options = {"10.96.0.0/16", "fd00:10:96::/112", 30000, 32767};
     c->registry = registry_new(c->env, c->store, &options);
     c->api = registry_client(c->registry, &(struct client_user){.name = "system:admin"});
     if (c->opened)

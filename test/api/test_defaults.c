@@ -44,13 +44,11 @@ static const struct {
      "'restartPolicy':'Never','schedulerName':'default-scheduler','securityContext':{},'terminationGracePeriodSeconds':"
      "30}}},'status':{}}"},
     {API_SERVICES, "{'metadata':{'name':'s'},'spec':{'ports':[{'port':80}]}}",
-     "{'metadata':{'name':'s'},'spec':{'internalTrafficPolicy':'Cluster','ipFamilies':['IPv4'],'ipFamilyPolicy':"
-     "'SingleStack','ports':[{'port':80,'protocol':'TCP','targetPort':80}],'sessionAffinity':'None','type':'ClusterIP'},"
+     "{'metadata':{'name':'s'},'spec':{'internalTrafficPolicy':'Cluster','ports':[{'port':80,'protocol':'TCP','targetPort':80}],'sessionAffinity':'None','type':'ClusterIP'},"
      "'status':{'loadBalancer':{}}}"},
     {API_SERVICES, "{'metadata':{'name':'s'},'spec':{'type':'NodePort','sessionAffinity':'ClientIP','ports':[{'port':80,"
                    "'targetPort':'web'}]}}",
-     "{'metadata':{'name':'s'},'spec':{'externalTrafficPolicy':'Cluster','internalTrafficPolicy':'Cluster','ipFamilies':["
-     "'IPv4'],'ipFamilyPolicy':'SingleStack','ports':[{'port':80,'protocol':'TCP','targetPort':'web'}],'sessionAffinity':"
+     "{'metadata':{'name':'s'},'spec':{'externalTrafficPolicy':'Cluster','internalTrafficPolicy':'Cluster','ports':[{'port':80,'protocol':'TCP','targetPort':'web'}],'sessionAffinity':"
      "'ClientIP','sessionAffinityConfig':{'clientIP':{'timeoutSeconds':10800}},'type':'NodePort'},'status':{"
      "'loadBalancer':{}}}"},
     {API_SECRETS, "{'metadata':{'name':'s'},'data':{'b':'eA=='},'stringData':{'a':'x','b':'y'}}",

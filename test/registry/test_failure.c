@@ -70,7 +70,7 @@ static int set_up(void **state)
 {
     disk = (struct disk){.engine = {&operations}, .env = fake_env_new(1000000)};
     store = store_new(disk.env, &disk.engine);
-    registry = registry_new(disk.env, store, &(struct registry_options){"10.96.0.0/16", 30000, 32767});
+    registry = registry_new(disk.env, store, &(struct registry_options){"10.96.0.0/16", "fd00:10:96::/112", 30000, 32767});
     client = registry_client(registry, NULL);
     registry_bootstrap(registry, &(struct registry_bootstrap){.address = "192.0.2.1", .api_port = 6443}, NULL, NULL);
     fake_env_settle(disk.env);

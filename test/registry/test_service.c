@@ -62,7 +62,11 @@ static void an_address_is_given_once_and_given_back(void **state)
     assert_non_null(strstr(r->text, "Service \"b\" is invalid: spec.clusterIPs: Invalid value: "));
     r = create(w, "services/default", SERVICE("b", ",\"clusterIP\":\"10.97.1.2\""));
     assert_code(r, 422);
-    assert_non_null(strstr(r->text, "the provided IP (10.97.1.2) is not in the valid range. The range of valid IPs is "
+    assert_non_null(strstr(r->text, "failed to allocate IP 10.97.1.2: the provided network does not match the current "
+                                    "range"));
+    r = create(w, "services/default", SERVICE("b", ",\"clusterIP\":\"10.96.0.0\""));
+    assert_code(r, 422);
+    assert_non_null(strstr(r->text, "the provided IP (10.96.0.0) is not in the valid range. The range of valid IPs is "
                                     "10.96.0.0/16"));
     assert_code(delete_(w, "services/default/a", NULL), 200);
     assert_code(create(w, "services/default", SERVICE("b", ",\"clusterIP\":\"10.96.1.2\"")), 201);
@@ -197,12 +201,82 @@ static void thousands_of_services_have_addresses_of_their_own(void **state)
     world_free(w);
 }
 
+static void a_service_has_the_families_that_it_asks_for(void **state)
+{
+    struct world *w = world_new();
+    struct reply *r = create(w, "services/default", SERVICE("a", ""));
+    assert_field(r, "spec/ipFamilies", "[\"IPv4\"]");
+    assert_field(r, "spec/ipFamilyPolicy", "SingleStack");
+    r = create(w, "services/default", SERVICE("b", ",\"ipFamilyPolicy\":\"PreferDualStack\""));
+    assert_code(r, 201);
+    assert_field(r, "spec/ipFamilies", "[\"IPv4\",\"IPv6\"]");
+    assert_memory_equal(field(r, "spec/clusterIPs/1"), "fd00:10:96::", 12);
+    r = create(w, "services/default",
+               SERVICE("c", ",\"ipFamilyPolicy\":\"RequireDualStack\",\"ipFamilies\":[\"IPv6\"]"));
+    assert_code(r, 201);
+    assert_field(r, "spec/ipFamilies", "[\"IPv6\",\"IPv4\"]");
+    assert_memory_equal(field(r, "spec/clusterIP"), "fd00:10:96::", 12);
+    r = create(w, "services/default", SERVICE("d", ",\"clusterIP\":\"fd00:10:96::77\""));
+    assert_code(r, 201);
+    assert_field(r, "spec/ipFamilies", "[\"IPv6\"]");
+    r = create(w, "services/default", SERVICE("e", ",\"clusterIP\":\"fd00:10:96::77\""));
+    assert_code(r, 422);
+    assert_non_null(strstr(r->text, "failed to allocate IP fd00:10:96::77: provided IP is already allocated"));
+    r = create(w, "services/default", SERVICE("e", ",\"clusterIPs\":[\"10.96.5.5\",\"fd00:10:96::78\"],"
+                                                   "\"clusterIP\":\"10.96.5.5\""));
+    assert_code(r, 422);
+    assert_non_null(strstr(
+        r->text, "must be 'RequireDualStack' or 'PreferDualStack' when multiple cluster IPs are specified"));
+    /* Headless ones have the first family, unless nobody says which pods are behind them. */
+    r = create(w, "services/default", SERVICE("f", ",\"clusterIP\":\"None\",\"selector\":{\"a\":\"b\"}"));
+    assert_field(r, "spec/ipFamilies", "[\"IPv4\"]");
+    r = create(w, "services/default", SERVICE("g", ",\"clusterIP\":\"None\""));
+    assert_field(r, "spec/ipFamilies", "[\"IPv4\",\"IPv6\"]");
+    assert_field(r, "spec/ipFamilyPolicy", "RequireDualStack");
+    world_free(w);
+}
+
+static void a_service_gains_and_loses_its_second_family(void **state)
+{
+    struct world *w = world_new();
+    struct reply *r = create(w, "services/default", SERVICE("a", ""));
+    const char *ip = keep(field(r, "spec/clusterIP"));
+    r = patch(w, "services/default/a", "{\"spec\":{\"ipFamilyPolicy\":\"PreferDualStack\"}}");
+    assert_code(r, 200);
+    assert_field(r, "spec/clusterIP", ip);
+    assert_field(r, "spec/ipFamilies", "[\"IPv4\",\"IPv6\"]");
+    static char second[64];
+    snprintf(second, sizeof(second), "%s", field(r, "spec/clusterIPs/1"));
+    assert_memory_equal(second, "fd00:10:96::", 12);
+    /* Another change leaves it alone. */
+    r = patch(w, "services/default/a", "{\"spec\":{\"selector\":{\"x\":\"y\"}}}");
+    assert_field(r, "spec/clusterIPs/1", second);
+    r = patch(w, "services/default/a", "{\"spec\":{\"ipFamilies\":[\"IPv4\"]}}");
+    assert_code(r, 422);
+    assert_non_null(strstr(r->text, "must be 'SingleStack' to release the secondary IP family"));
+    r = patch(w, "services/default/a", "{\"spec\":{\"ipFamilyPolicy\":\"SingleStack\"}}");
+    assert_code(r, 200);
+    assert_field(r, "spec/ipFamilies", "[\"IPv4\"]");
+    assert_field(r, "spec/clusterIPs/1", NULL);
+    assert_field(r, "spec/clusterIP", ip);
+    /* What it gave up can be had again. */
+    char json[200];
+    snprintf(json, sizeof(json), "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"ports\":[{\"port\":80}],\"clusterIP\":\"%s\"}}",
+             second);
+    assert_code(create(w, "services/default", json), 201);
+    r = patch(w, "services/default/a", "{\"spec\":{\"ipFamilies\":[\"IPv6\"]}}");
+    assert_code(r, 422);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_cluster_has_its_own_service),
         cmocka_unit_test(an_address_is_allocated_and_kept),
         cmocka_unit_test(an_address_is_given_once_and_given_back),
+        cmocka_unit_test(a_service_has_the_families_that_it_asks_for),
+        cmocka_unit_test(a_service_gains_and_loses_its_second_family),
         cmocka_unit_test(headless_and_external_services_have_no_address),
         cmocka_unit_test(node_ports_are_given_once_and_given_back),
         cmocka_unit_test(a_port_for_two_protocols_has_one_number),

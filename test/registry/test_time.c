@@ -26,7 +26,7 @@ static struct world world_new(void)
 {
     struct world w = {.env = fake_env_new(START)};
     w.store = store_new(w.env, engine_memory_new(w.env));
-    w.registry = registry_new(w.env, w.store, &(struct registry_options){"10.96.0.0/16", 30000, 32767});
+    w.registry = registry_new(w.env, w.store, &(struct registry_options){"10.96.0.0/16", "fd00:10:96::/112", 30000, 32767});
     w.client = registry_client(w.registry, NULL);
     registry_bootstrap(w.registry, &(struct registry_bootstrap){.address = "192.0.2.1", .api_port = 6443}, NULL, NULL);
     fake_env_settle(w.env);

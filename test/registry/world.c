@@ -44,7 +44,7 @@ struct world *world_new(void)
     w->env = env_uv_new(&w->loop);
     w->store = store_new(w->env, engine_memory_new(w->env));
     assert_int_equal(store_open(w->store, NULL), 0);
-    struct registry_options options = {"10.96.0.0/16", 30000, 32767};
+    struct registry_options options = {"10.96.0.0/16", "fd00:10:96::/112", 30000, 32767};
     w->registry = registry_new(w->env, w->store, &options);
     w->client = registry_client(w->registry, &(struct client_user){.name = "tester"});
     bool ready = false;

@@ -378,7 +378,7 @@ static void *core(void *context)
     api.env->operations = &api.hurried;
     api.mailbox = mailbox_new(&api.loop);
     api.store = store_new(api.env, engine_memory_new(api.env));
-    struct registry_options options = {"10.96.0.0/16", 30000, 32767};
+    struct registry_options options = {"10.96.0.0/16", "fd00:10:96::/112", 30000, 32767};
     struct pki_options pki = {.now = env_now(api.env)};
     if (store_open(api.store, &err) < 0 || pki_open(&pki, &api.pki, &err) < 0)
         abort();
