@@ -10,10 +10,12 @@
 
 #include <arpa/inet.h>
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_bridge.h>
 #include <linux/if_link.h>
+#include <linux/neighbour.h>
 #include <linux/veth.h>
 #include <net/if.h>
 #include <net/if_arp.h>
@@ -50,7 +52,9 @@ struct pod_network {
     struct in_addr gateway;
     int bridge_index;
     int mtu;
-    bool ipv6; /* the kernel has it */
+    bool ipv6;   /* the kernel has it; for addresses it may be off nonetheless */
+    bool dual;   /* pods have IPv6 addresses */
+    struct ip_prefix prefix6;
     char bridge[IF_NAMESIZE];
 
     pthread_mutex_t removal_lock; /* never taken while holding `lock` */
@@ -91,33 +95,48 @@ static void message_quiet_link(struct netlink_batch *batch, const struct pod_net
     netlink_nest_end(batch, families);
 }
 
-static void message_address(struct netlink_batch *batch, int link, struct in_addr address, int length)
+static void message_address(struct netlink_batch *batch, int link, const struct ip_address *address, int length)
 {
-    struct ifaddrmsg header = {.ifa_family = AF_INET, .ifa_prefixlen = (uint8_t)length, .ifa_index = (uint32_t)link};
+    /* Nobody else can have such an address: it is not asked for first. */
+    struct ifaddrmsg header = {.ifa_family = (uint8_t)address->family,
+                               .ifa_prefixlen = (uint8_t)length,
+                               .ifa_flags = address->family == AF_INET6 ? IFA_F_NODAD : 0,
+                               .ifa_index = (uint32_t)link};
     netlink_message(batch, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, &header, sizeof(header));
-    netlink_add(batch, IFA_LOCAL, &address, sizeof(address));
-    netlink_add(batch, IFA_ADDRESS, &address, sizeof(address));
-    if (length < 31) {
-        struct in_addr broadcast = {address.s_addr | htonl(UINT32_MAX >> length)};
+    netlink_add(batch, IFA_LOCAL, &address->v6, ip_address_size(address->family));
+    netlink_add(batch, IFA_ADDRESS, &address->v6, ip_address_size(address->family));
+    if (address->family == AF_INET && length < 31) {
+        struct in_addr broadcast = {address->v4.s_addr | htonl(UINT32_MAX >> length)};
         netlink_add(batch, IFA_BROADCAST, &broadcast, sizeof(broadcast));
     }
 }
 
-/* gateway 0: directly on the link. */
-static void message_route(struct netlink_batch *batch, int link, struct ipv4_prefix to, struct in_addr gateway)
+/* gateway NULL: directly on the link. */
+static void message_route(struct netlink_batch *batch, int link, const struct ip_prefix *to,
+                          const struct ip_address *gateway)
 {
-    struct rtmsg header = {.rtm_family = AF_INET,
-                           .rtm_dst_len = (uint8_t)to.length,
+    struct rtmsg header = {.rtm_family = (uint8_t)to->address.family,
+                           .rtm_dst_len = (uint8_t)to->length,
                            .rtm_table = RT_TABLE_MAIN,
                            .rtm_protocol = RTPROT_STATIC,
-                           .rtm_scope = gateway.s_addr ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK,
+                           .rtm_scope = gateway ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK,
                            .rtm_type = RTN_UNICAST};
     netlink_message(batch, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, &header, sizeof(header));
-    if (to.length)
-        netlink_add(batch, RTA_DST, &to.address, sizeof(to.address));
-    if (gateway.s_addr)
-        netlink_add(batch, RTA_GATEWAY, &gateway, sizeof(gateway));
+    if (to->length)
+        netlink_add(batch, RTA_DST, &to->address.v6, ip_address_size(to->address.family));
+    if (gateway)
+        netlink_add(batch, RTA_GATEWAY, &gateway->v6, ip_address_size(gateway->family));
     netlink_add_u32(batch, RTA_OIF, (uint32_t)link);
+}
+
+/* Tells which hardware address an IPv6 address has, for good. */
+static void message_neighbour(struct netlink_batch *batch, int link, const struct ip_address *address,
+                              const unsigned char hardware[ADDRESS_SIZE])
+{
+    struct ndmsg header = {.ndm_family = AF_INET6, .ndm_ifindex = link, .ndm_state = NUD_PERMANENT};
+    netlink_message(batch, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, &header, sizeof(header));
+    netlink_add(batch, NDA_DST, &address->v6, sizeof(address->v6));
+    netlink_add(batch, NDA_LLADDR, hardware, ADDRESS_SIZE);
 }
 
 /* ---- looking at links ---- */
@@ -204,18 +223,40 @@ static int set_sysctl(const char *path, const char *value, struct error *err)
     return file_poke(path, value, err);
 }
 
+/* A router does not listen to other routers, unless a link is told to: those that did go on. */
+static int forward_ipv6(struct error *err)
+{
+    static const char links[] = "/proc/sys/net/ipv6/conf", forwarding[] = "/proc/sys/net/ipv6/conf/all/forwarding";
+    cleanup_buffer struct buffer now = {0};
+    if (file_read(forwarding, 16, &now, NULL) == 0 && now.size && now.data[0] == '1')
+        return 0;
+    DIR *directory = opendir(links);
+    for (struct dirent *entry; directory && (entry = readdir(directory));) {
+        cleanup_free char *path = mem_printf("%s/%s/accept_ra", links, entry->d_name);
+        buffer_clear(&now);
+        if (entry->d_name[0] != '.' && file_read(path, 16, &now, NULL) == 0 && now.size && now.data[0] == '1')
+            set_sysctl(path, "2", NULL);
+    }
+    if (directory)
+        closedir(directory);
+    return set_sysctl(forwarding, "1", err);
+}
+
 /* In the node's namespace. Forwarding makes it a router. route_localnet lets node ports answer on 127.0.0.1, the
  * data plane refuses what pods would do with it. Redirects would send pods past the node, where services are not,
  * and use up what the kernel allows of ICMP errors; "all" has to be off for that, and other links keep their own
  * setting. br_netfilter, which a machine may have for others, is only a detour here. */
-static int set_node_sysctls(const char *bridge, bool own_namespace, struct error *err)
+static int set_node_sysctls(const struct pod_network *network, bool own_namespace, struct error *err)
 {
-    static const char detour[] = "/proc/sys/net/bridge/bridge-nf-call-iptables";
+    static const char *const detours[] = {"/proc/sys/net/bridge/bridge-nf-call-iptables",
+                                          "/proc/sys/net/bridge/bridge-nf-call-ip6tables"};
+    const char *bridge = network->bridge;
     char path[128];
-    if (set_sysctl("/proc/sys/net/ipv4/ip_forward", "1", err) < 0)
+    if (set_sysctl("/proc/sys/net/ipv4/ip_forward", "1", err) < 0 || (network->dual && forward_ipv6(err) < 0))
         return -1;
-    if (own_namespace && access(detour, F_OK) == 0 && set_sysctl(detour, "0", err) < 0)
-        return -1;
+    for (size_t i = 0; own_namespace && i < ARRAY_COUNT(detours); i++)
+        if (access(detours[i], F_OK) == 0 && set_sysctl(detours[i], "0", err) < 0)
+            return -1;
     if (set_sysctl("/proc/sys/net/ipv4/conf/all/send_redirects", "0", err) < 0)
         return -1;
     snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/send_redirects", bridge);
@@ -227,8 +268,14 @@ static int set_node_sysctls(const char *bridge, bool own_namespace, struct error
 
 /* In a pod's namespace, before its link is made. The last two let any user of a pod bind low ports and ping, as
  * containerd does by default. */
-static int set_pod_sysctls(struct error *err)
+static int set_pod_sysctls(const struct pod_network *network, struct error *err)
 {
+    static const char *const settings6[][2] = {
+        {"/proc/sys/net/ipv6/conf/default/disable_ipv6", "0"},
+        {"/proc/sys/net/ipv6/conf/default/accept_ra", "0"},
+        {"/proc/sys/net/ipv6/conf/default/accept_redirects", "0"},
+        {"/proc/sys/net/ipv6/conf/lo/disable_ipv6", "0"},
+    };
     static const char *const settings[][2] = {
         {"/proc/sys/net/ipv4/conf/all/accept_redirects", "0"},
         {"/proc/sys/net/ipv4/conf/default/accept_redirects", "0"},
@@ -237,6 +284,9 @@ static int set_pod_sysctls(struct error *err)
     };
     for (size_t i = 0; i < ARRAY_COUNT(settings); i++)
         if (file_poke(settings[i][0], settings[i][1], err) < 0)
+            return -1;
+    for (size_t i = 0; network->dual && i < ARRAY_COUNT(settings6); i++)
+        if (set_sysctl(settings6[i][0], settings6[i][1], err) < 0)
             return -1;
     return 0;
 }
@@ -262,8 +312,16 @@ static int make_bridge(struct pod_network *network, struct error *err)
     return 0;
 }
 
+/* The bridge's address and the routes of a family. */
+static void message_bridge_family(struct netlink_batch *batch, const struct pod_network *network,
+                                  const struct ip_address *gateway, int length, const struct ip_prefix *services)
+{
+    message_address(batch, network->bridge_index, gateway, length);
+    message_route(batch, network->bridge_index, services, NULL);
+}
+
 static int configure_bridge(struct pod_network *network, const struct pod_network_config *config,
-                            const struct ipv4_prefix *services, struct error *err)
+                            const struct ip_prefix *services, const struct ip_prefix *services6, struct error *err)
 {
     cleanup_netlink_batch struct netlink_batch batch = {0};
     struct link_view view;
@@ -278,15 +336,17 @@ static int configure_bridge(struct pod_network *network, const struct pod_networ
     message_quiet_link(&batch, network, network->bridge);
     message_link(&batch, RTM_SETLINK, 0, network->bridge, true);
     netlink_add_u32(&batch, IFLA_MTU, (uint32_t)network->mtu);
-    message_address(&batch, view.index, network->gateway, network->pool.prefix.length);
-    message_route(&batch, view.index, *services, (struct in_addr){0});
+    struct ip_address gateway = ip_address_v4(network->gateway), gateway6;
+    message_bridge_family(&batch, network, &gateway, network->pool.prefix.length, services);
+    if (pod_network_address6(network, network->gateway, &gateway6))
+        message_bridge_family(&batch, network, &gateway6, network->prefix6.length, services6);
     if (netlink_commit(&network->netlink, &batch, NULL, err) < 0)
         return error_wrap(err, "configure bridge %s", network->bridge);
 
     struct in_addr last;
     if (inet_pton(AF_INET, view.alias, &last) == 1)
         address_pool_continue(&network->pool, last);
-    return set_node_sysctls(network->bridge, config->own_namespace, err);
+    return set_node_sysctls(network, config->own_namespace, err);
 }
 
 /* A port of the bridge with an alias "KEY ADDRESS" is a pod. */
@@ -345,21 +405,39 @@ static int bridge_name(const struct pod_network_config *config, char out[IF_NAME
     return 0;
 }
 
+static int parse_prefix(const char *text, const char *otherwise, int family, struct ip_prefix *out, struct error *err)
+{
+    return ip_prefix_parse(text ? text : otherwise, out) && out->address.family == family
+               ? 0
+               : error_set(err, EINVAL, "\"%s\" is not a prefix of its family", text);
+}
+
+static bool is_switched_off(const char *setting)
+{
+    cleanup_buffer struct buffer now = {0};
+    return file_read(setting, 16, &now, NULL) < 0 || !now.size || now.data[0] != '0';
+}
+
 static int open_in_namespace(struct pod_network *network, const struct pod_network_config *config, struct error *err)
 {
-    struct ipv4_prefix pods, services;
+    struct ipv4_prefix pods;
+    struct ip_prefix services, services6;
     if (bridge_name(config, network->bridge, err) < 0 ||
         ipv4_prefix_parse(config->node_cidr ? config->node_cidr : POD_NETWORK_NODE_CIDR, &pods, err) < 0 ||
-        ipv4_prefix_parse(config->service_cidr ? config->service_cidr : POD_NETWORK_SERVICE_CIDR, &services, err) < 0 ||
+        parse_prefix(config->service_cidr, POD_NETWORK_SERVICE_CIDR, AF_INET, &services, err) < 0 ||
+        parse_prefix(config->node_cidr6, POD_NETWORK_NODE_CIDR6, AF_INET6, &network->prefix6, err) < 0 ||
+        parse_prefix(config->service_cidr6, POD_NETWORK_SERVICE_CIDR6, AF_INET6, &services6, err) < 0 ||
         address_pool_init(&network->pool, &pods, err) < 0)
         return -1;
     network->gateway = ipv4_prefix_at(&pods, 1);
     network->ipv6 = access("/proc/sys/net/ipv6", F_OK) == 0;
+    network->dual = network->ipv6 && !is_switched_off("/proc/sys/net/ipv6/conf/all/disable_ipv6") &&
+                    !is_switched_off("/proc/sys/net/ipv6/conf/default/disable_ipv6");
     if (netlink_open(-1, NETLINK_ROUTE, &network->netlink, err) < 0 ||
         netlink_open(-1, NETLINK_ROUTE, &network->removal, err) < 0)
         return -1;
     network->mtu = config->mtu > 0 ? config->mtu : uplink_mtu(&network->netlink);
-    if (configure_bridge(network, config, &services, err) < 0)
+    if (configure_bridge(network, config, &services, &services6, err) < 0)
         return -1;
     return find_pods(network, err);
 }
@@ -443,13 +521,14 @@ static void message_veth(struct netlink_batch *batch, const struct pod_network *
 }
 
 /* Opens the pod's namespace: its descriptor, a netlink socket in it, its settings made. */
-static int open_pod(const char *path, int *fd, struct netlink *netlink, struct error *err)
+static int open_pod(const struct pod_network *network, const char *path, int *fd, struct netlink *netlink,
+                    struct error *err)
 {
     int previous;
     cleanup_close int opened = network_namespace_open(path, err);
     if (opened < 0 || network_namespace_enter(opened, &previous, err) < 0)
         return -1;
-    int result = set_pod_sysctls(err);
+    int result = set_pod_sysctls(network, err);
     if (result == 0)
         result = netlink_open(-1, NETLINK_ROUTE, netlink, err);
     network_namespace_leave(&previous);
@@ -458,19 +537,48 @@ static int open_pod(const char *path, int *fd, struct netlink *netlink, struct e
     return result;
 }
 
+/* A pod's own address and its way out, both through the bridge. */
+static void message_pod_family(struct netlink_batch *batch, int link, const struct ip_address *address,
+                               const struct ip_address *gateway)
+{
+    int bits = (int)ip_address_size(address->family) * 8;
+    message_address(batch, link, address, bits);
+    message_route(batch, link, &(struct ip_prefix){*gateway, bits}, NULL);
+    message_route(batch, link, &(struct ip_prefix){{.family = address->family}, 0}, gateway);
+}
+
+/* The node's side of what IPv6 has to know of a pod. Addresses come back with the same hardware address: this never
+ * becomes wrong. */
+static int introduce(struct pod_network *network, struct in_addr address, struct error *err)
+{
+    cleanup_netlink_batch struct netlink_batch batch = {0};
+    unsigned char hardware[ADDRESS_SIZE];
+    struct ip_address address6;
+    if (!pod_network_address6(network, address, &address6))
+        return 0;
+    hardware_address(address, hardware);
+    message_neighbour(&batch, network->bridge_index, &address6, hardware);
+    return netlink_commit(&network->netlink, &batch, NULL, err);
+}
+
 static int configure_pod(struct pod_network *network, struct netlink *netlink, struct in_addr address,
                          struct error *err)
 {
     cleanup_netlink_batch struct netlink_batch batch = {0};
+    struct ip_address own = ip_address_v4(address), gateway = ip_address_v4(network->gateway), own6, gateway6;
+    unsigned char hardware[ADDRESS_SIZE];
     struct link_view view;
     if (look_at_link(netlink, POD_LINK, 0, &view, err) < 0)
         return error_wrap(err, "the pod's " POD_LINK);
     message_link(&batch, RTM_SETLINK, 0, "lo", true);
     message_quiet_link(&batch, network, POD_LINK);
     message_link(&batch, RTM_SETLINK, 0, POD_LINK, true);
-    message_address(&batch, view.index, address, 32);
-    message_route(&batch, view.index, (struct ipv4_prefix){network->gateway, 32}, (struct in_addr){0});
-    message_route(&batch, view.index, (struct ipv4_prefix){{0}, 0}, network->gateway);
+    message_pod_family(&batch, view.index, &own, &gateway);
+    if (pod_network_address6(network, address, &own6) && pod_network_address6(network, network->gateway, &gateway6)) {
+        hardware_address(network->gateway, hardware);
+        message_neighbour(&batch, view.index, &gateway6, hardware);
+        message_pod_family(&batch, view.index, &own6, &gateway6);
+    }
     if (netlink_commit(netlink, &batch, NULL, err) < 0)
         return error_wrap(err, "configure the pod's " POD_LINK);
     return 0;
@@ -508,7 +616,7 @@ static int attach_address(struct pod_network *network, const char *key, int pod_
     message_veth(&batch, network, key, address, pod_namespace);
     if (netlink_commit(&network->netlink, &batch, NULL, err) < 0)
         return error_wrap(err, "make the pod's link");
-    if (configure_pod(network, pod_netlink, address, err) < 0)
+    if (introduce(network, address, err) < 0 || configure_pod(network, pod_netlink, address, err) < 0)
         return -1;
     struct pod *pod = mem_zero(1, sizeof(*pod));
     pod->address = address;
@@ -547,7 +655,7 @@ int pod_network_attach(struct pod_network *network, const char *key, const char 
 {
     cleanup_close int pod_namespace = -1;
     cleanup_netlink struct netlink pod_netlink = NETLINK_CLOSED;
-    if (check_key(key, err) < 0 || open_pod(namespace_path, &pod_namespace, &pod_netlink, err) < 0)
+    if (check_key(key, err) < 0 || open_pod(network, namespace_path, &pod_namespace, &pod_netlink, err) < 0)
         return error_wrap(err, "pod network");
     struct in_addr present;
     int result;
@@ -599,6 +707,18 @@ void pod_network_each(struct pod_network *network,
     for (struct map_slot *s = NULL; (s = map_next(&network->pods, s));)
         callback(context, s->key, ((struct pod *)s->value)->address);
     pthread_mutex_unlock(&network->lock);
+}
+
+bool pod_network_has_ipv6(const struct pod_network *network)
+{
+    return network->dual;
+}
+
+bool pod_network_address6(const struct pod_network *network, struct in_addr address, struct ip_address *out)
+{
+    uint32_t offset = ntohl(address.s_addr) - ntohl(network->pool.prefix.address.s_addr);
+    *out = network->dual ? ip_address_at(&network->prefix6.address, offset) : (struct ip_address){0};
+    return network->dual;
 }
 
 struct in_addr pod_network_gateway(const struct pod_network *network)

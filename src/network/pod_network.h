@@ -12,7 +12,11 @@
  * Everything that must outlast the process is in the kernel: the alias of a veth holds the pod's key, the alias of
  * the bridge holds the address given out last. pod_network_open reads them back; there is no file.
  *
- * Addresses go round the whole CIDR before one is used again. IPv4.
+ * Addresses go round the whole CIDR before one is used again.
+ *
+ * Where the kernel has IPv6, everything of this has it too: a pod's IPv6 address is in the node's IPv6 prefix where its
+ * IPv4 address is in the node's CIDR, so that one follows from the other. Nobody has to look for neighbours: hardware
+ * addresses follow from addresses too, and are told to the kernel.
  *
  * Threads: every function blocks (a few hundred microseconds; up to a few milliseconds on a busy kernel) and is to
  * be called from worker threads; any number may call at once. They move the calling thread between namespaces and
@@ -31,6 +35,9 @@
 #define POD_NETWORK_CLUSTER_CIDR "10.244.0.0/16"
 #define POD_NETWORK_NODE_CIDR "10.244.0.0/24" /* of node 0 */
 #define POD_NETWORK_SERVICE_CIDR "10.96.0.0/16"
+#define POD_NETWORK_CLUSTER_CIDR6 "fd00:10:244::/56"
+#define POD_NETWORK_NODE_CIDR6 "fd00:10:244::/64" /* of node 0 */
+#define POD_NETWORK_SERVICE_CIDR6 "fd00:10:96::/112"
 #define POD_NETWORK_BRIDGE "coracle0"
 
 /* A longer key is refused. Keys have no white space; pods use their UID. */
@@ -42,6 +49,8 @@ struct pod_network_config {
     const char *node_cidr;   /* NULL: POD_NETWORK_NODE_CIDR; see network/address.h for its size */
     const char *service_cidr; /* NULL: POD_NETWORK_SERVICE_CIDR; routed to the bridge, so that local processes reach
                                  services without a default route and nothing for them ever leaves the machine */
+    const char *node_cidr6;    /* NULL: POD_NETWORK_NODE_CIDR6; at most /96 */
+    const char *service_cidr6; /* NULL: POD_NETWORK_SERVICE_CIDR6 */
     int mtu;                 /* 0: of the link that the default route uses, or 1500 */
     bool own_namespace;      /* the namespace is the cluster's alone (a sandbox): settings for all links may change */
 };
@@ -69,6 +78,10 @@ bool pod_network_find(struct pod_network *network, const char *key, struct in_ad
 void pod_network_each(struct pod_network *network, void (*callback)(void *context, const char *key, struct in_addr address),
                       void *context);
 
+/* Whether the network has IPv6; if not, what its pods and services have is IPv4 alone. */
+bool pod_network_has_ipv6(const struct pod_network *network);
+/* The IPv6 address of the pod, or of the gateway, that has this IPv4 address. False, and no address, without IPv6. */
+bool pod_network_address6(const struct pod_network *network, struct in_addr address, struct ip_address *out);
 struct in_addr pod_network_gateway(const struct pod_network *network);
 int pod_network_mtu(const struct pod_network *network);
 
