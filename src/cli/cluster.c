@@ -60,6 +60,7 @@ struct cluster {
     struct agent *agent;
     char node_name[NODE_NAME_MAX];
     char node_address[INET_ADDRSTRLEN];
+    char node_address6[INET6_ADDRSTRLEN]; /* "": the cluster has no IPv6 */
     char gateway[INET_ADDRSTRLEN];
     char dns_address[INET_ADDRSTRLEN];
     int signal;
@@ -148,7 +149,9 @@ static void start_agent(struct cluster *c)
     snprintf(cgroup, sizeof(cgroup), "/coracle/%s", c->options->up->name);
     struct agent_options options = {.node_name = c->node_name,
                                     .node_address = c->node_address,
+                                    .node_address6 = *c->node_address6 ? c->node_address6 : NULL,
                                     .pod_cidr = POD_NETWORK_NODE_CIDR,
+                                    .pod_cidr6 = *c->node_address6 ? POD_NETWORK_NODE_CIDR6 : NULL,
                                     .data_directory = c->options->data_directory,
                                     .run_directory = run,
                                     .cgroup_parent = cgroup,
@@ -256,6 +259,12 @@ static int start_network(struct cluster *c, struct error *err)
                                                .service_cidr = CLUSTER_SERVICE_CIDR,
                                                .pod_cidr = POD_NETWORK_CLUSTER_CIDR,
                                                .masquerade_egress = !sandbox->isolated},
+                                      .plan6 = {.family = AF_INET6,
+                                                .table = pod_network_has_ipv6(c->network) ? table : NULL,
+                                                .bridge = POD_NETWORK_BRIDGE,
+                                                .service_cidr = CLUSTER_SERVICE_CIDR6,
+                                                .pod_cidr = POD_NETWORK_CLUSTER_CIDR6,
+                                                .masquerade_egress = !sandbox->isolated},
                                       .applied = service_proxy_applied,
                                       .context = c->proxy,
                                       .mailbox = c->mailbox};
@@ -278,7 +287,12 @@ static void bootstrapped(void *context)
         fail(c);
         return;
     }
-    milestone(c, "network", "pods %s, services %s", POD_NETWORK_NODE_CIDR, CLUSTER_SERVICE_CIDR);
+    if (pod_network_has_ipv6(c->network))
+        milestone(c, "network", "pods %s and %s, services %s and %s", POD_NETWORK_NODE_CIDR, POD_NETWORK_NODE_CIDR6,
+                  CLUSTER_SERVICE_CIDR, CLUSTER_SERVICE_CIDR6);
+    else
+        milestone(c, "network", "pods %s, services %s; no IPv6, for the kernel has none or it is switched off",
+                  POD_NETWORK_NODE_CIDR, CLUSTER_SERVICE_CIDR);
     informer_set_start(c->informers, informers_synced, c);
 }
 
@@ -303,7 +317,10 @@ static int open_store(struct cluster *c, struct error *err)
         return -1;
     milestone(c, "store", "%s at revision %llu", path, (unsigned long long)store_revision(c->store));
     struct registry_options options = {
-        .service_cidr = CLUSTER_SERVICE_CIDR, .node_port_first = 30000, .node_port_last = 32767};
+        .service_cidr = CLUSTER_SERVICE_CIDR,
+        .service_cidr6 = pod_network_has_ipv6(c->network) ? CLUSTER_SERVICE_CIDR6 : NULL,
+        .node_port_first = 30000,
+        .node_port_last = 32767};
     c->registry = registry_new(c->env, c->store, &options);
     c->control_client = client_as(c, "system:kube-controller-manager", "system:controllers");
     c->scheduler_client = client_as(c, "system:kube-scheduler", "system:schedulers");
@@ -324,6 +341,10 @@ static int open_network(struct cluster *c, struct error *err)
     struct in_addr gateway = pod_network_gateway(c->network);
     inet_ntop(AF_INET, &gateway, c->gateway, sizeof(c->gateway));
     snprintf(c->node_address, sizeof(c->node_address), "%s", sandbox->isolated ? SANDBOX_NODE_ADDRESS : c->gateway);
+    struct ip_address gateway6;
+    if (pod_network_address6(c->network, gateway, &gateway6))
+        snprintf(c->node_address6, sizeof(c->node_address6), "%s",
+                 sandbox->isolated ? SANDBOX_NODE_ADDRESS6 : ip_address_text(&gateway6, c->node_address6));
     if (!sandbox->isolated)
         return 0;
     struct relay_config relay = {.host_namespace_fd = sandbox->host_network_fd, .node_namespace_fd = -1};
@@ -348,23 +369,27 @@ static int listen_for_pods(struct cluster *c, struct error *err)
 /* The cluster's names, answered where pods reach the node; pods ask the address of the service kube-dns. */
 static int start_dns(struct cluster *c, struct error *err)
 {
-    struct ipv4_prefix networks[4]; /* the last: the node itself */
-    if (ipv4_prefix_parse(POD_NETWORK_CLUSTER_CIDR, &networks[0], err) < 0 ||
-        ipv4_prefix_parse(CLUSTER_SERVICE_CIDR, &networks[1], err) < 0 ||
-        ipv4_prefix_parse("127.0.0.0/8", &networks[2], err) < 0)
+    struct ip_prefix networks[4]; /* those of services first */
+    struct ipv4_prefix clients[4]; /* the last: the node itself */
+    ip_prefix_parse(CLUSTER_SERVICE_CIDR, &networks[0]);
+    ip_prefix_parse(POD_NETWORK_CLUSTER_CIDR, &networks[1]);
+    ip_prefix_parse(CLUSTER_SERVICE_CIDR6, &networks[2]);
+    ip_prefix_parse(POD_NETWORK_CLUSTER_CIDR6, &networks[3]);
+    if (ipv4_prefix_parse(POD_NETWORK_CLUSTER_CIDR, &clients[0], err) < 0 ||
+        ipv4_prefix_parse(CLUSTER_SERVICE_CIDR, &clients[1], err) < 0 ||
+        ipv4_prefix_parse("127.0.0.0/8", &clients[2], err) < 0)
         return -1;
-    networks[3].length = 32;
-    inet_pton(AF_INET, c->node_address, &networks[3].address);
+    clients[3].length = 32;
+    inet_pton(AF_INET, c->node_address, &clients[3].address);
     struct dns_server_options options = {.zone = {.domain = DNS_DOMAIN,
-                                                  .server = {.family = AF_INET,
-                                                             .v4 = ipv4_prefix_at(&networks[1], CLUSTER_DNS_ADDRESS_INDEX)},
+                                                  .server = ip_address_at(&networks[0].address, CLUSTER_DNS_ADDRESS_INDEX),
                                                   .networks = networks,
-                                                  .network_count = 2},
+                                                  .network_count = ARRAY_COUNT(networks)},
                                          .address = pod_network_gateway(c->network),
                                          .port = CLUSTER_DNS_PORT,
                                          .resolvers = "/etc/resolv.conf",
-                                         .clients = networks,
-                                         .client_count = ARRAY_COUNT(networks)};
+                                         .clients = clients,
+                                         .client_count = ARRAY_COUNT(clients)};
     inet_ntop(AF_INET, &options.zone.server.v4, c->dns_address, sizeof(c->dns_address));
     return dns_server_new(&options, &c->dns, err);
 }
@@ -416,7 +441,7 @@ static int start(struct cluster *c, struct error *err)
 {
     char images[PATH_ROOM];
     snprintf(images, sizeof(images), "%s/images", c->options->data_directory);
-    if (open_store(c, err) < 0 || open_network(c, err) < 0 || image_store_open(images, NULL, &c->images, err) < 0 ||
+    if (open_network(c, err) < 0 || open_store(c, err) < 0 || image_store_open(images, NULL, &c->images, err) < 0 ||
         start_server(c, err) < 0 || start_dns(c, err) < 0)
         return -1;
     struct registry_bootstrap bootstrap = {

@@ -8,6 +8,7 @@
 #include "cli/sandbox.h"
 
 #define CLUSTER_SERVICE_CIDR "10.96.0.0/16"
+#define CLUSTER_SERVICE_CIDR6 "fd00:10:96::/112"
 /* The port that pods reach the API at, on the bridge's address. */
 #define CLUSTER_API_PORT 6443
 /* The port that the DNS server has on that address; pods ask port 53 of the service kube-dns. */

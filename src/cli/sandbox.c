@@ -25,6 +25,7 @@
 #include "base/file.h"
 #include "base/vector.h"
 #include "cli/sandbox_internal.h"
+#include "network/address.h"
 #include "network/namespace.h"
 #include "network/netlink.h"
 #include "node/runtime/cgroup.h"
@@ -244,6 +245,19 @@ static int message_result(struct netlink *netlink, struct netlink_batch *batch, 
     return netlink_commit(netlink, batch, NULL, err) < 0 ? error_wrap(err, "%s", what) : 0;
 }
 
+static void message_address(struct netlink_batch *batch, const char *text, int length)
+{
+    struct ip_address address;
+    ip_address_parse(text, &address);
+    struct ifaddrmsg header = {.ifa_family = (uint8_t)address.family,
+                               .ifa_prefixlen = (uint8_t)length,
+                               .ifa_flags = address.family == AF_INET6 ? IFA_F_NODAD : 0,
+                               .ifa_index = if_nametoindex(SANDBOX_NODE_LINK)};
+    netlink_message(batch, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, &header, sizeof(header));
+    netlink_add(batch, IFA_LOCAL, &address.v6, ip_address_size(address.family));
+    netlink_add(batch, IFA_ADDRESS, &address.v6, ip_address_size(address.family));
+}
+
 static int configure_network(struct error *err)
 {
     cleanup_netlink struct netlink netlink = NETLINK_CLOSED;
@@ -262,14 +276,9 @@ static int configure_network(struct error *err)
     if (message_result(&netlink, &batch, "make link " SANDBOX_NODE_LINK, err) < 0)
         return -1;
 
-    struct in_addr address;
-    inet_pton(AF_INET, SANDBOX_NODE_ADDRESS, &address);
-    struct ifaddrmsg header = {.ifa_family = AF_INET,
-                               .ifa_prefixlen = SANDBOX_NODE_PREFIX,
-                               .ifa_index = if_nametoindex(SANDBOX_NODE_LINK)};
-    netlink_message(&batch, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, &header, sizeof(header));
-    netlink_add(&batch, IFA_LOCAL, &address, sizeof(address));
-    netlink_add(&batch, IFA_ADDRESS, &address, sizeof(address));
+    message_address(&batch, SANDBOX_NODE_ADDRESS, SANDBOX_NODE_PREFIX);
+    if (access("/proc/sys/net/ipv6", F_OK) == 0)
+        message_address(&batch, SANDBOX_NODE_ADDRESS6, SANDBOX_NODE_PREFIX6);
     return message_result(&netlink, &batch, "address of " SANDBOX_NODE_LINK, err);
 }
 

@@ -30,6 +30,8 @@
 #define SANDBOX_NODE_LINK "node0"
 #define SANDBOX_NODE_ADDRESS "10.89.0.1"
 #define SANDBOX_NODE_PREFIX 24
+#define SANDBOX_NODE_ADDRESS6 "fd00:10:89::1" /* where the kernel has IPv6 */
+#define SANDBOX_NODE_PREFIX6 64
 /* How long sandbox_destroy waits for processes and cgroups to end, in milliseconds. */
 #define SANDBOX_DESTROY_WAIT 10000
 

@@ -67,12 +67,6 @@ static void namespace_changed(void *context, enum informer_change change, struct
         dns_change_set_namespace(gathered(context), object->meta->name, change == INFORMER_ADDED);
 }
 
-static bool read_address(const char *text, struct dns_address *out)
-{
-    out->family = text && strchr(text, ':') ? AF_INET6 : AF_INET;
-    return text && inet_pton(out->family, text, &out->v4) == 1;
-}
-
 /* The address that a Pod is found by: none once it has ended. */
 static const char *pod_address(const struct object *object)
 {
@@ -86,11 +80,11 @@ static const char *pod_address(const struct object *object)
 static void pod_changed(void *context, enum informer_change change, struct object *object, struct object *old)
 {
     const char *now = change == INFORMER_DELETED ? "" : pod_address(object);
-    struct dns_address address;
+    struct ip_address address;
     if (change != INFORMER_DELETED && strcmp(now, pod_address(old)) == 0)
         return;
     dns_change_set_pod(gathered(context), object->meta->uid, object->meta->namespace,
-                       read_address(now, &address) ? &address : NULL);
+                       ip_address_parse(now, &address) ? &address : NULL);
 }
 
 /* ---- Translation ---- */
@@ -140,7 +134,7 @@ static bool add_slice(void *context, struct object *object)
         const struct endpoint *e = &slice->endpoints.items[i];
         struct dns_endpoint out = {0};
         if (!endpoint_condition(e->conditions.ready, true) || !e->addresses.count ||
-            !read_address(e->addresses.items[0], &out.address))
+            !ip_address_parse(e->addresses.items[0], &out.address))
             continue;
         out.hostname = e->hostname && *e->hostname ? mem_string(e->hostname) : address_label(e->addresses.items[0]);
         out.ports = slice_ports(slice, &out.port_count);
@@ -153,8 +147,8 @@ static void add_addresses(const struct service_spec *spec, struct dns_service *o
 {
     out->addresses = mem_zero(spec->cluster_ips.count + 1, sizeof(*out->addresses));
     for (size_t i = 0; i < spec->cluster_ips.count; i++)
-        out->address_count += read_address(spec->cluster_ips.items[i], &out->addresses[out->address_count]);
-    if (!out->address_count && read_address(spec->cluster_ip, &out->addresses[0]))
+        out->address_count += ip_address_parse(spec->cluster_ips.items[i], &out->addresses[out->address_count]);
+    if (!out->address_count && ip_address_parse(spec->cluster_ip, &out->addresses[0]))
         out->address_count = 1;
 }
 

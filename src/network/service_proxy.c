@@ -460,10 +460,10 @@ void service_proxy_begin(struct service_proxy *p)
         arrange_flush(p);
 }
 
-void service_proxy_host_ports(void *context, const struct pod *pod, const char *pod_ip)
+void service_proxy_host_ports(void *context, const struct pod *pod, const char *pod_ip, const char *pod_ip6)
 {
     struct service_proxy *p = context;
-    if (host_ports_set(p->host_ports, p->plane, pod, pod_ip))
+    if (host_ports_set(p->host_ports, p->plane, pod, pod_ip, pod_ip6))
         arrange_flush(p);
 }
 

@@ -32,7 +32,7 @@ void service_proxy_set_plane(struct service_proxy *proxy, struct dataplane *plan
 void service_proxy_begin(struct service_proxy *proxy);
 void service_proxy_applied(void *proxy, uint64_t revision, const struct error *err);
 /* The node's pod has its address, or NULL: not any more. Its host ports follow. */
-void service_proxy_host_ports(void *proxy, const struct pod *pod, const char *pod_ip);
+void service_proxy_host_ports(void *proxy, const struct pod *pod, const char *pod_ip, const char *pod_ip6);
 /* Call when the informers deliver nothing more. Work under way on the relay is waited for by the loop. */
 void service_proxy_free(struct service_proxy *proxy);
 

@@ -284,7 +284,9 @@ int agent_new(const struct agent_options *options, struct agent **out, struct er
     agent->options = *options;
     agent->options.node_name = arena_string(p->arena, options->node_name);
     agent->options.node_address = arena_string(p->arena, options->node_address);
+    agent->options.node_address6 = arena_string(p->arena, options->node_address6);
     agent->options.pod_cidr = arena_string(p->arena, options->pod_cidr);
+    agent->options.pod_cidr6 = arena_string(p->arena, options->pod_cidr6);
     agent->options.data_directory = arena_string(p->arena, options->data_directory);
     agent->options.cluster_domain = arena_string(p->arena, options->cluster_domain);
     agent->options.cluster_dns = arena_string(p->arena, options->cluster_dns);

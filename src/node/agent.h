@@ -19,7 +19,9 @@ struct agent;
 struct agent_options {
     const char *node_name;
     const char *node_address;   /* InternalIP */
+    const char *node_address6;  /* the second one, of IPv6; NULL: none */
     const char *pod_cidr;       /* spec.podCIDR of the node */
+    const char *pod_cidr6;      /* the second one; NULL: none */
     const char *data_directory; /* pods/, images/, log/ */
     const char *run_directory;  /* on a file system that a reboot empties */
     const char *cgroup_parent;  /* "/coracle/NAME" */
@@ -42,8 +44,9 @@ struct agent_options {
     bool (*drained)(void *context, const struct pod *pod);
     /* The pod is not ready any more, or is again: known here before the API knows it. NULL: nobody asks. */
     void (*withhold)(void *context, const struct pod *pod, bool withhold);
-    /* The pod has this address, or NULL: not any more. Its host ports lead there. NULL: nobody asks. */
-    void (*host_ports)(void *context, const struct pod *pod, const char *pod_ip);
+    /* The pod has these addresses, the second of IPv6 or NULL, or has none any more: NULL. Its host ports lead there.
+     * NULL: nobody asks. */
+    void (*host_ports)(void *context, const struct pod *pod, const char *pod_ip, const char *pod_ip6);
     void *context;
 };
 

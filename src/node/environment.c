@@ -118,6 +118,11 @@ static int add_from(struct builder *b, const struct environment_source *source, 
     return 0;
 }
 
+static const char *both(struct arena *arena, const char *ip, const char *ip6)
+{
+    return ip && ip6 ? arena_printf(arena, "%s,%s", ip, ip6) : ip;
+}
+
 int pod_field_value(struct arena *arena, const struct environment_source *source, const char *path, const char **out,
                     struct error *err)
 {
@@ -132,9 +137,9 @@ int pod_field_value(struct arena *arena, const struct environment_source *source
         {"spec.nodeName", pod->spec.node_name},
         {"spec.serviceAccountName", pod->spec.service_account_name},
         {"status.hostIP", source->host_ip},
-        {"status.hostIPs", source->host_ip},
+        {"status.hostIPs", both(arena, source->host_ip, source->host_ip6)},
         {"status.podIP", source->pod_ip},
-        {"status.podIPs", source->pod_ip},
+        {"status.podIPs", both(arena, source->pod_ip, source->pod_ip6)},
     };
     for (size_t i = 0; i < ARRAY_COUNT(plain); i++)
         if (strcmp(path, plain[i].path) == 0) {

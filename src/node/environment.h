@@ -15,7 +15,9 @@
 struct environment_source {
     const struct pod *pod;
     const char *pod_ip; /* NULL: none yet */
+    const char *pod_ip6; /* the second one; NULL: none */
     const char *host_ip;
+    const char *host_ip6; /* NULL: none */
     int64_t node_cpu_milli; /* allocatable of the node: what an unset limit stands for */
     int64_t node_memory;
     int64_t node_disk;

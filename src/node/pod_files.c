@@ -22,11 +22,13 @@ void pod_hosts(struct buffer *out, const struct pod *pod, const char *hostname, 
         buffer_add_string(out, "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost "
                                "ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nfe00::\tip6-mcastprefix\n"
                                "fe00::1\tip6-allnodes\nfe00::2\tip6-allrouters\n");
-        if (pod_ip && subdomain && *subdomain)
-            buffer_printf(out, "%s\t%s.%s.%s.svc.%s\t%s\n", pod_ip, hostname, subdomain, pod->metadata.namespace,
-                          options->cluster_domain, hostname);
-        else if (pod_ip)
-            buffer_printf(out, "%s\t%s\n", pod_ip, hostname);
+        const char *ips[] = {pod_ip, pod_ip ? options->pod_ip6 : NULL};
+        for (size_t i = 0; i < 2 && ips[i]; i++)
+            if (subdomain && *subdomain)
+                buffer_printf(out, "%s\t%s.%s.%s.svc.%s\t%s\n", ips[i], hostname, subdomain, pod->metadata.namespace,
+                              options->cluster_domain, hostname);
+            else
+                buffer_printf(out, "%s\t%s\n", ips[i], hostname);
     }
     if (pod->spec.host_aliases.count)
         buffer_add_string(out, "\n# Entries added by HostAliases.\n");

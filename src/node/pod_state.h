@@ -52,6 +52,7 @@ struct pod_state {
     struct container_record *records; /* beside seen.containers */
     char *ip;                         /* NULL: none */
     struct pod_resize resize;
+    char *ip6;                        /* the second one, of IPv6; NULL: none */
     bool restored;                    /* found running after a restart of the agent */
     const char *reason;               /* of a pod that failed as a whole: "Evicted", "DeadlineExceeded"; static */
     char *message;                    /* beside it; NULL: none */
@@ -61,8 +62,9 @@ struct pod_state {
 int pod_state_find(const struct pod_state *state, const char *name);
 
 /* The whole status. `reported` is the pod as the API has it: conditions that others own (readiness gates, PodScheduled)
- * and the transition times of those that did not change are taken from its status. */
+ * and the transition times of those that did not change are taken from its status. host_ip6, the node's second address,
+ * may be NULL. */
 void pod_status_build(struct arena *arena, const struct pod_state *state, const struct pod *reported, const char *host_ip,
-                      int64_t now, struct pod_status *out);
+                      const char *host_ip6, int64_t now, struct pod_status *out);
 
 #endif

@@ -235,7 +235,7 @@ static void set_conditions(struct arena *arena, const struct pod_state *state, c
 }
 
 void pod_status_build(struct arena *arena, const struct pod_state *state, const struct pod *pod, const char *host_ip,
-                      int64_t now, struct pod_status *out)
+                      const char *host_ip6, int64_t now, struct pod_status *out)
 {
     /* What others own (nominated node, resize...) stays as it is. */
     *out = pod->status;
@@ -248,15 +248,16 @@ void pod_status_build(struct arena *arena, const struct pod_state *state, const 
     out->observed_generation = pod->metadata.generation;
     out->start_time = state->seen.start_time;
     out->host_ip = arena_string(arena, host_ip);
-    out->host_ips.items = arena_alloc(arena, sizeof(*out->host_ips.items));
-    out->host_ips.items[0].ip = out->host_ip;
-    out->host_ips.count = 1;
+    const char *host_ips[] = {out->host_ip, arena_string(arena, host_ip6)};
+    out->host_ips.items = arena_copy(arena, host_ips, sizeof(host_ips));
+    out->host_ips.count = host_ip6 ? 2 : 1;
     const char *ip = pod->spec.host_network ? host_ip : state->ip;
+    const char *ip6 = pod->spec.host_network ? host_ip6 : state->ip6;
     if (ip) {
         out->pod_ip = arena_string(arena, ip);
-        out->pod_ips.items = arena_alloc(arena, sizeof(*out->pod_ips.items));
-        out->pod_ips.items[0].ip = out->pod_ip;
-        out->pod_ips.count = 1;
+        const char *ips[] = {out->pod_ip, arena_string(arena, ip6)};
+        out->pod_ips.items = arena_copy(arena, ips, sizeof(ips));
+        out->pod_ips.count = ip6 ? 2 : 1;
     }
 
     size_t inits = 0, mains = 0, count = state->seen.container_count;

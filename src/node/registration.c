@@ -162,10 +162,13 @@ static void set_status(struct node_registration *r, struct arena *arena, const s
     out->capacity = out->allocatable = (struct string_map){0};
     set_capacity(r, arena, &out->capacity);
     set_capacity(r, arena, &out->allocatable);
-    out->addresses.items = arena_alloc(arena, 2 * sizeof(*out->addresses.items));
-    out->addresses.count = 2;
-    out->addresses.items[0] = (struct node_address){.type = "InternalIP", .address = o->node_address};
-    out->addresses.items[1] = (struct node_address){.type = "Hostname", .address = o->node_name};
+    struct node_address *addresses = arena_alloc(arena, 3 * sizeof(*addresses));
+    size_t count = 0;
+    addresses[count++] = (struct node_address){.type = "InternalIP", .address = o->node_address};
+    if (o->node_address6)
+        addresses[count++] = (struct node_address){.type = "InternalIP", .address = o->node_address6};
+    addresses[count++] = (struct node_address){.type = "Hostname", .address = o->node_name};
+    out->addresses = (struct node_address_array){addresses, count};
     out->conditions.items = arena_alloc(arena, 4 * sizeof(*out->conditions.items));
     out->conditions.count = 4;
     struct node_condition *c = out->conditions.items;
@@ -255,8 +258,9 @@ static void create(struct node_registration *r)
     node->metadata.labels.items = arena_copy(arena, labels, sizeof(labels));
     node->metadata.labels.count = ARRAY_COUNT(labels);
     node->spec.pod_cidr = arena_string(arena, o->pod_cidr);
-    node->spec.pod_cidrs.items = arena_copy(arena, &node->spec.pod_cidr, sizeof(char *));
-    node->spec.pod_cidrs.count = 1;
+    const char *cidrs[] = {node->spec.pod_cidr, arena_string(arena, o->pod_cidr6)};
+    node->spec.pod_cidrs.items = arena_copy(arena, cidrs, sizeof(cidrs));
+    node->spec.pod_cidrs.count = o->pod_cidr6 ? 2 : 1;
     r->pending++;
     client_create(r->agent->client, &api_resources[API_NODES], NULL, arena, node, created, r);
 }

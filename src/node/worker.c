@@ -123,6 +123,7 @@ static void worker_free(struct worker *w)
     free(w->state.seen.containers);
     free(w->state.records);
     free(w->state.ip);
+    free(w->state.ip6);
     free(w->state.message);
     free(w->probers);
     free(w->hooks);
@@ -189,8 +190,8 @@ static void write_status(struct worker *w)
         return;
     struct arena *arena = arena_new(8192);
     struct pod *pod = arena_copy(arena, shown->value, sizeof(*pod));
-    pod_status_build(arena, &w->state, shown->value, w->agent->options.node_address, env_now(w->agent->env),
-                     &pod->status);
+    pod_status_build(arena, &w->state, shown->value, w->agent->options.node_address, w->agent->options.node_address6,
+                     env_now(w->agent->env), &pod->status);
     worker_withhold(w, !pod_is_ready(pod));
     if (w->status_busy || env_now(w->agent->env) < w->write_at) {
         arena_free(arena);
@@ -582,14 +583,11 @@ static struct worker *take_up(struct agent *agent, struct object *object, const 
     runtime_container_each(agent->runtime, pod->metadata.uid, restore_container, w);
     if (runtime_sandbox_get(agent->runtime, pod->metadata.uid)) {
         struct in_addr address;
-        char text[INET_ADDRSTRLEN];
         w->state.restored = true;
         /* The agent before may have died before it was complete; making it again completes it. */
         w->state.seen.sandbox = any_running(w) ? PART_READY : PART_NONE;
-        if (pod_network_find(agent->network, pod->metadata.uid, &address)) {
-            inet_ntop(AF_INET, &address, text, sizeof(text));
-            w->state.ip = mem_string(text);
-        }
+        if (pod_network_find(agent->network, pod->metadata.uid, &address))
+            worker_take_address(w, &address);
         if (w->state.seen.sandbox == PART_READY)
             worker_publish_ports(w, true);
     }

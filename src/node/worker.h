@@ -143,6 +143,8 @@ void worker_free_drain(struct worker *worker);
 /* Tells this node's data plane that the pod is not ready, or is, ahead of the API. */
 void worker_withhold(struct worker *worker, bool withhold);
 /* The pod has its address now, or is about to lose it: its host ports follow. */
+/* The address that the network has given the pod (NULL: none), and the one of IPv6 that goes with it. */
+void worker_take_address(struct worker *worker, const struct in_addr *address);
 void worker_publish_ports(struct worker *worker, bool publish);
 /* Waits until clients have taken what the pod's ended processes have sent, bounded. Hold the worker meanwhile. */
 void worker_flush(struct worker *worker, env_callback done, void *context);

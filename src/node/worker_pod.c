@@ -166,6 +166,25 @@ static void sandbox_failed(struct worker *w, const struct error *err)
     w->state.seen.sandbox_retry_at = env_now(w->agent->env) + next_delay(&w->sandbox_delay);
 }
 
+static char *address_text(const struct ip_address *address)
+{
+    char text[IP_ADDRESS_TEXT_MAX];
+    return address->family ? mem_string(ip_address_text(address, text)) : NULL;
+}
+
+void worker_take_address(struct worker *w, const struct in_addr *address)
+{
+    struct ip_address ip = {0}, ip6 = {0};
+    if (address) {
+        ip = ip_address_v4(*address);
+        pod_network_address6(w->agent->network, *address, &ip6);
+    }
+    free(w->state.ip);
+    free(w->state.ip6);
+    w->state.ip = address_text(&ip);
+    w->state.ip6 = address_text(&ip6);
+}
+
 static void attached(void *context)
 {
     struct attach *a = context;
@@ -173,13 +192,7 @@ static void attached(void *context)
     if (a->failed) {
         sandbox_failed(w, &a->err);
     } else {
-        char text[INET_ADDRSTRLEN];
-        free(w->state.ip);
-        w->state.ip = NULL;
-        if (a->namespace_path) {
-            inet_ntop(AF_INET, &a->address, text, sizeof(text));
-            w->state.ip = mem_string(text);
-        }
+        worker_take_address(w, a->namespace_path ? &a->address : NULL);
         w->state.seen.sandbox = PART_READY;
         w->sandbox_delay = 0;
         worker_publish_ports(w, true);
@@ -191,24 +204,30 @@ static void attached(void *context)
 void worker_publish_ports(struct worker *w, bool publish)
 {
     const struct agent_options *options = &w->agent->options;
-    const char *ip = worker_pod(w)->spec.host_network ? options->node_address : w->state.ip;
+    bool shared = worker_pod(w)->spec.host_network;
+    const char *ip = shared ? options->node_address : w->state.ip;
+    const char *ip6 = shared ? options->node_address6 : w->state.ip6;
     if (options->host_ports)
-        options->host_ports(options->context, worker_pod(w), publish ? ip : NULL);
+        options->host_ports(options->context, worker_pod(w), publish ? ip : NULL, publish ? ip6 : NULL);
 }
 
 static void attach(void *context)
 {
     struct attach *a = context;
     struct worker *w = a->worker;
-    char text[INET_ADDRSTRLEN] = "";
+    char text[IP_ADDRESS_TEXT_MAX] = "", text6[IP_ADDRESS_TEXT_MAX] = "";
+    struct ip_address ip6;
     if (a->namespace_path) {
         if (pod_network_attach(w->agent->network, a->pod->meta->uid, a->namespace_path, &a->address, &a->err) < 0) {
             a->failed = true;
             return;
         }
         inet_ntop(AF_INET, &a->address, text, sizeof(text));
+        if (pod_network_address6(w->agent->network, a->address, &ip6))
+            ip_address_text(&ip6, text6);
     }
-    struct pod_files_options files = {.cluster_domain = w->agent->options.cluster_domain,
+    struct pod_files_options files = {.pod_ip6 = *text6 ? text6 : NULL,
+                                      .cluster_domain = w->agent->options.cluster_domain,
                                       .cluster_dns = w->agent->options.cluster_dns};
     a->failed = pod_files_write(w->directory, a->pod->value, a->hostname, *text ? text : NULL, &files, &a->err) < 0;
 }

@@ -340,7 +340,9 @@ struct environment_source worker_source(struct worker *w)
     const struct agent *agent = w->agent;
     return (struct environment_source){.pod = worker_pod(w),
                                        .pod_ip = w->state.ip,
+                                       .pod_ip6 = w->state.ip6,
                                        .host_ip = agent->options.node_address,
+                                       .host_ip6 = agent->options.node_address6,
                                        .node_cpu_milli = agent->cpu_milli,
                                        .node_memory = agent->memory,
                                        .node_disk = agent->disk,

@@ -18,9 +18,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
             abort();                                                                                                   \
     } while (0)
 
-static struct dns_address address(const char *text)
+static struct ip_address address(const char *text)
 {
-    struct dns_address out = {.family = strchr(text, ':') ? AF_INET6 : AF_INET};
+    struct ip_address out = {.family = strchr(text, ':') ? AF_INET6 : AF_INET};
     CHECK(inet_pton(out.family, text, &out.v4) == 1);
     return out;
 }

@@ -67,7 +67,7 @@ static void end(struct world *w)
 /* The whole status as JSON. */
 static const char *status(struct world *w)
 {
-    pod_status_build(w->arena, &w->state, w->pod->value, "10.89.0.1", NOW, &w->status);
+    pod_status_build(w->arena, &w->state, w->pod->value, "10.89.0.1", NULL, NOW, &w->status);
     buffer_clear(&w->text);
     json_encode(&api_type_pod_status, &w->status, &w->text);
     buffer_add_string(&w->text, "");

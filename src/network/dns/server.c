@@ -18,7 +18,7 @@ struct change_item {
     struct dns_service *service;
     char *namespace, *name;
     bool there;
-    struct dns_address address;
+    struct ip_address address;
 };
 
 struct dns_change {
@@ -50,7 +50,7 @@ void dns_change_set_namespace(struct dns_change *change, const char *namespace, 
 }
 
 void dns_change_set_pod(struct dns_change *change, const char *key, const char *namespace,
-                        const struct dns_address *address)
+                        const struct ip_address *address)
 {
     struct change_item item = {.kind = SET_POD,
                                .namespace = mem_string(namespace),

@@ -50,7 +50,7 @@ void dns_change_set_service(struct dns_change *change, struct dns_service *servi
 void dns_change_remove_service(struct dns_change *change, const char *namespace, const char *name);
 void dns_change_set_namespace(struct dns_change *change, const char *namespace, bool there);
 void dns_change_set_pod(struct dns_change *change, const char *key, const char *namespace,
-                        const struct dns_address *address); /* NULL: it has none */
+                        const struct ip_address *address); /* NULL: it has none */
 /* One that is not handed over. */
 void dns_change_free(struct dns_change *change);
 /* Applies the change, in the order of the calls; takes it over. */

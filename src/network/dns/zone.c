@@ -23,8 +23,8 @@ struct reverse {
 
 struct dns_zone {
     char *domain;
-    struct dns_address server;
-    struct ipv4_prefix networks[DNS_NETWORKS_MAX];
+    struct ip_address server;
+    struct ip_prefix networks[DNS_NETWORKS_MAX];
     size_t network_count;
     char *server_name, *mailbox_name;
     uint32_t serial;
@@ -37,7 +37,7 @@ struct dns_zone {
 
 #define ADDRESS_TEXT_MAX INET6_ADDRSTRLEN
 
-static const char *address_text(const struct dns_address *address, char out[ADDRESS_TEXT_MAX])
+static const char *address_text(const struct ip_address *address, char out[ADDRESS_TEXT_MAX])
 {
     return inet_ntop(address->family, &address->v4, out, ADDRESS_TEXT_MAX);
 }
@@ -70,7 +70,7 @@ void dns_service_free(struct dns_service *service)
     free(service);
 }
 
-static void set_reverse(struct dns_zone *zone, const struct dns_address *address, const char *name)
+static void set_reverse(struct dns_zone *zone, const struct ip_address *address, const char *name)
 {
     char text[ADDRESS_TEXT_MAX];
     struct reverse *reverse = map_get(&zone->reverses, address_text(address, text));
@@ -81,7 +81,7 @@ static void set_reverse(struct dns_zone *zone, const struct dns_address *address
     vector_push(&reverse->names, name);
 }
 
-static void remove_reverse(struct dns_zone *zone, const struct dns_address *address, const char *name)
+static void remove_reverse(struct dns_zone *zone, const struct ip_address *address, const char *name)
 {
     char text[ADDRESS_TEXT_MAX];
     struct reverse *reverse = map_get(&zone->reverses, address_text(address, text));
@@ -102,7 +102,7 @@ static bool is_headless(const struct dns_service *service)
 
 /* Calls for each address that leads back to a name: the Service's own, or those of a headless one's endpoints. */
 static void each_reverse(struct dns_zone *zone, const struct dns_service *service,
-                         void (*call)(struct dns_zone *zone, const struct dns_address *address, const char *name))
+                         void (*call)(struct dns_zone *zone, const struct ip_address *address, const char *name))
 {
     for (size_t i = 0; i < service->address_count; i++)
         call(zone, &service->addresses[i], service->full_name);
@@ -157,7 +157,7 @@ static void count_pod_name(struct dns_zone *zone, const char *name, int change)
         map_remove(&zone->pod_names, name);
 }
 
-void dns_zone_set_pod(struct dns_zone *zone, const char *key, const char *namespace, const struct dns_address *address)
+void dns_zone_set_pod(struct dns_zone *zone, const char *key, const char *namespace, const struct ip_address *address)
 {
     char text[ADDRESS_TEXT_MAX];
     cleanup_free char *old = map_remove(&zone->pods, key);
@@ -222,7 +222,7 @@ struct lookup {
     const char *alias; /* a CNAME was found: its target */
 };
 
-static void answer_address(struct lookup *lookup, const struct dns_address *address)
+static void answer_address(struct lookup *lookup, const struct ip_address *address)
 {
     if (lookup->type == (address->family == AF_INET6 ? DNS_AAAA : DNS_A))
         dns_write_address(lookup->writer, DNS_ANSWER, lookup->name, DNS_TTL, address->family, &address->v4);
@@ -327,7 +327,7 @@ static void look_in_services(struct lookup *lookup, char *const *labels, size_t 
 }
 
 /* "10-244-0-7", "fd00--7" */
-static bool read_dashed(const char *label, struct dns_address *out)
+static bool read_dashed(const char *label, struct ip_address *out)
 {
     char text[DNS_LABEL_MAX + 1];
     strcpy(text, label);
@@ -344,7 +344,7 @@ static bool read_dashed(const char *label, struct dns_address *out)
 
 static void look_in_pods(struct lookup *lookup, char *const *labels, size_t count)
 {
-    struct dns_address address;
+    struct ip_address address;
     char key[DNS_NAME_TEXT_MAX + ADDRESS_TEXT_MAX], text[ADDRESS_TEXT_MAX];
     if (count <= 1) {
         lookup->exists = count == 0 || map_has(&lookup->zone->namespaces, labels[0]);
@@ -447,7 +447,7 @@ static bool look_in_domain(struct lookup *lookup)
 /* ---- Reverse names ---- */
 
 /* "7.0.244.10" of in-addr.arpa, or the 32 digits of ip6.arpa; false for what is no whole address. */
-static bool read_reverse(const char *name, struct dns_address *out)
+static bool read_reverse(const char *name, struct ip_address *out)
 {
     char text[DNS_NAME_TEXT_MAX];
     int length = length_below(name, "in-addr.arpa");
@@ -479,14 +479,14 @@ static bool read_reverse(const char *name, struct dns_address *out)
 /* False: others are to be asked. */
 static bool look_in_reverses(struct lookup *lookup)
 {
-    struct dns_address address;
+    struct ip_address address;
     char text[ADDRESS_TEXT_MAX];
     if (!read_reverse(lookup->name, &address))
         return false;
     const struct reverse *reverse = map_get(&lookup->zone->reverses, address_text(&address, text));
     bool own = reverse;
-    for (size_t i = 0; !own && address.family == AF_INET && i < lookup->zone->network_count; i++)
-        own = ipv4_prefix_contains(&lookup->zone->networks[i], address.v4);
+    for (size_t i = 0; !own && i < lookup->zone->network_count; i++)
+        own = ip_prefix_contains(&lookup->zone->networks[i], &address);
     lookup->exists = reverse;
     for (size_t i = 0; reverse && lookup->type == DNS_PTR && i < reverse->names.count; i++)
         dns_write_name(lookup->writer, DNS_ANSWER, lookup->name, DNS_PTR, DNS_TTL, reverse->names.items[i]);

@@ -17,14 +17,6 @@
 #define DNS_ENDPOINTS_MAX 4096
 #define DNS_NETWORKS_MAX 4
 
-struct dns_address {
-    int family; /* AF_INET or AF_INET6 */
-    union {
-        struct in_addr v4;
-        struct in6_addr v6;
-    };
-};
-
 struct dns_port {
     char *name; /* NULL: has no name, and no SRV record */
     const char *protocol; /* "tcp", "udp" or "sctp"; static */
@@ -35,7 +27,7 @@ struct dns_port {
 struct dns_endpoint {
     char *hostname; /* one label: the endpoint's, or made from its address */
     char *full_name; /* set by the zone */
-    struct dns_address address;
+    struct ip_address address;
     struct dns_port *ports; /* those of its slice; of a headless Service they count, not the Service's */
     size_t port_count;
 };
@@ -43,7 +35,7 @@ struct dns_endpoint {
 struct dns_service {
     char *namespace, *name;
     char *full_name; /* set by the zone */
-    struct dns_address *addresses; /* clusterIPs; none: headless or external */
+    struct ip_address *addresses; /* clusterIPs; none: headless or external */
     size_t address_count;
     struct dns_port *ports;
     size_t port_count;
@@ -56,9 +48,9 @@ void dns_service_free(struct dns_service *service);
 
 struct dns_zone_config {
     const char *domain;        /* "cluster.local" */
-    struct dns_address server; /* the address that clients ask */
+    struct ip_address server; /* the address that clients ask */
     /* Networks of the cluster: nobody else is asked about their addresses. At most DNS_NETWORKS_MAX. */
-    const struct ipv4_prefix *networks;
+    const struct ip_prefix *networks;
     size_t network_count;
 };
 
@@ -72,7 +64,7 @@ void dns_zone_remove_service(struct dns_zone *zone, const char *namespace, const
 /* A namespace that exists has a name, even without Services. */
 void dns_zone_set_namespace(struct dns_zone *zone, const char *namespace, bool there);
 /* Gives the Pod of that key an address, or with NULL none. */
-void dns_zone_set_pod(struct dns_zone *zone, const char *key, const char *namespace, const struct dns_address *address);
+void dns_zone_set_pod(struct dns_zone *zone, const char *key, const char *namespace, const struct ip_address *address);
 size_t dns_zone_service_count(const struct dns_zone *zone);
 
 enum dns_verdict {

@@ -13,9 +13,9 @@
 #include "base/buffer.h"
 #include "base/cleanup.h"
 
-struct dns_address test_address(const char *text)
+struct ip_address test_address(const char *text)
 {
-    struct dns_address out = {.family = strchr(text, ':') ? AF_INET6 : AF_INET};
+    struct ip_address out = {.family = strchr(text, ':') ? AF_INET6 : AF_INET};
     assert_int_equal(inet_pton(out.family, text, &out.v4), 1);
     return out;
 }

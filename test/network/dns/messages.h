@@ -4,7 +4,7 @@
 
 #include "network/dns/zone.h"
 
-struct dns_address test_address(const char *text);
+struct ip_address test_address(const char *text);
 /* A question as a client sends it. With udp_size, EDNS. Returns its size. */
 size_t test_question(uint8_t *out, uint16_t id, const char *name, uint16_t type, uint16_t udp_size);
 /* "CODE[ aa][ tc] OWNER TYPE DATA; ... | authority | additional" without the OPT, in a static buffer. */

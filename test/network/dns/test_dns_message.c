@@ -101,7 +101,7 @@ static void edns_says_how_much_the_client_takes_within_reason(void **state)
 static void an_answer_keeps_the_case_of_the_question(void **state)
 {
     struct dns_writer writer;
-    struct dns_address address = test_address("10.0.0.1");
+    struct ip_address address = test_address("10.0.0.1");
     size_t size = test_question(data, 1, "wEb", DNS_A, 0);
     assert_int_equal(dns_query_parse(data, size, &query), 0);
     dns_writer_begin(&writer, &query, out, query.udp_size);
@@ -117,7 +117,7 @@ static void an_answer_keeps_the_case_of_the_question(void **state)
 static void answers_of_others_are_handed_on_aged_and_without_their_edns(void **state)
 {
     struct dns_writer writer;
-    struct dns_address address = test_address("192.0.2.1");
+    struct ip_address address = test_address("192.0.2.1");
     struct dns_reader reader;
     struct dns_record record;
     static uint8_t relayed[DNS_MESSAGE_MAX];

@@ -39,7 +39,7 @@ static size_t other_answer(const uint8_t *question, size_t size, uint8_t *out, b
 {
     struct dns_query query;
     struct dns_writer writer;
-    struct dns_address address = test_address("192.0.2.1");
+    struct ip_address address = test_address("192.0.2.1");
     if (dns_query_parse(question, size, &query))
         return 0;
     dns_writer_begin(&writer, &query, out, DNS_UDP_MAX);

@@ -18,9 +18,9 @@ static struct dns_zone *zone;
 static int set_up(void **state)
 {
     static const char *const web[] = {"10.96.0.7", "fd00::7", NULL}, *const dual[] = {"10.96.0.8", NULL};
-    struct ipv4_prefix networks[2];
-    assert_int_equal(ipv4_prefix_parse("10.244.0.0/16", &networks[0], NULL), 0);
-    assert_int_equal(ipv4_prefix_parse("10.96.0.0/16", &networks[1], NULL), 0);
+    struct ip_prefix networks[2];
+    assert_true(ip_prefix_parse("10.244.0.0/16", &networks[0]));
+    assert_true(ip_prefix_parse("10.96.0.0/16", &networks[1]));
     struct dns_zone_config config = {
         .domain = "cluster.local", .server = test_address("10.96.0.10"), .networks = networks, .network_count = 2};
     zone = dns_zone_new(&config);
@@ -44,7 +44,7 @@ static int set_up(void **state)
     struct dns_service *round = test_service("default", "round", NULL);
     round->external_name = strdup("round.default.svc.cluster.local");
     dns_zone_set_service(zone, round);
-    dns_zone_set_pod(zone, "uid-1", "ml", &(struct dns_address){.family = AF_INET, .v4.s_addr = inet_addr("10.244.0.20")});
+    dns_zone_set_pod(zone, "uid-1", "ml", &(struct ip_address){.family = AF_INET, .v4.s_addr = inet_addr("10.244.0.20")});
     return 0;
 }
 
