@@ -217,9 +217,11 @@ static bool is_stale(void *context, const struct dataplane_withdrawal *flow)
     if (judgement->everything)
         return plan && dataplane_plan_is_stale(plan, flow);
     const struct dataplane_transaction *t = &judgement->plane->transaction;
-    for (size_t i = 0; i < t->withdrawals.count; i++)
-        if (matches(&t->withdrawals.items[i], flow))
+    for (size_t i = 0; i < t->withdrawals.count; i++) {
+        const struct dataplane_withdrawal *w = &t->withdrawals.items[i];
+        if ((flow->affinity ? w->affinity : w->flows) && matches(w, flow))
             return true;
+    }
     return false;
 }
 
@@ -240,7 +242,8 @@ static int forget_withdrawn(struct dataplane *plane, bool everything, struct err
     bool affinity = false, flows = everything;
     for (size_t i = 0; i < plane->transaction.withdrawals.count; i++) {
         affinity = affinity || plane->transaction.withdrawals.items[i].affinity;
-        flows = flows || plane->transaction.withdrawals.items[i].protocol == IPPROTO_UDP;
+        flows = flows || (plane->transaction.withdrawals.items[i].flows &&
+                          plane->transaction.withdrawals.items[i].protocol == IPPROTO_UDP);
     }
     for (size_t i = 0; i < FAMILIES; i++) {
         int family = i ? AF_INET6 : AF_INET;

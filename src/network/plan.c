@@ -177,21 +177,25 @@ static bool still_leads(const struct service *service, const struct element *e)
            has_slot(internal ? &service->internal : &service->external, e);
 }
 
-/* Notes what the old service led to and `made` (NULL: nothing) does not. */
+/* Notes what the old service led to and `made` (NULL: nothing) does not. An affinity that ends lets all clients go. */
 static void note_withdrawals(struct dataplane_plan *plan, const struct service *old, const struct service *made)
 {
     if (old->protocol != IPPROTO_UDP && !old->affinity)
         return;
     for (size_t i = 0; i < old->elements.count; i++) {
         const struct element *e = &old->elements.items[i];
-        if ((e->set != SERVICE_ENDPOINTS && e->set != NODE_PORT_ENDPOINTS) || (made && still_leads(made, e)))
+        if (e->set != SERVICE_ENDPOINTS && e->set != NODE_PORT_ENDPOINTS)
+            continue;
+        bool leads_on = made && still_leads(made, e);
+        if (leads_on && (!old->affinity || made->affinity))
             continue;
         vector_push(&plan->withdrawals, (struct dataplane_withdrawal){.protocol = e->protocol,
                                                                       .service_address = e->address,
                                                                       .service_port = e->port,
                                                                       .endpoint_address = e->endpoint_address,
                                                                       .endpoint_port = e->endpoint_port,
-                                                                      .affinity = old->affinity});
+                                                                      .affinity = old->affinity,
+                                                                      .flows = !leads_on});
     }
 }
 
@@ -477,7 +481,7 @@ static void write_withdrawals(struct dataplane_plan *plan, struct dataplane_tran
     for (size_t i = 0; i < plan->withdrawals.count; i++) {
         const struct dataplane_withdrawal *w = &plan->withdrawals.items[i];
         enum element_set set = w->service_address.family ? SERVICE_ENDPOINTS : NODE_PORT_ENDPOINTS;
-        if (!leads(plan, set, w->service_address, w))
+        if (!w->flows || !leads(plan, set, w->service_address, w))
             vector_push(&out->withdrawals, *w);
     }
     plan->withdrawals.count = 0;

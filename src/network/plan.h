@@ -112,6 +112,7 @@ struct dataplane_withdrawal {
     struct ip_address endpoint_address;
     uint16_t endpoint_port;
     bool affinity; /* clients may be bound to it */
+    bool flows;    /* flows may lead to it; not, where only the affinity has ended */
 };
 
 struct dataplane_transaction {

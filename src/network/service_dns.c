@@ -67,24 +67,27 @@ static void namespace_changed(void *context, enum informer_change change, struct
         dns_change_set_namespace(gathered(context), object->meta->name, change == INFORMER_ADDED);
 }
 
-/* The address that a Pod is found by: none once it has ended. */
-static const char *pod_address(const struct object *object)
+/* The i-th address that a Pod is found by: none once it has ended. */
+static const char *pod_address(const struct object *object, size_t i)
 {
     const struct pod *pod = object ? object->value : NULL;
     const char *phase = pod && pod->status.phase ? pod->status.phase : "";
-    if (!pod || !pod->status.pod_ip || strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0)
+    if (!pod || i >= pod->status.pod_ips.count || strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0)
         return "";
-    return pod->status.pod_ip;
+    return pod->status.pod_ips.items[i].ip;
 }
 
 static void pod_changed(void *context, enum informer_change change, struct object *object, struct object *old)
 {
-    const char *now = change == INFORMER_DELETED ? "" : pod_address(object);
-    struct ip_address address;
-    if (change != INFORMER_DELETED && strcmp(now, pod_address(old)) == 0)
-        return;
-    dns_change_set_pod(gathered(context), object->meta->uid, object->meta->namespace,
-                       ip_address_parse(now, &address) ? &address : NULL);
+    for (size_t i = 0; i < 2; i++) {
+        const char *now = change == INFORMER_DELETED ? "" : pod_address(object, i);
+        struct ip_address address;
+        if (strcmp(now, change == INFORMER_DELETED ? pod_address(object, i) : pod_address(old, i)) == 0)
+            continue;
+        cleanup_free char *key = mem_printf("%s/%zu", object->meta->uid, i);
+        dns_change_set_pod(gathered(context), key, object->meta->namespace,
+                           ip_address_parse(now, &address) ? &address : NULL);
+    }
 }
 
 /* ---- Translation ---- */

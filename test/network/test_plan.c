@@ -246,6 +246,77 @@ static void a_hairpin_outlasts_its_endpoint(void **state)
     dataplane_plan_free(plan);
 }
 
+static void an_affinity_that_ends_lets_its_clients_go(void **state)
+{
+    struct dataplane_plan *plan = new_plan();
+    struct dataplane_endpoint e[] = {ready("10.244.0.2"), ready("10.244.0.3")};
+    struct dataplane_service s = web(e, 2);
+    struct dataplane_transaction t = {0};
+    s.affinity_seconds = 60;
+    dataplane_plan_set(plan, &s, NULL);
+    settle(plan);
+    s.affinity_seconds = 0;
+    dataplane_plan_set(plan, &s, NULL);
+    dataplane_plan_diff(plan, &t);
+    assert_int_equal(t.withdrawals.count, 2);
+    assert_true(t.withdrawals.items[0].affinity && !t.withdrawals.items[0].flows);
+    dataplane_transaction_free(&t);
+    dataplane_plan_free(plan);
+}
+
+static void ipv6_has_a_table_of_its_own(void **state)
+{
+    struct dataplane_plan *plan;
+    struct dataplane_plan_config config = {
+        .family = AF_INET6, .table = "t", .bridge = "br", .service_cidr = "fd00:10:96::/112"};
+    struct dataplane_endpoint e = ready("fd00:10:244::2");
+    struct dataplane_service s = web(&e, 1);
+    struct dataplane_transaction t = {0};
+    struct error err;
+    assert_int_equal(dataplane_plan_new(&config, &plan, NULL), 0);
+    assert_int_equal(dataplane_plan_set(plan, &s, &err), -1); /* its address is of IPv4 */
+    s.family = AF_INET6;
+    s.cluster_address = ip("fd00:10:96::7");
+    s.affinity_seconds = 60;
+    assert_int_equal(dataplane_plan_set(plan, &s, NULL), 0);
+    dataplane_plan_full(plan, &t);
+    assert_non_null(strstr(t.script.data, "table ip6 t {\n"));
+    assert_non_null(strstr(t.script.data, "add element ip6 t service-sizes { tcp . fd00:10:96::7 . 80 : 1 }\n"));
+    assert_non_null(strstr(t.script.data, "0 . fd00:10:96::7 . 80 : fd00:10:244::2 . 8080"));
+    assert_null(strstr(t.script.data, "ip t"));
+    assert_int_equal(t.remember.count, 1);
+    assert_int_equal(t.remember.items[0], 60);
+    dataplane_transaction_free(&t);
+    dataplane_plan_free(plan);
+}
+
+static void only_the_source_ranges_may_use_a_load_balancer(void **state)
+{
+    struct dataplane_plan *plan = new_plan();
+    struct ip_address balancer = ip("192.0.2.9");
+    struct ip_prefix ranges[3];
+    struct dataplane_endpoint e = ready("10.244.0.2");
+    struct dataplane_service s = web(&e, 1);
+    assert_true(ip_prefix_parse("10.1.2.0/24", &ranges[0]) && ip_prefix_parse("10.1.0.7/16", &ranges[1]) &&
+                ip_prefix_parse("10.1.0.0/16", &ranges[2]));
+    settle(plan);
+    s.balancer_addresses = &balancer;
+    s.balancer_address_count = 1;
+    s.source_ranges = ranges;
+    s.source_range_count = 3;
+    dataplane_plan_set(plan, &s, NULL);
+    const char *text = diff(plan, NULL);
+    assert_non_null(strstr(text, "add element ip t source-limited { tcp . 192.0.2.9 . 80 }\n"));
+    /* The kernel takes no ranges that overlap: the widest is enough. */
+    assert_non_null(strstr(text, "add element ip t source-ranges { tcp . 192.0.2.9 . 80 . 10.1.0.0/16 }\n"));
+    s.source_range_count = 1;
+    dataplane_plan_set(plan, &s, NULL);
+    text = diff(plan, NULL);
+    assert_non_null(strstr(text, "delete element ip t source-ranges { tcp . 192.0.2.9 . 80 . 10.1.0.0/16 }\n"));
+    assert_non_null(strstr(text, "add element ip t source-ranges { tcp . 192.0.2.9 . 80 . 10.1.2.0/24 }\n"));
+    dataplane_plan_free(plan);
+}
+
 static void what_the_kernel_remembers_is_withdrawn(void **state)
 {
     struct dataplane_plan *plan = new_plan();
@@ -343,6 +414,9 @@ int main(void)
         cmocka_unit_test(the_first_to_claim_an_address_has_it),
         cmocka_unit_test(a_hairpin_outlasts_its_endpoint),
         cmocka_unit_test(what_the_kernel_remembers_is_withdrawn),
+        cmocka_unit_test(an_affinity_that_ends_lets_its_clients_go),
+        cmocka_unit_test(ipv6_has_a_table_of_its_own),
+        cmocka_unit_test(only_the_source_ranges_may_use_a_load_balancer),
         cmocka_unit_test(impossible_services_are_refused_and_change_nothing),
         cmocka_unit_test(more_endpoints_than_the_limit_are_cut),
     };
