@@ -22,6 +22,7 @@
 #include "network/namespace.h"
 #include "network/pod_network.h"
 #include "network/service_dns.h"
+#include "network/policy_proxy.h"
 #include "network/service_proxy.h"
 #include "node/agent.h"
 #include "registry/registry.h"
@@ -54,6 +55,7 @@ struct cluster {
     struct relay *relay;
     struct service_proxy *proxy;
     struct health_check *health_check;
+    struct policy_proxy *policies;
     struct dns_server *dns;
     struct service_dns *service_dns;
     struct image_store *images;
@@ -168,7 +170,9 @@ static void start_agent(struct cluster *c)
                                     .drained = service_proxy_drained,
                                     .withhold = service_proxy_withhold,
                                     .host_ports = service_proxy_host_ports,
-                                    .context = c->proxy};
+                                    .context = c->proxy,
+                                    .secure = policy_proxy_secure,
+                                    .secure_context = c->policies};
     if (agent_new(&options, &c->agent, &c->err) < 0)
         fail(c);
     else
@@ -220,6 +224,7 @@ static void load_next(struct cluster *c)
 static void informers_synced(void *context)
 {
     struct cluster *c = context;
+    policy_proxy_begin(c->policies);
     service_proxy_begin(c->proxy);
     service_dns_begin(c->service_dns);
     load_next(c);
@@ -253,6 +258,7 @@ static int start_network(struct cluster *c, struct error *err)
     if (c->relay)
         inet_pton(AF_INET, c->node_address, &proxy.node_address);
     c->proxy = service_proxy_new(&proxy);
+    c->policies = policy_proxy_new(c->proxy_client, c->informers, c->node_name, c->dns_address);
     struct dataplane_config config = {.namespace_fd = -1,
                                       .plan = {.table = table,
                                                .bridge = POD_NETWORK_BRIDGE,
@@ -267,10 +273,16 @@ static int start_network(struct cluster *c, struct error *err)
                                                 .masquerade_egress = !sandbox->isolated},
                                       .applied = service_proxy_applied,
                                       .context = c->proxy,
+                                      .policies = {.table = table,
+                                                   .bridge = POD_NETWORK_BRIDGE,
+                                                   .dns_address = c->dns_address},
+                                      .policies_applied = policy_proxy_applied,
+                                      .policies_context = c->policies,
                                       .mailbox = c->mailbox};
     if (dataplane_start(&config, &c->plane, err) < 0)
         return -1;
     service_proxy_set_plane(c->proxy, c->plane);
+    policy_proxy_set_plane(c->policies, c->plane);
     c->service_dns = service_dns_new(c->proxy_client, c->informers, c->dns);
     return 0;
 }
@@ -498,6 +510,7 @@ static void take_apart(struct cluster *c)
     control_free(c->control);
     service_proxy_free(c->proxy);
     health_check_free(c->health_check);
+    policy_proxy_free(c->policies);
     service_dns_free(c->service_dns);
     dns_server_stop(c->dns);
     informer_set_free(c->informers);

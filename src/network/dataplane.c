@@ -43,6 +43,9 @@ struct dataplane {
     struct map by_name;   /* the same */
     uint64_t wanted;      /* the latest revision asked for */
     bool asked;           /* for a revision that is not taken yet */
+    bool begun;           /* a revision was asked for at least once */
+    struct policy_changes policy_changes; /* pending, too */
+    uint64_t policy_number;               /* of the latest of them */
     bool stop;
     bool ready;           /* the worker is set up, or failed to: start_error */
     struct error start_error;
@@ -50,6 +53,7 @@ struct dataplane {
 
     /* The worker's. */
     struct dataplane_plan *plans[FAMILIES]; /* of IPv4, of IPv6; the latter may be NULL */
+    struct policy_table *policies; /* NULL: none */
     struct nft *nft;
     bool need_full;
     bool failing; /* the last attempt failed and was reported */
@@ -139,9 +143,25 @@ void dataplane_revision(struct dataplane *plane, uint64_t revision)
     pthread_mutex_lock(&plane->lock);
     if (revision > plane->wanted)
         plane->wanted = revision;
-    plane->asked = true;
+    plane->asked = plane->begun = true;
     pthread_cond_signal(&plane->wake);
     pthread_mutex_unlock(&plane->lock);
+}
+
+uint64_t dataplane_policies(struct dataplane *plane, struct policy_changes *changes)
+{
+    pthread_mutex_lock(&plane->lock);
+    for (size_t i = 0; i < changes->count; i++)
+        vector_push(&plane->policy_changes, changes->items[i]);
+    uint64_t number = ++plane->policy_number;
+    if (plane->begun) {
+        plane->asked = true;
+        pthread_cond_signal(&plane->wake);
+    }
+    pthread_mutex_unlock(&plane->lock);
+    changes->count = 0;
+    policy_changes_free(changes);
+    return number;
 }
 
 /* Moves what is pending into the plans. Call with the lock held. */
@@ -159,6 +179,9 @@ static void take_changes(struct dataplane *plane)
         free_change(change);
     }
     map_free(&plane->by_name);
+    if (plane->policies)
+        policy_table_apply(plane->policies, &plane->policy_changes);
+    policy_changes_free(&plane->policy_changes);
 }
 
 /* ---- reports ---- */
@@ -166,7 +189,9 @@ static void take_changes(struct dataplane *plane)
 struct report {
     void (*applied)(void *context, uint64_t revision, const struct error *err);
     void *context;
-    uint64_t revision;
+    void (*policies_applied)(void *context, uint64_t number);
+    void *policies_context;
+    uint64_t revision, policy_number;
     bool failed;
     struct error error;
 };
@@ -174,18 +199,29 @@ struct report {
 static void deliver(void *context)
 {
     struct report *report = context;
-    report->applied(report->context, report->revision, report->failed ? &report->error : NULL);
+    if (report->applied)
+        report->applied(report->context, report->revision, report->failed ? &report->error : NULL);
+    if (report->policies_applied && !report->failed)
+        report->policies_applied(report->policies_context, report->policy_number);
     free(report);
 }
 
-static void send_report(struct dataplane *plane, uint64_t revision, const struct error *failure)
+/* What a round brings into force. */
+struct round {
+    uint64_t revision, policy_number;
+};
+
+static void send_report(struct dataplane *plane, const struct round *round, const struct error *failure)
 {
-    if (!plane->config.applied)
+    if (!plane->config.applied && !plane->config.policies_applied)
         return;
     struct report *report = mem_zero(1, sizeof(*report));
     report->applied = plane->config.applied;
     report->context = plane->config.context;
-    report->revision = revision;
+    report->policies_applied = plane->config.policies_applied;
+    report->policies_context = plane->config.policies_context;
+    report->revision = round->revision;
+    report->policy_number = round->policy_number;
     report->failed = failure != NULL;
     if (failure)
         report->error = *failure;
@@ -282,6 +318,8 @@ static int apply_script(struct dataplane *plane, bool full, struct error *err)
         else
             dataplane_plan_diff(plane->plans[i], t);
     }
+    if (plane->policies)
+        (full ? policy_table_full : policy_table_diff)(plane->policies, &t->script);
     int64_t start = monotonic();
     int result = t->script.size ? nft_run(plane->nft, t->script.data, err) : 0;
     /* Until its rule is there, a chain remembers nobody; that is all. */
@@ -336,16 +374,16 @@ static void gather(struct dataplane *plane)
         wait_for_work(plane, left);
 }
 
-static void report_outcome(struct dataplane *plane, uint64_t revision, int result, const struct error *failure)
+static void report_outcome(struct dataplane *plane, const struct round *round, int result, const struct error *failure)
 {
     if (result == 0) {
         pthread_mutex_lock(&plane->lock);
-        plane->statistics.applied_revision = revision;
+        plane->statistics.applied_revision = round->revision;
         pthread_mutex_unlock(&plane->lock);
-        send_report(plane, revision, NULL);
+        send_report(plane, round, NULL);
     } else if (!plane->failing) {
         log_error("The data plane cannot be brought up to date, and tries again: %s", failure->text);
-        send_report(plane, revision, failure);
+        send_report(plane, round, failure);
     }
     plane->failing = result < 0;
 }
@@ -365,12 +403,12 @@ static void work(struct dataplane *plane)
         if (plane->stop)
             break;
         take_changes(plane);
-        uint64_t revision = plane->wanted;
+        struct round round = {plane->wanted, plane->policy_number};
         plane->asked = false;
         pthread_mutex_unlock(&plane->lock);
         struct error e = {0};
         int result = apply(plane, &e);
-        report_outcome(plane, revision, result, &e);
+        report_outcome(plane, &round, result, &e);
         pthread_mutex_lock(&plane->lock);
     }
     pthread_mutex_unlock(&plane->lock);
@@ -413,6 +451,8 @@ static void free_plane(struct dataplane *plane)
         free_change(change);
     }
     map_free(&plane->by_name);
+    policy_changes_free(&plane->policy_changes);
+    policy_table_free(plane->policies);
     for (size_t i = 0; i < FAMILIES; i++)
         dataplane_plan_free(plane->plans[i]);
     dataplane_transaction_free(&plane->transaction);
@@ -460,6 +500,7 @@ int dataplane_start(const struct dataplane_config *config, struct dataplane **ou
     plane->namespace_fd = config->namespace_fd; /* needed until the thread has started */
     plane->plans[0] = plan;
     plane->plans[1] = plan6;
+    plane->policies = config->policies.table ? policy_table_new(&config->policies) : NULL;
     plane->need_full = true;
     if (start_thread(plane, err) < 0) {
         free_plane(plane);
@@ -490,7 +531,8 @@ void dataplane_statistics(struct dataplane *plane, struct dataplane_statistics *
 
 int dataplane_destroy(int namespace_fd, const char *table, struct error *err)
 {
-    cleanup_free char *script = mem_printf("add table ip %s\ndelete table ip %s\n", table, table);
+    cleanup_free char *script = mem_printf("add table ip %s\ndelete table ip %s\nadd table inet %s\ndelete table inet %s\n",
+                                           table, table, table, table);
     cleanup_free char *script6 = mem_printf("add table ip6 %s\ndelete table ip6 %s\n", table, table);
     struct nft *nft = NULL;
     int previous;

@@ -27,6 +27,7 @@
 #include "base/mailbox.h"
 #include "base/timestamp.h"
 #include "network/plan.h"
+#include "network/policy_table.h"
 
 /* Microseconds. */
 #define DATAPLANE_BATCH_WAIT (1 * MILLISECOND)
@@ -43,6 +44,11 @@ struct dataplane_config {
      * to apply failed (it is tried again; revision is then the one that waits). */
     void (*applied)(void *context, uint64_t revision, const struct error *err);
     void *context;
+    /* Network policies, in a table of their own; its name NULL: none. `policies_applied` is called, as `applied` is, with
+     * the newest number from dataplane_policies whose changes are in force. */
+    struct policy_table_config policies;
+    void (*policies_applied)(void *context, uint64_t number);
+    void *policies_context;
     struct mailbox *mailbox; /* must outlive the data plane and run until dataplane_stop has returned */
 };
 
@@ -51,7 +57,7 @@ int dataplane_start(const struct dataplane_config *config, struct dataplane **ou
 /* Applies nothing more and joins the thread. The rules stay in force. Reports already in the mailbox are still
  * delivered: drain it before `context` goes. */
 void dataplane_stop(struct dataplane *plane);
-/* Deletes the tables `name` of both families from the namespace. One that is not there is fine. */
+/* Deletes the tables `table` from the namespace, of both families and of policies. One that is not there is fine. */
 int dataplane_destroy(int namespace_fd, const char *table, struct error *err);
 
 /* As dataplane_plan_set and _remove of the family's plan; what the service points to is copied. A service that cannot be
@@ -60,6 +66,9 @@ int dataplane_set(struct dataplane *plane, const struct dataplane_service *servi
 void dataplane_remove(struct dataplane *plane, int family, const char *name);
 /* All changes so far belong to `revision`, which never decreases. */
 void dataplane_revision(struct dataplane *plane, uint64_t revision);
+/* Changes the elements of the policies' table, in one transaction with what else there is to change; not before the first
+ * dataplane_revision. Takes the changes over and leaves them empty. Returns their number, which grows by each call. */
+uint64_t dataplane_policies(struct dataplane *plane, struct policy_changes *changes);
 
 struct dataplane_statistics {
     uint64_t transactions;

@@ -48,6 +48,11 @@ struct agent_options {
      * NULL: nobody asks. */
     void (*host_ports)(void *context, const struct pod *pod, const char *pod_ip, const char *pod_ip6);
     void *context;
+    /* The pod has this address from now on, and address6 if there is one (NULL: none). Calls `done` when its network policies are in force, perhaps before it returns;
+     * no container of the pod is started before. NULL: there are none. */
+    void (*secure)(void *context, const struct pod *pod, const char *address, const char *address6, env_callback done,
+                   void *done_context);
+    void *secure_context;
 };
 
 /* Checks the machine (crun, conmon, cgroups). Blocks a few milliseconds. */

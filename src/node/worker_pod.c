@@ -185,6 +185,22 @@ void worker_take_address(struct worker *w, const struct in_addr *address)
     w->state.ip6 = address_text(&ip6);
 }
 
+static void network_ready(struct worker *w)
+{
+    w->state.seen.sandbox = PART_READY;
+    w->sandbox_delay = 0;
+    worker_publish_ports(w, true);
+}
+
+static void secured(void *context)
+{
+    struct attach *a = context;
+    struct worker *w = a->worker;
+    network_ready(w);
+    attach_free(a);
+    worker_release(w);
+}
+
 static void attached(void *context)
 {
     struct attach *a = context;
@@ -193,9 +209,12 @@ static void attached(void *context)
         sandbox_failed(w, &a->err);
     } else {
         worker_take_address(w, a->namespace_path ? &a->address : NULL);
-        w->state.seen.sandbox = PART_READY;
-        w->sandbox_delay = 0;
-        worker_publish_ports(w, true);
+        const struct agent_options *o = &w->agent->options;
+        if (w->state.ip && o->secure) {
+            o->secure(o->secure_context, a->pod->value, w->state.ip, w->state.ip6, secured, a);
+            return;
+        }
+        network_ready(w);
     }
     attach_free(a);
     worker_release(w);
