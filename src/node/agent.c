@@ -11,6 +11,7 @@
 #include "base/task.h"
 #include "base/timestamp.h"
 #include "node/http_probe.h"
+#include "node/image_gc.h"
 #include "node/node.h"
 #include "node/provisioner.h"
 #include "node/puller.h"
@@ -206,6 +207,7 @@ static void begin(struct agent *agent)
         agent->removals++;
         remove_orphan(o, NULL);
     }
+    image_gc_start(agent->image_gc);
     registration_start(agent->registration, private_of(agent)->ready, private_of(agent)->ready_context);
 }
 
@@ -324,6 +326,7 @@ int agent_new(const struct agent_options *options, struct agent **out, struct er
     agent->classes = informer_new(agent->client, &api_resources[API_STORAGECLASSES], NULL, NULL, NULL);
     informer_add_handler(agent->claims, config_changed, agent);
     agent->provisioner = provisioner_new(agent);
+    agent->image_gc = image_gc_new(agent);
     agent->static_pods = static_pods_new(agent, options->manifests, manifests_read, agent);
     p->api_wait = env_timer_new(agent->env, api_waited, p);
     agent->meter = usage_meter_new(agent);
@@ -364,6 +367,7 @@ static void runtime_closed(void *context)
     puller_free(agent->puller);
     provisioner_free(agent->provisioner);
     static_pods_free(agent->static_pods);
+    image_gc_free(agent->image_gc);
     free(agent->node_uid);
     usage_meter_free(agent->meter);
     http_prober_free(agent->http_prober);
@@ -385,7 +389,7 @@ static void look_whether_over(void *context)
     p->looking = false;
     if (!agent->workers.count && !agent->removals && !agent->room_made && !p->rotating &&
         registration_idle(agent->registration) && provisioner_idle(agent->provisioner) &&
-        static_pods_idle(agent->static_pods) && usage_meter_idle(agent->meter)) {
+        static_pods_idle(agent->static_pods) && image_gc_idle(agent->image_gc) && usage_meter_idle(agent->meter)) {
         p->looking = true; /* for good */
         runtime_close(agent->runtime, runtime_closed, p);
     }
@@ -416,6 +420,7 @@ void agent_stop(struct agent *agent, env_callback stopped, void *context)
     informer_free(agent->classes);
     provisioner_stop(agent->provisioner);
     static_pods_stop(agent->static_pods);
+    image_gc_stop(agent->image_gc);
     env_timer_stop(p->api_wait);
     usage_meter_stop(agent->meter);
     env_timer_stop(p->rotate);

@@ -32,6 +32,7 @@ struct agent {
     char *node_uid;                  /* of the node's object; NULL: it is not registered yet */
     struct node_registration *registration;
     struct image_puller *puller;
+    struct image_gc *image_gc;
     struct provisioner *provisioner;
     struct usage_meter *meter;
     struct http_prober *http_prober;

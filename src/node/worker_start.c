@@ -31,6 +31,7 @@ struct start {
     struct runtime_container_config config;
     struct error err;
     const char *reason; /* upstream's, when it failed */
+    bool image_gone;    /* it has to be found or pulled again */
     char id[65];
 };
 
@@ -44,6 +45,8 @@ static void start_over(struct start *s, const char *reason)
         c->finished_at = env_now(w->agent->env);
         c->exit_code = 128;
         c->start_failed = true;
+        if (s->image_gone)
+            c->image = PART_NONE;
         free(w->state.records[s->container].id); /* there never was such a container */
         w->state.records[s->container].id = NULL;
         worker_event(w, c->spec, "Warning", "Failed", "Error: %s", s->err.text);
@@ -223,7 +226,8 @@ static void prepare(void *context)
     size_t count;
     cleanup_image struct image *image = NULL;
     s->reason = "CreateContainerError";
-    if (image_find(agent->images, s->image, &image, &s->err) < 0)
+    s->image_gone = image_find(agent->images, s->image, &image, &s->err) < 0;
+    if (s->image_gone)
         return;
     if (file_make_directories(s->directory, 0711, &s->err) < 0 ||
         image_mount_rootfs(agent->images, image, s->directory, &s->err) < 0)
