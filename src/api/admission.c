@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "api/static_pod.h"
 #include "api/status.h"
 
 static const struct {
@@ -75,7 +76,8 @@ static struct status *admit_priority(struct arena *arena, struct pod *pod)
 static struct status *admit_pod(struct arena *arena, struct pod *pod)
 {
     struct pod_spec *spec = &pod->spec;
-    if (blank(spec->service_account_name))
+    /* A mirror shows what its node runs; nothing is added to it. */
+    if (blank(spec->service_account_name) && !string_map_get(&pod->metadata.annotations, POD_MIRROR_ANNOTATION))
         spec->service_account = spec->service_account_name = "default";
     tolerate(arena, &spec->tolerations, "node.kubernetes.io/not-ready");
     tolerate(arena, &spec->tolerations, "node.kubernetes.io/unreachable");

@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "cli/command.h"
+#include "node/runtime/pause.h"
 
 static const struct {
     const char *name;
@@ -54,6 +55,8 @@ int main(int argc, char **argv)
 {
     /* A reader that goes away is an error of write(2), not the end of the process. */
     signal(SIGPIPE, SIG_IGN);
+    if (strcmp(argv[0], PAUSE_NAME) == 0)
+        return pause_main(argc, argv);
     if (argc < 2) {
         print_usage(stderr);
         return EXIT_USAGE;

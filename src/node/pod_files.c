@@ -225,7 +225,7 @@ int pod_files_write(const char *directory, const struct pod *pod, const char *ho
     with_files.node_hosts = node_hosts.data;
     with_files.node_resolver = node_resolver.data;
     pod_hosts(&hosts, pod, hostname, pod_ip, &with_files);
-    buffer_printf(&name, "%s\n", hostname);
+    buffer_printf(&name, "%s\n", options->kernel_hostname ? options->kernel_hostname : hostname);
     if (pod_resolver(&resolver, pod, &with_files, &left_out))
         log_warning("Pod %s/%s: %s", pod->metadata.namespace, pod->metadata.name, left_out.data);
     if (write_text(directory, "hosts", &hosts, err) < 0 || write_text(directory, "hostname", &name, err) < 0 ||

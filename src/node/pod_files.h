@@ -17,6 +17,7 @@
 struct pod_files_options {
     const char *cluster_domain; /* "cluster.local" */
     const char *cluster_dns;    /* an address */
+    const char *kernel_hostname; /* what /etc/hostname says; NULL: the hostname */
     const char *node_resolver;  /* the text of the node's /etc/resolv.conf; may be NULL */
     const char *pod_ip6;        /* the pod's second address; NULL: none */
     const char *node_hosts;     /* and of its /etc/hosts, for pods of its network; may be NULL */

@@ -20,6 +20,8 @@
 /* Retries of volumes and sandboxes: upstream's 500 ms doubling to about 2 minutes. */
 #define RETRY_FIRST (500 * INT64_C(1000))
 #define RETRY_MAX (122 * INT64_C(1000000))
+/* Longest host name that the kernel takes. */
+#define FQDN_MAX 64
 
 static int64_t next_delay(int64_t *delay)
 {
@@ -144,7 +146,8 @@ void worker_config_changed(struct worker *w, const struct api_resource *resource
 struct attach {
     struct worker *worker;
     char *namespace_path; /* NULL: the node's network */
-    char *hostname;
+    char *hostname; /* as the kernel has it */
+    char *name;     /* without its domain */
     struct object *pod;
     struct in_addr address;
     struct error err;
@@ -156,6 +159,7 @@ static void attach_free(struct attach *a)
     object_unref(a->pod);
     free(a->namespace_path);
     free(a->hostname);
+    free(a->name);
     free(a);
 }
 
@@ -248,7 +252,8 @@ static void attach(void *context)
     struct pod_files_options files = {.pod_ip6 = *text6 ? text6 : NULL,
                                       .cluster_domain = w->agent->options.cluster_domain,
                                       .cluster_dns = w->agent->options.cluster_dns};
-    a->failed = pod_files_write(w->directory, a->pod->value, a->hostname, *text ? text : NULL, &files, &a->err) < 0;
+    files.kernel_hostname = a->hostname;
+    a->failed = pod_files_write(w->directory, a->pod->value, a->name, *text ? text : NULL, &files, &a->err) < 0;
 }
 
 static void sandbox_created(void *context, const struct error *err)
@@ -279,13 +284,40 @@ static char *hostname(const struct pod *pod)
     return out;
 }
 
+/* What the kernel calls the pod: with setHostnameAsFQDN the name that it has in the cluster's DNS. NULL: too long. */
+static char *kernel_hostname(const struct worker *w, const struct pod *pod, const char *name, struct error *err)
+{
+    const struct pod_spec *spec = &pod->spec;
+    if (!spec->set_hostname_as_fqdn.set || !spec->set_hostname_as_fqdn.value || spec->hostname_override ||
+        !spec->subdomain || !*spec->subdomain)
+        return mem_string(name);
+    cleanup_free char *fqdn = mem_printf("%s.%s.%s.svc.%s", name, spec->subdomain, pod->metadata.namespace,
+                                         w->agent->options.cluster_domain);
+    if (strlen(fqdn) <= FQDN_MAX)
+        return steal_pointer(fqdn);
+    error_set(err, EINVAL,
+              "failed to construct FQDN from pod hostname and cluster domain, FQDN %s is too long (%d characters is the "
+              "max, %zu characters requested)",
+              fqdn, FQDN_MAX, strlen(fqdn));
+    return NULL;
+}
+
 void worker_create_sandbox(struct worker *w)
 {
     const struct pod *pod = worker_pod(w);
+    struct error err;
+    cleanup_free char *name = hostname(pod);
+    char *kernel_name = kernel_hostname(w, pod, name, &err);
+    if (!kernel_name) {
+        sandbox_failed(w, &err);
+        worker_poke(w);
+        return;
+    }
     struct attach *a = mem_zero(1, sizeof(*a));
     a->worker = w;
     a->pod = object_ref(w->state.pod);
-    a->hostname = hostname(pod);
+    a->name = steal_pointer(name);
+    a->hostname = kernel_name;
     const struct pod_security_context *security = pod->spec.security_context;
     size_t sysctls = security ? security->sysctls.count : 0;
     struct runtime_pair pairs[sysctls ? sysctls : 1];

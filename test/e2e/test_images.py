@@ -129,6 +129,12 @@ def test_docker_registry_with_a_password(cluster, api, namespace, pods, oci_imag
                 ".dockerconfigjson": json.dumps({"auths": {address: {
                     "auth": base64.b64encode(b"user:secret").decode()}}})}})
         pod_runs(api, pods, reference, "with", imagePullSecrets=[{"name": "login"}])
+        # Those of the service account are the pod's, unless it names others.
+        api.patch(f"/api/v1/namespaces/{namespace}/serviceaccounts/default", {"imagePullSecrets": [{"name": "login"}]})
+        pod_runs(api, pods, reference, "by-account", container={"imagePullPolicy": "Always"})
+        assert api.ok("GET", f"{pods}/by-account")["spec"]["imagePullSecrets"] == [{"name": "login"}]
+        created = api.create(pods, harness.shell_pod("other", "true", image=reference, imagePullSecrets=[{"name": "x"}]))
+        assert created["spec"]["imagePullSecrets"] == [{"name": "x"}]
 
 
 def test_an_image_is_pulled_while_a_pod_waits_and_events_tell(cluster, api, namespace, pods, oci_image):

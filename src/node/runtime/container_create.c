@@ -120,7 +120,9 @@ static void read_surroundings(struct creation *creation, const struct sandbox *s
         around->shm = arena_printf(creation->arena, "%s/pods/%s/shm", runtime->run, uid);
     }
     const struct container *target = config_target(runtime, &creation->config);
-    if (target)
+    if (pod->share_process_namespace)
+        around->pid_namespace = arena_printf(creation->arena, "%s/pods/%s/ns/pid", runtime->run, uid);
+    else if (target)
         around->pid_namespace = arena_printf(creation->arena, "/proc/%d/ns/pid", (int)target->status.pid);
     if (creation->config.termination_message_path)
         around->termination_log =

@@ -20,6 +20,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "node/runtime/pause.h"
 #include "node/runtime/runtime_internal.h"
 
 #ifndef NSFS_MAGIC
@@ -29,13 +30,14 @@
 struct namespace_kind {
     const char *name; /* in /proc/PID/ns and below RUN/pods/UID/ns */
     int flag;
-    bool with_network; /* shared with the node together with its network; else with its IPC */
+    enum { WITH_NETWORK, WITH_IPC, WITH_PROCESSES } part; /* of what it is a pod's own together with */
 };
 
 static const struct namespace_kind kinds[] = {
-    {"net", CLONE_NEWNET, true},
-    {"ipc", CLONE_NEWIPC, false},
-    {"uts", CLONE_NEWUTS, true},
+    {"net", CLONE_NEWNET, WITH_NETWORK},
+    {"ipc", CLONE_NEWIPC, WITH_IPC},
+    {"uts", CLONE_NEWUTS, WITH_NETWORK},
+    {"pid", CLONE_NEWPID, WITH_PROCESSES},
 };
 
 /* What a pod may set for itself: the kernel keeps these per namespace. */
@@ -47,9 +49,15 @@ static const struct runtime_pair default_sysctls[] = {
     {"net.ipv4.ping_group_range", "0 2147483647"},
 };
 
-static bool shares(const struct namespace_kind *kind, bool host_network, bool host_ipc)
+/* What is not pinned is the node's, or each container's own. */
+static bool is_pinned(const struct namespace_kind *kind, bool host_network, bool host_ipc, bool shared_processes)
 {
-    return kind->with_network ? host_network : host_ipc;
+    return kind->part == WITH_NETWORK ? !host_network : kind->part == WITH_IPC ? !host_ipc : shared_processes;
+}
+
+static bool is_pinned_of(const struct namespace_kind *kind, const struct runtime_sandbox_status *status)
+{
+    return is_pinned(kind, status->host_network, status->host_ipc, status->share_process_namespace);
 }
 
 static char *pin_path(const struct runtime *runtime, const char *pod_uid, const struct namespace_kind *kind)
@@ -97,7 +105,7 @@ static int set_up(struct creation *creation)
     struct error *err = creation->err, ignored;
     int flags = 0;
     for (size_t i = 0; i < ARRAY_COUNT(kinds); i++)
-        if (!shares(&kinds[i], config->host_network, config->host_ipc))
+        if (kinds[i].part != WITH_PROCESSES && is_pinned(&kinds[i], config->host_network, config->host_ipc, false))
             flags |= kinds[i].flag;
     if (flags && unshare(flags) < 0)
         return error_errno(err, "create the pod's namespaces");
@@ -119,7 +127,7 @@ static int set_up(struct creation *creation)
             return -1;
     }
     for (size_t i = 0; i < ARRAY_COUNT(kinds); i++) {
-        if (shares(&kinds[i], config->host_network, config->host_ipc))
+        if (!(kinds[i].flag & flags))
             continue;
         char source[48];
         snprintf(source, sizeof(source), "/proc/thread-self/ns/%s", kinds[i].name);
@@ -163,6 +171,28 @@ static int make_pin_files(const struct runtime *runtime, const char *pod_uid, st
     return 0;
 }
 
+/* A PID namespace lives as long as its first process: that is put into the pod's cgroup, where its end will find it. */
+static int share_processes(const struct runtime *runtime, const char *pod_uid, struct error *err)
+{
+    char group[RUNTIME_POD_CGROUP_MAX], name[RUNTIME_POD_CGROUP_MAX + 8], source[48];
+    const struct cgroup_resources unlimited = {0};
+    const struct namespace_kind *kind = &kinds[0];
+    while (kind->part != WITH_PROCESSES)
+        kind++;
+    cleanup_free char *path = pin_path(runtime, pod_uid, kind);
+    struct pause pause;
+    runtime_pod_cgroup(pod_uid, group);
+    snprintf(name, sizeof(name), "%s/pause", group);
+    if (cgroup_create(runtime->cgroup, name, &unlimited, err) < 0 || pause_start(&pause, err) < 0)
+        return -1;
+    snprintf(source, sizeof(source), "/proc/%d/ns/pid", (int)pause.pid);
+    int result = cgroup_attach(runtime->cgroup, name, pause.pid, err);
+    if (result == 0 && mount(source, path, NULL, MS_BIND, NULL) < 0)
+        result = error_errno(err, "pin %s", path);
+    pause_release(&pause, result == 0);
+    return result;
+}
+
 int namespaces_create(const struct runtime *runtime, const struct runtime_sandbox_config *config, struct error *err)
 {
     if (make_pin_files(runtime, config->pod_uid, err) < 0)
@@ -173,7 +203,8 @@ int namespaces_create(const struct runtime *runtime, const struct runtime_sandbo
     if (result)
         return error_set(err, result, "start a thread: %s", strerror(result));
     pthread_join(thread, NULL);
-    if (creation.result < 0)
+    if (creation.result < 0 ||
+        (config->share_process_namespace && share_processes(runtime, config->pod_uid, err) < 0))
         return -1;
     return config->host_ipc ? 0 : mount_shm(runtime, config->pod_uid, err);
 }
@@ -208,7 +239,7 @@ bool namespaces_present(const struct runtime *runtime, const struct runtime_sand
 {
     for (size_t i = 0; i < ARRAY_COUNT(kinds); i++) {
         cleanup_free char *path = pin_path(runtime, status->pod_uid, &kinds[i]);
-        if (!shares(&kinds[i], status->host_network, status->host_ipc) && !is_file_system(path, NSFS_MAGIC))
+        if (is_pinned_of(&kinds[i], status) && !is_file_system(path, NSFS_MAGIC))
             return false;
     }
     cleanup_free char *shm = sandbox_path(runtime, status->pod_uid, "shm");
@@ -221,7 +252,7 @@ int namespaces_repin(const struct runtime *runtime, const struct runtime_sandbox
     if (make_pin_files(runtime, status->pod_uid, err) < 0)
         return -1;
     for (size_t i = 0; i < ARRAY_COUNT(kinds); i++) {
-        if (shares(&kinds[i], status->host_network, status->host_ipc))
+        if (!is_pinned_of(&kinds[i], status))
             continue;
         cleanup_free char *path = pin_path(runtime, status->pod_uid, &kinds[i]);
         char source[48];

@@ -152,9 +152,9 @@ int sandbox_record_write(const struct runtime *runtime, const struct runtime_san
 {
     cleanup_free char *path = sandbox_path(runtime, s->pod_uid, "sandbox.json");
     json_t *root =
-        json_pack("{s:s, s:s, s:s, s:s*, s:b, s:b, s:b, s:I, s:s, s:o}", "podUID", s->pod_uid, "podNamespace",
+        json_pack("{s:s, s:s, s:s, s:s*, s:b, s:b, s:b, s:b, s:I, s:s, s:o}", "podUID", s->pod_uid, "podNamespace",
                   s->pod_namespace, "podName", s->pod_name, "hostname", s->hostname, "hostNetwork", s->host_network,
-                  "hostIPC", s->host_ipc, "hostPID", s->host_pid, "createdAt", (json_int_t)s->created_at, "bootID",
+                  "hostIPC", s->host_ipc, "hostPID", s->host_pid, "sharedPID", s->share_process_namespace, "createdAt", (json_int_t)s->created_at, "bootID",
                   runtime->boot_id, "annotations", pairs_json(s->annotations, s->annotation_count));
     return write_file(path, root, err);
 }
@@ -174,6 +174,7 @@ int sandbox_record_read(struct sandbox *sandbox, const char *pod_uid, struct err
     s->host_network = json_is_true(json_object_get(root, "hostNetwork"));
     s->host_ipc = json_is_true(json_object_get(root, "hostIPC"));
     s->host_pid = json_is_true(json_object_get(root, "hostPID"));
+    s->share_process_namespace = json_is_true(json_object_get(root, "sharedPID"));
     s->created_at = json_integer_value(json_object_get(root, "createdAt"));
     s->annotations = pairs_read(arena, json_object_get(root, "annotations"), &s->annotation_count);
     const char *boot_id = json_string_value(json_object_get(root, "bootID"));

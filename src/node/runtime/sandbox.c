@@ -9,7 +9,7 @@
 #include "base/file.h"
 #include "node/runtime/runtime_internal.h"
 
-#define HOSTNAME_MAX 63
+#define HOSTNAME_MAX 64
 
 char *sandbox_path(const struct runtime *runtime, const char *pod_uid, const char *file)
 {
@@ -141,8 +141,6 @@ static int check_config(struct runtime *runtime, const struct runtime_sandbox_co
     if (!config->host_network && (!config->hostname || !*config->hostname || strlen(config->hostname) > HOSTNAME_MAX))
         return error_set(err, EINVAL, "hostname '%s' does not have 1 to %d characters",
                          config->hostname ? config->hostname : "", HOSTNAME_MAX);
-    if (config->share_process_namespace)
-        return error_set(err, ENOTSUP, "shareProcessNamespace is not supported yet");
     if (map_has(&runtime->sandboxes, config->pod_uid))
         return error_set(err, EEXIST, "pod %s has a sandbox", config->pod_uid);
     if (runtime->sandboxes.count >= RUNTIME_SANDBOXES_MAX)
@@ -174,6 +172,7 @@ void runtime_sandbox_create(struct runtime *runtime, const struct runtime_sandbo
         .host_network = config->host_network,
         .host_ipc = config->host_ipc,
         .host_pid = config->host_pid,
+        .share_process_namespace = config->share_process_namespace,
         .network_namespace = config->host_network ? NULL : arena_string(arena, network),
         .created_at = env_now(runtime->env),
         .annotations = pairs_copy(arena, config->annotations, config->annotation_count),

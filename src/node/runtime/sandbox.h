@@ -14,11 +14,11 @@ struct runtime_sandbox_config {
     const char *pod_uid; /* [0-9a-zA-Z-]: it becomes file and cgroup names */
     const char *pod_namespace;
     const char *pod_name;
-    const char *hostname; /* at most 63 bytes; not used with host_network */
+    const char *hostname; /* at most 64 bytes; not used with host_network */
     bool host_network;    /* the node's network and UTS namespace, as upstream's runtimes take them together */
     bool host_ipc;
     bool host_pid;
-    bool share_process_namespace; /* refused with ENOTSUP: it needs a first process that outlives the others */
+    bool share_process_namespace; /* of all containers; kept by a process of ours (node/runtime/pause.h) */
     const struct runtime_pair
         *sysctls; /* of the pod's namespaces: net.*, kernel.shm*, kernel.msg*, kernel.sem, fs.mqueue.* */
     size_t sysctl_count;
@@ -37,6 +37,7 @@ struct runtime_sandbox_status {
     bool host_network;
     bool host_ipc;
     bool host_pid;
+    bool share_process_namespace;
     const char *network_namespace; /* path to open or to hand to `ip netns`-like code; NULL with host_network */
     int64_t created_at;
     const struct runtime_pair *annotations;

@@ -1,0 +1,46 @@
+"""What a node keeps, and for how long: images, ended containers and their logs."""
+import pathlib
+
+import harness
+
+
+def image(cluster, *arguments):
+    return harness.run([harness.CORACLE, "image", "--name", cluster.name, *arguments])
+
+
+def images_of_node(cluster):
+    node = cluster.api.ok("GET", f"/api/v1/nodes/{cluster.name}")
+    return {name: entry["sizeBytes"] for entry in node["status"].get("images", []) for name in entry["names"]}
+
+
+def test_the_nodes_status_shows_images_as_they_come_and_go(cluster, tmp_path):
+    tag = "local/passing-by:v1"
+    assert f"docker.io/{tag}" not in images_of_node(cluster)
+    image(cluster, "import", harness.make_image(tag, tmp_path))
+    harness.eventually(lambda: images_of_node(cluster).get(f"docker.io/{tag}"), timeout=10)
+    image(cluster, "rm", tag)
+    harness.eventually(lambda: f"docker.io/{tag}" not in images_of_node(cluster), timeout=10)
+
+
+def test_one_ended_container_is_kept_with_its_log_and_no_more(cluster, api, namespace, pods):
+    api.create(pods, harness.shell_pod("it", "echo run $RANDOM; exit 1"))
+    pod = harness.wait_for(api, pods, lambda items: items and items[0]["status"].get("containerStatuses") and
+                           items[0]["status"]["containerStatuses"][0]["restartCount"] == 2 and
+                           items[0]["status"]["containerStatuses"][0]["lastState"] and items[0])
+    logs = pathlib.Path("/var/lib/coracle") / cluster.name / "log" / f"{namespace}_it_{pod['metadata']['uid']}" / "main"
+    files = pathlib.Path("/var/lib/coracle") / cluster.name / "pods" / pod["metadata"]["uid"] / "containers"
+    # The present one and the one before it.
+    assert harness.eventually(lambda: sorted(path.name for path in logs.iterdir()) == ["1.log", "2.log"])
+    assert harness.eventually(lambda: [path.name for path in files.iterdir()] == ["main-2"])
+
+
+def test_an_image_that_has_gone_is_looked_for_again(cluster, api, pods, tmp_path):
+    tag = "local/comes-back:v1"
+    archive = harness.make_image(tag, tmp_path)
+    image(cluster, "import", archive)
+    api.create(pods, harness.shell_pod("it", "exit 1", image=tag))
+    harness.wait_for(api, pods, lambda items: items and items[0]["status"].get("containerStatuses") and
+                     items[0]["status"]["containerStatuses"][0]["restartCount"] >= 1)
+    image(cluster, "rm", tag)
+    harness.wait_for(api, pods, lambda items: items[0]["status"]["containerStatuses"][0]["state"].get(
+        "waiting", {}).get("reason") in ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull"))
