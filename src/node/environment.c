@@ -17,12 +17,18 @@ struct builder {
     struct arena *arena;
     VECTOR(struct string_pair) variables;
     struct map index; /* name -> position + 1 */
+    size_t bytes;
     bool full;
 };
 
 static void set(struct builder *b, const char *name, const char *value)
 {
     uintptr_t at = (uintptr_t)map_get(&b->index, name);
+    b->bytes += strlen(name) + strlen(value);
+    if (b->bytes > ENVIRONMENT_BYTES_MAX) {
+        b->full = true;
+        return;
+    }
     if (at) {
         b->variables.items[at - 1].value = arena_string(b->arena, value);
         return;
@@ -273,12 +279,15 @@ static int build(struct builder *b, const struct environment_source *source, con
             if (value_from(b, source, container, variable->value_from, &value, &found, err) < 0)
                 return -1;
         } else if (variable->value) {
-            value = environment_expand(b->arena, &so_far, variable->value);
+            value = environment_expand(b->arena, &so_far, variable->value, err);
+            if (!value)
+                return error_wrap(err, "environment variable %s", variable->name);
         }
         if (found)
             set(b, variable->name, value);
     }
-    return b->full ? error_set(err, E2BIG, "more than %d environment variables", ENVIRONMENT_MAX) : 0;
+    return b->full ? error_set(err, E2BIG, "more than %d environment variables, or more than %d bytes of them", ENVIRONMENT_MAX,
+                               ENVIRONMENT_BYTES_MAX) : 0;
 }
 
 int environment_build(struct arena *arena, const struct environment_source *source, const struct container *container,
@@ -301,18 +310,24 @@ const char *environment_get(const struct environment *environment, const char *n
     return NULL;
 }
 
-const char *environment_expand(struct arena *arena, const struct environment *environment, const char *text)
+const char *environment_expand(struct arena *arena, const struct environment *environment, const char *text,
+                               struct error *err)
 {
+    const char *last = strrchr(text, ')');
     if (!strchr(text, '$'))
         return text;
     cleanup_buffer struct buffer out = {0};
     for (const char *p = text; *p; p++) {
+        if (out.size > ENVIRONMENT_VALUE_MAX) {
+            error_set(err, E2BIG, "more than %d bytes when it is expanded", ENVIRONMENT_VALUE_MAX);
+            return NULL;
+        }
         if (*p != '$' || !p[1]) {
             buffer_add_char(&out, *p);
         } else if (p[1] == '$') {
             buffer_add_char(&out, '$');
             p++;
-        } else if (p[1] == '(' && strchr(p, ')')) {
+        } else if (p[1] == '(' && last && p < last) {
             const char *end = strchr(p, ')');
             const char *value = environment_get(environment, arena_string_n(arena, p + 2, (size_t)(end - p - 2)));
             if (value)

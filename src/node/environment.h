@@ -11,6 +11,10 @@
 
 /* Variables of one container, service variables included; more is an error (E2BIG). */
 #define ENVIRONMENT_MAX 16384
+/* What an expansion may come to, and all variables together: no kernel starts a program with more (MAX_ARG_STRLEN, and a
+ * quarter of the stack). */
+#define ENVIRONMENT_VALUE_MAX (128 << 10)
+#define ENVIRONMENT_BYTES_MAX (8 << 20)
 
 struct environment_source {
     const struct pod *pod;
@@ -41,8 +45,10 @@ int environment_build(struct arena *arena, const struct environment_source *sour
                       struct environment *out, struct error *err);
 /* The value of a variable, or NULL. */
 const char *environment_get(const struct environment *environment, const char *name);
-/* Expands $(VAR) from the environment; $$ stands for $; a reference to nothing stays as it is. */
-const char *environment_expand(struct arena *arena, const struct environment *environment, const char *text);
+/* Expands $(VAR) from the environment; $$ stands for $; a reference to nothing stays as it is. NULL with err set (E2BIG)
+ * when that is more than ENVIRONMENT_VALUE_MAX. */
+const char *environment_expand(struct arena *arena, const struct environment *environment, const char *text,
+                               struct error *err);
 
 /* The value of a downward API field ("metadata.labels['app']", "status.podIP"). */
 int pod_field_value(struct arena *arena, const struct environment_source *source, const char *path, const char **out,

@@ -31,6 +31,7 @@ struct start {
     struct runtime_container_config config;
     struct error err;
     const char *reason; /* upstream's, when it failed */
+    bool too_long;      /* something could not be expanded: err says so */
     bool image_gone;    /* it has to be found or pulled again */
     char id[65];
 };
@@ -137,7 +138,9 @@ static void prepared(void *context)
 static const char *expand(void *context, const char *text)
 {
     struct start *s = context;
-    return environment_expand(s->arena, &s->environment, text);
+    const char *out = environment_expand(s->arena, &s->environment, text, &s->err);
+    s->too_long |= !out;
+    return out ? out : "";
 }
 
 /* Mounts of the files that every pod has, unless the container mounts its own there. */
@@ -196,6 +199,8 @@ static int set_args(struct start *s, const struct image *image)
     s->config.args = arena_copy(s->arena, args.items, args.count * sizeof(*args.items));
     s->config.arg_count = args.count;
     vector_free(&args);
+    if (s->too_long)
+        return error_wrap(&s->err, "command or arguments");
     return s->config.arg_count ? 0 : error_set(&s->err, EINVAL, "no command specified");
 }
 
@@ -238,6 +243,8 @@ static void prepare(void *context)
         s->reason = "CreateContainerConfigError";
         return;
     }
+    if (s->too_long)
+        return;
     mounts = arena_array_grow(s->arena, mounts, count, 3, sizeof(*mounts));
     add_pod_files(s, mounts, &count);
     s->config.mounts = mounts;

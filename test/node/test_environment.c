@@ -114,8 +114,37 @@ static void values_refer_to_those_before_them(void **state)
     assert_int_equal(build(&w), 0);
     expect(&w, "B", "1-$(C)-$(A)");
     expect(&w, "A", "again");
-    assert_string_equal(environment_expand(w.arena, &w.environment, "$(C) costs 5$ or $(nothing) $("),
+    assert_string_equal(environment_expand(w.arena, &w.environment, "$(C) costs 5$ or $(nothing) $(", NULL),
                         "late costs 5$ or $(nothing) $(");
+    close_world(&w);
+}
+
+static void what_no_kernel_would_take_is_refused(void **state)
+{
+    struct world w;
+    struct buffer json = {0};
+    (void)state;
+    buffer_add_string(&json, "{\"name\":\"c\",\"env\":[{\"name\":\"V0\",\"value\":\"0123456789abcdef\"}");
+    for (int i = 1; i < 40; i++)
+        buffer_printf(&json, ",{\"name\":\"V%d\",\"value\":\"$(V%d)$(V%d)$(V%d)$(V%d)\"}", i, i - 1, i - 1, i - 1, i - 1);
+    buffer_add_string(&json, "]}");
+    open_world(&w, json.data);
+    assert_true(build(&w) < 0);
+    assert_string_equal(w.err.text, "environment variable V7: more than 131072 bytes when it is expanded");
+    close_world(&w);
+    buffer_free(&json);
+}
+
+static void a_million_references_that_are_none_are_read_once(void **state)
+{
+    struct world w;
+    (void)state;
+    open_world(&w, "{\"name\":\"c\",\"env\":[]}");
+    assert_int_equal(build(&w), 0);
+    char *text = arena_alloc(w.arena, ENVIRONMENT_VALUE_MAX);
+    for (size_t i = 0; i + 2 < ENVIRONMENT_VALUE_MAX; i += 2)
+        memcpy(text + i, "$(", 2);
+    assert_string_equal(environment_expand(w.arena, &w.environment, text, NULL), text);
     close_world(&w);
 }
 
@@ -198,6 +227,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_refer_to_those_before_them),
+        cmocka_unit_test(what_no_kernel_would_take_is_refused),
+        cmocka_unit_test(a_million_references_that_are_none_are_read_once),
         cmocka_unit_test(references_to_config_maps_secrets_fields_and_resources_are_resolved),
         cmocka_unit_test(services_are_announced_as_upstream_announces_them),
         cmocka_unit_test(a_reference_to_nothing_is_named_in_upstreams_words),
