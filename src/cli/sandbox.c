@@ -322,7 +322,8 @@ static int drop_copies(struct error *err)
 /* Inside the new mount namespace: what the host mounts still comes in, nothing goes out. */
 static int separate_mounts(struct error *err)
 {
-    if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
+    /* From the host, not to it; and shared with containers that ask for it (mountPropagation). */
+    if (mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SHARED, NULL) < 0)
         return error_errno(err, "separate the mounts from the host's");
     if (drop_copies(err) < 0)
         return -1;

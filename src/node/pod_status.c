@@ -78,6 +78,22 @@ static void set_resources(struct arena *arena, const struct pod_state *state, si
     out->allocated_resources = allocated->requests;
 }
 
+static void set_mounts(struct arena *arena, const struct container *spec, struct volume_mount_status_array *out)
+{
+    out->count = spec->volume_mounts.count;
+    out->items = arena_alloc(arena, (out->count + 1) * sizeof(*out->items));
+    for (size_t i = 0; i < out->count; i++) {
+        const struct volume_mount *m = &spec->volume_mounts.items[i];
+        bool recursively = m->recursive_read_only && strcmp(m->recursive_read_only, "Disabled") != 0;
+        out->items[i] = (struct volume_mount_status){.name = m->name,
+                                                     .mount_path = m->mount_path,
+                                                     .read_only = m->read_only,
+                                                     .recursive_read_only = !m->read_only  ? NULL
+                                                                            : recursively ? "Enabled"
+                                                                                          : "Disabled"};
+    }
+}
+
 static void set_status(struct arena *arena, const struct pod_state *state, const char *phase, size_t i, int64_t now,
                        struct container_status *out)
 {
@@ -93,6 +109,7 @@ static void set_status(struct arena *arena, const struct pod_state *state, const
     out->restart_count = record->restart_count;
     if (!seen->ephemeral)
         set_resources(arena, state, i, out);
+    set_mounts(arena, seen->spec, &out->volume_mounts);
     if (seen->spec->lifecycle)
         out->stop_signal = seen->spec->lifecycle->stop_signal;
     out->ready = seen->init && !container_is_sidecar(seen) ? container_init_done(seen)

@@ -100,6 +100,8 @@ int volume_resolve_mounts(struct arena *arena, const struct pod *pod, const stru
         /* What the agent writes is never the container's to change, as upstream has it. */
         to->read_only = m->read_only || volume->config_map || volume->secret || volume->downward_api || volume->projected ||
                         (volume->persistent_volume_claim && volume->persistent_volume_claim->read_only);
+        /* IfPossible is possible: crun and the kernel know how. */
+        to->recursively = m->read_only && m->recursive_read_only && strcmp(m->recursive_read_only, "Disabled") != 0;
         if (m->mount_propagation)
             to->propagation = strcmp(m->mount_propagation, "Bidirectional") == 0      ? RUNTIME_PROPAGATION_SHARED
                               : strcmp(m->mount_propagation, "HostToContainer") == 0 ? RUNTIME_PROPAGATION_SLAVE

@@ -199,3 +199,27 @@ def test_data_of_a_volume_outlives_a_container_but_not_a_pod(api, pods):
                                        restartPolicy="OnFailure", **mounted({"emptyDir": {}})))
     pod = harness.wait_for(api, pods, phase("Succeeded"))[0]
     assert container(pod)["restartCount"] == 1
+
+
+def test_read_only_holds_for_mounts_below_where_that_is_asked_for(api, pods):
+    def reader(name, **mount):
+        return {"name": name, "image": harness.IMAGE_V1, "command": ["sh", "-c", (
+            "touch /outer/x 2>/dev/null && echo top; touch /outer/below/x 2>/dev/null && echo below; echo end; "
+            "exec sleep 1000")], "volumeMounts": [{"name": "outer", "mountPath": "/outer", **mount}]}
+
+    mounter = {"name": "mounter", "image": harness.IMAGE_V1, "securityContext": {"privileged": True},
+               "command": ["sh", "-c", "mkdir /outer/below && mount -t tmpfs tmpfs /outer/below"],
+               "volumeMounts": [{"name": "outer", "mountPath": "/outer", "mountPropagation": "Bidirectional"}]}
+    pod = harness.shell_pod("it", "", initContainers=[mounter], volumes=[{"name": "outer", "emptyDir": {}}])
+    pod["spec"]["containers"] = [reader("plain", readOnly=True), reader("writes"),
+                                 reader("deep", readOnly=True, recursiveReadOnly="Enabled"),
+                                 reader("maybe", readOnly=True, recursiveReadOnly="IfPossible")]
+    api.create(pods, pod)
+    it = harness.wait_for(api, pods, lambda items: items and harness.is_true(items[0], "Ready") and items[0])
+    wrote = {name: harness.eventually(lambda: (text := log(api, pods, container=name)).endswith("end\n") and text).split()
+             for name in ("plain", "writes", "deep", "maybe")}
+    assert wrote == {"plain": ["below", "end"], "writes": ["top", "below", "end"], "deep": ["end"], "maybe": ["end"]}
+    shown = {status["name"]: [(mount["readOnly"] if "readOnly" in mount else False, mount.get("recursiveReadOnly"))
+                              for mount in status["volumeMounts"]] for status in it["status"]["containerStatuses"]}
+    assert shown == {"plain": [(True, "Disabled")], "writes": [(False, None)], "deep": [(True, "Enabled")],
+                     "maybe": [(True, "Enabled")]}

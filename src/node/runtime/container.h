@@ -38,6 +38,8 @@ struct runtime_mount {
     const char *source;      /* absolute, file or directory */
     const char *destination; /* absolute, in the container */
     bool read_only;
+    bool recursively; /* read_only holds for what is mounted below it too */
+    bool no_exec;     /* nothing in it can be run */
     enum runtime_mount_propagation propagation;
 };
 

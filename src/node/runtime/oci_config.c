@@ -293,16 +293,21 @@ static int add_mount(json_t *mounts, const char *destination, const char *type, 
     return set_text(mount, "destination", destination, err) < 0 || set_text(mount, "source", source, err) < 0 ? -1 : 0;
 }
 
-static int add_bind(json_t *mounts, const char *destination, const char *source, bool read_only,
-                    enum runtime_mount_propagation propagation, struct error *err)
+static int add_bind(json_t *mounts, const char *destination, const char *source, const struct runtime_mount *how,
+                    struct error *err)
 {
-    const char *options[] = {"rbind", propagations[propagation], read_only ? "ro" : "rw"};
+    const char *options[] = {"rbind", propagations[how->propagation],
+                             !how->read_only   ? "rw"
+                             : how->recursively ? "rro"
+                                                : "ro",
+                             how->no_exec ? "noexec" : NULL};
     return add_mount(mounts, destination, "bind", source, string_array(options, ARRAY_COUNT(options)), err);
 }
 
 static int add_mounts(json_t *root, const struct runtime_container_config *config,
                       const struct oci_surroundings *around, struct error *err)
 {
+    static const struct runtime_mount plain = {.propagation = RUNTIME_PROPAGATION_PRIVATE};
     json_t *mounts = json_array();
     json_object_set_new(root, "mounts", mounts);
     for (size_t i = 0; i < ARRAY_COUNT(default_mounts); i++) {
@@ -314,16 +319,15 @@ static int add_mounts(json_t *root, const struct runtime_container_config *confi
         if (add_mount(mounts, m->destination, m->type, m->source, options, err) < 0)
             return -1;
     }
-    if (around->shm && add_bind(mounts, "/dev/shm", around->shm, false, RUNTIME_PROPAGATION_PRIVATE, err) < 0)
+    if (around->shm && add_bind(mounts, "/dev/shm", around->shm, &plain, err) < 0)
         return -1;
     for (size_t i = 0; i < config->mount_count; i++) {
         const struct runtime_mount *m = &config->mounts[i];
-        if (add_bind(mounts, m->destination, m->source, m->read_only, m->propagation, err) < 0)
+        if (add_bind(mounts, m->destination, m->source, m, err) < 0)
             return -1;
     }
     if (config->termination_message_path && around->termination_log &&
-        add_bind(mounts, config->termination_message_path, around->termination_log, false, RUNTIME_PROPAGATION_PRIVATE,
-                 err) < 0)
+        add_bind(mounts, config->termination_message_path, around->termination_log, &plain, err) < 0)
         return -1;
     return 0;
 }

@@ -511,11 +511,10 @@ static void misuse_is_refused(void **state)
     static const struct runtime_sandbox_config sandboxes[] = {
         {.pod_uid = "../x", .hostname = "h"},
         {.pod_uid = "x", .hostname = ""},
-        {.pod_uid = "x", .hostname = "h", .share_process_namespace = true},
         {.pod_uid = "pod-1", .hostname = "h"},
         {.pod_uid = "x", .hostname = "h", .sysctls = foreign, .sysctl_count = 1},
     };
-    static const int codes[] = {EINVAL, EINVAL, ENOTSUP, EEXIST, EPERM};
+    static const int codes[] = {EINVAL, EINVAL, EEXIST, EPERM};
     for (size_t i = 0; i < ARRAY_COUNT(sandboxes); i++) {
         struct reply reply = {0};
         runtime_sandbox_create(f->runtime, &sandboxes[i], fixture_reply, &reply);
