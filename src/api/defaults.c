@@ -137,6 +137,28 @@ static void default_network_policy(struct arena *arena, void *value)
     spec->policy_types = (struct string_array){types, spec->egress.count ? 2 : 1};
 }
 
+static void default_job(struct arena *arena, void *value)
+{
+    struct job *job = value;
+    struct job_spec *spec = &job->spec;
+    if (!spec->completions.set && !spec->parallelism.set)
+        spec->completions = opt_int32(1);
+    if (!spec->parallelism.set)
+        spec->parallelism = opt_int32(1);
+    if (!spec->backoff_limit.set)
+        spec->backoff_limit = opt_int32(spec->backoff_limit_per_index.set ? INT32_MAX : 6);
+    if (!job->metadata.labels.count)
+        job->metadata.labels = spec->template.metadata.labels;
+    if (!spec->pod_replacement_policy)
+        spec->pod_replacement_policy = spec->pod_failure_policy ? "Failed" : "TerminatingOrFailed";
+    api_set_pod_spec_defaults(arena, &spec->template.spec);
+}
+
+static void default_cron_job(struct arena *arena, void *value)
+{
+    api_set_pod_spec_defaults(arena, &((struct cron_job *)value)->spec.job_template.spec.template.spec);
+}
+
 /* By index of the resource; the kinds that are not here have no defaults. */
 static void (*const setters[API_RESOURCE_COUNT])(struct arena *arena, void *value) = {
     [API_NAMESPACES] = default_namespace,
@@ -147,6 +169,8 @@ static void (*const setters[API_RESOURCE_COUNT])(struct arena *arena, void *valu
     [API_REPLICASETS] = default_replica_set,
     [API_DEPLOYMENTS] = default_deployment,
     [API_NETWORKPOLICIES] = default_network_policy,
+    [API_JOBS] = default_job,
+    [API_CRONJOBS] = default_cron_job,
 };
 
 void api_set_defaults(struct arena *arena, const struct api_resource *resource, void *value)

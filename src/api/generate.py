@@ -281,9 +281,12 @@ def compatibility(types, resources):
         out.append(f"| {r.kind} | {r.api_version} | {r.plural} | {', '.join(r.short)} | {', '.join(r.subresources)} |")
     out += ["", "## Stored, but without effect yet", ""]
     for r in resources:
-        if any(f.type == "PodTemplateSpec" for f in types.get(r.kind + "Spec", r.type).fields):
-            found = [(p, f) for p, f in inert_fields(r.type, types) if not p.startswith("spec.template.")]
-            note = f"`spec.template`: as {next(k.kind for k in resources if k.plural == 'pods')}."
+        fields = types.get(r.kind + "Spec", r.type).fields
+        template = "spec.template" if any(f.type == "PodTemplateSpec" for f in fields) else (
+            "spec.jobTemplate.spec.template" if any(f.type == "JobTemplateSpec" for f in fields) else None)
+        if template:
+            found = [(p, f) for p, f in inert_fields(r.type, types) if not p.startswith(template + ".")]
+            note = f"`{template}`: as {next(k.kind for k in resources if k.plural == 'pods')}."
         else:
             found, note = list(inert_fields(r.type, types)), None
         same = "spec.initContainers[].", "spec.containers[]."

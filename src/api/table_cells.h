@@ -20,6 +20,9 @@ void cell_number(struct cells *cells, int64_t number);
 void cell_age(struct cells *cells, int64_t since);
 /* "a=b,c=d"; "<none>" when empty. */
 void cell_labels(struct cells *cells, const struct string_map *labels);
+/* Two cells: names and images of the containers of a template. */
+void cell_containers(struct cells *cells, const struct pod_spec *spec);
+void cell_selector(struct cells *cells, const struct label_selector *selector);
 const char *age_text(const struct cells *cells, int64_t since, char out[HUMAN_DURATION_MAX]);
 
 /* table_pod.c */

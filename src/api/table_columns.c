@@ -1,4 +1,4 @@
-/* Columns and cells of the kinds, but those of pods and storage, which have files of their own. */
+/* Columns and cells of the kinds, but those of pods, storage and jobs, which have files of their own. */
 #include "api/table_columns.h"
 
 #include <ctype.h>
@@ -125,7 +125,7 @@ static const struct table_column event_columns[] = {
 static const struct table_column lease_columns[] = {
     NAME, {"Holder", "string", NULL, "Who holds the lease.", 0}, AGE, {0}};
 
-static void container_cells(struct cells *cells, const struct pod_spec *spec)
+void cell_containers(struct cells *cells, const struct pod_spec *spec)
 {
     cleanup_buffer struct buffer names = {0}, images = {0};
     for (size_t i = 0; i < spec->containers.count; i++) {
@@ -136,7 +136,7 @@ static void container_cells(struct cells *cells, const struct pod_spec *spec)
     cell_text(cells, images.data);
 }
 
-static void selector_cell(struct cells *cells, const struct label_selector *selector)
+void cell_selector(struct cells *cells, const struct label_selector *selector)
 {
     cleanup_arena struct arena *arena = arena_new(0);
     const struct selector *parsed;
@@ -154,8 +154,8 @@ static void deployment_cells(struct cells *cells, const void *value)
     cell_number(cells, d->status.updated_replicas);
     cell_number(cells, d->status.available_replicas);
     cell_age(cells, d->metadata.creation_timestamp);
-    container_cells(cells, &d->spec.template.spec);
-    selector_cell(cells, d->spec.selector);
+    cell_containers(cells, &d->spec.template.spec);
+    cell_selector(cells, d->spec.selector);
 }
 
 static void replica_set_cells(struct cells *cells, const void *value)
@@ -166,8 +166,8 @@ static void replica_set_cells(struct cells *cells, const void *value)
     cell_number(cells, r->status.replicas);
     cell_number(cells, r->status.ready_replicas);
     cell_age(cells, r->metadata.creation_timestamp);
-    container_cells(cells, &r->spec.template.spec);
-    selector_cell(cells, r->spec.selector);
+    cell_containers(cells, &r->spec.template.spec);
+    cell_selector(cells, r->spec.selector);
 }
 
 static void add_listed(struct buffer *list, const char *text)
@@ -474,6 +474,8 @@ static const struct {
     [API_EVENTS] = {event_columns, event_cells},
     [API_REPLICASETS] = {replica_set_columns, replica_set_cells},
     [API_DEPLOYMENTS] = {deployment_columns, deployment_cells},
+    [API_JOBS] = {job_columns, job_cells},
+    [API_CRONJOBS] = {cron_job_columns, cron_job_cells},
     [API_ENDPOINTSLICES] = {endpoint_slice_columns, endpoint_slice_cells},
     [API_EVENTS_EVENTS] = {event_columns, events_event_cells},
     [API_LEASES] = {lease_columns, lease_cells},

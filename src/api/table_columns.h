@@ -21,6 +21,11 @@ extern const struct table_column metrics_columns[];
 void node_metrics_cells(struct cells *cells, const void *value);
 void pod_metrics_cells(struct cells *cells, const void *value);
 
+/* table_job.c */
+extern const struct table_column job_columns[], cron_job_columns[];
+void job_cells(struct cells *cells, const void *value);
+void cron_job_cells(struct cells *cells, const void *value);
+
 /* table_claim.c */
 extern const struct table_column persistent_volume_columns[], persistent_volume_claim_columns[],
     storage_class_columns[];

@@ -162,6 +162,11 @@ void validate_deployment_status_update(struct api_field_errors *errors, const vo
 void validate_replica_set(struct api_field_errors *errors, const void *value);
 void validate_replica_set_update(struct api_field_errors *errors, const void *value, const void *old);
 void validate_replica_set_status_update(struct api_field_errors *errors, const void *value, const void *old);
+void validate_job(struct api_field_errors *errors, const void *value);
+void validate_job_update(struct api_field_errors *errors, const void *value, const void *old);
+void validate_job_status_update(struct api_field_errors *errors, const void *value, const void *old);
+void validate_cron_job_create(struct api_field_errors *errors, const void *value);
+void validate_cron_job_update(struct api_field_errors *errors, const void *value, const void *old);
 void validate_namespace(struct api_field_errors *errors, const void *value);
 void validate_namespace_status_update(struct api_field_errors *errors, const void *value, const void *old);
 void validate_node(struct api_field_errors *errors, const void *value);

@@ -72,18 +72,22 @@ struct adoption {
     struct work *work;
     const struct api_resource *owner_resource;
     const struct object_meta *owner;
+    const char *finalizer; /* NULL: none */
     struct object **orphans;
     size_t count;
 };
 
 static void adopt(const struct adoption *adoption, struct object *object)
 {
+    const char *finalizers = adoption->finalizer ? arena_printf(work_arena(adoption->work), "\"finalizers\":[\"%s\"],",
+                                                                adoption->finalizer)
+                                                 : "";
     const char *patch = arena_printf(
         work_arena(adoption->work),
         "{\"metadata\":{\"ownerReferences\":[{\"apiVersion\":\"%s\",\"kind\":\"%s\",\"name\":\"%s\",\"uid\":\"%s\","
-        "\"controller\":true,\"blockOwnerDeletion\":true}],\"uid\":\"%s\"}}",
+        "\"controller\":true,\"blockOwnerDeletion\":true}],%s\"uid\":\"%s\"}}",
         adoption->owner_resource->api_version, adoption->owner_resource->kind, adoption->owner->name,
-        adoption->owner->uid, object->meta->uid);
+        adoption->owner->uid, finalizers, object->meta->uid);
     work_patch(adoption->work, object->resource, NULL, object->meta, PATCH_STRATEGIC, patch, NULL, NULL);
 }
 
@@ -126,7 +130,7 @@ bool controller_claim(struct controller *c, struct work *work, const struct clai
             release(work, claim, o);
     }
     struct adoption *adoption = arena_alloc(work_arena(work), sizeof(*adoption));
-    *adoption = (struct adoption){work, claim->owner_resource, claim->owner, NULL, 0};
+    *adoption = (struct adoption){work, claim->owner_resource, claim->owner, claim->finalizer, NULL, 0};
     adoption->orphans = arena_alloc(work_arena(work), orphans.items.count * sizeof(*adoption->orphans));
     for (size_t i = 0; i < orphans.items.count; i++) {
         struct object *o = orphans.items.items[i];

@@ -37,6 +37,9 @@ extern const struct controller_kind volume_binder;
 extern const struct controller_kind claim_protection;
 extern const struct controller_kind volume_protection;
 extern const struct controller_kind ephemeral_volume_controller;
+extern const struct controller_kind job_controller;
+extern const struct controller_kind job_orphan_controller;
+extern const struct controller_kind job_ttl_controller;
 
 /* The owner reference with controller: true, or NULL. */
 const struct owner_reference *controller_of(const struct object_meta *meta);
@@ -61,6 +64,7 @@ struct claim {
     const struct selector *selector;
     const struct api_resource *resource;
     int index; /* of controller_index_owner on the resource's informer */
+    const char *finalizer; /* that adopted objects get; NULL: none */
 };
 struct object_array {
     struct object **items; /* borrowed */

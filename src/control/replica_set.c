@@ -8,7 +8,7 @@
 #include "base/cleanup.h"
 #include "base/map.h"
 #include "base/timestamp.h"
-#include "control/controller.h"
+#include "control/pod_control.h"
 #include "control/victims.h"
 
 /* Pods created or deleted in one run, as upstream's burst. The events of those lead to the next run. */
@@ -113,106 +113,62 @@ static void remember_failure(struct replica_sets *own, const char *uid, const ch
     free(map_set(&own->failures, uid, failure));
 }
 
-static const char *message_of(const struct client_result *result)
-{
-    return result->status && result->status->message ? result->status->message : "";
-}
+/* ---- Creating and deleting ---- */
 
-/* ---- Creating ---- */
-
-/* Pods are created in batches of 1, 2, 4 ..., each when the one before has succeeded: what is refused once is not
- * asked for hundreds of times. Upstream's slow start. */
-struct creation {
-    struct controller *controller;
-    struct work *work;
-    struct object *replica_set; /* held by the work */
+/* Of one run. */
+struct change {
+    struct replica_sets *own;
+    const char *uid;
     struct pod *pod;
-    size_t left, batch, pending;
-    bool failed;
 };
 
-static void create_batch(struct creation *creation);
-
-static void created(void *context, const struct client_result *result)
+static struct pod *same_pod(void *context, size_t i)
 {
-    struct creation *creation = context;
-    struct replica_sets *own = creation->controller->state;
-    const struct object_meta *meta = creation->replica_set->meta;
-    struct recorder *recorder = creation->controller->recorder;
-    const struct api_resource *resource = creation->replica_set->resource;
-    if (client_ok(result)) {
-        recorder_event(recorder, resource, meta, NULL, "Normal", "SuccessfulCreate", "Created pod: %s",
-                       result->object->meta->name);
-    } else if (controller_namespace_terminating(result)) {
-        creation->left = 0;
-        work_forgive(creation->work);
-    } else {
-        creation->failed = true;
-        remember_failure(own, meta->uid, "FailedCreate", message_of(result));
-        recorder_event(recorder, resource, meta, NULL, "Warning", "FailedCreate", "Error creating: %s",
-                       message_of(result));
-    }
-    if (--creation->pending || creation->failed)
-        return;
-    forget_failure(own, meta->uid);
-    creation->batch *= 2;
-    create_batch(creation);
+    (void)i;
+    return ((struct change *)context)->pod;
 }
 
-static void create_batch(struct creation *creation)
+static void create_failed(void *context, const char *message)
 {
-    size_t count = creation->left < creation->batch ? creation->left : creation->batch;
-    creation->left -= count;
-    creation->pending = count;
-    for (size_t i = 0; i < count; i++)
-        work_create(creation->work, &api_resources[API_PODS], creation->replica_set->meta->namespace, creation->pod,
-                    created, creation);
+    struct change *change = context;
+    remember_failure(change->own, change->uid, "FailedCreate", message);
+}
+
+static void batch_created(void *context)
+{
+    struct change *change = context;
+    forget_failure(change->own, change->uid);
+}
+
+static void delete_answered(void *context, const char *refused)
+{
+    struct change *change = context;
+    if (refused)
+        remember_failure(change->own, change->uid, "FailedDelete", refused);
+}
+
+static struct change *change_new(struct controller *c, struct work *work, struct object *object)
+{
+    struct change *change = arena_alloc(work_arena(work), sizeof(*change));
+    *change = (struct change){.own = c->state, .uid = object->meta->uid};
+    return change;
 }
 
 static void create_pods(struct controller *c, struct work *work, struct object *object, size_t count)
 {
     const struct replica_set *rs = object->value;
-    struct arena *arena = work_arena(work);
-    struct owner_reference *reference = arena_alloc(arena, sizeof(*reference));
-    struct creation *creation = arena_alloc(arena, sizeof(*creation));
-    struct pod *pod = creation->pod = arena_alloc(arena, sizeof(*pod));
-    *reference = controller_reference(object->resource, object->meta);
-    pod->metadata.generate_name = arena_printf(arena, "%s-", rs->metadata.name);
-    pod->metadata.namespace = rs->metadata.namespace;
-    pod->metadata.labels = rs->spec.template.metadata.labels;
-    pod->metadata.annotations = rs->spec.template.metadata.annotations;
-    pod->metadata.finalizers = rs->spec.template.metadata.finalizers;
-    pod->metadata.owner_references.items = reference;
-    pod->metadata.owner_references.count = 1;
-    pod->spec = rs->spec.template.spec;
-    creation->controller = c;
-    creation->work = work;
-    creation->replica_set = object;
-    creation->left = count;
-    creation->batch = 1;
-    create_batch(creation);
-}
-
-/* ---- Deleting ---- */
-
-struct deletion {
-    struct controller *controller;
-    struct object *replica_set, *pod; /* held by the work */
-};
-
-static void deleted(void *context, const struct client_result *result)
-{
-    const struct deletion *d = context;
-    const struct object_meta *meta = d->replica_set->meta;
-    struct recorder *recorder = d->controller->recorder;
-    if (client_ok(result)) {
-        recorder_event(recorder, d->replica_set->resource, meta, NULL, "Normal", "SuccessfulDelete", "Deleted pod: %s",
-                       d->pod->meta->name);
-    } else if (result->code != 404) {
-        remember_failure(d->controller->state, meta->uid, "FailedDelete", message_of(result));
-        recorder_event(recorder, d->replica_set->resource, meta, NULL, "Warning", "FailedDelete", "Error deleting: %s",
-                       message_of(result));
-    }
+    struct change *change = change_new(c, work, object);
+    struct pod_creation *creation = arena_alloc(work_arena(work), sizeof(*creation));
+    change->pod = pod_control_from_template(work, object, &rs->spec.template);
+    *creation = (struct pod_creation){.controller = c,
+                                      .work = work,
+                                      .owner = object,
+                                      .count = count,
+                                      .pod = same_pod,
+                                      .failed = create_failed,
+                                      .advanced = batch_created,
+                                      .context = change};
+    pod_control_create(creation);
 }
 
 struct siblings {
@@ -257,12 +213,9 @@ static void delete_pods(struct controller *c, struct work *work, struct object *
     if (count < active->count)
         victims_sort(work_arena(work), active->items, active->count, related.items, related.count,
                      ((const struct replica_set *)object->value)->spec.min_ready_seconds, env_now(c->env));
-    for (size_t i = 0; i < count; i++) {
-        struct deletion *d = arena_alloc(work_arena(work), sizeof(*d));
-        *d = (struct deletion){c, object, active->items[i]};
-        work_hold(work, d->pod);
-        work_delete(work, &api_resources[API_PODS], d->pod->meta, NULL, deleted, d);
-    }
+    struct change *change = change_new(c, work, object);
+    for (size_t i = 0; i < count; i++)
+        pod_control_delete(c, work, object, active->items[i], delete_answered, change);
 }
 
 /* ---- Status ---- */

@@ -21,12 +21,12 @@
 struct provisioner {
     struct agent *agent;
     struct recorder *recorder;
-    struct map jobs; /* uid -> struct job */
+    struct map jobs; /* uid -> struct provision_job */
     size_t running;
     bool started, stopping;
 };
 
-struct job {
+struct provision_job {
     struct provisioner *provisioner;
     char *uid;
     struct object *object;  /* the claim or the volume as it was decided on */
@@ -49,7 +49,7 @@ static struct informer *informer_of(const struct provisioner *p, const struct ap
     return resource->index == API_PERSISTENTVOLUMES ? p->agent->volumes : p->agent->claims;
 }
 
-static void job_free(struct job *j)
+static void job_free(struct provision_job *j)
 {
     map_remove(&j->provisioner->jobs, j->uid);
     env_timer_free(j->timer);
@@ -61,7 +61,7 @@ static void job_free(struct job *j)
 }
 
 /* Looks at the object as it is now; what has changed meanwhile counts. */
-static void look_again(struct job *j)
+static void look_again(struct provision_job *j)
 {
     struct object *now =
         informer_get(informer_of(j->provisioner, j->object->resource), j->object->meta->namespace, j->object->meta->name);
@@ -73,13 +73,13 @@ static void look_again(struct job *j)
 
 static void retry(void *context)
 {
-    struct job *j = context;
+    struct provision_job *j = context;
     j->waiting = false;
     if (!j->provisioner->stopping)
         look_again(j);
 }
 
-static void over(struct job *j, bool failed)
+static void over(struct provision_job *j, bool failed)
 {
     struct provisioner *p = j->provisioner;
     j->running = false;
@@ -100,9 +100,9 @@ static void over(struct job *j, bool failed)
     env_timer_start(j->timer, delay < RETRY_MAX ? delay : RETRY_MAX);
 }
 
-static struct job *job_begin(struct provisioner *p, struct object *object)
+static struct provision_job *job_begin(struct provisioner *p, struct object *object)
 {
-    struct job *j = map_get(&p->jobs, object->meta->uid);
+    struct provision_job *j = map_get(&p->jobs, object->meta->uid);
     if (!j) {
         j = mem_zero(1, sizeof(*j));
         j->provisioner = p;
@@ -138,7 +138,7 @@ static void give_back(void *context, const struct client_result *result)
 }
 
 /* The scheduler may choose another node, or this one again. */
-static void claim_failed(struct job *j, const char *why)
+static void claim_failed(struct provision_job *j, const char *why)
 {
     struct provisioner *p = j->provisioner;
     const struct object_meta *meta = j->object->meta;
@@ -150,7 +150,7 @@ static void claim_failed(struct job *j, const char *why)
 
 static void remove_folder(void *context)
 {
-    struct job *j = context;
+    struct provision_job *j = context;
     j->failed = file_remove_tree(j->folder, &j->err) < 0;
 }
 
@@ -162,7 +162,7 @@ static void folder_given_up(void *context)
 /* Another node was faster: where a claim is bound at once, all of them try. */
 static void volume_compared(void *context, const struct client_result *result)
 {
-    struct job *j = context;
+    struct provision_job *j = context;
     const struct persistent_volume *volume = client_ok(result) ? result->object->value : NULL;
     const char *path = volume && volume->spec.local ? volume->spec.local->path : "";
     const struct volume_node_affinity *ours = volume ? volume->spec.node_affinity : NULL;
@@ -177,7 +177,7 @@ static void volume_compared(void *context, const struct client_result *result)
 
 static void volume_created(void *context, const struct client_result *result)
 {
-    struct job *j = context;
+    struct provision_job *j = context;
     struct provisioner *p = j->provisioner;
     cleanup_free char *name = mem_printf("pvc-%s", j->uid);
     if (client_ok(result)) {
@@ -193,7 +193,7 @@ static void volume_created(void *context, const struct client_result *result)
 
 static void make_folder(void *context)
 {
-    struct job *j = context;
+    struct provision_job *j = context;
     /* Whoever the pod's processes run as may write, as with rancher's provisioner. */
     j->failed = file_make_directories(j->folder, 0755, &j->err) < 0;
     if (!j->failed && chmod(j->folder, 0777) < 0)
@@ -202,7 +202,7 @@ static void make_folder(void *context)
 
 static void folder_made(void *context)
 {
-    struct job *j = context;
+    struct provision_job *j = context;
     struct agent *agent = j->provisioner->agent;
     if (j->failed || j->provisioner->stopping) {
         if (j->provisioner->stopping)
@@ -222,7 +222,7 @@ static void consider_claim(struct provisioner *p, struct object *object)
     const struct persistent_volume_claim *claim = object->value;
     const char *name = storage_claim_class(claim), *why;
     struct object *class = *name ? informer_get(p->agent->classes, NULL, name) : NULL;
-    struct job *j = map_get(&p->jobs, object->meta->uid);
+    struct provision_job *j = map_get(&p->jobs, object->meta->uid);
     if (!provisioner_decide_claim(claim, class ? class->value : NULL, p->agent->options.node_name, &why)) {
         /* A failure is remembered until the claim is served: the next attempt comes through the scheduler. */
         bool served = claim->spec.volume_name && *claim->spec.volume_name;
@@ -253,7 +253,7 @@ static void volume_gone(void *context, const struct client_result *result)
 
 static void volume_released(void *context, const struct client_result *result)
 {
-    struct job *j = context;
+    struct provision_job *j = context;
     if (client_ok(result))
         client_delete(j->provisioner->agent->client, j->object->resource, NULL, j->object->meta->name, j->uid, -1, NULL,
                       volume_gone, j);
@@ -263,7 +263,7 @@ static void volume_released(void *context, const struct client_result *result)
 
 static void folder_removed(void *context)
 {
-    struct job *j = context;
+    struct provision_job *j = context;
     const struct object_meta *meta = j->object->meta;
     if (j->failed) {
         recorder_event(j->provisioner->recorder, j->object->resource, meta, NULL, "Warning", "VolumeFailedDelete", "%s",
@@ -289,7 +289,7 @@ static void consider_volume(struct provisioner *p, struct object *object)
 {
     const struct persistent_volume *volume = object->value;
     enum provisioner_release due = provisioner_decide_volume(volume, p->agent->options.node_name);
-    struct job *j = map_get(&p->jobs, object->meta->uid);
+    struct provision_job *j = map_get(&p->jobs, object->meta->uid);
     if (due == RELEASE_NOTHING) {
         if (j && !j->running)
             job_free(j);
@@ -311,7 +311,7 @@ static void consider_volume(struct provisioner *p, struct object *object)
 
 static void consider(struct provisioner *p, struct object *object)
 {
-    const struct job *j = map_get(&p->jobs, object->meta->uid);
+    const struct provision_job *j = map_get(&p->jobs, object->meta->uid);
     if (!p->started || p->stopping || (j && j->running))
         return;
     if (object->resource->index == API_PERSISTENTVOLUMES)
@@ -323,7 +323,7 @@ static void consider(struct provisioner *p, struct object *object)
 static void changed(void *context, enum informer_change change, struct object *object, struct object *old)
 {
     struct provisioner *p = context;
-    struct job *j = map_get(&p->jobs, object->meta->uid);
+    struct provision_job *j = map_get(&p->jobs, object->meta->uid);
     (void)old;
     if (change == INFORMER_DELETED && j && !j->running)
         job_free(j);

@@ -122,6 +122,12 @@ static void prepare(struct task *task, void *value)
     case API_PODS:
         prepare_pod(task, value);
         break;
+    case API_JOBS:
+        batch_prepare_job(task, value);
+        break;
+    case API_CRONJOBS:
+        batch_warn(task, value, NULL);
+        break;
     case API_PERSISTENTVOLUMES:
         prepare_volume(task, value);
         break;

@@ -174,6 +174,12 @@ struct status *registry_admit_create(struct task *task, void *value);
 struct status *registry_admit_update(struct task *task, const void *value);
 struct status *registry_admit_delete(struct task *task, const char *name);
 
+/* batch.c */
+/* Selector and labels of a new Job, as upstream's strategy makes them. */
+void batch_prepare_job(struct task *task, struct job *job);
+/* What upstream warns of in a new Job or CronJob, or (old not NULL) in one whose spec changes. */
+void batch_warn(struct task *task, const void *value, const void *old);
+
 /* storage.c: the part of admission that concerns volumes and claims. */
 void storage_admit_create(struct task *task, void *value);
 struct status *storage_admit_update(struct task *task, const struct persistent_volume_claim *claim);

@@ -30,6 +30,8 @@ static const struct strategy strategies[] = {
     [API_NODES] = {.keeps_status = true},
     [API_DEPLOYMENTS] = {.generation = GENERATION_SPEC_ANNOTATIONS},
     [API_REPLICASETS] = {.generation = GENERATION_SPEC},
+    [API_JOBS] = {.generation = GENERATION_SPEC},
+    [API_CRONJOBS] = {.generation = GENERATION_SPEC},
     [API_ENDPOINTSLICES] = {.generation = GENERATION_ENDPOINTS},
     [API_LEASES] = {.create_on_update = true, .must_have_revision = true},
     [API_PERSISTENTVOLUMES] = {.returns_deleted = true},

@@ -298,7 +298,10 @@ void registry_replace(struct task *task, void *value)
     }
     if (!subresource)
         networking_warn(task, value, false);
-    if (!subresource && spec_changed(task->resource, value, task->old->value))
+    bool changed = !subresource && spec_changed(task->resource, value, task->old->value);
+    if (changed && (task->resource->index == API_JOBS || task->resource->index == API_CRONJOBS))
+        batch_warn(task, value, task->old->value);
+    if (changed)
         registry_lint(task, value, task->old->value);
     finish(task, value);
 }

@@ -17,7 +17,7 @@
 /* Warning headers of one answer. */
 #define WARNINGS_MAX 20
 
-struct job {
+struct rest_job {
     struct server *server;
     struct http_request *http;
     struct arena *arena; /* of the job; the client request has one of its own */
@@ -40,7 +40,7 @@ struct job {
     uint64_t changed;            /* of a whole list: store_changed_at then */
 };
 
-static void job_free(struct job *job)
+static void job_free(struct rest_job *job)
 {
     object_unref(job->object);
     for (size_t i = 0; i < job->count; i++)
@@ -54,7 +54,7 @@ static void job_free(struct job *job)
     free(job);
 }
 
-static void warn(struct job *job, const char *text)
+static void warn(struct rest_job *job, const char *text)
 {
     if (job->warnings.count < WARNINGS_MAX)
         vector_push(&job->warnings, arena_string(job->arena, text));
@@ -74,7 +74,7 @@ static struct http_bytes object_run(struct object *object)
     return (struct http_bytes){.data = json, .size = size, .release = release_object, .owner = object_ref(object)};
 }
 
-static void answer_object(struct job *job)
+static void answer_object(struct rest_job *job)
 {
     struct buffer out = {0};
     const struct api_resource *resource = job->object->resource;
@@ -95,7 +95,7 @@ static void answer_object(struct job *job)
     }
 }
 
-static void list_head(const struct job *job, struct buffer *out)
+static void list_head(const struct rest_job *job, struct buffer *out)
 {
     buffer_printf(out, "{\"kind\":\"%s\",\"apiVersion\":\"%s\",\"metadata\":", job->route.resource->list_kind,
                   job->route.resource->api_version);
@@ -105,7 +105,7 @@ static void list_head(const struct job *job, struct buffer *out)
 
 /* Head, items and tail. The items are one run when they have been serialized together, else they are sent from their
  * snapshots. */
-static void answer_plain_list(struct job *job)
+static void answer_plain_list(struct rest_job *job)
 {
     struct buffer head = {0};
     size_t n = 0, size;
@@ -126,7 +126,7 @@ static void answer_plain_list(struct job *job)
     answer_runs(job->http, job->code, runs, n);
 }
 
-static void answer_list(struct job *job)
+static void answer_list(struct rest_job *job)
 {
     struct buffer out = {0};
     const struct api_resource *resource = job->route.resource;
@@ -156,14 +156,14 @@ static void answer_list(struct job *job)
 /* On the core thread: keeps the body for the next one who asks. */
 static void offer_list(void *context)
 {
-    struct job *job = context;
+    struct rest_job *job = context;
     list_cache_offer(job->server->lists, &job->route, job->changed, steal_pointer(job->list_body));
     job_free(job);
 }
 
 static void finish(void *context)
 {
-    struct job *job = context;
+    struct rest_job *job = context;
     for (size_t i = 0; i < job->warnings.count; i++)
         answer_warning(job->http, job->warnings.items[i]);
     request_metrics_count(job->server->metrics, &job->route, job->verb, job->code,
@@ -183,7 +183,7 @@ static void finish(void *context)
 
 /* ---- The registry's answer, on the core thread ---- */
 
-static void take_list(struct job *job, const struct client_result *result)
+static void take_list(struct rest_job *job, const struct client_result *result)
 {
     job->is_list = true;
     job->changed = store_changed_at(job->server->options.store, job->route.resource);
@@ -199,7 +199,7 @@ static void take_list(struct job *job, const struct client_result *result)
 
 static void answered(void *context, const struct client_result *result)
 {
-    struct job *job = context;
+    struct rest_job *job = context;
     job->code = result->code;
     for (size_t i = 0; i < result->warning_count; i++)
         warn(job, result->warnings[i]);
@@ -216,7 +216,7 @@ static void answered(void *context, const struct client_result *result)
 }
 
 /* Answers a list that is known. */
-static bool answer_known_list(struct job *job)
+static bool answer_known_list(struct rest_job *job)
 {
     job->list_body = job->whole_list ? list_cache_find(job->server->lists, &job->route) : NULL;
     if (!job->list_body)
@@ -232,7 +232,7 @@ static bool answer_known_list(struct job *job)
 
 static void submit(void *context)
 {
-    struct job *job = context;
+    struct rest_job *job = context;
     if (answer_known_list(job))
         return;
     if (job->route.resource->computed)
@@ -244,7 +244,7 @@ static void submit(void *context)
 /* ---- What a request brings ---- */
 
 /* Reports unknown and duplicate fields as fieldValidation asks for. */
-static struct status *report_problems(struct job *job, const struct json_report *report,
+static struct status *report_problems(struct rest_job *job, const struct json_report *report,
                                       const struct body_type *expected)
 {
     enum client_field_validation how = job->request->field_validation;
@@ -265,7 +265,7 @@ static struct status *report_problems(struct job *job, const struct json_report 
                     : NULL;
 }
 
-static struct status *decode(struct job *job, const struct body_type *expected, void **value)
+static struct status *decode(struct rest_job *job, const struct body_type *expected, void **value)
 {
     struct json_report *report = arena_alloc(job->arena, sizeof(*report));
     struct status *status = decode_body(job->arena, job->http, expected, job->request->arena, value, report);
@@ -277,7 +277,7 @@ static bool is_empty(const char *text)
     return !text || !*text;
 }
 
-static struct status *read_object(struct job *job)
+static struct status *read_object(struct rest_job *job)
 {
     const struct api_resource *resource = job->route.resource;
     const struct body_type object = {
@@ -306,7 +306,7 @@ static struct status *read_object(struct job *job)
     return NULL;
 }
 
-static struct status *read_patch(struct job *job)
+static struct status *read_patch(struct rest_job *job)
 {
     static const struct {
         const char *type;
@@ -329,7 +329,7 @@ static struct status *read_patch(struct job *job)
 }
 
 /* From the body, or from parameters where there is no body. */
-static struct status *read_delete_options(struct job *job)
+static struct status *read_delete_options(struct rest_job *job)
 {
     static const struct body_type expected = {
         .type = &api_type_delete_options, .api_version = "v1", .kind = "DeleteOptions", .any_version = true};
@@ -352,7 +352,7 @@ static struct status *read_delete_options(struct job *job)
     return NULL;
 }
 
-static struct status *read_list(struct job *job)
+static struct status *read_list(struct rest_job *job)
 {
     struct client_request *r = job->request;
     struct status *status = options_for_list(job->arena, job->http, &job->route, r);
@@ -363,13 +363,13 @@ static struct status *read_list(struct job *job)
     return status;
 }
 
-static struct status *read_collection(struct job *job)
+static struct status *read_collection(struct rest_job *job)
 {
     struct status *status = read_list(job);
     return status ? status : read_delete_options(job);
 }
 
-static struct status *read_get(struct job *job)
+static struct status *read_get(struct rest_job *job)
 {
     job->request->resource_version =
         arena_string(job->request->arena, http_request_parameter(job->http, "resourceVersion"));
@@ -384,7 +384,7 @@ static const struct method {
     bool named; /* the path names an object */
     enum client_verb verb;
     enum request_verb name; /* for metrics */
-    struct status *(*read)(struct job *job);
+    struct status *(*read)(struct rest_job *job);
 } methods[] = {
     {HTTP_GET, true, CLIENT_GET, VERB_GET, read_get},
     {HTTP_HEAD, true, CLIENT_GET, VERB_GET, read_get},
@@ -398,7 +398,7 @@ static const struct method {
     {HTTP_DELETE, false, CLIENT_DELETE_COLLECTION, VERB_DELETE_COLLECTION, read_collection},
 };
 
-static const struct method *find_method(const struct job *job)
+static const struct method *find_method(const struct rest_job *job)
 {
     for (size_t i = 0; i < ARRAY_COUNT(methods); i++)
         if (methods[i].method == job->http->method && methods[i].named == (job->route.name != NULL))
@@ -415,7 +415,7 @@ static bool has_subresource(const struct api_resource *resource, const char *nam
 }
 
 /* The verbs that a subresource takes; those of the object are free. */
-static bool allowed(const struct job *job, const struct method *m)
+static bool allowed(const struct rest_job *job, const struct method *m)
 {
     const char *sub = job->route.subresource;
     const struct api_resource *resource = job->route.resource;
@@ -438,7 +438,7 @@ static bool allowed(const struct job *job, const struct method *m)
     return false;
 }
 
-static struct status *prepare(struct job *job, const struct client_user *user)
+static struct status *prepare(struct rest_job *job, const struct client_user *user)
 {
     const struct api_resource *resource = job->route.resource;
     const struct method *m = find_method(job);
@@ -457,7 +457,7 @@ static struct status *prepare(struct job *job, const struct client_user *user)
 
 void rest_handle(struct rest_request *request)
 {
-    struct job *job = mem_zero(1, sizeof(*job));
+    struct rest_job *job = mem_zero(1, sizeof(*job));
     job->server = request->server;
     job->http = request->http;
     job->arena = request->arena;

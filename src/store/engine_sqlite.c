@@ -26,7 +26,7 @@
 /* Pages of the write-ahead log that are enough to copy it into the file. */
 #define CHECKPOINT_PAGES 1000
 
-struct job {
+struct transaction {
     const struct engine_write *writes; /* NULL: none */
     size_t count;
     engine_done done;
@@ -45,7 +45,7 @@ struct engine_sqlite {
     bool thread_runs;
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    struct job job;
+    struct transaction job;
     bool stop;
 };
 
@@ -255,7 +255,7 @@ static int write_batch(struct engine_sqlite *engine, const struct engine_write *
 static void deliver(struct engine_sqlite *engine)
 {
     pthread_mutex_lock(&engine->lock);
-    struct job job = engine->job;
+    struct transaction job = engine->job;
     if (job.finished)
         engine->job.writes = NULL, engine->job.finished = false;
     pthread_mutex_unlock(&engine->lock);
@@ -277,7 +277,7 @@ static void *run(void *context)
             pthread_cond_wait(&engine->changed, &engine->lock);
         if (engine->stop)
             break;
-        struct job job = engine->job;
+        struct transaction job = engine->job;
         pthread_mutex_unlock(&engine->lock);
         job.error.code = 0;
         write_batch(engine, job.writes, job.count, &job.error);
@@ -296,7 +296,7 @@ static void sqlite_commit(struct store_engine *base, const struct engine_write *
 {
     struct engine_sqlite *engine = (struct engine_sqlite *)base;
     pthread_mutex_lock(&engine->lock);
-    engine->job = (struct job){.writes = writes, .count = count, .done = done, .context = context};
+    engine->job = (struct transaction){.writes = writes, .count = count, .done = done, .context = context};
     pthread_cond_broadcast(&engine->changed);
     pthread_mutex_unlock(&engine->lock);
 }

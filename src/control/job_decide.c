@@ -1,0 +1,635 @@
+#include "control/job_decide.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "control/controller.h"
+#include "control/victims.h"
+
+#define NO_INDEX (-1)
+
+/* What is asked about a pod again and again. */
+struct fact {
+    struct object *object;
+    const struct pod *pod;
+    int32_t index; /* NO_INDEX: none, or none that the Job has */
+    int32_t any_index;
+    bool tracked; /* has the finalizer */
+    bool active, terminating, succeeded, failed;
+    bool counts;            /* as a failure, by the failure policy */
+    enum job_action action; /* if failed */
+    const char *message;    /* of JOB_ACTION_FAIL_JOB */
+    bool to_delete;
+};
+
+struct deciding {
+    struct arena *arena;
+    const struct job *job;
+    const struct job_spec *spec;
+    int64_t now, second;
+    struct fact *facts; /* by index, then as given */
+    size_t count;
+    struct job_plan *plan;
+    struct job_status *status;
+    bool indexed, per_index, only_replace_failed, suspended;
+    int32_t active, ready, terminating, succeeded, failed;
+    struct index_set previous_indexes, succeeded_indexes, failed_indexes;
+    struct fact **delayed; /* per index, the failed pod that waits for its replacement; in the order of indexes */
+    size_t delayed_count;
+    struct job_condition *finish; /* SuccessCriteriaMet, FailureTarget or Failed: the Job is to end */
+};
+
+static bool text_is(const char *a, const char *b)
+{
+    return a && strcmp(a, b) == 0;
+}
+
+static bool has_text(const struct string_array *list, const char *text)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (text_is(list->items[i], text))
+            return true;
+    return false;
+}
+
+/* ---- Facts ---- */
+
+/* A number that an annotation carries; -1: none. */
+static int32_t annotation(const struct pod *pod, const char *key)
+{
+    const char *text = string_map_get(&pod->metadata.annotations, key);
+    char *end;
+    errno = 0;
+    long number = text ? strtol(text, &end, 10) : -1;
+    return !text || end == text || *end || errno || number < 0 || number > INT32_MAX ? -1 : (int32_t)number;
+}
+
+static int32_t failures_of(const struct pod *pod)
+{
+    int32_t count = annotation(pod, JOB_INDEX_FAILURE_COUNT);
+    return count < 0 ? 0 : count;
+}
+
+static int32_t ignored_of(const struct pod *pod)
+{
+    int32_t count = annotation(pod, JOB_INDEX_IGNORED_FAILURE_COUNT);
+    return count < 0 ? 0 : count;
+}
+
+static void observe(struct deciding *d, struct object *object, struct fact *f)
+{
+    const struct pod *pod = object->value;
+    bool ended_badly = text_is(pod->status.phase, "Failed"), deleted = pod->metadata.deletion_timestamp != 0;
+    f->object = object;
+    f->pod = pod;
+    f->any_index = annotation(pod, JOB_COMPLETION_INDEX);
+    f->index = d->indexed && f->any_index < d->spec->completions.value ? f->any_index : NO_INDEX;
+    f->tracked = has_text(&pod->metadata.finalizers, JOB_TRACKING_FINALIZER);
+    f->active = pod_is_active(pod);
+    f->succeeded = text_is(pod->status.phase, "Succeeded");
+    f->terminating = deleted && !f->succeeded && !ended_badly;
+    f->failed = ended_badly || (f->terminating && !d->only_replace_failed);
+    if (f->failed)
+        f->action = job_failure_action(d->arena, d->spec, pod, &f->message);
+    f->counts = f->action != JOB_ACTION_IGNORE;
+    d->active += f->active;
+    d->ready += f->active && pod_is_ready(pod);
+    d->terminating += f->terminating;
+}
+
+static int compare_indexes(const void *a, const void *b)
+{
+    const struct fact *x = a, *y = b;
+    int order = (x->any_index > y->any_index) - (x->any_index < y->any_index);
+    return order ? order : strcmp(x->pod->metadata.name, y->pod->metadata.name);
+}
+
+static void observe_all(struct deciding *d, const struct job_observation *seen)
+{
+    d->facts = arena_alloc(d->arena, (seen->count + 1) * sizeof(*d->facts));
+    d->count = seen->count;
+    for (size_t i = 0; i < seen->count; i++)
+        observe(d, seen->pods[i], &d->facts[i]);
+    qsort(d->facts, d->count, sizeof(*d->facts), compare_indexes);
+}
+
+/* ---- Counting ---- */
+
+/* A pod that is not in the counters and not in the lists yet. */
+static bool is_new(const struct deciding *d, const struct fact *f, const struct string_array *listed)
+{
+    return f->tracked && !has_text(listed, f->object->meta->uid) && (!d->indexed || f->index != NO_INDEX);
+}
+
+static void count(struct deciding *d, struct job_backoff old)
+{
+    const struct uncounted_terminated_pods *uncounted = d->status->uncounted_terminated_pods;
+    int64_t *succeeded = arena_alloc(d->arena, (d->count + 1) * sizeof(*succeeded));
+    int64_t *failed = arena_alloc(d->arena, (d->count + 1) * sizeof(*failed));
+    size_t succeeded_count = 0, failed_count = 0;
+    d->succeeded = d->status->succeeded + (int32_t)uncounted->succeeded.count;
+    d->failed = d->status->failed + (int32_t)uncounted->failed.count;
+    for (size_t i = 0; i < d->count; i++) {
+        const struct fact *f = &d->facts[i];
+        if (f->succeeded && is_new(d, f, &uncounted->succeeded)) {
+            succeeded[succeeded_count++] = job_pod_finished_at(f->pod);
+            d->succeeded++;
+        } else if (f->failed && is_new(d, f, &uncounted->failed)) {
+            failed[failed_count++] = job_pod_finished_at(f->pod);
+            d->failed += f->counts;
+        }
+    }
+    d->plan->backoff = job_backoff_next(old, succeeded, succeeded_count, failed, failed_count);
+}
+
+static bool index_has_failed(const struct deciding *d, const struct fact *f)
+{
+    return f->failed && (f->action == JOB_ACTION_FAIL_INDEX ||
+                         (f->counts && failures_of(f->pod) >= d->spec->backoff_limit_per_index.value));
+}
+
+static struct index_set with_pods(struct deciding *d, const struct index_set *set,
+                                  bool (*chosen)(const struct deciding *d, const struct fact *f))
+{
+    int32_t *found = arena_alloc(d->arena, (d->count + 1) * sizeof(*found));
+    size_t count = 0;
+    for (size_t i = 0; i < d->count; i++)
+        if (d->facts[i].index != NO_INDEX && chosen(d, &d->facts[i]))
+            found[count++] = d->facts[i].index;
+    struct index_set fresh = index_set_of(d->arena, found, count);
+    return index_set_merge(d->arena, set, &fresh);
+}
+
+static bool is_newly_succeeded(const struct deciding *d, const struct fact *f)
+{
+    (void)d;
+    return f->succeeded && f->tracked;
+}
+
+static bool is_newly_failed(const struct deciding *d, const struct fact *f)
+{
+    return f->tracked && index_has_failed(d, f);
+}
+
+static bool is_active(const struct deciding *d, const struct fact *f)
+{
+    (void)d;
+    return f->active;
+}
+
+static bool is_terminating(const struct deciding *d, const struct fact *f)
+{
+    (void)d;
+    return f->terminating;
+}
+
+/* Per index without an active pod, the failed pod that carries its count of failures on to its replacement. */
+static void find_delayed(struct deciding *d)
+{
+    static const struct index_set none;
+    struct index_set active = with_pods(d, &none, is_active);
+    d->delayed = arena_alloc(d->arena, (d->count + 1) * sizeof(struct fact *));
+    for (size_t i = 0; i < d->count; i++) {
+        struct fact *f = &d->facts[i];
+        if (!f->failed || !f->tracked || f->index == NO_INDEX || index_set_has(&d->succeeded_indexes, f->index) ||
+            index_set_has(&d->failed_indexes, f->index) || index_set_has(&active, f->index))
+            continue;
+        struct fact **last = d->delayed_count ? &d->delayed[d->delayed_count - 1] : NULL;
+        if (!last || (*last)->index != f->index) {
+            d->delayed[d->delayed_count++] = f;
+            continue;
+        }
+        int32_t before = failures_of((*last)->pod) + ignored_of((*last)->pod);
+        if (before <= failures_of(f->pod) + ignored_of(f->pod) &&
+            job_pod_finished_at(f->pod) >= job_pod_finished_at((*last)->pod))
+            *last = f;
+    }
+}
+
+static struct fact *delayed_at(const struct deciding *d, int32_t index)
+{
+    size_t low = 0, high = d->delayed_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (d->delayed[middle]->index < index)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < d->delayed_count && d->delayed[low]->index == index ? d->delayed[low] : NULL;
+}
+
+/* ---- Whether it is to end ---- */
+
+static struct job_condition *condition(struct deciding *d, const char *type, const char *status, const char *reason,
+                                       const char *message)
+{
+    struct job_condition *c = arena_alloc(d->arena, sizeof(*c));
+    *c = (struct job_condition){.type = type,
+                                .status = status,
+                                .reason = reason,
+                                .message = message,
+                                .last_probe_time = d->second,
+                                .last_transition_time = d->second};
+    return c;
+}
+
+/* Appends or changes a condition; one that is not there is not set to False. Returns whether anything changed. */
+static bool set_condition(struct deciding *d, const struct job_condition *wanted)
+{
+    struct job_condition_array *list = &d->status->conditions;
+    for (size_t i = 0; i < list->count; i++) {
+        struct job_condition *c = &list->items[i];
+        if (!text_is(c->type, wanted->type))
+            continue;
+        if (text_is(c->status, wanted->status) && text_is(c->reason ? c->reason : "", wanted->reason) &&
+            text_is(c->message ? c->message : "", wanted->message))
+            return false;
+        *c = *wanted;
+        return true;
+    }
+    if (text_is(wanted->status, "False"))
+        return false;
+    list->items[list->count++] = *wanted;
+    return true;
+}
+
+static void fail(struct deciding *d, const char *reason, const char *message)
+{
+    d->finish = condition(d, "FailureTarget", "True", reason, message);
+}
+
+/* Containers that are restarted in place count as failures of pods. */
+static bool restarted_too_often(const struct deciding *d)
+{
+    int64_t restarts = 0;
+    if (!text_is(d->spec->template.spec.restart_policy, "OnFailure"))
+        return false;
+    for (size_t i = 0; i < d->count; i++) {
+        const struct pod_status *s = &d->facts[i].pod->status;
+        if (!text_is(s->phase, "Running") && !text_is(s->phase, "Pending"))
+            continue;
+        for (size_t k = 0; k < s->init_container_statuses.count; k++)
+            restarts += s->init_container_statuses.items[k].restart_count;
+        for (size_t k = 0; k < s->container_statuses.count; k++)
+            restarts += s->container_statuses.items[k].restart_count;
+    }
+    int32_t limit = d->spec->backoff_limit.value;
+    return limit ? restarts >= limit : restarts > 0;
+}
+
+static void again_after(struct deciding *d, int64_t delay)
+{
+    if (delay > 0 && (!d->plan->again_after || delay < d->plan->again_after))
+        d->plan->again_after = delay;
+}
+
+static void check_limits(struct deciding *d)
+{
+    const struct opt_int64 *deadline = &d->spec->active_deadline_seconds;
+    int64_t start = d->status->start_time;
+    if (d->failed > d->spec->backoff_limit.value || restarted_too_often(d)) {
+        fail(d, "BackoffLimitExceeded", "Job has reached the specified backoff limit");
+    } else if (deadline->set && start && !d->suspended) {
+        /* Deadlines beyond what time can hold never come. */
+        int64_t most = (INT64_MAX - start) / SECOND - 1;
+        int64_t end = start + (deadline->value < most ? deadline->value : most) * SECOND;
+        if (d->now >= end)
+            fail(d, "DeadlineExceeded", "Job was active longer than specified deadline");
+        else
+            again_after(d, end - d->now);
+    }
+}
+
+static void find_end(struct deciding *d)
+{
+    const struct job_condition *met = job_condition_find(d->status, "SuccessCriteriaMet");
+    const struct job_condition *target = job_condition_find(d->status, "FailureTarget");
+    if (met && text_is(met->status, "True")) {
+        d->finish = condition(d, met->type, met->status, met->reason, met->message);
+        return;
+    }
+    if (target && text_is(target->status, "True")) {
+        d->finish = condition(d, "Failed", "True", target->reason, target->message);
+        return;
+    }
+    for (size_t i = 0; i < d->count && !d->finish; i++)
+        if (d->facts[i].message)
+            fail(d, "PodFailurePolicy", d->facts[i].message);
+    if (!d->finish)
+        check_limits(d);
+}
+
+static void decide_indexes(struct deciding *d)
+{
+    const char *message;
+    int32_t completions = d->spec->completions.value;
+    d->previous_indexes = index_set_parse(d->arena, d->status->completed_indexes, completions);
+    d->succeeded_indexes = with_pods(d, &d->previous_indexes, is_newly_succeeded);
+    d->succeeded = index_set_total(&d->succeeded_indexes);
+    if (d->per_index) {
+        struct index_set before = index_set_parse(d->arena, d->status->failed_indexes, completions);
+        d->failed_indexes = with_pods(d, &before, is_newly_failed);
+        int32_t failed = index_set_total(&d->failed_indexes);
+        if (!d->finish && d->spec->max_failed_indexes.set && failed > d->spec->max_failed_indexes.value)
+            fail(d, "MaxFailedIndexesExceeded", "Job has exceeded the specified maximal number of failed indexes");
+        else if (!d->finish && failed && failed + d->succeeded >= completions)
+            fail(d, "FailedIndexes", "Job has failed indexes");
+        find_delayed(d);
+    }
+    if (!d->finish && job_success_met(d->arena, d->spec, &d->succeeded_indexes, &message))
+        d->finish = condition(d, "SuccessCriteriaMet", "True", "SuccessPolicy", message);
+}
+
+/* ---- Pods to make and to delete ---- */
+
+static void delete_pod(struct deciding *d, struct fact *f)
+{
+    f->to_delete = true;
+    d->plan->deletions[d->plan->deletion_count++] = f->object;
+    d->active--;
+    d->terminating++;
+    d->ready -= pod_is_ready(f->pod);
+}
+
+static struct fact *fact_of(struct deciding *d, const struct object *object)
+{
+    size_t i = 0;
+    while (d->facts[i].object != object)
+        i++;
+    return &d->facts[i];
+}
+
+/* Those of the pods that are to go first, `count` of them. */
+static void delete_first(struct deciding *d, struct object **pods, size_t pod_count, size_t count)
+{
+    if (count && count < pod_count)
+        victims_sort(d->arena, pods, pod_count, pods, pod_count, 0, d->now);
+    for (size_t i = 0; i < count && d->plan->deletion_count < JOB_BURST; i++)
+        delete_pod(d, fact_of(d, pods[i]));
+}
+
+/* Active pods that an Indexed Job has no use for: without an index, with one too high, or all but one with the same. */
+static void delete_superfluous(struct deciding *d)
+{
+    struct object **same = arena_alloc(d->arena, (d->count + 1) * sizeof(struct object *));
+    for (size_t i = 0; i < d->count;) {
+        int32_t index = d->facts[i].any_index;
+        bool useless = d->facts[i].index == NO_INDEX;
+        size_t found = 0;
+        for (; i < d->count && d->facts[i].any_index == index; i++)
+            if (d->facts[i].active)
+                same[found++] = d->facts[i].object;
+        if (found)
+            delete_first(d, same, found, useless ? found : found - 1);
+    }
+}
+
+static void delete_pods(struct deciding *d, int32_t at_least)
+{
+    d->plan->release_first = true;
+    if (d->indexed)
+        delete_superfluous(d);
+    if ((int32_t)d->plan->deletion_count >= at_least)
+        return;
+    struct object **left = arena_alloc(d->arena, (d->count + 1) * sizeof(struct object *));
+    size_t left_count = 0, more = (size_t)at_least - d->plan->deletion_count;
+    for (size_t i = 0; i < d->count; i++)
+        if (d->facts[i].active && !d->facts[i].to_delete)
+            left[left_count++] = d->facts[i].object;
+    delete_first(d, left, left_count, more < left_count ? more : left_count);
+}
+
+static int32_t wanted_active(const struct deciding *d)
+{
+    int32_t parallelism = d->spec->parallelism.value;
+    if (!d->spec->completions.set)
+        return d->succeeded > 0 ? d->active : parallelism;
+    int32_t left = d->spec->completions.value - d->succeeded;
+    return left > parallelism ? parallelism : left < 0 ? 0 : left;
+}
+
+static void create_indexes(struct deciding *d, size_t count)
+{
+    int32_t *indexes = arena_alloc(d->arena, (count + 1) * sizeof(*indexes));
+    struct index_set taken = with_pods(d, &d->succeeded_indexes, is_active);
+    int64_t least = 0;
+    if (d->only_replace_failed)
+        taken = with_pods(d, &taken, is_terminating);
+    taken = index_set_merge(d->arena, &taken, &d->failed_indexes);
+    count = index_set_missing(&taken, d->spec->completions.value, indexes, count);
+    for (size_t i = 0; i < count; i++) {
+        struct job_creation creation = {.index = indexes[i]};
+        const struct fact *last = d->per_index ? delayed_at(d, indexes[i]) : NULL;
+        if (last) {
+            int32_t failures = failures_of(last->pod), ignored = ignored_of(last->pod);
+            int64_t left = job_backoff_left(failures + ignored + 1, job_pod_finished_at(last->pod), d->now);
+            if (left) {
+                least = least && least < left ? least : left;
+                continue;
+            }
+            creation.failures = failures + last->counts;
+            creation.ignored = ignored + !last->counts;
+        }
+        d->plan->creations[d->plan->creation_count++] = creation;
+    }
+    again_after(d, least);
+}
+
+static void create_pods(struct deciding *d, int32_t wanted)
+{
+    int32_t lacking = wanted - d->active - (d->only_replace_failed ? d->terminating : 0);
+    struct job_plan *plan = d->plan;
+    if (lacking <= 0)
+        return;
+    if (!d->per_index) {
+        int64_t left = job_backoff_left(plan->backoff.failures, plan->backoff.last, d->now);
+        if (left) {
+            again_after(d, left);
+            return;
+        }
+    }
+    size_t count = lacking < JOB_BURST ? (size_t)lacking : JOB_BURST;
+    plan->creations = arena_alloc(d->arena, count * sizeof(*plan->creations));
+    if (d->indexed)
+        create_indexes(d, count);
+    else
+        while (plan->creation_count < count)
+            plan->creations[plan->creation_count++] = (struct job_creation){.index = NO_INDEX};
+    d->active += (int32_t)plan->creation_count;
+}
+
+/* Brings the number of active pods to what it should be: either deletes or creates. */
+static void manage(struct deciding *d)
+{
+    if (d->suspended) {
+        delete_pods(d, d->active);
+        return;
+    }
+    int32_t wanted = wanted_active(d);
+    delete_pods(d, d->active > wanted ? d->active - wanted : 0);
+    if (!d->plan->deletion_count)
+        create_pods(d, wanted);
+}
+
+static void set_suspended(struct deciding *d)
+{
+    if (d->suspended) {
+        d->plan->suspended = set_condition(d, condition(d, "Suspended", "True", "JobSuspended", "Job suspended"));
+    } else if (set_condition(d, condition(d, "Suspended", "False", "JobResumed", "Job resumed"))) {
+        d->plan->resumed = true;
+        d->status->start_time = d->second; /* the deadline counts from here */
+    }
+}
+
+static void decide_pods(struct deciding *d)
+{
+    bool managed = !d->finish && !d->job->metadata.deletion_timestamp;
+    if (d->finish) {
+        for (size_t i = 0; i < d->count; i++)
+            if (d->facts[i].active)
+                delete_pod(d, &d->facts[i]);
+        return;
+    }
+    if (managed)
+        manage(d);
+    bool complete = d->spec->completions.set ? d->succeeded >= d->spec->completions.value : d->succeeded > 0;
+    if (complete && !d->active)
+        d->finish = condition(d, "SuccessCriteriaMet", "True", "CompletionsReached",
+                              "Reached expected number of succeeded pods");
+    else if (managed)
+        set_suspended(d);
+}
+
+/* ---- Counters and finalizers ---- */
+
+static size_t keep_tracked(struct deciding *d, struct string_array *uids)
+{
+    size_t kept = 0, before = uids->count;
+    for (size_t i = 0; i < before; i++) {
+        bool tracked = false;
+        for (size_t k = 0; k < d->count && !tracked; k++)
+            tracked = d->facts[k].tracked && text_is(d->facts[k].object->meta->uid, uids->items[i]);
+        if (tracked)
+            uids->items[kept++] = uids->items[i];
+    }
+    uids->count = kept;
+    return before - kept;
+}
+
+static bool may_release(const struct deciding *d, const struct fact *f)
+{
+    if (!f->tracked)
+        return false;
+    if (d->job->metadata.deletion_timestamp || d->finish || f->succeeded)
+        return true;
+    return f->failed && !(d->per_index && f->index != NO_INDEX && delayed_at(d, f->index) == f);
+}
+
+/* Puts a pod that may go into the lists. */
+static void list_pod(struct deciding *d, const struct fact *f, struct uncounted_terminated_pods *uncounted,
+                     size_t *new_indexes)
+{
+    const char *uid = f->object->meta->uid;
+    bool failing = d->finish && !text_is(d->finish->type, "SuccessCriteriaMet");
+    if (f->succeeded && !has_text(&uncounted->failed, uid)) {
+        if (d->indexed)
+            *new_indexes += f->index != NO_INDEX && !index_set_has(&d->previous_indexes, f->index);
+        else if (!has_text(&uncounted->succeeded, uid))
+            uncounted->succeeded.items[uncounted->succeeded.count++] = uid;
+    } else if ((f->failed || failing) && !has_text(&uncounted->failed, uid) && (!d->indexed || f->index != NO_INDEX)) {
+        const char *message;
+        if (f->failed ? f->counts : job_failure_action(d->arena, d->spec, f->pod, &message) != JOB_ACTION_IGNORE)
+            uncounted->failed.items[uncounted->failed.count++] = uid;
+    }
+}
+
+static void track(struct deciding *d)
+{
+    struct job_status *status = d->status;
+    struct uncounted_terminated_pods *uncounted = status->uncounted_terminated_pods;
+    struct job_plan *plan = d->plan;
+    size_t new_indexes = 0;
+    bool full = false;
+    status->succeeded += (int32_t)keep_tracked(d, &uncounted->succeeded);
+    status->failed += (int32_t)keep_tracked(d, &uncounted->failed);
+    for (size_t i = 0; i < d->count && !full; i++) {
+        const struct fact *f = &d->facts[i];
+        if (!may_release(d, f))
+            continue;
+        plan->releases[plan->release_count++] = f->object;
+        list_pod(d, f, uncounted, &new_indexes);
+        full = new_indexes + uncounted->succeeded.count + uncounted->failed.count >= JOB_UNCOUNTED_MAX;
+    }
+    if (d->indexed) {
+        status->succeeded = index_set_total(&d->succeeded_indexes);
+        status->completed_indexes = index_set_text(d->arena, &d->succeeded_indexes);
+        status->failed_indexes = d->per_index ? index_set_text(d->arena, &d->failed_indexes) : NULL;
+    }
+    if (!d->finish)
+        return;
+    /* The reason is written down before the pods that gave it go; the end itself when all of them are counted. */
+    bool met = text_is(d->finish->type, "SuccessCriteriaMet");
+    if (!text_is(d->finish->type, "Failed") && !job_condition_is_true(status, d->finish->type))
+        set_condition(d, d->finish);
+    if (full || plan->release_count || uncounted->succeeded.count || uncounted->failed.count || d->terminating)
+        return;
+    struct job_condition *end =
+        condition(d, met ? "Complete" : "Failed", "True", d->finish->reason, d->finish->message);
+    set_condition(d, end);
+    if (met)
+        status->completion_time = d->second;
+    plan->finished = end;
+    plan->too_many = met && d->spec->completions.set && status->succeeded > d->spec->completions.value;
+}
+
+/* ---- */
+
+static void copy_uids(struct arena *arena, struct string_array *uids, size_t room)
+{
+    uids->items = arena_array_grow(arena, uids->items, uids->count, room, sizeof(*uids->items));
+}
+
+static void begin(struct deciding *d, const struct job_observation *seen)
+{
+    struct job_status *status = d->status;
+    struct uncounted_terminated_pods *uncounted = arena_alloc(d->arena, sizeof(*uncounted));
+    *status = d->job->status;
+    if (status->uncounted_terminated_pods)
+        *uncounted = *status->uncounted_terminated_pods;
+    copy_uids(d->arena, &uncounted->succeeded, seen->count);
+    copy_uids(d->arena, &uncounted->failed, seen->count);
+    status->uncounted_terminated_pods = uncounted;
+    status->conditions.items = arena_array_grow(d->arena, status->conditions.items, status->conditions.count, 4,
+                                                sizeof(*status->conditions.items));
+    d->plan->deletions = arena_alloc(d->arena, (seen->count + 1) * sizeof(struct object *));
+    d->plan->releases = arena_alloc(d->arena, (seen->count + 1) * sizeof(struct object *));
+}
+
+void job_decide(struct arena *arena, const struct job_observation *seen, struct job_plan *plan)
+{
+    const struct job_spec *spec = &seen->job->spec;
+    *plan = (struct job_plan){0};
+    struct deciding d = {.arena = arena, .job = seen->job, .spec = spec, .plan = plan, .status = &plan->status};
+    d.now = seen->now;
+    d.second = seen->now / SECOND * SECOND;
+    d.indexed = job_is_indexed(spec);
+    d.per_index = d.indexed && spec->backoff_limit_per_index.set;
+    d.only_replace_failed = spec->pod_failure_policy || text_is(spec->pod_replacement_policy, "Failed");
+    d.suspended = spec->suspend.set && spec->suspend.value;
+    begin(&d, seen);
+    observe_all(&d, seen);
+    count(&d, seen->backoff);
+    if (!d.status->start_time && !d.suspended)
+        d.status->start_time = d.second;
+    find_end(&d);
+    if (d.indexed)
+        decide_indexes(&d);
+    decide_pods(&d);
+    track(&d);
+    d.status->active = d.active;
+    d.status->ready = opt_int32(d.ready);
+    d.status->terminating = opt_int32(d.terminating);
+}
