@@ -37,6 +37,7 @@ extern const struct controller_kind volume_binder;
 extern const struct controller_kind claim_protection;
 extern const struct controller_kind volume_protection;
 extern const struct controller_kind ephemeral_volume_controller;
+extern const struct controller_kind cron_job_controller;
 extern const struct controller_kind job_controller;
 extern const struct controller_kind job_orphan_controller;
 extern const struct controller_kind job_ttl_controller;

@@ -28,6 +28,7 @@ KUBECTLS = {"1.20": TOOLS / "kubectl-1.20/kubectl", "1.35": TOOLS / "kubectl-1.3
 IMAGE_V1, IMAGE_V2 = "local/model-server:v1", "local/model-server:v2"
 FRAUD_MODEL = ROOT / "examples/fraud-model"
 LESSON = ROOT / "examples/lesson"
+TRAINING = ROOT / "examples/distributed-training"
 
 # Bounds, in seconds. An instrumented binary or a busy machine gets more by CORACLE_TEST_PATIENCE.
 PATIENCE = float(os.environ.get("CORACLE_TEST_PATIENCE", "1"))
@@ -69,7 +70,7 @@ def eventually(look, timeout=WAIT_LIMIT, what=None):
 # ---- images ----
 
 def make_image(tag, directory, **options):
-    """Path of a docker archive (or what options say, see examples/model-server/make-image) of the model server."""
+    """Path of a docker archive of the model server, or of what the options say (examples/model-server/make-image)."""
     path = pathlib.Path(directory) / (tag.replace("/", "_").replace(":", "_") + ".tar")
     arguments = [ROOT / "examples/model-server/make-image", "--server", ROOT / "build/examples/model-server",
                  "--tag", tag, "--output", path]
