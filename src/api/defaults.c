@@ -145,6 +145,12 @@ static void default_job(struct arena *arena, void *value)
         spec->completions = opt_int32(1);
     if (!spec->parallelism.set)
         spec->parallelism = opt_int32(1);
+    /* Not declared with the type: what a CronJob holds is left as it is. */
+    set_string(&spec->completion_mode, "NonIndexed");
+    if (!spec->suspend.set)
+        spec->suspend = opt_bool(false);
+    if (!spec->manual_selector.set)
+        spec->manual_selector = opt_bool(false);
     if (!spec->backoff_limit.set)
         spec->backoff_limit = opt_int32(spec->backoff_limit_per_index.set ? INT32_MAX : 6);
     if (!job->metadata.labels.count)

@@ -10,7 +10,7 @@ static const struct controller_kind *const kinds[] = {
     &deployment_controller, &replica_set_controller,     &endpoint_slice_controller,   &endpoints_controller,
     &namespace_controller,  &service_account_controller, &garbage_collector,           &volume_binder,
     &claim_protection,      &volume_protection,          &ephemeral_volume_controller, &job_controller,
-    &job_orphan_controller, &job_ttl_controller,         &cron_job_controller,
+    &job_orphan_controller, &job_ttl_controller,         &cron_job_controller,         &pod_garbage_collector,
     &endpoint_slice_mirroring_controller,
 };
 

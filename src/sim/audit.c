@@ -12,6 +12,7 @@
 #include "control/controller.h"
 #include "control/rollout.h"
 #include "schedule/node_info.h"
+#include "sim/audit_job.h"
 
 #define SLICE_ENDPOINTS_MAX 100
 
@@ -47,6 +48,7 @@ struct sim_audit {
     struct map owners; /* uid -> struct owner */
     struct map pods;   /* uid -> struct pod_record */
     struct map nodes;  /* name -> struct object */
+    struct job_audit *jobs;
     uint64_t revision, writes;
     int64_t down, down_since; /* how long nobody was there to control anything; -1: not down */
     bool catching_up; /* what is seen now did not happen now, nor in this order */
@@ -472,6 +474,10 @@ static void written(struct sim_audit *audit, struct object *object)
         break;
     case API_PODS:
         pod_written(audit, object);
+        job_audit_pod(audit->jobs, object, clock_now(audit), !audit->catching_up);
+        break;
+    case API_JOBS:
+        job_audit_job(audit->jobs, object, clock_now(audit));
         break;
     case API_NODES:
         object_unref(map_set(&audit->nodes, object->meta->name, object_ref(object)));
@@ -494,6 +500,10 @@ static void deleted(struct sim_audit *audit, const struct object *object)
         break;
     case API_PODS:
         pod_deleted(audit, object);
+        job_audit_deleted(audit->jobs, object);
+        break;
+    case API_JOBS:
+        job_audit_deleted(audit->jobs, object);
         break;
     case API_NODES:
         object_unref(map_remove(&audit->nodes, object->meta->name));
@@ -581,7 +591,7 @@ static void drop_missing(struct sim_audit *audit, struct store *store)
 
 void sim_audit_opened(void *context, struct sim_cluster *cluster)
 {
-    static const enum api_resource_index looked_at[] = {API_DEPLOYMENTS, API_REPLICASETS, API_PODS, API_NODES};
+    static const enum api_resource_index looked_at[] = {API_DEPLOYMENTS, API_REPLICASETS, API_JOBS, API_PODS, API_NODES};
     struct sim_audit *audit = context;
     struct store *store = sim_cluster_store(cluster);
     sim_history_note(audit->history, "the control plane starts at revision %llu",
@@ -613,6 +623,11 @@ void sim_audit_closing(void *context, struct sim_cluster *cluster)
 
 /* The interface. */
 
+static void report(void *context, const char *text)
+{
+    violated(context, "%s", text);
+}
+
 struct sim_audit *sim_audit_new(struct env *env, struct sim_history *history, int64_t window)
 {
     struct sim_audit *audit = mem_zero(1, sizeof(*audit));
@@ -620,6 +635,7 @@ struct sim_audit *sim_audit_new(struct env *env, struct sim_history *history, in
     audit->history = history;
     audit->window = window;
     audit->down_since = -1;
+    audit->jobs = job_audit_new(window, report, audit);
     return audit;
 }
 
@@ -638,6 +654,7 @@ void sim_audit_free(struct sim_audit *audit)
     map_free(&audit->owners);
     map_free(&audit->pods);
     map_free(&audit->nodes);
+    job_audit_free(audit->jobs);
     free(audit);
 }
 

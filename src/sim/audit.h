@@ -15,6 +15,8 @@
  * paused or has just been created: as upstream's, the controller then scales what it finds in proportion, whatever is
  * available.
  *
+ * For Jobs see audit_job.h.
+ *
  * Without such tolerance: observedGeneration is at most generation; nothing has two controllers; a pod comes to a
  * ReplicaSet, and leaves it, by its labels alone; no two ReplicaSets of a Deployment have one template; a bound pod stays on its node, and the pods of a node fit in it when one is bound; no
  * slice has more than 100 endpoints; what was acknowledged is there after a crash. */

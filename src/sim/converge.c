@@ -11,6 +11,7 @@
 #include "base/vector.h"
 #include "control/controller.h"
 #include "control/endpoints.h"
+#include "control/job.h"
 #include "control/rollout.h"
 
 struct inspection {
@@ -195,6 +196,40 @@ static bool check_deployment(void *context, struct object *object)
     return check_conditions(in);
 }
 
+/* Jobs. */
+
+static bool check_tracked(void *context, struct object *object)
+{
+    struct inspection *in = context;
+    if (job_is_tracked(object))
+        return wrong(in, "pod %s is still tracked by a job", object->meta->name);
+    return true;
+}
+
+static bool check_job(void *context, struct object *object)
+{
+    struct inspection *in = context;
+    const struct job *job = object->value;
+    const struct job_spec *spec = &job->spec;
+    const struct job_status *s = &job->status;
+    const struct uncounted_terminated_pods *uncounted = s->uncounted_terminated_pods;
+    bool complete = job_condition_is_true(s, "Complete");
+    if (!job_is_finished(s))
+        return wrong(in, "job %s has not finished", object->meta->name);
+    if (spec->ttl_seconds_after_finished.set)
+        return wrong(in, "job %s has not been deleted yet", object->meta->name);
+    if (s->active || s->ready.value || s->terminating.value ||
+        (uncounted && uncounted->succeeded.count + uncounted->failed.count))
+        return wrong(in, "the status of job %s is not true", object->meta->name);
+    if (!job_condition_is_true(s, complete ? "SuccessCriteriaMet" : "FailureTarget"))
+        return wrong(in, "job %s has finished without a reason", object->meta->name);
+    /* An Indexed Job may have been made larger since. */
+    if (complete && spec->completions.set && !job_is_indexed(spec) && s->succeeded < spec->completions.value)
+        return wrong(in, "job %s is complete with %d pods of %d", object->meta->name, s->succeeded,
+                     spec->completions.value);
+    return true;
+}
+
 /* Services. */
 
 static bool is_selected(const struct service *service, const struct object *object)
@@ -294,7 +329,7 @@ static bool check_namespace(void *context, struct object *object)
 
 bool sim_converged(struct sim_cluster *cluster, char *why, size_t size)
 {
-    static const enum api_resource_index dependents[] = {API_DEPLOYMENTS, API_REPLICASETS, API_PODS, API_ENDPOINTSLICES,
+    static const enum api_resource_index dependents[] = {API_DEPLOYMENTS, API_REPLICASETS, API_JOBS, API_PODS, API_ENDPOINTSLICES,
                                                          API_ENDPOINTS, API_SERVICES};
     struct inspection in = {.store = sim_cluster_store(cluster), .why = why, .size = size, .fine = true};
     if (!in.store)
@@ -304,6 +339,8 @@ bool sim_converged(struct sim_cluster *cluster, char *why, size_t size)
     each(&in, API_NAMESPACES, check_namespace);
     each(&in, API_REPLICASETS, check_replica_set);
     each(&in, API_DEPLOYMENTS, check_deployment);
+    each(&in, API_JOBS, check_job);
+    each(&in, API_PODS, check_tracked);
     each(&in, API_SERVICES, check_service);
     if (in.fine && control_depth(sim_cluster_control(cluster)))
         wrong(&in, "controllers have work to do");

@@ -1,5 +1,6 @@
 /* What is true of a cluster that has come to rest: for each Deployment the right number of available pods of its newest
- * template and none of others, true statuses, endpoints that are the ready pods, and nothing left behind. */
+ * template and none of others, every Job finished and all of its pods counted, true statuses, endpoints that are the ready
+ * pods, and nothing left behind. */
 #ifndef CORACLE_SIM_CONVERGE_H
 #define CORACLE_SIM_CONVERGE_H
 

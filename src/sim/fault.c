@@ -6,6 +6,7 @@
 #include "api/json.h"
 #include "base/cleanup.h"
 #include "control/controller.h"
+#include "control/job.h"
 
 static bool writes(const struct client_request *request, enum client_verb verb, enum api_resource_index resource,
                    const char *subresource)
@@ -157,6 +158,71 @@ static bool never_adopt(struct sim_cluster *cluster, struct client_request *requ
     return !(request->verb == CLIENT_PATCH && strstr(request->patch, "blockOwnerDeletion"));
 }
 
+/* The job controller. */
+
+static bool is_of_job(const struct object_meta *meta)
+{
+    const struct owner_reference *r = controller_of(meta);
+    return r && strcmp(r->kind, "Job") == 0;
+}
+
+static bool run_one_more(struct sim_cluster *cluster, struct client_request *request)
+{
+    if (!writes(request, CLIENT_CREATE, API_PODS, "") || !is_of_job(&((struct pod *)request->body)->metadata))
+        return true;
+    struct arena *arena = arena_new(0);
+    client_create(sim_link_client(sim_cluster_user_link(cluster)), request->resource, request->namespace, arena,
+                  api_copy(arena, &api_type_pod, request->body), NULL, NULL);
+    return true;
+}
+
+static struct job_status *job_status_in(struct client_request *request)
+{
+    return writes(request, CLIENT_UPDATE, API_JOBS, "status") ? &((struct job *)request->body)->status : NULL;
+}
+
+static bool count_twice(struct sim_cluster *cluster, struct client_request *request)
+{
+    struct job_status *status = job_status_in(request);
+    if (status && status->succeeded && !job_is_indexed(&((struct job *)request->body)->spec))
+        status->succeeded++;
+    return true;
+}
+
+static bool count_index_0(struct sim_cluster *cluster, struct client_request *request)
+{
+    struct job_status *status = job_status_in(request);
+    if (status && !status->succeeded && job_is_indexed(&((struct job *)request->body)->spec)) {
+        status->succeeded = 1;
+        status->completed_indexes = "0";
+    }
+    return true;
+}
+
+/* What is answered as written, and is not: the pods lose their finalizers, and nobody has noted them. */
+static bool forget_ended(struct sim_cluster *cluster, struct client_request *request)
+{
+    const struct job_status *status = job_status_in(request);
+    const struct uncounted_terminated_pods *uncounted = status ? status->uncounted_terminated_pods : NULL;
+    return !(uncounted && uncounted->succeeded.count);
+}
+
+static bool keep_finalizers(struct sim_cluster *cluster, struct client_request *request)
+{
+    return !(writes(request, CLIENT_PATCH, API_PODS, "") && strstr(request->patch, JOB_TRACKING_FINALIZER) &&
+             strstr(request->patch, "delete"));
+}
+
+static struct object *show_unfinished(struct object *object)
+{
+    if (object->resource->index != API_JOBS || !job_is_finished(&((const struct job *)object->value)->status))
+        return NULL;
+    struct arena *arena = arena_new(0);
+    struct job *job = object_copy(arena, object);
+    job->status = (struct job_status){0};
+    return object_new(object->resource, arena, job);
+}
+
 /* The others. */
 
 static bool is_there(struct sim_cluster *cluster, const struct object *object)
@@ -220,6 +286,14 @@ const struct sim_fault sim_faults[] = {
     {"orphan", "what a deleted Deployment leaves is not collected", "which is gone", .request = leave_orphans},
     {"node", "all pods are bound to one node", "more pods than fit", .request = fill_one_node},
     {"endpoint", "endpoints are ready when their pods are not", "that is not true", .request = publish_unready},
+    {"parallelism", "a Job gets two pods for each that it lacks", "with a parallelism of", .request = run_one_more},
+    {"recount", "a succeeded pod is counted once more", "have succeeded", .request = count_twice},
+    {"index", "index 0 of a Job is counted before it has succeeded", "no pod of it has succeeded",
+     .request = count_index_0},
+    {"forgotten", "pods are let go before it is noted that they have succeeded", "to success",
+     .request = forget_ended},
+    {"finalizer", "pods that are counted keep their finalizer", "at rest after", .request = keep_finalizers},
+    {"reopened", "a Job that has finished begins anew", "after it has finished", .show = show_unfinished},
     {"disk", "some writes are acknowledged and not on the disk", "not on the disk", .forgotten = 30},
 };
 const size_t sim_fault_count = ARRAY_COUNT(sim_faults);

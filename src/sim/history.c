@@ -81,6 +81,21 @@ static void print_deployment(const struct deployment *d, FILE *out)
             d->status.updated_replicas, d->status.ready_replicas, d->status.available_replicas);
 }
 
+static void print_job(const struct job *job, FILE *out)
+{
+    const struct job_status *s = &job->status;
+    const struct uncounted_terminated_pods *uncounted = s->uncounted_terminated_pods;
+    fprintf(out, " %s parallelism=%d completions=%d image=%s active=%d terminating=%d succeeded=%d+%zu failed=%d+%zu",
+            job->spec.completion_mode, job->spec.parallelism.value,
+            job->spec.completions.set ? job->spec.completions.value : -1,
+            job->spec.template.spec.containers.items[0].image, s->active, s->terminating.value, s->succeeded,
+            uncounted ? uncounted->succeeded.count : 0, s->failed, uncounted ? uncounted->failed.count : 0);
+    if (s->completed_indexes && *s->completed_indexes)
+        fprintf(out, " indexes=%s", s->completed_indexes);
+    for (size_t i = 0; i < s->conditions.count; i++)
+        fprintf(out, " %s=%s", s->conditions.items[i].type, s->conditions.items[i].status);
+}
+
 static void print_details(const struct object *object, FILE *out)
 {
     switch (object->resource->index) {
@@ -92,6 +107,9 @@ static void print_details(const struct object *object, FILE *out)
         break;
     case API_DEPLOYMENTS:
         print_deployment(object->value, out);
+        break;
+    case API_JOBS:
+        print_job(object->value, out);
         break;
     case API_EVENTS:
         fprintf(out, " %s: %s", ((const struct event *)object->value)->reason,

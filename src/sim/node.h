@@ -24,6 +24,7 @@ enum sim_image {
     SIM_IMAGE_MISSING,  /* "missing...": can never be pulled */
     SIM_IMAGE_CRASHING, /* "crashing...": its container ends after a second, every time */
     SIM_IMAGE_UNREADY,  /* "unready...": runs and never becomes ready */
+    SIM_IMAGE_DONE,     /* "done...": its container ends within some seconds, and has succeeded */
 };
 enum sim_image sim_image_of(const char *name);
 

@@ -17,18 +17,24 @@
 #define RETRY SECOND
 /* Faults of a container come within so long of its start. */
 #define FAULT_WITHIN MINUTE
+/* A container that does its work and ends takes so long at most. */
+#define WORK_WITHIN (4 * SECOND)
+/* As after SIGKILL. */
+#define KILLED 137
 
-enum state { PULLING, PULL_FAILED, STARTING, RUNNING, CRASHED, STOPPING, STOPPED };
+/* ENDED: all containers have ended and are not restarted. */
+enum state { PULLING, PULL_FAILED, STARTING, RUNNING, CRASHED, STOPPING, STOPPED, ENDED };
 
 struct sim_pod {
     struct sim_node_context *node;
     struct object *object; /* the newest that is known */
     enum state state;
     bool ready, ever_ready;
-    bool crash_drawn;
+    bool works; /* this time its container succeeds */
+    int32_t exit_code;
     int failures; /* pulls or crashes in a row */
     int32_t restarts;
-    int64_t started_at, ready_since; /* whole seconds */
+    int64_t started_at, ready_since, ended_at; /* whole seconds */
     char address[16];
     struct env_timer *timer, *probe, *retry;
     bool writing;
@@ -42,7 +48,8 @@ enum sim_image sim_image_of(const char *name)
         const char *prefix;
         enum sim_image image;
     } table[] = {
-        {"missing", SIM_IMAGE_MISSING}, {"crashing", SIM_IMAGE_CRASHING}, {"unready", SIM_IMAGE_UNREADY}};
+        {"missing", SIM_IMAGE_MISSING}, {"crashing", SIM_IMAGE_CRASHING}, {"unready", SIM_IMAGE_UNREADY},
+        {"done", SIM_IMAGE_DONE}};
     for (size_t i = 0; i < ARRAY_COUNT(table); i++)
         if (strncmp(name, table[i].prefix, strlen(table[i].prefix)) == 0)
             return table[i].image;
@@ -57,6 +64,12 @@ static const struct pod *value_of(const struct sim_pod *pod)
 static enum sim_image image_of(const struct sim_pod *pod)
 {
     return sim_image_of(value_of(pod)->spec.containers.items[0].image);
+}
+
+static bool policy_is(const struct sim_pod *pod, const char *policy)
+{
+    const char *own = value_of(pod)->spec.restart_policy;
+    return own && strcmp(own, policy) == 0;
 }
 
 static int64_t whole_seconds(const struct sim_pod *pod)
@@ -121,10 +134,11 @@ static void set_container(const struct sim_pod *pod, struct arena *arena, const 
     if (pod->state == RUNNING || pod->state == STOPPING) {
         out->state.running = arena_alloc(arena, sizeof(*out->state.running));
         out->state.running->started_at = pod->started_at;
-    } else if (pod->state == STOPPED) {
+    } else if (pod->state == STOPPED || pod->state == ENDED) {
         out->state.terminated = arena_alloc(arena, sizeof(*out->state.terminated));
-        out->state.terminated->finished_at = whole_seconds(pod);
-        out->state.terminated->reason = "Completed";
+        out->state.terminated->finished_at = pod->state == ENDED ? pod->ended_at : whole_seconds(pod);
+        out->state.terminated->exit_code = pod->exit_code;
+        out->state.terminated->reason = pod->exit_code ? "Error" : "Completed";
     } else {
         set_waiting(pod, arena, out);
     }
@@ -135,7 +149,8 @@ static void describe(const struct sim_pod *pod, struct arena *arena, struct pod_
     const struct pod_spec *spec = &value_of(pod)->spec;
     const char *why_not = pod->ready ? NULL : "ContainersNotReady";
     bool begun = pod->started_at != 0;
-    status->phase = begun ? "Running" : "Pending";
+    bool ended = pod->state == ENDED || (pod->state == STOPPED && !policy_is(pod, "Always"));
+    status->phase = ended ? pod->exit_code ? "Failed" : "Succeeded" : begun ? "Running" : "Pending";
     status->host_ip = "192.0.2.10";
     status->start_time = status->start_time ? status->start_time : whole_seconds(pod);
     if (begun) {
@@ -212,7 +227,7 @@ static void sync(struct sim_pod *pod)
         return;
     }
     arena_free(arena);
-    if (pod->state != STOPPED)
+    if (pod->state != STOPPED && !(pod->state == ENDED && pod->object->meta->deletion_timestamp))
         return;
     const struct object_meta *meta = pod->object->meta;
     pod->writing = true;
@@ -235,10 +250,15 @@ static void run_container(struct sim_pod *pod)
     const struct sim_behaviour *b = pod->node->behaviour;
     enum sim_image image = image_of(pod);
     pod->started_at = whole_seconds(pod);
-    if (image == SIM_IMAGE_CRASHING)
+    pod->works = false;
+    if (image == SIM_IMAGE_CRASHING) {
         env_timer_start(pod->timer, SECOND);
-    else if (chance(pod, b->crashes))
+    } else if (image == SIM_IMAGE_DONE) {
+        pod->works = !chance(pod, b->crashes);
+        env_timer_start(pod->timer, draw(pod, WORK_WITHIN));
+    } else if (chance(pod, b->crashes)) {
         env_timer_start(pod->timer, draw(pod, FAULT_WITHIN));
+    }
     if (image != SIM_IMAGE_UNREADY && image != SIM_IMAGE_CRASHING)
         env_timer_start(pod->probe, draw(pod, b->ready_max));
 }
@@ -274,8 +294,19 @@ static void enter(struct sim_pod *pod, enum state state)
     }
     case STOPPED:
         break;
+    case ENDED:
+        pod->ended_at = whole_seconds(pod);
+        break;
     }
     sync(pod);
+}
+
+/* A container has ended by itself, or with its machine: what comes next is for the restart policy to say. */
+static void container_ended(struct sim_pod *pod, int32_t code)
+{
+    bool restarts = policy_is(pod, "Always") || (code && policy_is(pod, "OnFailure"));
+    pod->exit_code = code;
+    enter(pod, restarts ? CRASHED : ENDED);
 }
 
 static void state_over(void *context)
@@ -290,16 +321,20 @@ static void state_over(void *context)
         enter(pod, PULLING);
         break;
     case STARTING:
-        enter(pod, chance(pod, b->start_fails) ? CRASHED : RUNNING);
+        if (chance(pod, b->start_fails))
+            container_ended(pod, 128);
+        else
+            enter(pod, RUNNING);
         break;
     case RUNNING:
-        enter(pod, CRASHED);
+        container_ended(pod, pod->works ? 0 : 1);
         break;
     case CRASHED:
         pod->restarts++;
         enter(pod, STARTING);
         break;
     default:
+        pod->exit_code = KILLED;
         enter(pod, STOPPED);
         break;
     }
@@ -358,12 +393,12 @@ static void recover(struct sim_pod *pod)
     pod->started_at = container->state.running ? container->state.running->started_at : status->start_time;
     snprintf(pod->address, sizeof(pod->address), "%s", status->pod_ip);
     if (!running) {
-        enter(pod, CRASHED);
+        container_ended(pod, KILLED);
         return;
     }
     pod->state = RUNNING;
     pod->ready = container->ready;
-    if (!pod->ready || image_of(pod) == SIM_IMAGE_CRASHING) {
+    if (!pod->ready || image_of(pod) == SIM_IMAGE_CRASHING || image_of(pod) == SIM_IMAGE_DONE) {
         int64_t started_at = pod->started_at;
         enter(pod, RUNNING);
         pod->started_at = started_at;
@@ -399,10 +434,13 @@ void sim_pod_changed(void *context, enum informer_change change, struct object *
     } else {
         learn(pod, object);
     }
-    if (pod->object->meta->deletion_timestamp && pod->state != STOPPING && pod->state != STOPPED)
+    bool stops = pod->state == STOPPING || pod->state == STOPPED || pod->state == ENDED;
+    if (pod->object->meta->deletion_timestamp && !stops) {
+        pod->exit_code = KILLED;
         enter(pod, pod->state == RUNNING ? STOPPING : STOPPED);
-    else
+    } else {
         sync(pod);
+    }
 }
 
 void sim_pods_free(struct sim_node_context *node)

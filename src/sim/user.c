@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/job.h"
 #include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/vector.h"
@@ -252,6 +253,111 @@ static void delete_deployment(struct sim_user *u)
                   NULL);
 }
 
+/* ---- Jobs ---- */
+
+static struct pod_failure_policy *failure_policy(struct sim_user *u, struct arena *arena, bool per_index)
+{
+    static const char *const choices[] = {"FailJob", "Ignore", "Count", "FailIndex"};
+    static int32_t one[] = {1};
+    struct pod_failure_policy *policy = arena_alloc(arena, sizeof(*policy));
+    struct pod_failure_policy_rule *rule = arena_alloc(arena, sizeof(*rule));
+    rule->action = choices[below(u, per_index ? 4 : 3)];
+    rule->on_exit_codes = arena_alloc(arena, sizeof(*rule->on_exit_codes));
+    *rule->on_exit_codes = (struct pod_failure_policy_on_exit_codes_requirement){.operator = "In", .values = {one, 1}};
+    policy->rules.items = rule;
+    policy->rules.count = 1;
+    return policy;
+}
+
+static struct success_policy *success_policy(struct sim_user *u, struct arena *arena)
+{
+    struct success_policy *policy = arena_alloc(arena, sizeof(*policy));
+    struct success_policy_rule *rule = arena_alloc(arena, sizeof(*rule));
+    if (chance(u, 500))
+        rule->succeeded_count = opt_int32(1);
+    else
+        rule->succeeded_indexes = "0";
+    policy->rules.items = rule;
+    policy->rules.count = 1;
+    return policy;
+}
+
+static void set_job_policies(struct sim_user *u, struct arena *arena, struct job_spec *spec)
+{
+    bool indexed = spec->completions.set && chance(u, 500), per_index = indexed && chance(u, 300);
+    if (indexed)
+        spec->completion_mode = "Indexed";
+    if (per_index) {
+        spec->backoff_limit_per_index = opt_int32((int32_t)below(u, 3));
+        if (chance(u, 300))
+            spec->max_failed_indexes = opt_int32((int32_t)below(u, (uint64_t)spec->completions.value + 1));
+    } else {
+        spec->backoff_limit = opt_int32((int32_t)below(u, 5));
+    }
+    if (indexed && chance(u, 200))
+        spec->success_policy = success_policy(u, arena);
+    if (chance(u, 200))
+        spec->pod_failure_policy = failure_policy(u, arena, per_index);
+    else if (chance(u, 300))
+        spec->pod_replacement_policy = "Failed";
+    spec->template.spec.restart_policy = spec->pod_failure_policy || chance(u, 700) ? "Never" : "OnFailure";
+    if (chance(u, 100))
+        spec->active_deadline_seconds = opt_int64(10 + (int64_t)below(u, 300));
+    if (chance(u, 150))
+        spec->ttl_seconds_after_finished = opt_int32((int32_t)below(u, 60));
+    spec->suspend = opt_bool(chance(u, 100));
+}
+
+static void create_job(struct sim_user *u)
+{
+    static const char *const images[] = {"done", "done", "done", "done", "done", "done", "crashing", "app", "missing"};
+    struct arena *arena = arena_new(0);
+    const char *name = names[below(u, NAMES)], *namespace = namespaces[below(u, NAMESPACES)];
+    struct job *job = arena_alloc(arena, sizeof(*job));
+    struct container *container = arena_alloc(arena, sizeof(*container));
+    job->metadata.name = name;
+    job->spec.parallelism = opt_int32((int32_t)below(u, SIM_PARALLELISM_MAX + 1));
+    if (chance(u, 850))
+        job->spec.completions = opt_int32(1 + (int32_t)below(u, 2 * SIM_PARALLELISM_MAX));
+    set_job_policies(u, arena, &job->spec);
+    *container = (struct container){.name = "main", .image = images[below(u, ARRAY_COUNT(images))]};
+    string_map_set(arena, &container->resources.requests, "cpu", "50m");
+    job->spec.template.spec.containers.items = container;
+    job->spec.template.spec.containers.count = 1;
+    job->spec.template.spec.termination_grace_period_seconds = opt_int64((int64_t)below(u, 31));
+    sim_history_note(u->history, "user creates job %s/%s of %s", namespace, name, container->image);
+    client_create(u->client, &api_resources[API_JOBS], namespace, arena, job, NULL, NULL);
+}
+
+static void change_job(struct sim_user *u)
+{
+    struct object *object = pick(u, API_JOBS);
+    if (!object)
+        return;
+    const struct job_spec *spec = &((const struct job *)object->value)->spec;
+    char text[96];
+    int size = (int)below(u, SIM_PARALLELISM_MAX + 1);
+    if (chance(u, 500))
+        snprintf(text, sizeof(text), "{\"spec\":{\"suspend\":%s}}", spec->suspend.value ? "false" : "true");
+    else if (job_is_indexed(spec) && chance(u, 500))
+        snprintf(text, sizeof(text), "{\"spec\":{\"parallelism\":%d,\"completions\":%d}}", size, size);
+    else
+        snprintf(text, sizeof(text), "{\"spec\":{\"parallelism\":%d}}", size);
+    patch(u, object, text);
+}
+
+static void delete_job(struct sim_user *u)
+{
+    static const char *const policies[] = {"Background", "Background", "Foreground", "Orphan"};
+    struct object *object = pick(u, API_JOBS);
+    if (!object)
+        return;
+    const char *policy = policies[below(u, ARRAY_COUNT(policies))];
+    sim_history_note(u->history, "user deletes job %s/%s: %s", object->meta->namespace, object->meta->name, policy);
+    client_delete(u->client, object->resource, object->meta->namespace, object->meta->name, NULL, -1, policy, NULL,
+                  NULL);
+}
+
 static void delete_pod(struct sim_user *u)
 {
     struct object *object = pick(u, API_PODS);
@@ -296,6 +402,7 @@ static const struct {
     {create_deployment, 12}, {create_service, 8},  {scale, 16},      {set_image, 20},       {undo, 8},
     {pause_or_resume, 6},    {change_strategy, 6}, {delete_pod, 6},  {delete_deployment, 3}, {relabel_pod, 2},
     {delete_service, 2},     {cordon, 3},          {create_namespace, 3}, {delete_namespace, 1},
+    {create_job, 12},        {change_job, 6},      {delete_job, 2},
 };
 
 /* The interface. */
@@ -355,6 +462,24 @@ static size_t mend_deployment(struct sim_user *u, struct object *object)
     return 1;
 }
 
+/* A Job that would never finish is made to, or goes. */
+static size_t mend_job(struct sim_user *u, struct object *object)
+{
+    const struct job *job = object->value;
+    const struct object_meta *meta = object->meta;
+    if (job_is_finished(&job->status) || meta->deletion_timestamp)
+        return 0;
+    if (sim_image_of(job->spec.template.spec.containers.items[0].image) != SIM_IMAGE_DONE) {
+        sim_history_note(u->history, "user removes job %s/%s", meta->namespace, meta->name);
+        client_delete(u->client, object->resource, meta->namespace, meta->name, NULL, -1, "Background", NULL, NULL);
+        return 1;
+    }
+    if (job->spec.parallelism.value && !job->spec.suspend.value)
+        return 0;
+    patch(u, object, "{\"spec\":{\"parallelism\":2,\"suspend\":false}}");
+    return 1;
+}
+
 static bool owns(const struct object *object, enum api_resource_index owner)
 {
     const struct owner_reference *r = controller_of(object->meta);
@@ -364,7 +489,7 @@ static bool owns(const struct object *object, enum api_resource_index owner)
 /* What no Deployment owns stays as it is, and could keep the cluster from coming to rest. */
 static size_t remove_stray(struct sim_user *u, struct object *object, enum api_resource_index owner)
 {
-    if (owns(object, owner) || object->meta->deletion_timestamp)
+    if (owns(object, owner) || owns(object, API_JOBS) || object->meta->deletion_timestamp)
         return 0;
     sim_history_note(u->history, "user removes %s %s", object->resource->singular, object->meta->name);
     client_delete(u->client, object->resource, object->meta->namespace, object->meta->name, NULL, 0, "Background", NULL,
@@ -382,7 +507,7 @@ static size_t mend_node(struct sim_user *u, struct object *object)
 
 size_t sim_user_mend(struct sim_user *u)
 {
-    static const enum api_resource_index kinds[] = {API_DEPLOYMENTS, API_NODES, API_REPLICASETS, API_PODS};
+    static const enum api_resource_index kinds[] = {API_DEPLOYMENTS, API_JOBS, API_NODES, API_REPLICASETS, API_PODS};
     struct store *store = sim_cluster_store(u->cluster);
     struct objects o = {0};
     size_t count = 0;
@@ -393,6 +518,9 @@ size_t sim_user_mend(struct sim_user *u)
         switch (object->resource->index) {
         case API_DEPLOYMENTS:
             count += mend_deployment(u, object);
+            break;
+        case API_JOBS:
+            count += mend_job(u, object);
             break;
         case API_NODES:
             count += mend_node(u, object);

@@ -1,4 +1,4 @@
-/* Simulated users: what people and pipelines do to Deployments, at random. Requests may be refused or lost; nobody tries
+/* Simulated users: what people and pipelines do to Deployments and Jobs, at random. Requests may be refused or lost; nobody tries
  * again, except at the end, when every Deployment is left in a state that can be reached. */
 #ifndef CORACLE_SIM_USER_H
 #define CORACLE_SIM_USER_H
@@ -8,6 +8,8 @@
 
 /* Deployments have at most so many pods. */
 #define SIM_REPLICAS_MAX 12
+/* Jobs have at most so many at once, and twice as many completions. */
+#define SIM_PARALLELISM_MAX 3
 
 struct sim_user;
 
@@ -15,7 +17,8 @@ struct sim_user *sim_user_new(struct sim_cluster *cluster, struct sim_history *h
 void sim_user_free(struct sim_user *user);
 /* Does one thing. */
 void sim_user_act(struct sim_user *user);
-/* Mends what users broke: every Deployment runs, with an image that is good and pods that fit; nodes take pods. Submits
+/* Mends what users broke: every Deployment runs, with an image that is good and pods that fit; Jobs
+ * can finish; nodes take pods. Submits
  * the requests and returns how many; call again until it returns 0, letting time pass between. */
 size_t sim_user_mend(struct sim_user *user);
 

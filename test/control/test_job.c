@@ -1,0 +1,188 @@
+/* The promises of Jobs that need time to pass: back-offs, limits, deadlines, policies, and that no pod is forgotten. */
+#include "stage.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "control/job.h"
+
+#define JOB "jobs/default/work"
+
+static void create(struct stage *s, const char *image, const char *more)
+{
+    char json[1024];
+    snprintf(json, sizeof(json),
+             "{\"metadata\":{\"name\":\"work\"},\"spec\":{\"template\":{\"spec\":{\"restartPolicy\":\"Never\","
+             "\"containers\":[{\"name\":\"main\",\"image\":\"%s\"}]}}%s}}",
+             image, more);
+    assert_int_equal(stage_create(s, "jobs/default", json), 201);
+}
+
+static struct stage *new_stage(void)
+{
+    struct stage *s = stage_new();
+    stage_node(s, "n1");
+    return s;
+}
+
+static size_t pods(struct stage *s)
+{
+    return stage_count(s, "pods", "default", "job-name", "work");
+}
+
+static size_t tracked(struct stage *s)
+{
+    struct object *found[64];
+    size_t count = stage_list(s, "pods", "default", NULL, NULL, found, ARRAY_COUNT(found)), held = 0;
+    for (size_t i = 0; i < count; i++)
+        held += job_is_tracked(found[i]);
+    return held;
+}
+
+static void failed_pods_are_replaced_ever_more_slowly_until_the_limit(void **state)
+{
+    struct stage *s = new_stage();
+    create(s, "crashing:1", ",\"backoffLimit\":3");
+    stage_run(s, 5 * SECOND);
+    assert_int_equal(pods(s), 1);
+    stage_run(s, 10 * SECOND); /* after 10 s ... */
+    assert_int_equal(pods(s), 2);
+    stage_run(s, 15 * SECOND);
+    assert_int_equal(pods(s), 2);
+    stage_run(s, 10 * SECOND); /* ... 20 s ... */
+    assert_int_equal(pods(s), 3);
+    stage_run(s, 45 * SECOND); /* ... and 40 s */
+    assert_int_equal(pods(s), 4);
+    stage_run(s, 10 * SECOND);
+    assert_stage(s, JOB, "status/failed", "4");
+    assert_stage(s, JOB, "status/conditions/Failed/reason", "BackoffLimitExceeded");
+    assert_stage(s, JOB, "status/conditions/FailureTarget/status", "True");
+    assert_string_equal(stage_event(s, "Job", "BackoffLimitExceeded"), "Job has reached the specified backoff limit");
+    assert_int_equal(tracked(s), 0);
+    stage_free(s);
+}
+
+static void an_index_counts_its_own_failures(void **state)
+{
+    struct stage *s = new_stage();
+    struct object *found[8];
+    create(s, "crashing:1",
+           ",\"completionMode\":\"Indexed\",\"completions\":2,\"parallelism\":2,"
+           "\"backoffLimitPerIndex\":1");
+    stage_run(s, 30 * SECOND);
+    assert_int_equal(stage_list(s, "pods", "default", "job-name", "work", found, 8), 4);
+    for (size_t i = 0; i < 4; i++) {
+        const char *failures = string_map_get(&found[i]->meta->annotations, JOB_INDEX_FAILURE_COUNT);
+        assert_true(strcmp(failures, "0") == 0 || strcmp(failures, "1") == 0);
+    }
+    assert_stage(s, JOB, "status/failedIndexes", "0,1");
+    assert_stage(s, JOB, "status/conditions/Failed/reason", "FailedIndexes");
+    stage_free(s);
+}
+
+static void a_deadline_counts_from_the_last_resume(void **state)
+{
+    struct stage *s = new_stage();
+    create(s, "app:1", ",\"activeDeadlineSeconds\":60,\"suspend\":true");
+    stage_run(s, 2 * MINUTE);
+    assert_stage(s, JOB, "status/conditions/Suspended/status", "True");
+    stage_patch(s, JOB, "{\"spec\":{\"suspend\":false}}");
+    stage_run(s, 55 * SECOND);
+    assert_stage(s, JOB, "status/active", "1");
+    stage_run(s, 10 * SECOND);
+    assert_stage(s, JOB, "status/conditions/Failed/reason", "DeadlineExceeded");
+    stage_free(s);
+}
+
+static void a_job_lives_as_long_after_its_end_as_it_says(void **state)
+{
+    struct stage *s = new_stage();
+    create(s, "done:1", ",\"ttlSecondsAfterFinished\":100");
+    stage_run(s, 90 * SECOND);
+    assert_stage(s, JOB, "status/conditions/Complete/status", "True");
+    stage_run(s, 20 * SECOND);
+    assert_null(stage_get(s, JOB));
+    assert_int_equal(pods(s), 0);
+    stage_free(s);
+}
+
+static void a_job_of_somebody_else_is_left_alone(void **state)
+{
+    struct stage *s = new_stage();
+    create(s, "done:1", ",\"managedBy\":\"example.com/other\"");
+    stage_run(s, MINUTE);
+    assert_int_equal(pods(s), 0);
+    assert_stage(s, JOB, "status/startTime", NULL);
+    stage_free(s);
+}
+
+static void with_a_selector_of_its_own_a_job_adopts_and_counts(void **state)
+{
+    struct stage *s = new_stage();
+    assert_int_equal(
+        stage_create(s, "pods/default",
+                     "{\"metadata\":{\"name\":\"early\",\"labels\":{\"app\":\"w\"}},\"spec\":{"
+                     "\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"main\",\"image\":\"app:1\"}]}}"),
+        201);
+    stage_run(s, SECOND);
+    assert_int_equal(
+        stage_create(
+            s, "jobs/default",
+            "{\"metadata\":{\"name\":\"work\"},\"spec\":{\"manualSelector\":true,\"selector\":{\"matchLabels\":"
+            "{\"app\":\"w\"}},\"template\":{\"metadata\":{\"labels\":{\"app\":\"w\"}},\"spec\":{"
+            "\"restartPolicy\":\"Never\",\"containers\":[{\"name\":\"main\",\"image\":\"app:1\"}]}}}}"),
+        201);
+    stage_run(s, 5 * SECOND);
+    assert_stage(s, JOB, "status/active", "1");
+    assert_stage(s, "pods/default/early", "metadata/ownerReferences/work/kind", "Job");
+    assert_int_equal(tracked(s), 1);
+    assert_int_equal(stage_count(s, "pods", "default", "app", "w"), 1);
+    stage_free(s);
+}
+
+static void a_pod_that_was_never_bound_ends_when_it_is_deleted(void **state)
+{
+    struct stage *s = stage_new();
+    struct object *found[2];
+    create(s, "done:1", ",\"podReplacementPolicy\":\"Failed\"");
+    stage_run(s, SECOND);
+    assert_int_equal(stage_list(s, "pods", "default", "job-name", "work", found, 2), 1);
+    char path[128];
+    snprintf(path, sizeof(path), "pods/default/%s", found[0]->meta->name);
+    stage_delete(s, path, NULL);
+    stage_run(s, 15 * SECOND);
+    assert_null(stage_get(s, path));
+    assert_stage(s, JOB, "status/failed", "1");
+    assert_int_equal(pods(s), 1);
+    stage_free(s);
+}
+
+static void what_is_refused_is_not_counted_as_active(void **state)
+{
+    struct stage *s = new_stage();
+    sim_link_refuse(sim_cluster_control_link(s->cluster), &api_resources[API_PODS], "exceeded quota");
+    create(s, "done:1", ",\"completions\":5,\"parallelism\":5");
+    stage_run(s, 5 * SECOND);
+    assert_string_equal(stage_event(s, "Job", "FailedCreate"), "Error creating: pods is forbidden: exceeded quota");
+    assert_stage(s, JOB, "status/active", NULL);
+    sim_link_refuse(sim_cluster_control_link(s->cluster), &api_resources[API_PODS], NULL);
+    stage_run(s, MINUTE);
+    assert_stage(s, JOB, "status/succeeded", "5");
+    stage_free(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(failed_pods_are_replaced_ever_more_slowly_until_the_limit),
+        cmocka_unit_test(an_index_counts_its_own_failures),
+        cmocka_unit_test(a_deadline_counts_from_the_last_resume),
+        cmocka_unit_test(a_job_lives_as_long_after_its_end_as_it_says),
+        cmocka_unit_test(a_job_of_somebody_else_is_left_alone),
+        cmocka_unit_test(with_a_selector_of_its_own_a_job_adopts_and_counts),
+        cmocka_unit_test(a_pod_that_was_never_bound_ends_when_it_is_deleted),
+        cmocka_unit_test(what_is_refused_is_not_counted_as_active),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
