@@ -1,6 +1,5 @@
 """The lesson's chapters about Services: endpoints that come and go, the types, headless Services, placement, and the
 outage with which the lesson opens."""
-import ipaddress
 import json
 import re
 
@@ -10,6 +9,7 @@ import yaml
 import harness
 from test_lesson_rollouts import DEPLOYMENT, recommender, release  # noqa: F401 (a fixture)
 from load import STYLES, Load
+from test_pod import log
 from test_transcript import ready_pods, table
 
 
@@ -70,14 +70,18 @@ def test_the_three_ways_to_a_service(cluster, api, kubectl, recommender):
 
 # ---- Headless Services ----
 
-def test_a_headless_service_stands_for_the_addresses_of_its_pods(api, pods, kubectl):
-    kubectl("apply", "-f", harness.LESSON / "55-headless.yaml")
-    assert table(kubectl("get", "service", "training"))[0]["CLUSTER-IP"] == "None"
-    items = harness.wait_for(api, pods, lambda items: len(items) == 2 and all(
-        item["status"].get("podIP") for item in items) and items)
-    wanted = {item["status"]["podIP"] + ":23456" for item in items}
-    harness.eventually(lambda: addresses(kubectl("get", "endpoints", "training", "--no-headers")) == wanted)
-    assert all(ipaddress.ip_address(item["status"]["podIP"]) for item in items)
+def test_workers_behind_a_headless_service_find_worker_0_by_its_name(api, namespace, pods, kubectl):
+    with kubectl.follow("get", "endpoints", "-w") as follower:
+        kubectl("apply", "-f", harness.LESSON / "55-headless.yaml")
+        assert table(kubectl("get", "service", "training"))[0]["CLUSTER-IP"] == "None"
+        items = harness.wait_for(api, pods, lambda items: len(items) == 2 and all(
+            item["status"].get("podIP") for item in items) and items)
+        wanted = {item["status"]["podIP"] + ":23456" for item in items}
+        follower.until(lambda lines: any(addresses(line) == wanted for line in lines))
+    kubectl("wait", "--for=condition=complete", "job/recommender-training", "--timeout=60s")
+    second = next(item["metadata"]["name"] for item in items
+                  if item["metadata"]["name"].startswith("recommender-training-1-"))
+    assert log(api, pods, second).endswith("come in\n")
 
 
 # ---- Anti-affinity and topology spread ----
