@@ -60,6 +60,8 @@ static void default_volumes(struct arena *arena, struct volume_array *volumes)
         v->name = NULL;
         bool empty = memcmp(v, &none, sizeof(none)) == 0; /* nothing but pointers: no source is set */
         v->name = name;
+        if (v->image && blank(v->image->pull_policy))
+            v->image->pull_policy = default_pull_policy(v->image->reference);
         if (empty)
             v->empty_dir = arena_alloc(arena, sizeof(*v->empty_dir));
     }

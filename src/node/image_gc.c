@@ -62,6 +62,9 @@ static bool in_use(const struct agent *agent, const struct image *image)
 {
     for (struct map_slot *s = NULL; (s = map_next(&agent->workers, s));) {
         const struct worker *w = s->value;
+        for (struct map_slot *v = NULL; (v = map_next(&w->volume_images, v));)
+            if (strcmp(v->value, image_status_id(image)) == 0 || strcmp(v->value, image->id) == 0)
+                return true;
         for (size_t i = 0; i < w->state.seen.container_count && !w->state.seen.torn_down; i++) {
             const char *id = w->state.records[i].image_id;
             if (id && (strcmp(id, image_status_id(image)) == 0 || strcmp(id, image->id) == 0))

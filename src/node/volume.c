@@ -14,6 +14,7 @@
 #include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "node/image/image.h"
 #include "node/volume_plan.h"
 
 /* Size of the tmpfs of files from the API: two versions of some objects, each of which has at most a few MiB. */
@@ -47,6 +48,17 @@ static int plan_empty_dir(const struct volume_planner *planner, const struct vol
     return 0;
 }
 
+static int plan_image(const struct volume_planner *planner, const struct volume *volume, struct volume_item *out,
+                      struct error *err)
+{
+    const struct volume_source *source = planner->source;
+    const char *image = source->image ? source->image(source->context, volume->name) : NULL;
+    out->action = VOLUME_IMAGE;
+    out->source = arena_string(planner->arena, image);
+    out->images = source->images;
+    return image ? 0 : error_set(err, ENOENT, "image \"%s\" is not there", volume->image->reference);
+}
+
 /* Every kind of volume that there is. */
 static const struct volume_kind {
     size_t offset; /* of its source in struct volume */
@@ -57,6 +69,7 @@ static const struct volume_kind {
     {offsetof(struct volume, empty_dir), plan_empty_dir},
     {offsetof(struct volume, ephemeral), volume_plan_claim},
     {offsetof(struct volume, host_path), plan_host_path},
+    {offsetof(struct volume, image), plan_image},
     {offsetof(struct volume, persistent_volume_claim), volume_plan_claim},
     {offsetof(struct volume, projected), volume_plan_projected},
     {offsetof(struct volume, secret), volume_plan_secret},
@@ -207,6 +220,14 @@ static int make_directory(const char *path, struct error *err)
     return 0;
 }
 
+static int mount_image(const struct volume_item *item, struct error *err)
+{
+    cleanup_image struct image *image = NULL;
+    if (image_find(item->images, item->source, &image, err) < 0 || file_make_directories(item->path, 0711, err) < 0)
+        return -1;
+    return image_mount_rootfs(item->images, image, item->path, err);
+}
+
 static int make_item(const struct volume_item *item, struct error *err)
 {
     switch (item->action) {
@@ -219,6 +240,8 @@ static int make_item(const struct volume_item *item, struct error *err)
                         : file_make_directories(item->path, 0755, err) < 0)
             return -1;
         return volume_write_files(item, err);
+    case VOLUME_IMAGE:
+        return mount_image(item, err);
     case VOLUME_HOST_PATH:
         return check_host_path(item->path, item->host_type, err);
     case VOLUME_BIND:
@@ -233,7 +256,7 @@ static int make_item(const struct volume_item *item, struct error *err)
  * may come from elsewhere: the policy says how far it is looked at. What is the node's own keeps its owner. */
 static bool takes_group(const struct volume_item *item)
 {
-    if (item->group == VOLUME_NO_GROUP || item->action == VOLUME_HOST_PATH)
+    if (item->group == VOLUME_NO_GROUP || item->action == VOLUME_HOST_PATH || item->action == VOLUME_IMAGE)
         return false;
     return item->action != VOLUME_BIND || (!item->host_type && !(item->mount_flags & MS_RDONLY));
 }

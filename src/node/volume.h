@@ -1,7 +1,8 @@
-/* Volumes of a pod: emptyDir, configMap, secret, downwardAPI, projected, hostPath, claims, and the files that every pod
+/* Volumes of a pod: emptyDir, image, configMap, secret, downwardAPI, projected, hostPath, claims, and the files that every pod
  * gets (/etc/hosts, /etc/hostname, /etc/resolv.conf).
  *
  *     DATA/pods/UID/volumes/NAME/            an emptyDir; tmpfs for medium Memory
+ *     DATA/pods/UID/volumes/NAME/rootfs      the content of an image, mounted there
  *     DATA/pods/UID/volumes/NAME             what a claim is bound to, mounted there
  *     DATA/pods/UID/volumes/NAME/..data ->   files from the API: a link to the present version, so that all files of
  *                                            one version appear at once; tmpfs, but for a configMap
@@ -26,6 +27,9 @@ struct volume_source {
     /* The claim of the pod's namespace and the PersistentVolume of that name, borrowed, or NULL. NULL: no claims. */
     struct object *(*claim)(void *context, const char *name);
     struct object *(*persistent_volume)(void *context, const char *name);
+    /* The image of a volume of that name, which is in the store: anything that finds it; NULL: none. NULL: no images. */
+    const char *(*image)(void *context, const char *volume);
+    struct image_store *images;
     void *context;
 };
 

@@ -17,7 +17,7 @@ static const char *volume_path(struct arena *arena, const char *directory, const
 {
     if (volume->host_path)
         return volume->host_path->path;
-    return arena_printf(arena, "%s/volumes/%s", directory, volume->name);
+    return arena_printf(arena, "%s/volumes/%s%s", directory, volume->name, volume->image ? "/rootfs" : "");
 }
 
 static const struct volume *find_volume(const struct pod *pod, const char *name)
@@ -98,7 +98,8 @@ int volume_resolve_mounts(struct arena *arena, const struct pod *pod, const stru
         to->source = volume_path(arena, directory, volume);
         to->destination = *m->mount_path == '/' ? m->mount_path : arena_printf(arena, "/%s", m->mount_path);
         /* What the agent writes is never the container's to change, as upstream has it. */
-        to->read_only = m->read_only || volume->config_map || volume->secret || volume->downward_api || volume->projected ||
+        to->no_exec = volume->image != NULL;
+        to->read_only = m->read_only || volume->image || volume->config_map || volume->secret || volume->downward_api || volume->projected ||
                         (volume->persistent_volume_claim && volume->persistent_volume_claim->read_only);
         /* IfPossible is possible: crun and the kernel know how. */
         to->recursively = m->read_only && m->recursive_read_only && strcmp(m->recursive_read_only, "Disabled") != 0;

@@ -21,7 +21,7 @@ struct volume_file {
     uid_t owner; /* VOLUME_FILE_NO_OWNER: root */
 };
 
-enum volume_action { VOLUME_DIRECTORY, VOLUME_TMPFS, VOLUME_FILES, VOLUME_HOST_PATH, VOLUME_BIND };
+enum volume_action { VOLUME_DIRECTORY, VOLUME_TMPFS, VOLUME_FILES, VOLUME_HOST_PATH, VOLUME_BIND, VOLUME_IMAGE };
 
 /* What is to be done for one volume; all that it points to lives in the plan's arena. */
 struct volume_item {
@@ -33,7 +33,8 @@ struct volume_item {
     struct volume_file *files;
     size_t file_count;
     const char *host_type; /* of VOLUME_HOST_PATH and VOLUME_BIND; NULL: no check */
-    const char *source;    /* of VOLUME_BIND: the path on the node that is mounted at `path` */
+    const char *source;    /* of VOLUME_BIND: the path on the node that is mounted at `path`; of VOLUME_IMAGE: the image */
+    struct image_store *images; /* of VOLUME_IMAGE */
     unsigned long mount_flags;
     gid_t group;       /* fsGroup of the pod, VOLUME_NO_GROUP: none; a hostPath keeps its own */
     bool group_always; /* fsGroupChangePolicy is Always */

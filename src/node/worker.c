@@ -105,6 +105,7 @@ static void worker_free(struct worker *w)
     object_unref(w->mirror);
     env_timer_free(w->usage);
     worker_forget_tokens(w);
+    worker_forget_volume_images(w);
     for (size_t i = 0; i < w->state.seen.container_count; i++) {
         struct container_record *r = &w->state.records[i];
         free(r->id);

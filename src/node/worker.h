@@ -37,6 +37,7 @@ struct worker {
     int64_t sandbox_delay;
     struct drain *drain;      /* node/worker_drain.c; NULL: it has not begun */
     bool withheld;            /* this node's data plane knows that the pod is not ready */
+    struct map volume_images;    /* volume -> char *: the image that it shows */
     struct worker_token *tokens; /* that volumes show */
     struct env_timer *renewal;   /* of the tokens; NULL: there are none */
     struct env_timer *usage;  /* the next look at volumes with a limit; NULL: there are none */
@@ -123,6 +124,13 @@ void worker_plan_renewal(struct worker *worker);
 void worker_forget_tokens(struct worker *worker);
 /* When a token is asked for again. */
 int64_t worker_token_renewal(int64_t now, int64_t seconds, int64_t expires_at);
+/* Finds or pulls the images that volumes show; done runs when all are answered, with what is wrong with the first that is
+ * not to be had. False: all are known, and done does not run. */
+typedef void (*worker_images_done)(void *context, const struct error *err);
+bool worker_fetch_volume_images(struct worker *worker, worker_images_done done, void *context);
+/* The image of a volume, or NULL; the context is the worker. */
+const char *worker_volume_image(void *worker, const char *volume);
+void worker_forget_volume_images(struct worker *worker);
 /* What mounted volumes show has changed: they follow. */
 void worker_update_volumes(struct worker *worker);
 /* Looks at the size of volumes on disk now and then, if any is limited; the volumes are there. */

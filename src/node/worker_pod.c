@@ -39,6 +39,7 @@ struct mount {
     bool update; /* an object has changed under a running pod */
     struct error err;
     bool failed;
+    bool told; /* the user knows already */
 };
 
 static void mounted(void *context)
@@ -48,7 +49,8 @@ static void mounted(void *context)
     if (m->update)
         w->state.seen.volumes_updating = false;
     if (m->failed) {
-        worker_event(w, NULL, "Warning", "FailedMount", "%s", m->err.text);
+        if (!m->told)
+            worker_event(w, NULL, "Warning", "FailedMount", "%s", m->err.text);
         if (!m->update) {
             w->state.seen.volumes = PART_FAILED;
             w->state.seen.volumes_retry_at = env_now(w->agent->env) + next_delay(&w->volumes_delay);
@@ -83,6 +85,8 @@ static void plan_and_mount(void *context)
                                    .token = worker_token_text,
                                    .claim = worker_claim,
                                    .persistent_volume = worker_persistent_volume,
+                                   .image = worker_volume_image,
+                                   .images = w->agent->images,
                                    .context = w};
     pod.pod = m->pod->value;
     if (volume_plan_new(m->arena, m->pod->value, w->directory, &source, &m->plan, &m->err) < 0) {
@@ -91,6 +95,19 @@ static void plan_and_mount(void *context)
         return;
     }
     task_run(w->agent->env, mount, mounted, m);
+}
+
+static void images_answered(void *context, const struct error *err)
+{
+    struct mount *m = context;
+    struct worker *w = m->worker;
+    if (err) {
+        m->failed = m->told = true;
+        m->err = *err;
+        mounted(m);
+    } else if (!worker_fetch_tokens(w, plan_and_mount, m)) {
+        plan_and_mount(m);
+    }
 }
 
 static void mount_volumes(struct worker *w, bool update)
@@ -102,8 +119,8 @@ static void mount_volumes(struct worker *w, bool update)
     m->pod = object_ref(w->state.pod);
     worker_hold(w);
     w->volumes_stale = false;
-    if (!worker_fetch_tokens(w, plan_and_mount, m))
-        plan_and_mount(m);
+    if (!worker_fetch_volume_images(w, images_answered, m))
+        images_answered(m, NULL);
 }
 
 void worker_mount_volumes(struct worker *w)
@@ -411,6 +428,10 @@ static void flushed(void *context)
     for (size_t i = 0; i < w->state.seen.container_count; i++)
         vector_push(&t->directories, mem_printf("%s/containers/%s-%d", w->directory,
                                                 w->state.seen.containers[i].spec->name, w->state.records[i].attempt));
+    const struct pod *pod = worker_pod(w);
+    for (size_t i = 0; i < pod->spec.volumes.count; i++)
+        if (pod->spec.volumes.items[i].image)
+            vector_push(&t->directories, mem_printf("%s/volumes/%s", w->directory, pod->spec.volumes.items[i].name));
     task_run(w->agent->env, remove_files, files_removed, t);
 }
 

@@ -223,3 +223,27 @@ def test_read_only_holds_for_mounts_below_where_that_is_asked_for(api, pods):
                               for mount in status["volumeMounts"]] for status in it["status"]["containerStatuses"]}
     assert shown == {"plain": [(True, "Disabled")], "writes": [(False, None)], "deep": [(True, "Enabled")],
                      "maybe": [(True, "Enabled")]}
+
+
+def test_a_volume_shows_the_content_of_an_image_that_nothing_changes_or_runs(api, pods, cluster):
+    look = ("head -1 /data/etc/passwd; touch /data/x 2>/dev/null || echo read-only; "
+            "/data/bin/model-server 2>/dev/null || echo not executable; ls /part; exec sleep 1000")
+    api.create(pods, harness.shell_pod("it", look, container={"volumeMounts": [
+        {"name": "content", "mountPath": "/data"}, {"name": "content", "mountPath": "/part", "subPath": "etc"}]},
+        volumes=[{"name": "content", "image": {"reference": harness.IMAGE_V2}}]))
+    it = harness.wait_for(api, pods, lambda items: items and harness.is_true(items[0], "Ready") and items[0])
+    assert it["spec"]["volumes"][0]["image"]["pullPolicy"] == "IfNotPresent"
+    lines = harness.eventually(lambda: (text := log(api, pods)).count("\n") >= 4 and text).splitlines()
+    assert lines[0].startswith("root:") and lines[1:3] == ["read-only", "not executable"] and "passwd" in lines[3:]
+    api.ok("DELETE", f"{pods}/it")
+    harness.wait_for(api, pods, lambda items: not items or None)
+
+
+def test_a_volume_of_an_image_that_is_not_there_says_so_at_the_containers(api, namespace, pods):
+    api.create(pods, harness.shell_pod("it", "true", volumes=[
+        {"name": "content", "image": {"reference": "local/none:v1", "pullPolicy": "Never"}}]))
+    it = harness.wait_for(api, pods, lambda items: items and (items[0]["status"].get("containerStatuses") or [{}])[0].get(
+        "state", {}).get("waiting", {}).get("reason") == "ErrImageNeverPull" and items[0])
+    assert it["status"]["phase"] == "Pending"
+    api.ok("DELETE", f"{pods}/it")
+    harness.wait_for(api, pods, lambda items: not items or None)
