@@ -45,7 +45,7 @@ static void collect(const struct dataplane_service *service, bool local_only, bo
         bool reachable = local_only ? !e->remote : terminating || !e->distant;
         if (!eligible || !reachable || !e->address.family || e->port == 0)
             continue;
-        out->items[out->count++] = (struct slot){e->address, e->port};
+        out->items[out->count++] = (struct slot){e->address, e->port, e->remote};
     }
 }
 
@@ -149,10 +149,12 @@ static void add_masquerade(struct elements *elements, const struct dataplane_ser
                                    .port = port});
 }
 
+/* What a pod sends to itself passes its own node alone. */
 static void add_hairpins(struct elements *elements, const struct slots *slots)
 {
     for (size_t i = 0; i < slots->count; i++)
-        add(elements, (struct element){.set = HAIRPIN, .address = slots->items[i].address});
+        if (!slots->items[i].remote)
+            add(elements, (struct element){.set = HAIRPIN, .address = slots->items[i].address});
 }
 
 static void add_external(struct elements *elements, const struct dataplane_service *service, struct ip_address address,

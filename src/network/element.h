@@ -62,6 +62,7 @@ bool element_value_equal(const struct element *a, const struct element *b);
 struct slot {
     struct ip_address address;
     uint16_t port;
+    bool remote; /* on another node */
 };
 
 struct slots {

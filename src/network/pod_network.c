@@ -53,6 +53,7 @@ struct pod_network {
     int bridge_index;
     int mtu;
     bool ipv6;   /* the kernel has it; for addresses it may be off nonetheless */
+    bool detour; /* br_netfilter judges what is bridged, and may send what is for a service the short way */
     bool dual;   /* pods have IPv6 addresses */
     struct ip_prefix prefix6;
     char bridge[IF_NAMESIZE];
@@ -242,11 +243,17 @@ static int forward_ipv6(struct error *err)
     return set_sysctl(forwarding, "1", err);
 }
 
+static bool is_on(const char *path)
+{
+    cleanup_buffer struct buffer now = {0};
+    return file_read(path, 64, &now, NULL) == 0 && now.size && now.data[0] != '0';
+}
+
 /* In the node's namespace. Forwarding makes it a router. route_localnet lets node ports answer on 127.0.0.1, the
  * data plane refuses what pods would do with it. Redirects would send pods past the node, where services are not,
  * and use up what the kernel allows of ICMP errors; "all" has to be off for that, and other links keep their own
  * setting. br_netfilter, which a machine may have for others, is only a detour here. */
-static int set_node_sysctls(const struct pod_network *network, bool own_namespace, struct error *err)
+static int set_node_sysctls(struct pod_network *network, bool own_namespace, struct error *err)
 {
     static const char *const detours[] = {"/proc/sys/net/bridge/bridge-nf-call-iptables",
                                           "/proc/sys/net/bridge/bridge-nf-call-ip6tables"};
@@ -257,6 +264,8 @@ static int set_node_sysctls(const struct pod_network *network, bool own_namespac
     for (size_t i = 0; own_namespace && i < ARRAY_COUNT(detours); i++)
         if (access(detours[i], F_OK) == 0 && set_sysctl(detours[i], "0", err) < 0)
             return -1;
+    for (size_t i = 0; i < ARRAY_COUNT(detours); i++)
+        network->detour |= is_on(detours[i]);
     if (set_sysctl("/proc/sys/net/ipv4/conf/all/send_redirects", "0", err) < 0)
         return -1;
     snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/send_redirects", bridge);
@@ -513,6 +522,12 @@ static void message_veth(struct netlink_batch *batch, const struct pod_network *
     netlink_add_string(batch, IFLA_INFO_SLAVE_KIND, "bridge");
     data = netlink_nest(batch, IFLA_INFO_SLAVE_DATA);
     netlink_add_u8(batch, IFLA_BRPORT_MODE, 1); /* hairpin */
+    /* Ports hear the bridge alone, not each other: raw frames do not get around the node's rules. */
+    if (!network->detour)
+        netlink_add_u8(batch, IFLA_BRPORT_ISOLATED, 1);
+    /* Ports hear the bridge alone, not each other: raw frames do not get around the node's rules. */
+    if (!network->detour)
+        netlink_add_u8(batch, IFLA_BRPORT_ISOLATED, 1);
     netlink_nest_end(batch, data);
     netlink_nest_end(batch, info);
 

@@ -52,6 +52,11 @@ class World:
     def address(self, name):
         return self.api.ok("GET", f"{self.pods}/{name}")["status"]["podIP"]
 
+    def addresses6(self, name):
+        """Its IPv6 address in brackets, if the kernel has IPv6."""
+        ips = self.api.ok("GET", f"{self.pods}/{name}")["status"].get("podIPs", [])
+        return [f"[{entry['ip']}]" for entry in ips if ":" in entry["ip"]]
+
     def inside(self, name):
         """The beginning of a command that runs in the network of a pod."""
         uid = self.api.ok("GET", f"{self.pods}/{name}")["metadata"]["uid"]
@@ -109,6 +114,8 @@ def test_a_policy_holds_back_whom_it_does_not_name(world, api, namespace):
     assert world.is_cut_off("stranger", cluster_ip, 80)
     assert world.reaches("client", address) == "server"
     assert harness.eventually(lambda: world.reaches("client", cluster_ip, 80)) == "server"
+    for address6 in world.addresses6("server"):
+        assert world.reaches("client", address6) == "server" and world.is_cut_off("stranger", address6)
     # The node itself, and so its probes, come through: the pod stays ready.
     assert json.loads(world.cluster.fetch(f"http://{address}:8080/predict"))["pod"] == "server"
     # Labels count at once, in both directions.

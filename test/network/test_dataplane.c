@@ -206,7 +206,8 @@ static void an_external_address_leads_to_the_service(void **state)
 }
 
 /* Sends a datagram from a pod as a process with raw sockets can: to an address that its own routes would not allow. */
-static void send_raw(int namespace_fd, struct in_addr source, struct in_addr destination, uint16_t port)
+static void send_raw_to(int namespace_fd, struct in_addr neighbour, struct in_addr source, struct in_addr destination,
+                        uint16_t port)
 {
     struct {
         struct iphdr ip;
@@ -222,7 +223,7 @@ static void send_raw(int namespace_fd, struct in_addr source, struct in_addr des
                              .sll_ifindex = (int)if_nametoindex("eth0"),
                              .sll_halen = 6,
                              .sll_addr = {0x0a, 0xc0}};
-    memcpy(to.sll_addr + 2, &node, 4); /* the bridge's */
+    memcpy(to.sll_addr + 2, &neighbour, 4);
     packet.ip.tot_len = htons(sizeof(packet));
     packet.ip.saddr = source.s_addr;
     packet.ip.daddr = destination.s_addr;
@@ -237,6 +238,26 @@ static void send_raw(int namespace_fd, struct in_addr source, struct in_addr des
     assert_int_equal(sendto(fd, &packet, sizeof(packet), 0, (struct sockaddr *)&to, sizeof(to)), sizeof(packet));
     close(fd);
     network_namespace_leave(&previous);
+}
+
+/* Through the bridge, as what a pod sends ordinarily. */
+static void send_raw(int namespace_fd, struct in_addr source, struct in_addr destination, uint16_t port)
+{
+    send_raw_to(namespace_fd, node, source, destination, port);
+}
+
+static void pods_cannot_reach_each_other_behind_the_nodes_back(void **state)
+{
+    if (!own_namespace)
+        return;
+    struct server *server = server_start(pod[1], IPPROTO_UDP, 9999, "pod");
+    send_raw_to(pod[0], address[1], address[0], address[1], 9999);
+    send_raw(pod[0], address[0], address[1], 9999); /* the way that all take, behind the other */
+    int64_t end = now() + 10 * SECOND;
+    while (server_count(server) == 0 && now() < end)
+        sched_yield();
+    assert_int_equal(server_count(server), 1);
+    server_stop(server);
 }
 
 static void pods_cannot_reach_what_the_node_has_on_its_loopback(void **state)
@@ -582,6 +603,7 @@ int main(int argc, char **argv)
         PROMISE(a_node_port_answers_on_every_address_of_the_node),
         PROMISE(an_external_address_leads_to_the_service),
         PROMISE(pods_cannot_reach_what_the_node_has_on_its_loopback),
+        PROMISE(pods_cannot_reach_each_other_behind_the_nodes_back),
         PROMISE(a_service_without_endpoints_is_refused_at_once),
         PROMISE(an_address_that_no_service_has_is_refused_and_stays_here),
         PROMISE(the_api_is_reached_through_its_service),

@@ -213,6 +213,20 @@ static void the_first_to_claim_an_address_has_it(void **state)
     dataplane_plan_free(plan);
 }
 
+static void endpoints_of_other_nodes_need_no_hairpin(void **state)
+{
+    struct dataplane_plan *plan = new_plan();
+    settle(plan);
+    struct dataplane_endpoint e[] = {ready("10.244.0.2"), ready("10.244.1.2")};
+    e[1].remote = true;
+    struct dataplane_service one = web(e, 2);
+    dataplane_plan_set(plan, &one, NULL);
+    const char *text = diff(plan, NULL);
+    assert_non_null(strstr(text, "hairpin { 10.244.0.2 . 10.244.0.2 }"));
+    assert_non_null(strstr(text, "10.244.1.2 . 8080"));
+    dataplane_plan_free(plan);
+}
+
 static void a_hairpin_outlasts_its_endpoint(void **state)
 {
     struct dataplane_plan *plan = new_plan();
@@ -412,6 +426,7 @@ int main(void)
         cmocka_unit_test(a_terminating_endpoint_comes_second_even_if_it_is_called_ready),
         cmocka_unit_test(local_policies_keep_to_this_node),
         cmocka_unit_test(the_first_to_claim_an_address_has_it),
+        cmocka_unit_test(endpoints_of_other_nodes_need_no_hairpin),
         cmocka_unit_test(a_hairpin_outlasts_its_endpoint),
         cmocka_unit_test(what_the_kernel_remembers_is_withdrawn),
         cmocka_unit_test(an_affinity_that_ends_lets_its_clients_go),
