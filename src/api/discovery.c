@@ -6,6 +6,7 @@
 
 #include "api/json.h"
 #include "api/types.h"
+#include "base/cleanup.h"
 
 static const char *const verbs[] = {"create", "delete", "deletecollection", "get", "list", "patch", "update",
                                     "watch", NULL};
@@ -15,14 +16,20 @@ static const char *const half_verbs[] = {"get", "patch", "update", NULL};
 static const char *const create_verbs[] = {"create", NULL};
 static const char *const read_verbs[] = {"get", "list", NULL};
 static const char *const get_verbs[] = {"get", NULL};
+static const char *const connect_verbs[] = {"create", "get", NULL};
+static const char *const proxy_verbs[] = {"create", "delete", "get", "patch", "update", NULL};
 static const char *const update_verbs[] = {"update", NULL};
 
 static const struct api_subresource subresources[] = {
+    {"attach", NULL, NULL, "PodAttachOptions", connect_verbs, .connect = true},
     {"binding", NULL, NULL, "Binding", create_verbs, &api_type_binding},
     {"ephemeralcontainers", NULL, NULL, NULL, half_verbs},
     {"eviction", "policy", "v1", "Eviction", create_verbs, &api_type_eviction, "policy/v1beta1"},
+    {"exec", NULL, NULL, "PodExecOptions", connect_verbs, .connect = true},
     {"finalize", NULL, NULL, NULL, update_verbs},
     {"log", NULL, NULL, NULL, get_verbs},
+    {"portforward", NULL, NULL, "PodPortForwardOptions", connect_verbs, .connect = true},
+    {"proxy", NULL, NULL, "ProxyOptions", proxy_verbs, .connect = true},
     {"resize", NULL, NULL, NULL, half_verbs},
     {"scale", "autoscaling", "v1", "Scale", half_verbs, &api_type_scale},
     {"status", NULL, NULL, NULL, half_verbs},
@@ -131,6 +138,12 @@ bool discovery_write_group(const char *group, struct buffer *out)
     return true;
 }
 
+/* The options of a proxy have a kind of their own for each resource: PodProxyOptions. */
+static const char *kind_prefix(const struct api_resource *r, const struct api_subresource *s)
+{
+    return strcmp(s->name, "proxy") == 0 ? r->kind : "";
+}
+
 static void write_resource(const struct api_resource *r, struct buffer *out)
 {
     const char *namespaced = r->namespaced ? "true" : "false";
@@ -148,7 +161,7 @@ static void write_resource(const struct api_resource *r, struct buffer *out)
                       namespaced);
         if (s->group)
             buffer_printf(out, ",\"group\":\"%s\",\"version\":\"%s\"", s->group, s->version);
-        buffer_printf(out, ",\"kind\":\"%s\"", s->kind ? s->kind : r->kind);
+        buffer_printf(out, ",\"kind\":\"%s%s\"", kind_prefix(r, s), s->kind ? s->kind : r->kind);
         write_strings("verbs", s->verbs, out);
         buffer_add_char(out, '}');
     }
@@ -197,8 +210,8 @@ static void write_aggregated_resource(const struct api_resource *r, struct buffe
         if (!s)
             continue;
         buffer_printf(out, "%s{\"subresource\":\"%s\",", any ? "," : ",\"subresources\":[", s->name);
-        write_response_kind(s->group ? s->group : r->group, s->version ? s->version : r->version,
-                            s->kind ? s->kind : r->kind, out);
+        cleanup_free char *kind = mem_printf("%s%s", kind_prefix(r, s), s->kind ? s->kind : r->kind);
+        write_response_kind(s->group ? s->group : r->group, s->version ? s->version : r->version, kind, out);
         write_strings("verbs", s->verbs, out);
         buffer_add_char(out, '}');
         any = true;

@@ -18,6 +18,7 @@ struct api_subresource {
     const char *const *verbs;    /* NULL-terminated */
     const struct api_type *type; /* of the kind, when it has one of its own */
     const char *older;           /* an older version that is taken as well: "policy/v1beta1"; NULL: none */
+    bool connect;                /* a connection to something, not an object: OpenAPI leaves it out */
 };
 
 /* The description of a subresource by its name, or NULL. */

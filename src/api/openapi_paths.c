@@ -278,7 +278,7 @@ static void write_resource(struct openapi_writer *w, const struct api_resource *
     write_path(w, path, &t, false, api_resource_verbs(r), any);
     for (size_t i = 0; r->subresources[i]; i++) {
         const struct api_subresource *s = api_subresource_find(r->subresources[i]);
-        if (!s)
+        if (!s || s->connect)
             continue;
         struct target sub = {.resource = r,
                              .subresource = s,

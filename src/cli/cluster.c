@@ -18,6 +18,7 @@
 #include "base/mailbox.h"
 #include "base/task.h"
 #include "cli/logs.h"
+#include "cli/streams.h"
 #include "control/control.h"
 #include "network/namespace.h"
 #include "network/pod_network.h"
@@ -425,6 +426,13 @@ static void measure(void *context, usage_done done, void *done_context)
         done(done_context, NULL);
 }
 
+static struct server_exec *start_exec(void *context, const struct server_exec_request *request,
+                                      const struct server_exec_events *events, void *event_context, struct error *err)
+{
+    struct cluster *c = context;
+    return streams_exec(c->env, &c->agent, request, events, event_context, err);
+}
+
 static int start_server(struct cluster *c, struct error *err)
 {
     char directory[PATH_ROOM];
@@ -433,7 +441,7 @@ static int start_server(struct cluster *c, struct error *err)
     struct pki_options pki = {
         .directory = directory, .now = env_now(c->env), .names = names, .name_count = ARRAY_COUNT(names)};
     struct server_options options = {
-        .env = c->env, .registry = c->registry, .store = c->store, .node = {.open_log = open_log, .usage = measure, .context = c}};
+        .env = c->env, .registry = c->registry, .store = c->store, .node = {.open_log = open_log, .exec = start_exec, .usage = measure, .context = c}};
     if (pki_open(&pki, &c->pki, err) < 0 ||
         token_issuer_new(pki_service_account_key(c->pki), &c->tokens, err) < 0)
         return -1;

@@ -468,3 +468,21 @@ int agent_find_log(struct agent *agent, const char *namespace, const char *pod_n
         memcpy(out->container_id, r->id, strlen(r->id) + 1);
     return 0;
 }
+
+/* ---- Containers ---- */
+
+int agent_find_container(struct agent *agent, const char *namespace, const char *pod_name, const char *container,
+                         const char **id, struct error *err)
+{
+    struct object *object = informer_get(agent->pods, namespace, pod_name);
+    if (!object)
+        return error_set(err, ENOENT, "pod does not exist");
+    struct worker *w = map_get(&agent->workers, object->meta->uid);
+    int i = w ? pod_state_find(&w->state, container) : -1;
+    const char *found = i < 0 ? NULL : w->state.records[i].id;
+    const struct runtime_container_status *status = found ? runtime_container_get(agent->runtime, found) : NULL;
+    if (!status || status->state != RUNTIME_RUNNING)
+        return error_set(err, ENOENT, "container not found (\"%s\")", container);
+    *id = status->id;
+    return 0;
+}

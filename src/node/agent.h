@@ -78,6 +78,10 @@ int agent_find_log(struct agent *agent, const char *namespace, const char *pod, 
                    struct agent_log_source *out, struct error *err);
 /* Measures what the node and its pods use; done runs once, within USAGE_WINDOW_FIRST or soon after (node/usage.h). */
 void agent_measure(struct agent *agent, usage_done done, void *context);
+/* The id of a container's present run, which lives as long as the run. Fails with ENOENT in upstream's words when it does
+ * not run. */
+int agent_find_container(struct agent *agent, const char *namespace, const char *pod, const char *container,
+                         const char **id, struct error *err);
 struct runtime *agent_runtime(struct agent *agent);
 
 #endif

@@ -432,6 +432,7 @@ void worker_start_container(struct worker *w, size_t i)
     s->config.termination_message_path = s->spec->termination_message_path;
     s->config.tty = s->spec->tty;
     s->config.stdin_open = s->spec->stdin;
+    s->config.stdin_once = s->spec->stdin_once;
     set_resources(s);
     security_configure(worker_pod(w), s->spec, &s->config);
     if (environment_build(s->arena, &source, s->spec, &s->environment, &s->err) < 0 || find_target(s) < 0)

@@ -1,7 +1,8 @@
 /* Who asks, and whether he may: client certificates, bearer tokens, impersonation and authorization.
  *
  * Who shows a certificate of the group that may do everything goes straight on. For all others the core thread looks
- * whether what a token is bound to is still there, and asks the registry for a decision; then the I/O thread goes on. */
+ * whether what a token is bound to is still there, and asks the registry for a decision; then the I/O thread goes on.
+ */
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,9 +54,9 @@ static bool read_token(struct passage *p)
            token_is_for(&p->claims, &audiences, NULL);
 }
 
-static const char *const names[] = {
-    [HTTP_GET] = "get",     [HTTP_HEAD] = "get",      [HTTP_POST] = "create",
-    [HTTP_PUT] = "update",  [HTTP_PATCH] = "patch",   [HTTP_DELETE] = "delete",
+static const char *const method_verbs[] = {
+    [HTTP_GET] = "get",    [HTTP_HEAD] = "get",    [HTTP_POST] = "create",
+    [HTTP_PUT] = "update", [HTTP_PATCH] = "patch", [HTTP_DELETE] = "delete",
 };
 
 /* The verb, as upstream's RequestInfo has it. */
@@ -63,13 +64,24 @@ static const char *verb_of(const struct passage *p)
 {
     const struct http_request *http = p->request.http;
     const struct route *route = &p->request.route;
-    const char *verb = http->method < ARRAY_COUNT(names) ? names[http->method] : "";
+    const char *verb = http->method < ARRAY_COUNT(method_verbs) ? method_verbs[http->method] : "";
     bool collection = !route->name;
     if (route->watch || (strcmp(verb, "get") == 0 && !route->subresource && parameter_flag(http, "watch")))
         return "watch";
     if (collection && strcmp(verb, "get") == 0)
         return "list";
     return collection && strcmp(verb, "delete") == 0 ? "deletecollection" : verb;
+}
+
+/* Whether the request opens a way into a container. Upstream asks for the verb create, too, of those that do with GET,
+ * as WebSocket has to: else reading would be enough to run commands. */
+static bool opens_container(const struct rest_request *r)
+{
+    static const char *const names[] = {"attach", "exec", "portforward"};
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++)
+        if (r->route.resource->index == API_PODS && r->route.subresource && strcmp(r->route.subresource, names[i]) == 0)
+            return true;
+    return false;
 }
 
 static struct access_request access_of(const struct passage *p)
@@ -118,6 +130,10 @@ static void judge(void *context)
         struct access_decision decision;
         struct access_request access = access_of(p);
         registry_authorize(registry, r->arena, &access, &decision);
+        if (decision.allowed && !p->is_path && opens_container(r)) {
+            access.verb = "create";
+            registry_authorize(registry, r->arena, &access, &decision);
+        }
         if (!decision.allowed)
             p->refused = registry_access_refused(r->arena, &access, &decision);
     }

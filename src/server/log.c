@@ -155,32 +155,6 @@ static void end_core(void *context)
         mailbox_send(http_request_mailbox(s->http), stream_free, s);
 }
 
-/* Upstream's choice of a container when none is named, and its complaint when there are several. */
-static struct status *choose_container(struct log_stream *s, const struct pod *pod)
-{
-    const char *wanted = s->request.container;
-    cleanup_buffer struct buffer names = {0};
-    const struct container_array *lists[] = {&pod->spec.containers, &pod->spec.init_containers};
-    for (size_t l = 0; l < ARRAY_COUNT(lists); l++)
-        for (size_t i = 0; i < lists[l]->count; i++)
-            if (wanted && strcmp(lists[l]->items[i].name, wanted) == 0)
-                return NULL;
-    for (size_t i = 0; wanted && i < pod->spec.ephemeral_containers.count; i++)
-        if (strcmp(pod->spec.ephemeral_containers.items[i].name, wanted) == 0)
-            return NULL;
-    if (wanted)
-        return api_status_bad_request(s->arena, "container %s is not valid for pod %s", wanted, pod->metadata.name);
-    const char *preferred = string_map_get(&pod->metadata.annotations, "kubectl.kubernetes.io/default-container");
-    if (preferred || pod->spec.containers.count == 1) {
-        s->request.container = arena_string(s->arena, preferred ? preferred : pod->spec.containers.items[0].name);
-        return NULL;
-    }
-    for (size_t i = 0; i < pod->spec.containers.count; i++)
-        buffer_printf(&names, "%s%s", i ? " " : "", pod->spec.containers.items[i].name);
-    return api_status_bad_request(s->arena, "a container name must be specified for pod %s, choose one of: [%s]",
-                                  pod->metadata.name, names.data);
-}
-
 static void got_pod(void *context, const struct client_result *result)
 {
     struct log_stream *s = context;
@@ -195,7 +169,7 @@ static void got_pod(void *context, const struct client_result *result)
         status = api_status_not_found(s->arena, &api_resources[API_PODS], s->request.pod);
     } else {
         const struct pod *pod = result->object->value;
-        status = choose_container(s, pod);
+        status = pod_container_choose(s->arena, pod, &s->request.container);
         if (!status && (!pod->spec.node_name || !*pod->spec.node_name))
             status = api_status_bad_request(s->arena, "pod %s does not have a host assigned", s->request.pod);
     }

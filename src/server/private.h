@@ -72,11 +72,17 @@ struct rest_request {
 void rest_handle(struct rest_request *request);
 void watch_handle(struct rest_request *request);
 void log_handle(struct rest_request *request);
+/* pods/exec and pods/attach. */
+void exec_handle(struct rest_request *request);
 
 /* Finds out who asks and whether he may, then calls pass on the request's I/O thread, now or later; refused: why not. The
  * arena goes to pass (gate.c). */
 void gate_enter(struct server *server, struct http_request *request, struct arena *arena,
                 void (*pass)(struct rest_request *request, struct status *refused));
+
+/* The container that a request for a pod's log or streams means: *container, or the only one when it is NULL; else the
+ * Status in upstream's words (pod_container.c). */
+struct status *pod_container_choose(struct arena *arena, const struct pod *pod, const char **container);
 
 /* ---- What is measured, not stored (usage.c) ---- */
 

@@ -9,6 +9,7 @@
 
 #include "api/usage.h"
 #include "base/buffer.h"
+#include "base/error.h"
 #include "registry/registry.h"
 #include "server/pki.h"
 #include "store/store.h"
@@ -20,6 +21,38 @@ struct server_log {
                  void (*chunk)(void *context, const char *data, size_t size, const struct error *err), void *context);
     /* No chunk is delivered after this. */
     void (*close)(struct server_log *log);
+};
+
+/* A command in a container, or its own process when `command` is NULL, to talk to. */
+struct server_exec_request {
+    const char *namespace;
+    const char *pod;
+    const char *container;
+    const char *const *command;
+    size_t command_count;
+    bool in, out, err, tty; /* with a terminal, err is false */
+};
+
+/* Its standard streams as descriptors, nonblocking, for whoever gets them to close; -1: there is none. With `packets`, `in`
+ * is a socket of sequenced packets for all: each packet that is read begins with a byte, 2 for output, 3 for errors; what
+ * is written is input, and the end of it the shutdown of its writing half. A terminal is `in` alone, both ways. */
+struct server_exec_streams {
+    int in, out, err;
+    bool packets;
+};
+
+/* On the core thread. The implementation embeds this. */
+struct server_exec {
+    void (*resize)(struct server_exec *exec, uint16_t columns, uint16_t rows);
+    /* The client has gone: a command is killed, an attached process let go. `ended` still follows. */
+    void (*cancel)(struct server_exec *exec);
+};
+
+struct server_exec_events {
+    /* At most once. */
+    void (*streams)(void *context, const struct server_exec_streams *streams);
+    /* Once, and the server_exec is gone with it: the command's exit code, or why it could not be run. */
+    void (*ended)(void *context, int exit_code, const struct error *err);
 };
 
 struct server_log_request {
@@ -41,6 +74,10 @@ struct server_node_access {
     struct server_log *(*open_log)(void *context, const struct server_log_request *request, struct error *err);
     /* What the nodes and their pods use: done runs once, later. NULL: nobody measures. */
     void (*usage)(void *context, usage_done done, void *done_context);
+    /* Events come later, never from inside. NULL with err set (upstream's texts) when there is no such container, or it
+     * does not run. */
+    struct server_exec *(*exec)(void *context, const struct server_exec_request *request,
+                                const struct server_exec_events *events, void *event_context, struct error *err);
     /* Appends lines in Prometheus' text format to what /metrics shows; may be NULL. */
     void (*metrics)(void *context, struct buffer *out);
     void *context;

@@ -81,7 +81,8 @@ struct runtime_container_config {
     /* Where the container finds the file for its last words ("/dev/termination-log"); NULL: no such file. */
     const char *termination_message_path;
     bool tty;
-    bool stdin_open;
+    bool stdin_open; /* input is a pipe; of a terminal, it is the terminal */
+    bool stdin_once; /* and ends with the first attached one that ends it, or goes */
 
     /* Kept with the container for the agent to find again: image, image id, hash of the spec... */
     const struct runtime_pair *annotations;
@@ -150,5 +151,11 @@ int runtime_read_limits(const struct runtime *runtime, const char *pod_uid, cons
  * files. Any thread; ENOENT when it has gone. */
 int runtime_read_stats(const struct runtime *runtime, const char *pod_uid, const char *id, struct cgroup_stats *out,
                        struct error *err);
+/* Connects to a running container's streams: a nonblocking socket of sequenced packets. What the container writes comes
+ * with a byte before it, 2 for output, 3 for errors; what is written to it is the container's input. Immediate. Returns
+ * the descriptor, or -1. */
+int runtime_container_attach(struct runtime *runtime, const char *id, struct error *err);
+/* Sets the size of its terminal. A container without one is fine. Immediate. */
+void runtime_container_resize(struct runtime *runtime, const char *id, uint16_t columns, uint16_t rows);
 
 #endif

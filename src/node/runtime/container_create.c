@@ -433,6 +433,8 @@ static struct process *start_conmon(struct creation *creation, const int fds[2],
         args[n++] = "-t";
     if (config->stdin_open)
         args[n++] = "-i";
+    if (config->stdin_open && !config->stdin_once)
+        args[n++] = "--leave-stdin-open";
     assert(n < ARRAY_COUNT(args));
     /* conmon writes local time into the log. */
     static const char *const env[] = {

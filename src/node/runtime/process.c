@@ -108,13 +108,19 @@ struct process *process_start(struct uv_loop_s *loop, const struct process_optio
     uv_pipe_init(loop, &process->pipe, 0);
     uv_pipe_open(&process->pipe, pipe_fds[0]);
 
-    uv_stdio_container_t stdio[3 + PROCESS_FDS_MAX] = {
+    uv_stdio_container_t stdio[3 + PROCESS_FDS_MAX + 1] = {
         {.flags = UV_IGNORE},
         {.flags = UV_INHERIT_FD, .data.fd = write_end},
         {.flags = UV_INHERIT_FD, .data.fd = write_end},
     };
     for (size_t i = 0; i < options->fd_count; i++)
         stdio[3 + i] = (uv_stdio_container_t){.flags = UV_INHERIT_FD, .data.fd = options->fds[i]};
+    size_t fd_count = 3 + options->fd_count;
+    for (size_t i = 0; options->stdio && i < 3; i++)
+        stdio[i] = options->stdio[i] < 0 ? (uv_stdio_container_t){.flags = UV_IGNORE}
+                                         : (uv_stdio_container_t){.flags = UV_INHERIT_FD, .data.fd = options->stdio[i]};
+    if (options->output_behind)
+        stdio[fd_count++] = (uv_stdio_container_t){.flags = UV_INHERIT_FD, .data.fd = write_end};
     uv_process_options_t spawn = {
         .exit_cb = on_exit_status,
         .file = options->args[0],
@@ -122,7 +128,7 @@ struct process *process_start(struct uv_loop_s *loop, const struct process_optio
         .env = (char **)options->env,
         .cwd = options->cwd,
         .flags = UV_PROCESS_DETACHED,
-        .stdio_count = 3 + (int)options->fd_count,
+        .stdio_count = (int)fd_count,
         .stdio = stdio,
     };
     int result = uv_spawn(loop, &process->handle, &spawn);

@@ -12,7 +12,7 @@ struct uv_loop_s;
 struct process;
 
 /* Descriptors beyond the three standard ones that a child may get. */
-#define PROCESS_FDS_MAX 2
+#define PROCESS_FDS_MAX 3
 
 struct process_result {
     int exit_code; /* 128 + n after signal n */
@@ -29,8 +29,10 @@ struct process_options {
     const char *const *env;   /* NULL-terminated */
     const char *cwd;          /* NULL: ours */
     size_t output_limit;      /* bytes of standard output and error; the rest is read and dropped */
-    int fds[PROCESS_FDS_MAX]; /* become 3, 4; the caller closes its own after the call */
+    int fds[PROCESS_FDS_MAX]; /* become 3, 4, 5; the caller closes its own after the call */
     size_t fd_count;
+    const int *stdio;   /* its three standard descriptors, -1: /dev/null; NULL: empty input, output and error kept */
+    bool output_behind; /* what is kept is written to the first descriptor behind `fds` */
 };
 
 /* Starts a child in a session of its own, standard input empty. NULL with err filled when it cannot be started. */

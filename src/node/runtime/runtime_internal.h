@@ -46,6 +46,8 @@ struct runtime {
     struct list execs;      /* running */
     struct list exec_queue; /* waiting for a place */
     size_t exec_count;
+    size_t exec_streams_count; /* running commands with streams */
+    uint64_t consoles;         /* numbers sockets for terminals */
     struct list log_readers;
     struct list creations; /* containers that conmon and crun are at work on */
 

@@ -52,6 +52,16 @@ static void update_deadline(struct connection *c)
     c->restart = c->moved = false;
 }
 
+/* After an upgrade: a protocol never changes inside a call of its own. */
+static void hand_over(struct connection *c)
+{
+    c->protocol->close(c);
+    c->protocol = c->successor;
+    c->session = c->successor_session;
+    c->successor = NULL;
+    c->paused = false;
+}
+
 static void set_protocol(struct connection *c, const struct protocol *protocol)
 {
     c->protocol = protocol;
@@ -94,6 +104,8 @@ void connection_close(struct connection *c)
     c->closed = true;
     while (!list_empty(&c->requests))
         request_cancel(list_entry(c->requests.next, struct request, node));
+    if (c->successor)
+        hand_over(c);
     if (c->protocol)
         c->protocol->close(c);
     list_remove(&c->node);
@@ -231,6 +243,11 @@ void connection_put(struct connection *c, const char *data, size_t size)
     }
 }
 
+void connection_end_record(struct connection *c)
+{
+    seal_staged(c);
+}
+
 size_t connection_room(const struct connection *c)
 {
     size_t used = c->io->outgoing.size + c->io->staged;
@@ -254,6 +271,8 @@ static void linger(struct connection *c)
 void connection_flush(struct connection *c)
 {
     c->flushing = true;
+    if (c->successor)
+        hand_over(c);
     for (int round = 0; !c->broken; round++) {
         if (c->unsent.size && !send_unsent(c))
             break;

@@ -18,7 +18,8 @@ struct peer;
  * connection is closed, or the stream reset. */
 #define CONNECTION_LINGER_MAX (8 * 1024 * 1024)
 
-/* How a connection is spoken to. HTTP/1.1 and HTTP/2 are the two there are. */
+/* How a connection is spoken to: HTTP/1.1, HTTP/2, or, after an upgrade, bytes of another protocol (tunnel.h), which has
+ * no requests and none of the functions for them. */
 struct protocol {
     /* Takes over a connection: sets connection->session. */
     void (*open)(struct connection *connection);
@@ -56,6 +57,8 @@ struct connection {
     struct ssl_st *ssl;              /* NULL: plain */
     const struct protocol *protocol; /* NULL until it is known */
     void *session;
+    const struct protocol *successor; /* takes the connection over at the next flush, with its session; NULL: none */
+    void *successor_session;
     struct peer *peer;
     struct buffer input;  /* plaintext that the protocol could not deal with yet */
     struct buffer unsent; /* what the socket did not take */
@@ -91,6 +94,8 @@ void connection_stop(struct connection *connection);
 
 /* Sends bytes; they are copied or encrypted before it returns. */
 void connection_put(struct connection *connection, const char *data, size_t size);
+/* What is put next begins a TLS record of its own. */
+void connection_end_record(struct connection *connection);
 /* Bytes that it makes sense to put before the next send; a little more does no harm. */
 size_t connection_room(const struct connection *connection);
 

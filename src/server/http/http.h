@@ -16,9 +16,7 @@
  * A client that goes away is no error: the cancel callback runs, and responding becomes a no-op that releases
  * what it was given.
  *
- * Room for connection upgrades (exec, attach and port-forward): HTTP/1.1 and HTTP/2 are two implementations of
- * `struct protocol` (connection.h), to which a connection is handed by pointer; a third one takes over a
- * connection whose request asked for it. */
+ * A request that asks for another protocol on its connection (exec, attach, port-forward) gets it by tunnel.h. */
 #ifndef CORACLE_SERVER_HTTP_HTTP_H
 #define CORACLE_SERVER_HTTP_HTTP_H
 

@@ -18,6 +18,7 @@ enum http1_state {
     READING_LENGTH,
     READING_CHUNKS,
     HANDLING, /* the handler has the request */
+    HANDED_OVER, /* what comes is for the next protocol */
     DONE,     /* nothing more is read */
 };
 
@@ -122,6 +123,22 @@ static void http1_abort(struct request *r)
     h->request = NULL;
     h->state = DONE;
     c->broken = true;
+    request_over(r);
+}
+
+void http1_hand_over(struct request *r, struct output *output)
+{
+    struct http1 *h = r->connection->session;
+    struct buffer *head = &r->io->head;
+    buffer_clear(head);
+    buffer_add_string(head, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n");
+    buffer_add(head, r->response.data, r->response.size);
+    buffer_add(head, "\r\n", 2);
+    output_add_text(&h->output, head->data, head->size);
+    *output = h->output;
+    h->output = (struct output){0};
+    h->request = NULL;
+    h->state = HANDED_OVER;
     request_over(r);
 }
 
@@ -344,6 +361,7 @@ static enum deadline_class http1_waiting(const struct connection *c)
         [READING_LENGTH] = DEADLINE_BODY,
         [READING_CHUNKS] = DEADLINE_BODY,
         [HANDLING] = DEADLINE_NONE,
+        [HANDED_OVER] = DEADLINE_NONE,
         [DONE] = DEADLINE_LINGER,
     };
     if (h->state == READING_HEAD)

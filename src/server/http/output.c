@@ -27,6 +27,17 @@ void output_add_run(struct output *output, const struct http_bytes *run)
         run->release(run->owner);
 }
 
+void output_add_apart(struct output *output, const struct http_bytes *run)
+{
+    vector_push(&output->runs, *run);
+    output->size += run->size;
+}
+
+size_t output_first(const struct output *output)
+{
+    return output->run_at < output->runs.count ? output->runs.items[output->run_at].size - output->run_offset : 0;
+}
+
 /* Nothing is left: keeps a little memory for the next response. */
 static void reset(struct output *output)
 {

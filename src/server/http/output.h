@@ -29,6 +29,10 @@ struct output {
 void output_add_text(struct output *output, const void *data, size_t size);
 /* Appends a lent run and takes its ownership. */
 void output_add_run(struct output *output, const struct http_bytes *run);
+/* The same, of any size, without joining it with what is before or behind it. */
+void output_add_apart(struct output *output, const struct http_bytes *run);
+/* Bytes left of the first run: no more than those of one output_add_apart. */
+size_t output_first(const struct output *output);
 /* Puts up to `max` bytes into the connection and drops them from the queue. Returns how many. */
 size_t output_put(struct output *output, struct connection *connection, size_t max);
 /* Releases everything. */

@@ -75,6 +75,9 @@ void request_check_drained(struct request *request);
 /* Adds "Date" and, unless it is negative, "Content-Length". */
 void request_finish_headers(struct request *request, int64_t length);
 
+/* Ends HTTP/1.1 on the connection of the request: moves what is queued, and the head of a response 101, to `output`. */
+void http1_hand_over(struct request *request, struct output *output);
+
 /* A status that has no body. */
 static inline bool status_has_no_body(int status)
 {
