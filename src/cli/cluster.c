@@ -433,6 +433,19 @@ static struct server_exec *start_exec(void *context, const struct server_exec_re
     return streams_exec(c->env, &c->agent, request, events, event_context, err);
 }
 
+static void connect_to_pod(void *context, const char *namespace, const char *pod, uint16_t port,
+                           void (*done)(void *context, int fd, const struct error *err), void *done_context)
+{
+    struct cluster *c = context;
+    struct error err = {0};
+    if (c->agent && !c->stopping) {
+        agent_connect(c->agent, namespace, pod, port, done, done_context);
+        return;
+    }
+    error_set(&err, EAGAIN, "the node is still starting, or stopping");
+    done(done_context, -1, &err);
+}
+
 static int start_server(struct cluster *c, struct error *err)
 {
     char directory[PATH_ROOM];
@@ -441,7 +454,7 @@ static int start_server(struct cluster *c, struct error *err)
     struct pki_options pki = {
         .directory = directory, .now = env_now(c->env), .names = names, .name_count = ARRAY_COUNT(names)};
     struct server_options options = {
-        .env = c->env, .registry = c->registry, .store = c->store, .node = {.open_log = open_log, .exec = start_exec, .usage = measure, .context = c}};
+        .env = c->env, .registry = c->registry, .store = c->store, .node = {.open_log = open_log, .exec = start_exec, .connect = connect_to_pod, .usage = measure, .context = c}};
     if (pki_open(&pki, &c->pki, err) < 0 ||
         token_issuer_new(pki_service_account_key(c->pki), &c->tokens, err) < 0)
         return -1;

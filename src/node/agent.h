@@ -82,6 +82,10 @@ void agent_measure(struct agent *agent, usage_done done, void *context);
  * not run. */
 int agent_find_container(struct agent *agent, const char *namespace, const char *pod, const char *container,
                          const char **id, struct error *err);
+/* Connects to a port of a pod at its loopback address; done runs once, later, with a nonblocking socket that it takes over,
+ * connected or about to be, or with err. */
+void agent_connect(struct agent *agent, const char *namespace, const char *pod, uint16_t port,
+                   void (*done)(void *context, int fd, const struct error *err), void *context);
 struct runtime *agent_runtime(struct agent *agent);
 
 #endif

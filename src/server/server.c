@@ -154,6 +154,9 @@ static void route(struct rest_request *r, struct status *refused)
     else if (r->route.resource->index == API_PODS && r->route.subresource &&
              (strcmp(r->route.subresource, "exec") == 0 || strcmp(r->route.subresource, "attach") == 0))
         exec_handle(r);
+    else if (r->route.resource->index == API_PODS && r->route.subresource &&
+             strcmp(r->route.subresource, "portforward") == 0)
+        port_forward_handle(r);
     else
         rest_handle(r);
 }

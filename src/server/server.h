@@ -78,6 +78,10 @@ struct server_node_access {
      * does not run. */
     struct server_exec *(*exec)(void *context, const struct server_exec_request *request,
                                 const struct server_exec_events *events, void *event_context, struct error *err);
+    /* Connects to a port of a pod, inside of the pod's network. done runs once, later: with a nonblocking socket, which is
+     * connected or about to be and for whoever gets it to close, or with err. */
+    void (*connect)(void *context, const char *namespace, const char *pod, uint16_t port,
+                    void (*done)(void *context, int fd, const struct error *err), void *done_context);
     /* Appends lines in Prometheus' text format to what /metrics shows; may be NULL. */
     void (*metrics)(void *context, struct buffer *out);
     void *context;

@@ -367,7 +367,7 @@ void stream_close(struct stream *s)
     struct stream_session *session = s->session;
     if (s->gone)
         return;
-    if (!s->ended || !s->client_ended)
+    if (!s->ended)
         session->codec->reset(s);
     bury(s);
     settle(session);

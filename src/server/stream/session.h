@@ -94,7 +94,8 @@ void stream_write(struct stream *stream, const char *data, size_t size);
 void stream_end(struct stream *stream);
 /* Keeps further bytes of the client until it is let go. */
 void stream_hold(struct stream *stream, bool hold);
-/* Done with it: what has been written goes out. If either side has not ended, the client learns that it is over. */
+/* Done with it: what has been written goes out, what still comes is dropped. Without stream_end before, the client sees it
+ * broken off. */
 void stream_close(struct stream *stream);
 
 #endif
