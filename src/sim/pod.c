@@ -38,6 +38,7 @@ struct sim_pod {
     char address[16];
     struct env_timer *timer, *probe, *retry;
     bool writing;
+    bool inherited; /* had ended before this kubelet came: its status is as it is */
     bool deleting; /* nothing is left to do but to wait for the end */
     bool gone;     /* the API has it no more; freed when the answer has come */
 };
@@ -218,15 +219,17 @@ static void sync(struct sim_pod *pod)
     struct client *client = pod->node->client;
     if (pod->writing || pod->deleting)
         return;
-    struct arena *arena = arena_new(0);
-    struct pod *fresh = object_copy(arena, pod->object);
-    describe(pod, arena, &fresh->status);
-    if (!api_equal(&api_type_pod_status, &fresh->status, &value_of(pod)->status)) {
-        pod->writing = true;
-        client_update(client, resource, "status", arena, fresh, written, pod);
-        return;
+    if (!pod->inherited) {
+        struct arena *arena = arena_new(0);
+        struct pod *fresh = object_copy(arena, pod->object);
+        describe(pod, arena, &fresh->status);
+        if (!api_equal(&api_type_pod_status, &fresh->status, &value_of(pod)->status)) {
+            pod->writing = true;
+            client_update(client, resource, "status", arena, fresh, written, pod);
+            return;
+        }
+        arena_free(arena);
     }
-    arena_free(arena);
     if (pod->state != STOPPED && !(pod->state == ENDED && pod->object->meta->deletion_timestamp))
         return;
     const struct object_meta *meta = pod->object->meta;
@@ -427,8 +430,9 @@ void sim_pod_changed(void *context, enum informer_change change, struct object *
     }
     if (!pod) {
         pod = pod_new(node, object);
-        if (has_ended(object->value))
-            pod->deleting = true;
+        pod->inherited = has_ended(object->value);
+        if (pod->inherited)
+            pod->state = ENDED;
         else
             recover(pod);
     } else {

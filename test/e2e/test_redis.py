@@ -39,7 +39,7 @@ def redis_image(cluster, workspace):
 
 
 def container(name, *arguments, port=PORT, **fields):
-    return {"name": name, "image": IMAGE, "args": ["--port", str(port), "--save", "", *arguments],
+    return {"name": name, "image": IMAGE, "args": ["--port", str(port), "--protected-mode", "no", "--save", "", *arguments],
             "ports": [{"containerPort": port}],
             "readinessProbe": {"tcpSocket": {"port": port}, "periodSeconds": 1}, **fields}
 

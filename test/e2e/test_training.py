@@ -34,9 +34,9 @@ def test_four_workers_find_worker_0_by_name_and_agree_on_the_sum(kubectl, api, n
 def test_a_worker_that_dies_is_made_anew_and_the_sum_is_right_all_the_same(api, namespace, pods, kubectl,
                                                                          training_image):
     # All wait a moment, so that the victim is there to be deleted.
-    text = (harness.TRAINING / "training.yaml").read_text().replace(
-        "        imagePullPolicy: IfNotPresent\n",
-        "        imagePullPolicy: IfNotPresent\n        command: [sh, -c, 'trap "exit 1" TERM; sleep 3 & wait $!; exec all-reduce']\n")
+    wait = """        command: [sh, -c, 'trap "exit 1" TERM; sleep 3 & wait $!; exec all-reduce']\n"""
+    policy = "        imagePullPolicy: IfNotPresent\n"
+    text = (harness.TRAINING / "training.yaml").read_text().replace(policy, policy + wait)
     kubectl("apply", "-f", "-", input=text)
     victim = harness.wait_for(api, pods, lambda items: next(
         (pod for pod in items if pod["metadata"]["name"].startswith("all-reduce-2-")
@@ -46,7 +46,7 @@ def test_a_worker_that_dies_is_made_anew_and_the_sum_is_right_all_the_same(api, 
 
 
 def test_bad_environments_are_refused(api, namespace, pods, training_image):
-    api.create(pods, harness.shell_pod("it", "WORLD_SIZE=4 RANK=4 all-reduce; echo $?; WORLD_SIZE=2 RANK=1 all-reduce; "
+    api.create(pods, harness.shell_pod("it", "exec 2>&1; WORLD_SIZE=4 RANK=4 all-reduce; echo $?; WORLD_SIZE=2 RANK=1 all-reduce; "
                                        "echo $?; WORLD_SIZE=2 RANK=1 MASTER_PORT=1 MASTER_ADDR=nowhere TIMEOUT_SECONDS=1 "
                                        "all-reduce; echo $?", image="local/all-reduce:v1", restartPolicy="Never"))
     harness.wait_for(api, pods, lambda items: items[0]["status"].get("phase") in ("Succeeded", "Failed"))
