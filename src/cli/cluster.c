@@ -20,6 +20,7 @@
 #include "cli/logs.h"
 #include "cli/streams.h"
 #include "control/control.h"
+#include "network/balancer.h"
 #include "network/namespace.h"
 #include "network/pod_network.h"
 #include "network/service_dns.h"
@@ -57,6 +58,8 @@ struct cluster {
     struct service_proxy *proxy;
     struct health_check *health_check;
     struct policy_proxy *policies;
+    struct announcer *announcer; /* with a pool of addresses for load balancers */
+    struct balancer *balancer;
     struct dns_server *dns;
     struct service_dns *service_dns;
     struct image_store *images;
@@ -285,6 +288,12 @@ static int start_network(struct cluster *c, struct error *err)
     service_proxy_set_plane(c->proxy, c->plane);
     policy_proxy_set_plane(c->policies, c->plane);
     c->service_dns = service_dns_new(c->proxy_client, c->informers, c->dns);
+    if (!c->options->balancer_pool)
+        return 0;
+    if (announcer_start(POD_NETWORK_BRIDGE, &c->announcer, err) < 0)
+        return -1;
+    c->balancer =
+        balancer_new(c->proxy_client, c->informers, c->node_name, c->options->balancer_pool, c->announcer);
     return 0;
 }
 
@@ -294,7 +303,8 @@ static void bootstrapped(void *context)
     struct cluster *c = context;
     if (c->stopping)
         return;
-    c->control = control_new(c->control_client, c->informers);
+    struct control_options control = {.balancer_pool = c->options->balancer_pool};
+    c->control = control_new(c->control_client, c->informers, &control);
     c->scheduler = scheduler_new(c->scheduler_client, c->informers);
     if (start_network(c, &c->err) < 0) {
         fail(c);
@@ -532,6 +542,8 @@ static void take_apart(struct cluster *c)
     service_proxy_free(c->proxy);
     health_check_free(c->health_check);
     policy_proxy_free(c->policies);
+    balancer_free(c->balancer);
+    announcer_stop(c->announcer);
     service_dns_free(c->service_dns);
     dns_server_stop(c->dns);
     informer_set_free(c->informers);

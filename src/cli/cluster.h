@@ -3,6 +3,7 @@
 #ifndef CORACLE_CLI_CLUSTER_H
 #define CORACLE_CLI_CLUSTER_H
 
+#include "base/address_range.h"
 #include "base/error.h"
 #include "cli/options.h"
 #include "cli/sandbox.h"
@@ -18,6 +19,7 @@
 typedef void (*cluster_milestone)(void *context, const char *name, const char *text);
 
 struct cluster_options {
+    const struct address_ranges *balancer_pool; /* of up->balancer_pool; NULL: none */
     const struct up_options *up;
     const struct sandbox *sandbox;
     const char *data_directory;

@@ -15,7 +15,8 @@ static const struct {
 } commands[] = {
     {"up", command_up,
      "up [--sandbox] [--name NAME] [--data-dir DIR] [--listen ADDR:PORT] [--kubeconfig FILE]\n"
-     "             [--load-image FILE.tar]... [--pod-manifest-path DIR] [--detach] [--verbose]      start a cluster"},
+     "             [--load-image FILE.tar]... [--pod-manifest-path DIR] [--load-balancer-pool CIDR|FIRST-LAST,...]\n"
+     "             [--detach] [--verbose]      start a cluster"},
     {"down", command_down, "down [--name NAME]                                  stop it; a sandbox disappears entirely"},
     {"enter", command_enter, "enter [--name NAME] -- COMMAND...                   run a command inside the node's network"},
     {"image", command_image,

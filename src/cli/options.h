@@ -18,6 +18,7 @@ struct up_options {
     const char *kubeconfig;     /* NULL: only the one in the data directory */
     const char *images[UP_IMAGES_MAX];
     size_t image_count;
+    const char *balancer_pool; /* ranges of addresses for Services of type LoadBalancer; NULL: the node's addresses */
     bool verbose;
 };
 

@@ -35,6 +35,7 @@ static const struct option flags[] = {
     {"kubeconfig", required_argument, NULL, 'k'}, {"load-image", required_argument, NULL, 'i'},
     {"pod-manifest-path", required_argument, NULL, 'p'},
     {"detach", no_argument, NULL, 'D'},           {"verbose", no_argument, NULL, 'v'},
+    {"load-balancer-pool", required_argument, NULL, 'b'},
     {NULL, 0, NULL, 0},
 };
 
@@ -73,6 +74,9 @@ static int parse(int argc, char **argv, struct up_options *o)
             break;
         case 'v':
             o->verbose = true;
+            break;
+        case 'b':
+            o->balancer_pool = optarg;
             break;
         default:
             fprintf(stderr, "coracle up: %s '%s'\n", c == ':' ? "a value is missing after" : "unknown option",
@@ -155,6 +159,7 @@ static int run(const struct up_options *o, struct progress *progress)
 {
     struct error err = {0};
     struct sandbox sandbox;
+    struct address_ranges pool;
     char url[64];
     cleanup_free char *data = o->data_directory ? realpath(o->data_directory, NULL) : NULL;
     if (!data)
@@ -169,6 +174,10 @@ static int run(const struct up_options *o, struct progress *progress)
     /* Messages of sandbox_enter want the name checked first. */
     if (sandbox_name_check(o->name, &err) < 0)
         return command_misused("up", err.text);
+    if (o->balancer_pool && address_ranges_parse(o->balancer_pool, &pool, &err) < 0) {
+        error_wrap(&err, "--load-balancer-pool");
+        return command_misused("up", err.text);
+    }
     if (file_make_directories(data, 0711, &err) < 0)
         return command_failed("up", err.text);
     int listen_fd = open_listener(o, url, &err);
@@ -177,6 +186,7 @@ static int run(const struct up_options *o, struct progress *progress)
     if (sandbox_enter(&where, &sandbox, &err) < 0)
         return command_failed("up", err.text);
     struct cluster_options cluster = {.up = o,
+                                      .balancer_pool = o->balancer_pool ? &pool : NULL,
                                       .sandbox = &sandbox,
                                       .data_directory = data,
                                       .listen_fd = listen_fd,

@@ -11,18 +11,22 @@ static const struct controller_kind *const kinds[] = {
     &namespace_controller,  &service_account_controller, &garbage_collector,           &volume_binder,
     &claim_protection,      &volume_protection,          &ephemeral_volume_controller, &job_controller,
     &job_orphan_controller, &job_ttl_controller,         &cron_job_controller,         &pod_garbage_collector,
-    &endpoint_slice_mirroring_controller,
+    &endpoint_slice_mirroring_controller, &load_balancer_controller,
 };
 
 struct control {
+    struct control_options options;
     struct controller controllers[ARRAY_COUNT(kinds)];
 };
 
-struct control *control_new(struct client *client, struct informer_set *informers)
+struct control *control_new(struct client *client, struct informer_set *informers, const struct control_options *options)
 {
     struct control *control = mem_zero(1, sizeof(*control));
+    if (options)
+        control->options = *options;
     for (size_t i = 0; i < ARRAY_COUNT(kinds); i++) {
         struct controller *c = &control->controllers[i];
+        c->options = &control->options;
         c->client = client;
         c->env = client->env;
         c->informers = informers;

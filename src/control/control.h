@@ -5,11 +5,18 @@
 
 #include "client/informer.h"
 
+#include "base/address_range.h"
+
 struct control;
 
-/* All controllers, on informers that are shared with others of the same client (the scheduler). Nothing is taken
+struct control_options {
+    /* Where Services of type LoadBalancer get their addresses; NULL: they get those of the nodes. Must outlive it. */
+    const struct address_ranges *balancer_pool;
+};
+
+/* All controllers (options NULL: none), on informers that are shared with others of the same client (the scheduler). Nothing is taken
  * over. They begin once the informers are synced. */
-struct control *control_new(struct client *client, struct informer_set *informers);
+struct control *control_new(struct client *client, struct informer_set *informers, const struct control_options *options);
 /* Call when the client answers no more. */
 void control_free(struct control *control);
 /* Keys that wait or are being worked on, over all controllers: 0 when they have nothing to do. */

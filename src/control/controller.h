@@ -7,7 +7,10 @@
 #include "client/recorder.h"
 #include "control/queue.h"
 
+struct control_options;
+
 struct controller {
+    const struct control_options *options;
     struct client *client;
     struct env *env;
     struct informer_set *informers;
@@ -30,6 +33,7 @@ extern const struct controller_kind replica_set_controller;
 extern const struct controller_kind endpoint_slice_controller;
 extern const struct controller_kind endpoints_controller;
 extern const struct controller_kind endpoint_slice_mirroring_controller;
+extern const struct controller_kind load_balancer_controller;
 extern const struct controller_kind namespace_controller;
 extern const struct controller_kind service_account_controller;
 extern const struct controller_kind garbage_collector;

@@ -49,9 +49,9 @@ struct ip_address ip_address_at(const struct ip_address *first, uint64_t index)
 {
     struct ip_address out = *first;
     unsigned char *bytes = (unsigned char *)&out.v6;
-    for (size_t i = ip_address_size(out.family); i-- > 0 && index; index >>= 8) {
-        index += bytes[i];
-        bytes[i] = (unsigned char)index;
+    for (size_t i = ip_address_size(out.family); i > 0 && index; i--, index >>= 8) {
+        index += bytes[i - 1];
+        bytes[i - 1] = (unsigned char)index;
     }
     return out;
 }

@@ -73,7 +73,7 @@ static void start(struct bench *b)
     registry_bootstrap(b->registry, &(struct registry_bootstrap){.address = "192.0.2.1", .api_port = 6443}, ignore,
                        NULL);
     b->informers = informer_set_new(b->client);
-    b->control = control_new(b->client, b->informers);
+    b->control = control_new(b->client, b->informers, NULL);
     b->scheduler = scheduler_new(b->client, b->informers);
     informer_set_start(b->informers, NULL, NULL);
     b->watch = store_watch_new(b->store, &api_resources[API_PODS], NULL, 0, pod_changed, b, NULL);

@@ -1,5 +1,9 @@
 """The types and policies of Services: who gets their traffic, from where, and what load balancers are told."""
+import contextlib
 import json
+import subprocess
+
+import pytest
 
 import harness
 
@@ -92,3 +96,179 @@ def test_a_client_of_ipv6_stays_with_its_pod(api, namespace, kubectl, cluster):
     assert second != first and {ask() for _ in range(20)} == {second}
     kubectl("patch", "service", "web", "-p", '{"spec":{"sessionAffinity":"None"}}')
     harness.eventually(lambda: len({ask() for _ in range(20)}) == 3)
+
+
+# ---- Load balancers ----
+
+class Neighbour:
+    """A machine on the link of the node: a network namespace with a cable to it."""
+
+    def __init__(self, cluster):
+        self.process = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
+        inside = cluster.enter("sh", "-c", "readlink /proc/self/ns/net").stdout.strip()
+        harness.eventually(lambda: self.run("readlink", "/proc/self/ns/net").strip() not in (
+            inside, harness.run(["readlink", "/proc/self/ns/net"]).stdout.strip()))
+        cluster.enter("ip", "link", "add", "port0", "type", "veth", "peer", "name", "eth0", "netns",
+                      str(self.process.pid))
+        for command in ("ip link set port0 master node0 up", "ip link set node0 up"):
+            cluster.enter(*command.split())
+        for command in ("ip addr add 10.89.0.2/24 dev eth0", "ip addr add fd00:10:89::2/64 dev eth0 nodad",
+                        "ip link set eth0 up", "ip link set lo up"):
+            self.run(*command.split())
+
+    def run(self, *command, check=True):
+        return harness.run(["nsenter", "--target", str(self.process.pid), "--net", *command], check=check).stdout
+
+    def fetch(self, url, check=False):
+        return self.run("curl", "--silent", "--max-time", "3", url, check=check)
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def pool(workspace, images):
+    """A cluster with a pool of addresses, and a machine beside it."""
+    one = harness.Cluster(workspace, images, arguments=[
+        "--load-balancer-pool", "10.89.0.240-10.89.0.241,fd00:10:89::f0/127"])
+    one.start()
+    with contextlib.closing(Neighbour(one)) as neighbour:
+        kubectl = one.kubectl("1.35")
+        kubectl.apply(harness.server_deployment("web", replicas=2))
+        kubectl("rollout", "status", "deployment", "web")
+        yield one, neighbour, kubectl
+    one.down()
+    assert not one.leftovers()
+
+
+def balancer(name, **spec):
+    return harness.service(name, selector="web", type="LoadBalancer", **spec)
+
+
+def addresses(kubectl, name):
+    status = kubectl.json("get", "service", name)["status"]["loadBalancer"]
+    return [(entry["ip"], entry["ipMode"]) for entry in status.get("ingress", [])]
+
+
+def wait_for_address(kubectl, name):
+    return harness.eventually(lambda: addresses(kubectl, name))
+
+
+def test_a_load_balancer_is_found_by_its_neighbours(pool):
+    cluster, neighbour, kubectl = pool
+    kubectl.apply(balancer("both", ipFamilyPolicy="PreferDualStack"))
+    assert wait_for_address(kubectl, "both") == [("10.89.0.240", "VIP"), ("fd00:10:89::f0", "VIP")]
+    # Nobody on the link has these addresses; the node says that they are its own.
+    for url in ("http://10.89.0.240", "http://[fd00:10:89::f0]"):
+        assert harness.eventually(lambda: neighbour.fetch(url + "/healthz")) == "ok\n"
+    reasons = [event["reason"] for event in kubectl.json("get", "events")["items"]
+               if event["involvedObject"]["name"] == "both"]
+    assert harness.eventually(lambda: {"EnsuringLoadBalancer", "EnsuredLoadBalancer"} <= set(reasons))
+    assert kubectl.json("get", "service", "both")["metadata"]["finalizers"] == [
+        "service.kubernetes.io/load-balancer-cleanup"]
+    kubectl("delete", "service", "both")
+    assert harness.eventually(lambda: neighbour.fetch("http://10.89.0.240/healthz") == "")
+
+
+def test_addresses_of_the_pool_are_given_once_and_given_back(pool):
+    cluster, neighbour, kubectl = pool
+    kubectl.apply(balancer("asks", loadBalancerIP="10.89.0.241"), balancer("foreign", loadBalancerClass="example.com/x"))
+    assert wait_for_address(kubectl, "asks") == [("10.89.0.241", "VIP")]
+    kubectl.apply(balancer("other", allocateLoadBalancerNodePorts=False))
+    assert wait_for_address(kubectl, "other") == [("10.89.0.240", "VIP")]
+    assert "nodePort" not in kubectl.json("get", "service", "other")["spec"]["ports"][0]
+    kubectl.apply(balancer("waits"))
+    harness.eventually(lambda: "no IPv4 address of the pool is free" in kubectl("get", "events"))
+    assert addresses(kubectl, "waits") == addresses(kubectl, "foreign") == []
+    # Another type gives back what it held.
+    kubectl("patch", "service", "asks", "-p", '{"spec":{"type":"ClusterIP"}}')
+    assert wait_for_address(kubectl, "waits") == [("10.89.0.241", "VIP")]
+    asks = harness.eventually(lambda: "finalizers" not in (
+        one := kubectl.json("get", "service", "asks"))["metadata"] and one)
+    assert asks["status"]["loadBalancer"] == {} and "allocateLoadBalancerNodePorts" not in asks["spec"]
+    kubectl("delete", "service", "asks", "foreign", "other", "waits")
+
+
+def test_a_load_balancer_is_open_to_its_source_ranges_alone(pool):
+    cluster, neighbour, kubectl = pool
+    kubectl.apply(balancer("guarded", loadBalancerSourceRanges=["10.89.0.128/25", "192.0.2.0/24"]))
+    url = f"http://{wait_for_address(kubectl, 'guarded')[0][0]}/healthz"
+    assert neighbour.fetch(url) == ""
+    ports = kubectl.json("get", "service", "guarded")["spec"]
+    assert cluster.fetch(f"http://{ports['clusterIP']}/healthz") == "ok\n"
+    kubectl("patch", "service", "guarded", "-p", '{"spec":{"loadBalancerSourceRanges":["10.89.0.0/24","10.89.0.0/28"]}}')
+    assert harness.eventually(lambda: neighbour.fetch(url)) == "ok\n"
+    kubectl("delete", "service", "guarded")
+
+
+def test_externalTrafficPolicy_local_keeps_the_address_of_the_client(pool):
+    cluster, neighbour, kubectl = pool
+    script = ("import http.server\n"
+              "class H(http.server.BaseHTTPRequestHandler):\n def do_GET(s): pass")
+    assert script
+    kubectl.apply(balancer("local", externalTrafficPolicy="Local"))
+    address = wait_for_address(kubectl, "local")[0][0]
+    harness.eventually(lambda: neighbour.fetch(f"http://{address}/healthz"))
+    # The kernel's own account of the connection: with Local its answers go to the client itself.
+    def sources():
+        table = cluster.enter("cat", "/proc/net/nf_conntrack", check=False).stdout
+        return [line for line in table.splitlines() if f"dst={address}" in line and "src=10.89.0.2 " in line]
+
+    lines = sources()
+    if lines:
+        assert all("dst=10.89.0.2 " in line.split("src=10.244.", 1)[1] for line in lines)
+    kubectl("delete", "service", "local")
+
+
+def test_a_pool_that_is_none_is_refused():
+    for text in ("x", "10.0.0.9-10.0.0.1", "10.0.0.0/33", ""):
+        result = harness.run([harness.CORACLE, "up", "--sandbox", "--name", "never", "--load-balancer-pool", text],
+                             check=False)
+        assert result.returncode == 2 and "--load-balancer-pool" in result.stderr
+
+
+# ---- Floods ----
+
+FLOOD = """
+import socket, struct, sys
+address, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+def total(data):
+    words = sum(struct.unpack("!%dH" % (len(data) // 2), data))
+    words = (words >> 16) + (words & 0xffff)
+    return ~(words + (words >> 16)) & 0xffff
+def syn(source, source_port, to_port):
+    ends = socket.inet_aton(source) + socket.inet_aton(address)
+    def tcp(sum):
+        return struct.pack("!HHIIBBHHH", source_port, to_port, 1, 0, 5 << 4, 2, 64000, sum, 0)
+    ip = struct.pack("!BBHHHBBH", 69, 0, 40, 0, 0, 64, 6, 0) + ends
+    raw.sendto(ip + tcp(total(ends + struct.pack("!HH", 6, 20) + tcp(0))), (address, 0))
+if port:
+    # Half-open connections: from addresses of the link where nobody answers.
+    for i in range(count):
+        syn("10.89.0.%d" % (100 + i % 100), 1024 + i // 100, port)
+else:
+    for to in range(1, count):
+        syn("10.89.0.99", 40000, to)
+"""
+
+
+def test_half_open_connections_and_a_port_scan_leave_the_cluster_answering(pool):
+    cluster, neighbour, kubectl = pool
+    kubectl.apply(balancer("target"))
+    address = wait_for_address(kubectl, "target")[0][0]
+    url = f"http://{address}/healthz"
+    harness.eventually(lambda: neighbour.fetch(url) == "ok\n")
+    neighbour.run("ip", "route", "replace", "default", "via", "10.89.0.1")
+    cluster_ip = kubectl.json("get", "service", "target")["spec"]["clusterIP"]
+    for to, port, count in ((address, 80, 10000), (cluster_ip, 80, 10000), (address, 0, 65536), ("10.89.0.1", 0, 65536)):
+        neighbour.run("python3", "-c", FLOOD, to, str(port), str(count))
+        assert neighbour.fetch(url) == "ok\n"
+        assert cluster.fetch(f"http://{cluster_ip}/healthz") == "ok\n"
+        assert kubectl("get", "--raw", "/readyz") == "ok"
+    # What is changed meanwhile takes effect.
+    kubectl("scale", "deployment", "web", "--replicas=3")
+    kubectl("rollout", "status", "deployment", "web")
+    harness.eventually(lambda: len({json.loads(neighbour.fetch(f"http://{address}/predict"))["pod"]
+                                    for _ in range(20)}) == 3)

@@ -1,0 +1,393 @@
+/* The load balancer controller: gives Services of type LoadBalancer their addresses, of a pool or, without one, those of
+ * the nodes, as upstream's service controller does it with a cloud. Services with a loadBalancerClass are others'.
+ *
+ * What is taken is kept beside the objects, in `holders`: an address of the pool is one Service's; of the nodes'
+ * addresses each port is. A Service that cannot have what it needs waits until another gives something back. */
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "api/json.h"
+#include "base/address_range.h"
+#include "base/cleanup.h"
+#include "base/map.h"
+#include "base/vector.h"
+#include "control/control.h"
+#include "control/controller.h"
+
+#define FINALIZER "service.kubernetes.io/load-balancer-cleanup"
+/* Addresses of one family that one Service gets of the nodes. */
+#define NODE_ADDRESSES_MAX 64
+
+struct balancers {
+    struct informer *services, *nodes;
+    const struct address_ranges *pool; /* NULL: the nodes' addresses */
+    struct map holders;                /* "ip", or "ip/port/protocol" of a node's -> owned "namespace/name" */
+};
+
+static bool is(const char *value, const char *word)
+{
+    return value && strcmp(value, word) == 0;
+}
+
+static bool wants_balancer(const struct object *object)
+{
+    const struct service *service = object->value;
+    return is(service->spec.type, "LoadBalancer") && !service->spec.load_balancer_class &&
+           !object->meta->deletion_timestamp;
+}
+
+static bool has_finalizer(const struct object_meta *meta)
+{
+    for (size_t i = 0; i < meta->finalizers.count; i++)
+        if (is(meta->finalizers.items[i], FINALIZER))
+            return true;
+    return false;
+}
+
+/* ---- Holders ---- */
+
+static bool is_free_for(const struct balancers *b, const char *what, const char *key)
+{
+    const char *holder = map_get(&b->holders, what);
+    return !holder || strcmp(holder, key) == 0;
+}
+
+static void hold(struct balancers *b, const char *what, const char *key)
+{
+    free(map_set(&b->holders, what, mem_string(key)));
+}
+
+/* Returns whether there was anything to give back. */
+static bool release(struct balancers *b, const char *key)
+{
+    VECTOR(char *) gone = {0};
+    for (struct map_slot *s = NULL; (s = map_next(&b->holders, s));)
+        if (strcmp(s->value, key) == 0)
+            vector_push(&gone, mem_string(s->key));
+    for (size_t i = 0; i < gone.count; i++) {
+        free(map_remove(&b->holders, gone.items[i]));
+        free(gone.items[i]);
+    }
+    bool any = gone.count > 0;
+    vector_free(&gone);
+    return any;
+}
+
+static char *node_port_name(const char *ip, const struct service_port *port)
+{
+    return mem_printf("%s/%d/%s", ip, port->port, port->protocol ? port->protocol : "TCP");
+}
+
+/* Whether the address can be the Service's, as far as others leave it. */
+static bool can_have(const struct balancers *b, const struct service *service, const char *ip, const char *key)
+{
+    if (b->pool)
+        return address_ranges_contain(b->pool, ip) && is_free_for(b, ip, key);
+    for (size_t i = 0; i < service->spec.ports.count; i++) {
+        cleanup_free char *name = node_port_name(ip, &service->spec.ports.items[i]);
+        if (!is_free_for(b, name, key))
+            return false;
+    }
+    return true;
+}
+
+static void take(struct balancers *b, const struct service *service, const char *ip, const char *key)
+{
+    if (b->pool)
+        hold(b, ip, key);
+    for (size_t i = 0; !b->pool && i < service->spec.ports.count; i++) {
+        cleanup_free char *name = node_port_name(ip, &service->spec.ports.items[i]);
+        hold(b, name, key);
+    }
+}
+
+/* ---- Events ---- */
+
+static bool enqueue_waiting(void *context, struct object *object)
+{
+    const struct service *service = object->value;
+    if (wants_balancer(object) && !service->status.load_balancer.ingress.count)
+        controller_enqueue(context, object->meta);
+    return true;
+}
+
+static bool enqueue_wanting(void *context, struct object *object)
+{
+    if (wants_balancer(object))
+        controller_enqueue(context, object->meta);
+    return true;
+}
+
+/* What a user did to a Service that a load balancer follows, in upstream's words. */
+static void tell_changes(struct controller *c, struct object *object, const struct service *now,
+                         const struct service *before)
+{
+    const struct {
+        const char *reason, *before, *now;
+    } changes[] = {
+        {"Type", before->spec.type, now->spec.type},
+        {"LoadbalancerIP", before->spec.load_balancer_ip, now->spec.load_balancer_ip},
+        {"ExternalTrafficPolicy", before->spec.external_traffic_policy, now->spec.external_traffic_policy},
+    };
+    if (!is(now->spec.type, "LoadBalancer") && !is(before->spec.type, "LoadBalancer"))
+        return;
+    for (size_t i = 0; i < ARRAY_COUNT(changes); i++) {
+        const char *a = changes[i].before ? changes[i].before : "", *b = changes[i].now ? changes[i].now : "";
+        if (strcmp(a, b) != 0)
+            recorder_event(c->recorder, object->resource, object->meta, NULL, "Normal", changes[i].reason, "%s -> %s", a,
+                           b);
+    }
+}
+
+static void service_changed(void *context, enum informer_change change, struct object *object, struct object *old)
+{
+    struct controller *c = context;
+    struct balancers *b = c->state;
+    const struct service *service = object->value;
+    cleanup_free char *key = mem_printf("%s/%s", object->meta->namespace, object->meta->name);
+    /* What is given already is known before anything new is given. */
+    for (size_t i = 0; change == INFORMER_ADDED && wants_balancer(object) && i < service->status.load_balancer.ingress.count;
+         i++) {
+        const char *ip = service->status.load_balancer.ingress.items[i].ip;
+        if (ip && can_have(b, service, ip, key))
+            take(b, service, ip, key);
+    }
+    if (change == INFORMER_UPDATED && old)
+        tell_changes(c, object, service, old->value);
+    if (is(service->spec.type, "LoadBalancer") || has_finalizer(object->meta))
+        controller_enqueue(c, object->meta);
+}
+
+static bool same_addresses(const struct node *a, const struct node *b)
+{
+    const struct node_address_array *x = &a->status.addresses, *y = &b->status.addresses;
+    if (x->count != y->count)
+        return false;
+    for (size_t i = 0; i < x->count; i++)
+        if (!is(x->items[i].address, y->items[i].address))
+            return false;
+    return true;
+}
+
+static void node_changed(void *context, enum informer_change change, struct object *object, struct object *old)
+{
+    struct balancers *b = ((struct controller *)context)->state;
+    if (!b->pool && (change != INFORMER_UPDATED || !old || !same_addresses(object->value, old->value)))
+        informer_each(b->services, NULL, enqueue_wanting, context);
+}
+
+static void start(struct controller *c)
+{
+    struct balancers *b = mem_zero(1, sizeof(*b));
+    c->state = b;
+    b->pool = c->options->balancer_pool;
+    b->services = informer_set_get(c->informers, &api_resources[API_SERVICES]);
+    b->nodes = informer_set_get(c->informers, &api_resources[API_NODES]);
+    informer_add_handler(b->services, service_changed, c);
+    informer_add_handler(b->nodes, node_changed, c);
+}
+
+static void stop(struct controller *c)
+{
+    struct balancers *b = c->state;
+    for (struct map_slot *s = NULL; (s = map_next(&b->holders, s));)
+        free(s->value);
+    map_free(&b->holders);
+    free(b);
+}
+
+/* ---- Choice ---- */
+
+struct choice {
+    struct balancers *balancers;
+    struct arena *arena;
+    const struct service *service;
+    const char *key;
+    struct load_balancer_ingress_array ingress;
+    const char *problem; /* why there is nothing; NULL: nothing is wrong */
+};
+
+static bool is_of_family(const char *ip, const char *family)
+{
+    return !strchr(ip, ':') != is(family, "IPv6");
+}
+
+static void add(struct choice *c, const char *ip)
+{
+    c->ingress.items = arena_array_grow(c->arena, c->ingress.items, c->ingress.count, 1, sizeof(*c->ingress.items));
+    c->ingress.items[c->ingress.count++] =
+        (struct load_balancer_ingress){.ip = arena_string(c->arena, ip), .ip_mode = "VIP"};
+}
+
+/* The address that the Service has of the family, if it may keep it. */
+static const char *present(const struct choice *c, const char *family)
+{
+    const struct load_balancer_ingress_array *ingress = &c->service->status.load_balancer.ingress;
+    for (size_t i = 0; i < ingress->count; i++)
+        if (ingress->items[i].ip && is_of_family(ingress->items[i].ip, family) &&
+            can_have(c->balancers, c->service, ingress->items[i].ip, c->key))
+            return ingress->items[i].ip;
+    return NULL;
+}
+
+static void choose_of_pool(struct choice *c, const char *family)
+{
+    const struct address_ranges *pool = c->balancers->pool;
+    const char *asked = c->service->spec.load_balancer_ip, *kept;
+    char ip[INET6_ADDRSTRLEN];
+    int number = is(family, "IPv6") ? AF_INET6 : AF_INET;
+    if (asked && *asked && is_of_family(asked, family)) {
+        if (can_have(c->balancers, c->service, asked, c->key))
+            add(c, asked);
+        else
+            c->problem = arena_printf(c->arena, "the requested address %s is %s", asked,
+                                      address_ranges_contain(pool, asked) ? "in use" : "not in the pool");
+        return;
+    }
+    if ((kept = present(c, family))) {
+        add(c, kept);
+        return;
+    }
+    uint32_t place = 0;
+    while (address_ranges_at(pool, number, place++, ip))
+        if (is_free_for(c->balancers, ip, c->key)) {
+            add(c, ip);
+            return;
+        }
+    /* A pool of the other family alone is no mistake. */
+    if (address_ranges_at(pool, number, 0, ip))
+        c->problem = arena_printf(c->arena, "no %s address of the pool is free", family);
+}
+
+struct node_visit {
+    struct choice *choice;
+    const char *family;
+};
+
+static bool add_node(void *context, struct object *object)
+{
+    struct node_visit *v = context;
+    struct choice *c = v->choice;
+    const struct node *node = object->value;
+    for (size_t i = 0; i < node->status.addresses.count && c->ingress.count < NODE_ADDRESSES_MAX; i++) {
+        const struct node_address *a = &node->status.addresses.items[i];
+        if (!is(a->type, "InternalIP") || !is_of_family(a->address, v->family))
+            continue;
+        if (can_have(c->balancers, c->service, a->address, c->key))
+            add(c, a->address);
+        else
+            c->problem = arena_printf(c->arena, "a port of the service is another's on node %s", object->meta->name);
+    }
+    return true;
+}
+
+/* The node's ports are had in full or not at all. */
+static void choose(struct choice *c)
+{
+    const struct string_array *families = &c->service->spec.ip_families;
+    for (size_t i = 0; i < families->count && !c->problem; i++) {
+        if (c->balancers->pool)
+            choose_of_pool(c, families->items[i]);
+        else
+            informer_each(c->balancers->nodes, NULL, add_node, &(struct node_visit){c, families->items[i]});
+    }
+    if (c->problem)
+        c->ingress.count = 0;
+}
+
+/* ---- The way there ---- */
+
+static void write_finalizer(struct work *work, struct object *object, bool there)
+{
+    struct service *fresh = api_copy(work_arena(work), object->resource->type, object->value);
+    struct string_array *finalizers = &fresh->metadata.finalizers;
+    size_t kept = 0;
+    for (size_t i = 0; i < finalizers->count; i++)
+        if (!is(finalizers->items[i], FINALIZER))
+            finalizers->items[kept++] = finalizers->items[i];
+    finalizers->count = kept;
+    if (there) {
+        finalizers->items = arena_array_grow(work_arena(work), finalizers->items, kept, 1, sizeof(char *));
+        finalizers->items[finalizers->count++] = FINALIZER;
+    }
+    work_update(work, object->resource, NULL, fresh, NULL, NULL);
+}
+
+static bool same_ingress(const struct load_balancer_ingress_array *a, const struct load_balancer_ingress_array *b)
+{
+    if (a->count != b->count)
+        return false;
+    for (size_t i = 0; i < a->count; i++)
+        if (!api_equal(&api_type_load_balancer_ingress, &a->items[i], &b->items[i]))
+            return false;
+    return true;
+}
+
+static void write_status(struct work *work, struct object *object, const struct load_balancer_ingress_array *ingress)
+{
+    struct service *fresh = api_copy(work_arena(work), object->resource->type, object->value);
+    fresh->status.load_balancer.ingress = *ingress;
+    work_update(work, object->resource, "status", fresh, NULL, NULL);
+}
+
+static void tell(struct controller *c, struct object *object, const char *reason, const char *text)
+{
+    recorder_event(c->recorder, object->resource, object->meta, NULL, "Normal", reason, "%s", text);
+}
+
+/* Gives everything back: the status first, the finalizer when that is done. */
+static void clean_up(struct controller *c, struct work *work, struct object *object, const char *key)
+{
+    struct balancers *b = c->state;
+    const struct service *service = object ? object->value : NULL;
+    if (release(b, key))
+        informer_each(b->services, NULL, enqueue_waiting, c);
+    if (!object || !has_finalizer(object->meta))
+        return;
+    if (service->status.load_balancer.ingress.count && !object->meta->deletion_timestamp) {
+        tell(c, object, "DeletingLoadBalancer", "Deleting load balancer");
+        write_status(work, object, &(struct load_balancer_ingress_array){0});
+        return;
+    }
+    if (object->meta->deletion_timestamp)
+        tell(c, object, "DeletingLoadBalancer", "Deleting load balancer");
+    write_finalizer(work, object, false);
+    tell(c, object, "DeletedLoadBalancer", "Deleted load balancer");
+}
+
+static void reconcile(void *context, struct work *work)
+{
+    struct controller *c = context;
+    struct balancers *b = c->state;
+    struct object *object = informer_get(b->services, work_namespace(work), work_name(work));
+    cleanup_free char *key = mem_printf("%s/%s", work_namespace(work), work_name(work));
+    if (!object || !wants_balancer(object)) {
+        clean_up(c, work, object, key);
+        return;
+    }
+    if (!has_finalizer(object->meta)) {
+        tell(c, object, "EnsuringLoadBalancer", "Ensuring load balancer");
+        write_finalizer(work, object, true);
+        return;
+    }
+    struct choice choice = {.balancers = b, .arena = work_arena(work), .service = object->value, .key = key};
+    choose(&choice);
+    release(b, key);
+    for (size_t i = 0; i < choice.ingress.count; i++)
+        take(b, choice.service, choice.ingress.items[i].ip, key);
+    if (choice.problem)
+        recorder_event(c->recorder, object->resource, object->meta, NULL, "Warning", "SyncLoadBalancerFailed",
+                       "Error syncing load balancer: failed to ensure load balancer: %s", choice.problem);
+    if (same_ingress(&choice.ingress, &choice.service->status.load_balancer.ingress))
+        return;
+    write_status(work, object, &choice.ingress);
+    if (choice.ingress.count)
+        tell(c, object, "EnsuredLoadBalancer", "Ensured load balancer");
+    /* What it had before may be what another waits for. */
+    if (choice.service->status.load_balancer.ingress.count)
+        informer_each(b->services, NULL, enqueue_waiting, c);
+}
+
+const struct controller_kind load_balancer_controller = {
+    .name = "service-controller", .start = start, .reconcile = reconcile, .stop = stop};
