@@ -688,8 +688,8 @@ static int open_listener(void)
 
 static void open_datagrams(void)
 {
-    struct sockaddr_in any = {.sin_family = AF_INET, .sin_port = htons((uint16_t)config.udp_port)};
-    server.datagrams = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)config.udp_port)};
+    server.datagrams = socket(AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0); /* of both families */
     if (bind(server.datagrams, (struct sockaddr *)&any, sizeof any))
         fail("cannot receive datagrams on port %d: %s", config.udp_port, strerror(errno));
     watch(EPOLL_CTL_ADD, server.datagrams, EPOLLIN, &server.datagrams);
@@ -698,7 +698,7 @@ static void open_datagrams(void)
 static void answer_datagrams(void)
 {
     char request[16], reply[512];
-    struct sockaddr_in sender;
+    struct sockaddr_in6 sender;
     socklen_t length = sizeof sender;
     int reply_length = snprintf(reply, sizeof reply, "%s %s\n", config.version, config.pod);
     while (recvfrom(server.datagrams, request, sizeof request, 0, (struct sockaddr *)&sender, &length) >= 0)

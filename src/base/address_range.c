@@ -87,8 +87,8 @@ int address_ranges_parse(const char *text, struct address_ranges *out, struct er
         if (out->count == ADDRESS_RANGES_MAX)
             return error_set(err, EINVAL, "more than %d ranges of addresses", ADDRESS_RANGES_MAX);
         if (!read_range(part, &out->items[out->count]))
-            return error_set(err, EINVAL,
-                             "'%s' is no range of addresses such as 192.0.2.0/28 or 192.0.2.10-192.0.2.20", part);
+            return error_set(err, EINVAL, "'%s' is no range of addresses such as 192.0.2.0/28 or 192.0.2.10-192.0.2.20",
+                             part);
         out->count++;
     }
     return 0;

@@ -1,5 +1,5 @@
-/* Ranges of IP addresses, as people write them: "192.0.2.240-192.0.2.250", "192.0.2.0/28", "2001:db8::/120", "192.0.2.7",
- * with commas between them. */
+/* Ranges of IP addresses, as people write them: "192.0.2.240-192.0.2.250", "192.0.2.0/28", "2001:db8::/120",
+ * "192.0.2.7", with commas between them. */
 #ifndef CORACLE_BASE_ADDRESS_RANGE_H
 #define CORACLE_BASE_ADDRESS_RANGE_H
 

@@ -17,8 +17,10 @@ static const struct {
      "up [--sandbox] [--name NAME] [--data-dir DIR] [--listen ADDR:PORT] [--kubeconfig FILE]\n"
      "             [--load-image FILE.tar]... [--pod-manifest-path DIR] [--load-balancer-pool CIDR|FIRST-LAST,...]\n"
      "             [--detach] [--verbose]      start a cluster"},
-    {"down", command_down, "down [--name NAME]                                  stop it; a sandbox disappears entirely"},
-    {"enter", command_enter, "enter [--name NAME] -- COMMAND...                   run a command inside the node's network"},
+    {"down", command_down,
+     "down [--name NAME]                                  stop it; a sandbox disappears entirely"},
+    {"enter", command_enter,
+     "enter [--name NAME] -- COMMAND...                   run a command inside the node's network"},
     {"image", command_image,
      "image [--name NAME | --data-dir DIR] import FILE.tar | pull REF | ls | rm REF   the node's images"},
     {"lint", command_lint,

@@ -30,11 +30,15 @@
 #define POOL_THREADS "8"
 
 static const struct option flags[] = {
-    {"sandbox", no_argument, NULL, 's'},          {"name", required_argument, NULL, 'n'},
-    {"data-dir", required_argument, NULL, 'd'},   {"listen", required_argument, NULL, 'l'},
-    {"kubeconfig", required_argument, NULL, 'k'}, {"load-image", required_argument, NULL, 'i'},
+    {"sandbox", no_argument, NULL, 's'},
+    {"name", required_argument, NULL, 'n'},
+    {"data-dir", required_argument, NULL, 'd'},
+    {"listen", required_argument, NULL, 'l'},
+    {"kubeconfig", required_argument, NULL, 'k'},
+    {"load-image", required_argument, NULL, 'i'},
     {"pod-manifest-path", required_argument, NULL, 'p'},
-    {"detach", no_argument, NULL, 'D'},           {"verbose", no_argument, NULL, 'v'},
+    {"detach", no_argument, NULL, 'D'},
+    {"verbose", no_argument, NULL, 'v'},
     {"load-balancer-pool", required_argument, NULL, 'b'},
     {NULL, 0, NULL, 0},
 };
@@ -126,8 +130,7 @@ static void show(void *context, const char *name, const char *text)
     struct progress *p = context;
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    double seconds =
-        (double)(now.tv_sec - p->began.tv_sec) + (double)(now.tv_nsec - p->began.tv_nsec) / 1e9;
+    double seconds = (double)(now.tv_sec - p->began.tv_sec) + (double)(now.tv_nsec - p->began.tv_nsec) / 1e9;
     printf("%-8s %s  (%.3f s)\n", name, text, seconds);
     fflush(stdout);
     if (strcmp(name, "ready") != 0 || p->ready_pipe < 0)

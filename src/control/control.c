@@ -19,7 +19,8 @@ struct control {
     struct controller controllers[ARRAY_COUNT(kinds)];
 };
 
-struct control *control_new(struct client *client, struct informer_set *informers, const struct control_options *options)
+struct control *control_new(struct client *client, struct informer_set *informers,
+                            const struct control_options *options)
 {
     struct control *control = mem_zero(1, sizeof(*control));
     if (options)

@@ -14,9 +14,10 @@ struct control_options {
     const struct address_ranges *balancer_pool;
 };
 
-/* All controllers (options NULL: none), on informers that are shared with others of the same client (the scheduler). Nothing is taken
- * over. They begin once the informers are synced. */
-struct control *control_new(struct client *client, struct informer_set *informers, const struct control_options *options);
+/* All controllers (options NULL: none), on informers that are shared with others of the same client (the scheduler).
+ * Nothing is taken over. They begin once the informers are synced. */
+struct control *control_new(struct client *client, struct informer_set *informers,
+                            const struct control_options *options);
 /* Call when the client answers no more. */
 void control_free(struct control *control);
 /* Keys that wait or are being worked on, over all controllers: 0 when they have nothing to do. */

@@ -24,7 +24,7 @@ struct controller_kind {
     const char *name; /* as upstream's: "deployment-controller"; the component of its events */
     /* Gets informers, adds handlers and indexes; informers start afterwards. */
     void (*start)(struct controller *controller);
-    queue_reconcile reconcile; /* context: the struct controller */
+    queue_reconcile reconcile;                   /* context: the struct controller */
     void (*stop)(struct controller *controller); /* releases state; may be NULL */
 };
 
@@ -84,7 +84,8 @@ bool controller_claim(struct controller *controller, struct work *work, const st
 /* True when the answer says that a namespace is being terminated: nothing can be created there any more. */
 bool controller_namespace_terminating(const struct client_result *result);
 
-/* Pods as upstream's podutil sees them (see also api/pod_condition.h). Ready for at least min_ready_seconds; *later (may be NULL) gets when it will be, 0 if it is not ready. */
+/* Pods as upstream's podutil sees them (see also api/pod_condition.h). Ready for at least min_ready_seconds; *later
+ * (may be NULL) gets when it will be, 0 if it is not ready. */
 bool pod_is_available(const struct pod *pod, int32_t min_ready_seconds, int64_t now, int64_t *later);
 /* Neither Succeeded, Failed nor being deleted. */
 bool pod_is_active(const struct pod *pod);

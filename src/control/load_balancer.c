@@ -1,5 +1,5 @@
-/* The load balancer controller: gives Services of type LoadBalancer their addresses, of a pool or, without one, those of
- * the nodes, as upstream's service controller does it with a cloud. Services with a loadBalancerClass are others'.
+/* The load balancer controller: gives Services of type LoadBalancer their addresses, of a pool or, without one, those
+ * of the nodes, as upstream's service controller does it with a cloud. Services with a loadBalancerClass are others'.
  *
  * What is taken is kept beside the objects, in `holders`: an address of the pool is one Service's; of the nodes'
  * addresses each port is. A Service that cannot have what it needs waits until another gives something back. */
@@ -135,8 +135,8 @@ static void tell_changes(struct controller *c, struct object *object, const stru
     for (size_t i = 0; i < ARRAY_COUNT(changes); i++) {
         const char *a = changes[i].before ? changes[i].before : "", *b = changes[i].now ? changes[i].now : "";
         if (strcmp(a, b) != 0)
-            recorder_event(c->recorder, object->resource, object->meta, NULL, "Normal", changes[i].reason, "%s -> %s", a,
-                           b);
+            recorder_event(c->recorder, object->resource, object->meta, NULL, "Normal", changes[i].reason, "%s -> %s",
+                           a, b);
     }
 }
 
@@ -147,8 +147,8 @@ static void service_changed(void *context, enum informer_change change, struct o
     const struct service *service = object->value;
     cleanup_free char *key = mem_printf("%s/%s", object->meta->namespace, object->meta->name);
     /* What is given already is known before anything new is given. */
-    for (size_t i = 0; change == INFORMER_ADDED && wants_balancer(object) && i < service->status.load_balancer.ingress.count;
-         i++) {
+    for (size_t i = 0;
+         change == INFORMER_ADDED && wants_balancer(object) && i < service->status.load_balancer.ingress.count; i++) {
         const char *ip = service->status.load_balancer.ingress.items[i].ip;
         if (ip && can_have(b, service, ip, key))
             take(b, service, ip, key);

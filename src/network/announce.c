@@ -118,12 +118,9 @@ static void change_group(struct announcer *a, const struct ip_address *address, 
 static int filter_solicitations(int fd)
 {
     struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 14 + 6),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_ICMPV6, 0, 3),
-        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 14 + 40),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ND_NEIGHBOR_SOLICIT, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, FRAME_MAX),
-        BPF_STMT(BPF_RET | BPF_K, 0),
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 14 + 6),  BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, IPPROTO_ICMPV6, 0, 3),
+        BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 14 + 40), BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ND_NEIGHBOR_SOLICIT, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, FRAME_MAX),        BPF_STMT(BPF_RET | BPF_K, 0),
     };
     struct sock_fprog program = {ARRAY_COUNT(code), code};
     return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof(program));
@@ -220,8 +217,7 @@ static int compare(const void *left, const void *right)
 static bool is_announced(const struct announcer *a, const struct ip_address *address)
 {
     struct announced key = {.address = *address};
-    return a->addresses.count &&
-           bsearch(&key, a->addresses.items, a->addresses.count, sizeof(key), compare) != NULL;
+    return a->addresses.count && bsearch(&key, a->addresses.items, a->addresses.count, sizeof(key), compare) != NULL;
 }
 
 static void answer_questions(struct announcer *a, int fd)

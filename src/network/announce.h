@@ -1,7 +1,7 @@
 /* Makes addresses of load balancers the node's on the links that it has: answers those who ask for their hardware
- * address (ARP, neighbour solicitation), and tells everybody when an address comes (gratuitous ARP, unsolicited neighbour
- * advertisement). The kernel is not given the addresses; the data plane translates what arrives for them. When the
- * process ends, nobody answers any more.
+ * address (ARP, neighbour solicitation), and tells everybody when an address comes (gratuitous ARP, unsolicited
+ * neighbour advertisement). The kernel is not given the addresses; the data plane translates what arrives for them.
+ * When the process ends, nobody answers any more.
  *
  * One thread, and sockets only while there is something to announce. All functions may be called from any thread. */
 #ifndef CORACLE_NETWORK_ANNOUNCE_H

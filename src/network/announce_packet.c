@@ -170,9 +170,8 @@ bool announce_read(const unsigned char *frame, size_t size, struct announce_ques
 size_t announce_answer(const struct announce_question *q, const unsigned char hardware[HARDWARE_ADDRESS_SIZE],
                        unsigned char out[ANNOUNCE_PACKET_MAX])
 {
-    return q->target.family == AF_INET
-               ? write_arp(out, ARPOP_REPLY, hardware, &q->target, q->hardware, &q->source)
-               : write_advertisement(out, hardware, &q->target, q->hardware, &q->source);
+    return q->target.family == AF_INET ? write_arp(out, ARPOP_REPLY, hardware, &q->target, q->hardware, &q->source)
+                                       : write_advertisement(out, hardware, &q->target, q->hardware, &q->source);
 }
 
 size_t announce_unasked(const struct ip_address *address, const unsigned char hardware[HARDWARE_ADDRESS_SIZE],

@@ -1,5 +1,5 @@
-/* From the API to the announcer: which addresses of load balancers this node answers for. Each address of the pool has one
- * node among those that are ready; with externalTrafficPolicy Local, among those with endpoints that are.
+/* From the API to the announcer: which addresses of load balancers this node answers for. Each address of the pool has
+ * one node among those that are ready; with externalTrafficPolicy Local, among those with endpoints that are.
  *
  * Runs on the client's thread. */
 #ifndef CORACLE_NETWORK_BALANCER_H

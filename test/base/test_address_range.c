@@ -14,10 +14,11 @@ static void all_forms_are_read(void **state)
 {
     struct address_ranges r;
     char text[INET6_ADDRSTRLEN];
-    assert_int_equal(address_ranges_parse("192.0.2.7/30,10.0.0.254-10.0.1.1,2001:db8::fffe/127,192.0.2.99", &r, NULL), 0);
+    assert_int_equal(address_ranges_parse("192.0.2.7/30,10.0.0.254-10.0.1.1,2001:db8::fffe/127,192.0.2.99", &r, NULL),
+                     0);
     assert_int_equal(r.count, 4);
-    static const char *const v4[] = {"192.0.2.4", "192.0.2.5", "192.0.2.6",  "192.0.2.7", "10.0.0.254",
-                                     "10.0.0.255", "10.0.1.0",  "10.0.1.1", "192.0.2.99"};
+    static const char *const v4[] = {"192.0.2.4",  "192.0.2.5", "192.0.2.6", "192.0.2.7", "10.0.0.254",
+                                     "10.0.0.255", "10.0.1.0",  "10.0.1.1",  "192.0.2.99"};
     for (uint32_t i = 0; i < ARRAY_COUNT(v4); i++) {
         assert_true(address_ranges_at(&r, AF_INET, i, text));
         assert_string_equal(text, v4[i]);
@@ -46,8 +47,18 @@ static void wide_ranges_are_bounded(void **state)
 
 static void what_is_no_range_is_refused(void **state)
 {
-    static const char *const bad[] = {"", "x", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/-1", "10.0.0.9-10.0.0.1",
-                                      "10.0.0.1-::1", "10.0.0.1-", "-10.0.0.1", "10.0.0.1,", "fd00::/129", "10.0.0.0/8x",
+    static const char *const bad[] = {"",
+                                      "x",
+                                      "10.0.0.0/33",
+                                      "10.0.0.0/",
+                                      "10.0.0.0/-1",
+                                      "10.0.0.9-10.0.0.1",
+                                      "10.0.0.1-::1",
+                                      "10.0.0.1-",
+                                      "-10.0.0.1",
+                                      "10.0.0.1,",
+                                      "fd00::/129",
+                                      "10.0.0.0/8x",
                                       "1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,"
                                       "1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1,1.1.1.1"};
     struct address_ranges r;

@@ -22,15 +22,16 @@ static struct ip_address ip(const char *text)
 
 static void an_arp_request_is_answered(void **state)
 {
-    static const unsigned char request[] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0, 1, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1,
-                                            2, 0, 0, 0, 0, 1, 192, 0, 2, 1, 0, 0, 0, 0, 0, 0, 192, 0, 2, 9};
+    static const unsigned char request[] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 2, 0, 0, 0, 0,   1, 8, 6,
+                                            0,    1,    8,    0,    6,    4,    0, 1, 2, 0, 0,   0, 0, 1,
+                                            192,  0,    2,    1,    0,    0,    0, 0, 0, 0, 192, 0, 2, 9};
     unsigned char answer[ANNOUNCE_PACKET_MAX];
     struct announce_question q;
     assert_true(announce_read(request, sizeof(request), &q));
     assert_true(ip_address_equal(&q.target, &(struct ip_address){.family = AF_INET, .v4 = ip("192.0.2.9").v4}));
     assert_int_equal(announce_answer(&q, own, answer), 42);
-    static const unsigned char wanted[] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 9, 8, 6, 0, 1, 8, 0, 6, 4, 0, 2,
-                                           2, 0, 0, 0, 0, 9, 192, 0, 2, 9, 2, 0, 0, 0, 0, 1, 192, 0, 2, 1};
+    static const unsigned char wanted[] = {2, 0, 0, 0, 0, 1, 2, 0,   0, 0, 0, 9, 8, 6, 0, 1, 8, 0,   6, 4, 0,
+                                           2, 2, 0, 0, 0, 0, 9, 192, 0, 2, 9, 2, 0, 0, 0, 0, 1, 192, 0, 2, 1};
     assert_memory_equal(answer, wanted, sizeof(wanted));
     assert_false(announce_read(answer, 42, &q)); /* an answer asks nothing */
     for (size_t n = 0; n < sizeof(request); n++)
@@ -40,11 +41,11 @@ static void an_arp_request_is_answered(void **state)
 static void a_solicitation_is_answered(void **state)
 {
     /* What the kernel sends: from fd00::1 to the group of fd00::9, its hardware address as an option. */
-    unsigned char request[86] = {0x33, 0x33, 0xff, 0, 0, 9, 2, 0, 0, 0, 0, 1, 0x86, 0xdd, 0x60, 0, 0, 0, 0, 32, 58, 255,
-                                 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1,
-                                 0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0xff, 0, 0, 9,
-                                 135, 0, 0, 0, 0, 0, 0, 0, 0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9,
-                                 1, 1, 2, 0, 0, 0, 0, 1};
+    unsigned char request[86] = {0x33, 0x33, 0xff, 0,   0,    9, 2, 0, 0,    0, 0, 1, 0x86, 0xdd, 0x60, 0, 0, 0,
+                                 0,    32,   58,   255, 0xfd, 0, 0, 0, 0,    0, 0, 0, 0,    0,    0,    0, 0, 0,
+                                 0,    1,    0xff, 2,   0,    0, 0, 0, 0,    0, 0, 0, 0,    1,    0xff, 0, 0, 9,
+                                 135,  0,    0,    0,   0,    0, 0, 0, 0xfd, 0, 0, 0, 0,    0,    0,    0, 0, 0,
+                                 0,    0,    0,    0,   0,    9, 1, 1, 2,    0, 0, 0, 0,    1};
     struct announce_question q;
     assert_false(announce_read(request, sizeof(request), &q)); /* no checksum */
     uint32_t sum = 58 + 32;
