@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/json.h"
 #include "base/cleanup.h"
 #include "base/map.h"
 #include "base/timestamp.h"
@@ -462,7 +463,26 @@ static void pod_deleted(struct sim_audit *audit, const struct object *object)
 
 /* Events. */
 
-static void written(struct sim_audit *audit, struct object *object)
+/* A slice is written for a difference in what it says: never for the sake of writing. */
+static void slice_written(struct sim_audit *audit, const struct object *object, const struct object *previous)
+{
+    const struct endpoint_slice *now = object->value;
+    if (now->endpoints.count > SLICE_ENDPOINTS_MAX)
+        violated(audit, "slice %s has too many endpoints", object->meta->name);
+    if (!previous || object->meta->deletion_timestamp)
+        return;
+    struct endpoint_slice same = *(const struct endpoint_slice *)previous->value;
+    struct object_meta meta = same.metadata;
+    same.metadata = now->metadata;
+    same.metadata.labels = meta.labels;
+    same.metadata.annotations = meta.annotations;
+    same.metadata.finalizers = meta.finalizers;
+    same.metadata.owner_references = meta.owner_references;
+    if (api_equal(&api_type_endpoint_slice, &same, now))
+        violated(audit, "slice %s was written and says what it said", object->meta->name);
+}
+
+static void written(struct sim_audit *audit, struct object *object, const struct object *previous)
 {
     check_meta(audit, object);
     switch (object->resource->index) {
@@ -483,8 +503,7 @@ static void written(struct sim_audit *audit, struct object *object)
         object_unref(map_set(&audit->nodes, object->meta->name, object_ref(object)));
         break;
     case API_ENDPOINTSLICES:
-        if (((const struct endpoint_slice *)object->value)->endpoints.count > SLICE_ENDPOINTS_MAX)
-            violated(audit, "slice %s has too many endpoints", object->meta->name);
+        slice_written(audit, object, previous);
         break;
     default:
         break;
@@ -523,7 +542,7 @@ static void committed(void *context, const struct store_event *event)
     if (event->kind == STORE_DELETED)
         deleted(audit, event->object);
     else
-        written(audit, event->object);
+        written(audit, event->object, event->previous);
 }
 
 void sim_audit_request(void *context, const struct client_request *request)
@@ -543,7 +562,7 @@ void sim_audit_request(void *context, const struct client_request *request)
 
 static bool catch_up(void *context, struct object *object)
 {
-    written(context, object);
+    written(context, object, NULL);
     return true;
 }
 

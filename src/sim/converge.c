@@ -30,7 +30,7 @@ struct inspection {
     /* of the Service */
     const struct service *service;
     struct map wanted; /* pod uid -> object, those that have an address */
-    size_t in_slices, slices, ready_wanted;
+    size_t in_slices, slices, ready_wanted; /* the first over both families */
 };
 
 static bool __attribute__((format(printf, 2, 3))) wrong(struct inspection *in, const char *format, ...)
@@ -250,7 +250,7 @@ static bool want_pod(void *context, struct object *object)
     return true;
 }
 
-static bool check_endpoint(struct inspection *in, const struct endpoint *e)
+static bool check_endpoint(struct inspection *in, const struct endpoint *e, const char *family)
 {
     const struct object *object = e->target_ref ? map_get(&in->wanted, e->target_ref->uid) : NULL;
     if (!object)
@@ -258,7 +258,8 @@ static bool check_endpoint(struct inspection *in, const struct endpoint *e)
     const struct pod *pod = object->value;
     bool ready = pod_is_ready(pod), publish = in->service->spec.publish_not_ready_addresses;
     if (e->conditions.ready.value != (ready || publish) || e->conditions.serving.value != ready ||
-        e->conditions.terminating.value || strcmp(e->addresses.items[0], pod->status.pod_ip) != 0)
+        e->conditions.terminating.value || !endpoints_pod_address(pod, family) ||
+        strcmp(e->addresses.items[0], endpoints_pod_address(pod, family)) != 0)
         return wrong(in, "service %s has an endpoint of pod %s that is not true", in->service->metadata.name,
                      pod->metadata.name);
     in->in_slices++;
@@ -275,7 +276,7 @@ static bool check_slice(void *context, struct object *object)
         return true;
     in->slices++;
     for (size_t i = 0; i < slice->endpoints.count; i++)
-        if (!check_endpoint(in, &slice->endpoints.items[i]))
+        if (!check_endpoint(in, &slice->endpoints.items[i], slice->address_type))
             return false;
     return true;
 }
@@ -307,8 +308,10 @@ static bool check_service(void *context, struct object *object)
     in->in_slices = in->slices = in->ready_wanted = 0;
     each(in, API_PODS, want_pod);
     each(in, API_ENDPOINTSLICES, check_slice);
-    if (in->fine && in->in_slices != in->wanted.count)
-        wrong(in, "service %s has %zu endpoints of %zu pods", object->meta->name, in->in_slices, in->wanted.count);
+    size_t families = in->service->spec.ip_families.count;
+    if (in->fine && in->in_slices != in->wanted.count * families)
+        wrong(in, "service %s has %zu endpoints of %zu pods in %zu families", object->meta->name, in->in_slices,
+              in->wanted.count, families);
     if (in->fine && !in->slices)
         wrong(in, "service %s has no slice", object->meta->name);
     if (in->fine)

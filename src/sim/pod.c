@@ -155,10 +155,14 @@ static void describe(const struct sim_pod *pod, struct arena *arena, struct pod_
     status->host_ip = "192.0.2.10";
     status->start_time = status->start_time ? status->start_time : whole_seconds(pod);
     if (begun) {
+        unsigned a, b, c, d;
         status->pod_ip = arena_string(arena, pod->address);
-        status->pod_ips.items = arena_alloc(arena, sizeof(*status->pod_ips.items));
+        status->pod_ips.items = arena_alloc(arena, 2 * sizeof(*status->pod_ips.items));
         status->pod_ips.items[0].ip = status->pod_ip;
         status->pod_ips.count = 1;
+        /* The address of IPv6 follows from the other, as on a real node. */
+        if (sscanf(pod->address, "%u.%u.%u.%u", &a, &b, &c, &d) == 4)
+            status->pod_ips.items[status->pod_ips.count++].ip = arena_printf(arena, "fd00::%x:%x", a << 8 | b, c << 8 | d);
     }
     set_condition(arena, &status->conditions, "Initialized", true, status->start_time, NULL);
     set_condition(arena, &status->conditions, "Ready", pod->ready, pod->ready_since, why_not);

@@ -157,6 +157,7 @@ static void create_service(struct sim_user *u)
     service->spec.ports.count = 1;
     service->spec.publish_not_ready_addresses = chance(u, 200);
     service->spec.cluster_ip = chance(u, 300) ? "None" : NULL;
+    service->spec.ip_family_policy = chance(u, 300) ? "PreferDualStack" : NULL;
     sim_history_note(u->history, "user creates service %s/%s", namespace, name);
     client_create(u->client, &api_resources[API_SERVICES], namespace, arena, service, NULL, NULL);
 }

@@ -374,6 +374,30 @@ static void hints_say_who_should_prefer_an_endpoint(void **state)
     stage_free(s);
 }
 
+static void each_family_has_slices_of_its_own(void **state)
+{
+    struct stage *s = stage_new();
+    struct object *slices[4];
+    create_service(s, "\"selector\":{\"app\":\"web\"},\"ports\":[{\"port\":80}],\"ipFamilyPolicy\":\"PreferDualStack\"");
+    assert_int_equal(stage_list(s, "endpointslices", "default", SERVICE_NAME_LABEL, "web", slices, 4), 2);
+    create_pod(s, "a", "10.0.0.1", true, NULL); /* of one family alone */
+    create_pod(s, "b", "10.0.0.2", true, NULL);
+    stage_patch(s, "pods/default/b/status", "{\"status\":{\"podIPs\":[{\"ip\":\"10.0.0.2\"},{\"ip\":\"fd00::2\"}]}}");
+    stage_run(s, SECOND);
+    assert_int_equal(stage_list(s, "endpointslices", "default", SERVICE_NAME_LABEL, "web", slices, 4), 2);
+    for (size_t i = 0; i < 2; i++) {
+        const struct endpoint_slice *slice = slices[i]->value;
+        bool v6 = strcmp(slice->address_type, "IPv6") == 0;
+        assert_int_equal(slice->endpoints.count, v6 ? 1 : 2);
+        if (v6)
+            assert_string_equal(slice->endpoints.items[0].addresses.items[0], "fd00::2");
+    }
+    stage_patch(s, "services/default/web", "{\"spec\":{\"ipFamilyPolicy\":\"SingleStack\"}}");
+    stage_run(s, SECOND);
+    assert_string_equal(((const struct endpoint_slice *)only_slice(s)->value)->address_type, "IPv4");
+    stage_free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -392,6 +416,7 @@ int main(void)
         cmocka_unit_test(endpoints_that_do_not_want_it_are_not_mirrored),
         cmocka_unit_test(a_thousand_addresses_of_a_subset_are_mirrored),
         cmocka_unit_test(hints_say_who_should_prefer_an_endpoint),
+        cmocka_unit_test(each_family_has_slices_of_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

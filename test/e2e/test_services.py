@@ -264,3 +264,44 @@ def test_half_open_connections_to_a_load_balancer_and_a_scan_of_it_leave_the_clu
     kubectl("rollout", "status", "deployment", "web")
     harness.eventually(lambda: len({json.loads(neighbour.fetch(f"http://{address}/predict"))["pod"]
                                     for _ in range(20)}) == 3)
+
+
+DATAGRAMS = """
+import socket, sys
+client = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+client.settimeout(1)
+client.connect((sys.argv[1], 5000))
+for line in sys.stdin:
+    for _ in range(10):
+        try:
+            client.send(b"who?")
+            print(client.recv(1000).decode().strip(), flush=True)
+            break
+        except OSError:
+            pass
+    else:
+        print("nobody", flush=True)
+"""
+
+
+def test_a_udp_flow_of_ipv6_leaves_a_pod_that_goes(api, namespace, kubectl, cluster):
+    kubectl.apply(harness.server_deployment("datagrams", replicas=2, environment={"UDP_PORT": "9000"}),
+                  harness.service("datagrams", ipFamilies=["IPv6"], ports=[
+                      {"name": "udp", "protocol": "UDP", "port": 5000, "targetPort": 9000}]))
+    ready(api, namespace, 2)
+    address = kubectl.json("get", "service", "datagrams")["spec"]["clusterIP"]
+    with subprocess.Popen([*cluster.prefix, harness.CORACLE, "enter", "--name", cluster.name, "--", "python3", "-c", DATAGRAMS, address],
+                          stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as client:
+        def ask():
+            client.stdin.write("\n")
+            client.stdin.flush()
+            return client.stdout.readline()
+
+        first = harness.eventually(lambda: (answer := ask()) != "nobody\n" and answer)
+        assert [ask() for _ in range(5)] == [first] * 5
+        pod = next(item["metadata"]["name"] for item in kubectl.json("get", "pods")["items"]
+                   if item["metadata"]["name"] in first)
+        kubectl("delete", "pod", pod)
+        second = ask()
+        assert second != "nobody\n" and pod not in second
+        client.stdin.close()
