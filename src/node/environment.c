@@ -257,7 +257,13 @@ static int value_from(struct builder *b, const struct environment_source *source
                    ? 0
                    : error_set(err, ENOENT, "couldn't find key %s in Secret %s/%s", s->key, namespace, s->name);
     }
-    return error_set(err, EINVAL, "this source of an environment variable is not supported yet");
+    if (from->file_key_ref && source->file) {
+        if (source->file(source->file_context, from->file_key_ref, out, err) < 0)
+            return -1;
+        *found = *out != NULL;
+        return 0;
+    }
+    return error_set(err, EINVAL, "this source of an environment variable is not known");
 }
 
 static int build(struct builder *b, const struct environment_source *source, const struct container *container,

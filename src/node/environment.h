@@ -32,6 +32,9 @@ struct environment_source {
     void (*services)(void *context, const char *namespace, void (*visit)(void *visitor, const struct service *service),
                      void *visitor);
     void *context;
+    /* The value of a variable from a file, which has been read; NULL in *out: it is left out. NULL: there are no files. */
+    int (*file)(void *file_context, const struct file_key_selector *selector, const char **out, struct error *err);
+    void *file_context;
 };
 
 struct environment {

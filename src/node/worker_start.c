@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/task.h"
 #include "base/vector.h"
+#include "node/env_file.h"
 #include "node/environment.h"
 #include "node/limits.h"
 #include "node/runtime/container.h"
@@ -18,12 +19,21 @@
 #include "node/volume.h"
 #include "node/worker.h"
 
+/* A variable from a file, as it has been read. */
+struct file_variable {
+    const struct file_key_selector *selector;
+    const char *value; /* NULL: left out */
+    struct error err;
+    bool failed;
+};
+
 /* A container on its way up: prepared on the pool, then created and started by the runtime. */
 struct start {
     struct worker *worker;
     size_t container;
     struct arena *arena;
     struct environment environment;
+    VECTOR(struct file_variable) files; /* that the environment is made of */
     const char *directory; /* of the container */
     const char *image, *image_id;
     struct object *pod; /* keeps the spec while the pool reads it */
@@ -54,6 +64,7 @@ static void start_over(struct start *s, const char *reason)
         worker_set_waiting(w, s->container, reason, s->err.text);
     }
     object_unref(s->pod);
+    vector_free(&s->files);
     arena_free(s->arena);
     free(s);
     worker_release(w);
@@ -314,13 +325,54 @@ static void remove_predecessor(void *context)
         remove(r->old_log);
 }
 
-/* With all that the loop's thread has to say about it. */
-static void begin_start(struct start *s)
+static int find_target(struct start *s);
+
+static int file_value(void *context, const struct file_key_selector *selector, const char **out, struct error *err)
 {
-    if (s->reason)
-        start_over(s, s->reason);
+    const struct start *s = context;
+    for (size_t i = 0; i < s->files.count; i++) {
+        const struct file_variable *file = &s->files.items[i];
+        if (file->selector != selector)
+            continue;
+        *out = file->value;
+        return file->failed ? error_set(err, file->err.code, "%s", file->err.text) : 0;
+    }
+    return error_set(err, ENOENT, "couldn't parse env file");
+}
+
+/* On the loop: all that the environment is made of is known. */
+static void build_environment(void *context)
+{
+    struct start *s = context;
+    struct environment_source source = worker_source(s->worker);
+    source.file = file_value;
+    source.file_context = s;
+    if (environment_build(s->arena, &source, s->spec, &s->environment, &s->err) < 0 || find_target(s) < 0)
+        start_over(s, "CreateContainerConfigError");
     else
         task_run(s->worker->agent->env, prepare, prepared, s);
+}
+
+static void read_files(void *context)
+{
+    struct start *s = context;
+    for (size_t i = 0; i < s->files.count; i++) {
+        struct file_variable *file = &s->files.items[i];
+        file->failed = env_file_read(s->arena, s->worker->directory, file->selector, &file->value, &file->err) < 0;
+    }
+}
+
+static void begin_start(struct start *s)
+{
+    for (size_t i = 0; i < s->spec->env.count; i++) {
+        const struct env_var_source *from = s->spec->env.items[i].value_from;
+        if (from && from->file_key_ref)
+            vector_push(&s->files, (struct file_variable){.selector = from->file_key_ref});
+    }
+    if (s->files.count)
+        task_run(s->worker->agent->env, read_files, build_environment, s);
+    else
+        build_environment(s);
 }
 
 static void predecessor_removed(void *context)
@@ -417,7 +469,6 @@ void worker_start_container(struct worker *w, size_t i)
     c->stop_cause = STOP_NONE;
     c->started = r->ready = false;
 
-    struct environment_source source = worker_source(w);
     runtime_container_id(agent->env, s->id);
     free(r->id);
     r->id = mem_string(s->id);
@@ -435,8 +486,6 @@ void worker_start_container(struct worker *w, size_t i)
     s->config.stdin_once = s->spec->stdin_once;
     set_resources(s);
     security_configure(worker_pod(w), s->spec, &s->config);
-    if (environment_build(s->arena, &source, s->spec, &s->environment, &s->err) < 0 || find_target(s) < 0)
-        s->reason = "CreateContainerConfigError";
     if (!dead) {
         begin_start(s);
         return;

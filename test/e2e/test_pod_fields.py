@@ -170,3 +170,30 @@ def test_lines_of_host_aliases_are_in_etc_hosts(api, pods):
         {"ip": "192.0.2.1", "hostnames": ["a", "b"]}, {"ip": "192.0.2.2", "hostnames": ["c"]}]))
     text = harness.eventually(lambda: "192.0.2.2" in (seen := log(api, pods)) and seen)
     assert text.endswith("\n# Entries added by HostAliases.\n192.0.2.1\ta\tb\n192.0.2.2\tc\n")
+
+
+# ---- variables from files ----
+
+def test_a_container_takes_variables_from_a_file_that_another_has_written(api, namespace, pods):
+    write = "printf \"# made here\\nADDRESS='10.0.0.1'\\nTEXT='two\\nlines' # and a comment\\n\" > /data/config.env"
+
+    def variable(name, key, **fields):
+        return {"name": name, "valueFrom": {"fileKeyRef": {"volumeName": "config", "path": "config.env", "key": key,
+                                                           **fields}}}
+
+    mount = {"volumeMounts": [{"name": "config", "mountPath": "/data"}]}
+    api.create(pods, pod(container("main", "echo \"$WHERE|$TEXT|${NONE-unset}|$URL\"", env=[
+        variable("WHERE", "ADDRESS"), variable("TEXT", "TEXT"), variable("NONE", "MISSING", optional=True),
+        {"name": "URL", "value": "http://$(WHERE)/"}]),
+        initContainers=[container("first", write, **mount)], volumes=[{"name": "config", "emptyDir": {}}],
+        restartPolicy="Never"))
+    harness.wait_for(api, pods, phase("Succeeded", "Failed"))
+    assert log(api, pods) == "10.0.0.1|two\nlines|unset|http://10.0.0.1/\n"
+    api.create(pods, pod(container("main", "true", env=[variable("WHERE", "MISSING")]), name="missing",
+                         initContainers=[container("first", write, **mount)],
+                         volumes=[{"name": "config", "emptyDir": {}}]))
+    it = harness.wait_for(api, pods, lambda items: next((item for item in items if item["metadata"]["name"] == "missing" and
+                          status(item, "main").get("state", {}).get("waiting", {}).get("reason") ==
+                          "CreateContainerConfigError"), None))
+    assert status(it, "main")["state"]["waiting"]["message"] == \
+        'environment variable key "MISSING" not found in file "config.env"'
