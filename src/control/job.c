@@ -100,12 +100,15 @@ struct job_run {
     struct pod_creation creation;
 };
 
-void job_release_pod(struct work *work, struct object *pod, client_done done, void *context)
+void job_release_pod(struct work *work, struct object *pod, bool as_seen, client_done done, void *context)
 {
-    const char *patch = arena_printf(work_arena(work),
+    struct arena *arena = work_arena(work);
+    const char *revision =
+        as_seen ? arena_printf(arena, ",\"resourceVersion\":\"%s\"", pod->meta->resource_version) : "";
+    const char *patch = arena_printf(arena,
                                      "{\"metadata\":{\"$deleteFromPrimitiveList/finalizers\":"
-                                     "[\"" JOB_TRACKING_FINALIZER "\"],\"uid\":\"%s\"}}",
-                                     pod->meta->uid);
+                                     "[\"" JOB_TRACKING_FINALIZER "\"],\"uid\":\"%s\"%s}}",
+                                     pod->meta->uid, revision);
     work_hold(work, pod);
     work_patch(work, pod->resource, NULL, pod->meta, PATCH_STRATEGIC, patch, done, context);
 }
@@ -127,7 +130,7 @@ bool job_is_foreign(const struct job *job)
 static void release_pods(struct job_run *run)
 {
     for (size_t i = 0; i < run->plan.release_count; i++)
-        job_release_pod(run->work, run->plan.releases[i], NULL, NULL);
+        job_release_pod(run->work, run->plan.releases[i], false, NULL, NULL);
 }
 
 static void record(struct job_run *run, const char *type, const char *reason, const char *message)
@@ -228,7 +231,8 @@ static void delete_pods(struct job_run *run)
         }
         struct deletion *d = arena_alloc(work_arena(run->work), sizeof(*d));
         *d = (struct deletion){run, pod};
-        job_release_pod(run->work, pod, released_for_deletion, d);
+        /* It is not to be counted, unless it has succeeded just now. */
+        job_release_pod(run->work, pod, true, released_for_deletion, d);
     }
 }
 

@@ -9,7 +9,7 @@
 bool job_is_tracked(const struct object *pod);
 /* The Job is run by somebody else (managedBy). */
 bool job_is_foreign(const struct job *job);
-/* Takes that finalizer from the pod. */
-void job_release_pod(struct work *work, struct object *pod, client_done done, void *context);
+/* Takes that finalizer from the pod; with as_seen only if the pod has not changed since. */
+void job_release_pod(struct work *work, struct object *pod, bool as_seen, client_done done, void *context);
 
 #endif

@@ -77,7 +77,7 @@ static void reconcile(void *context, struct work *work)
     const struct job *job = job_of(own, pod);
     if (job && (job_is_foreign(job) || !job_is_finished(&job->status)))
         return;
-    job_release_pod(work, pod, NULL, NULL);
+    job_release_pod(work, pod, false, NULL, NULL);
 }
 
 const struct controller_kind job_orphan_controller = {
