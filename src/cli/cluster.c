@@ -18,6 +18,7 @@
 #include "base/mailbox.h"
 #include "base/task.h"
 #include "cli/logs.h"
+#include "cli/node_options.h"
 #include "cli/streams.h"
 #include "control/control.h"
 #include "network/balancer.h"
@@ -69,6 +70,7 @@ struct cluster {
     char node_address6[INET6_ADDRSTRLEN]; /* "": the cluster has no IPv6 */
     char gateway[INET_ADDRSTRLEN];
     char dns_address[INET_ADDRSTRLEN];
+    struct arena *arena; /* of the agent's options */
     int signal;
     bool stopping;
     bool failed;
@@ -177,7 +179,9 @@ static void start_agent(struct cluster *c)
                                     .context = c->proxy,
                                     .secure = policy_proxy_secure,
                                     .secure_context = c->policies};
-    if (agent_new(&options, &c->agent, &c->err) < 0)
+    c->arena = arena_new(0);
+    if (node_options_read(c->arena, c->options->up, &options, &c->err) < 0 ||
+        agent_new(&options, &c->agent, &c->err) < 0)
         fail(c);
     else
         agent_start(c->agent, node_ready, c);
@@ -560,6 +564,7 @@ static void take_apart(struct cluster *c)
     image_store_close(c->images);
     token_issuer_free(c->tokens);
     pki_free(c->pki);
+    arena_free(c->arena);
     mailbox_free(c->mailbox);
     env_uv_free(c->env);
     uv_run(&c->loop, UV_RUN_DEFAULT);

@@ -23,6 +23,7 @@
 #include "base/log.h"
 #include "cli/cluster.h"
 #include "cli/command.h"
+#include "cli/node_options.h"
 #include "cli/sandbox.h"
 
 #define LISTEN_BACKLOG 512
@@ -40,6 +41,9 @@ static const struct option flags[] = {
     {"detach", no_argument, NULL, 'D'},
     {"verbose", no_argument, NULL, 'v'},
     {"load-balancer-pool", required_argument, NULL, 'b'},
+    {"eviction-hard", required_argument, NULL, 'E'},
+    {"eviction-pressure-transition-period", required_argument, NULL, 'T'},
+    {"system-reserved", required_argument, NULL, 'R'},
     {NULL, 0, NULL, 0},
 };
 
@@ -67,6 +71,15 @@ static int parse(int argc, char **argv, struct up_options *o)
             break;
         case 'p':
             o->manifests = optarg;
+            break;
+        case 'E':
+            o->eviction_hard = optarg;
+            break;
+        case 'T':
+            o->pressure_transition = optarg;
+            break;
+        case 'R':
+            o->system_reserved = optarg;
             break;
         case 'i':
             if (o->image_count == UP_IMAGES_MAX)
@@ -245,6 +258,17 @@ static void raise_descriptor_limit(void)
 }
 
 /* The absolute path of the folder of static pods, in the buffer. */
+/* Reads what the node is to be told, to refuse it before anything is made. */
+static int check_node_options(const struct up_options *o)
+{
+    struct arena *arena = arena_new(0);
+    struct agent_options ignored = {0};
+    struct error err;
+    int wrong = node_options_read(arena, o, &ignored, &err) < 0 ? command_misused("up", err.text) : EXIT_DONE;
+    arena_free(arena);
+    return wrong;
+}
+
 static int find_manifests(struct up_options *o, char path[PATH_MAX])
 {
     struct stat info;
@@ -266,6 +290,8 @@ int command_up(int argc, char **argv)
     int wrong = parse(argc, argv, &o);
     if (!wrong)
         wrong = find_manifests(&o, manifests);
+    if (wrong == EXIT_DONE)
+        wrong = check_node_options(&o);
     if (wrong)
         return wrong;
     if (geteuid() != 0)

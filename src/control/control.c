@@ -12,6 +12,7 @@ static const struct controller_kind *const kinds[] = {
     &claim_protection,      &volume_protection,          &ephemeral_volume_controller, &job_controller,
     &job_orphan_controller, &job_ttl_controller,         &cron_job_controller,         &pod_garbage_collector,
     &endpoint_slice_mirroring_controller, &load_balancer_controller,
+    &node_lifecycle_controller,
 };
 
 struct control {

@@ -13,6 +13,7 @@
 #include "node/http_probe.h"
 #include "node/image_gc.h"
 #include "node/node.h"
+#include "node/pressure.h"
 #include "node/provisioner.h"
 #include "node/puller.h"
 #include "node/registration.h"
@@ -208,6 +209,7 @@ static void begin(struct agent *agent)
         remove_orphan(o, NULL);
     }
     image_gc_start(agent->image_gc);
+    pressure_start(agent->pressure);
     registration_start(agent->registration, private_of(agent)->ready, private_of(agent)->ready_context);
 }
 
@@ -330,6 +332,7 @@ int agent_new(const struct agent_options *options, struct agent **out, struct er
     agent->static_pods = static_pods_new(agent, options->manifests, manifests_read, agent);
     p->api_wait = env_timer_new(agent->env, api_waited, p);
     agent->meter = usage_meter_new(agent);
+    agent->pressure = pressure_new(agent, &options->eviction, options->pressure_transition);
     p->rotate = env_timer_new(agent->env, rotate, p);
     struct informer *needed[] = {agent->pods,   agent->config_maps, agent->secrets, agent->services,
                                  agent->claims, agent->volumes,     agent->classes};
@@ -370,6 +373,7 @@ static void runtime_closed(void *context)
     image_gc_free(agent->image_gc);
     free(agent->node_uid);
     usage_meter_free(agent->meter);
+    pressure_free(agent->pressure);
     http_prober_free(agent->http_prober);
     registration_free(agent->registration);
     recorder_free(agent->recorder);
@@ -423,6 +427,7 @@ void agent_stop(struct agent *agent, env_callback stopped, void *context)
     image_gc_stop(agent->image_gc);
     env_timer_stop(p->api_wait);
     usage_meter_stop(agent->meter);
+    pressure_stop(agent->pressure);
     env_timer_stop(p->rotate);
     registration_stop(agent->registration);
     for (struct map_slot *s = NULL; (s = map_next(&agent->workers, s));)

@@ -8,6 +8,7 @@
 #include "api/usage.h"
 #include "client/informer.h"
 #include "network/pod_network.h"
+#include "node/eviction.h"
 #include "node/image/image.h"
 #include "node/runtime/runtime.h"
 
@@ -15,6 +16,11 @@
 #define AGENT_PODS_MAX 110
 
 struct agent;
+
+/* What of the machine is not for pods. */
+struct agent_reserved {
+    int64_t cpu_milli, memory, disk; /* disk: ephemeral-storage */
+};
 
 struct agent_options {
     const char *node_name;
@@ -29,6 +35,9 @@ struct agent_options {
     const char *cluster_dns;    /* the address that pods ask */
     int pods_max;               /* 0: AGENT_PODS_MAX */
     const char *manifests;      /* the folder of static pods; NULL: none */
+    struct eviction_thresholds eviction;   /* node/eviction.h; all zero: none */
+    int64_t pressure_transition;           /* microseconds; how long conditions outlast a shortage */
+    struct agent_reserved reserved;
     int host_network_fd;        /* the network namespace that registries are reached from; -1: the process's own */
     const char *const *insecure_registries;
     size_t insecure_registry_count;

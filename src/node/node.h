@@ -35,6 +35,7 @@ struct agent {
     struct image_gc *image_gc;
     struct provisioner *provisioner;
     struct usage_meter *meter;
+    struct pressure *pressure;
     struct http_prober *http_prober;
     int64_t cpu_milli; /* of the machine */
     int64_t memory;
@@ -42,6 +43,7 @@ struct agent {
     struct {
         int64_t cpu_milli, memory, disk;
     } allocatable; /* to pods */
+    struct agent_reserved reserved; /* the rest but for what has to be left */
     bool room_made; /* deferred resizes are looked at in the next turn */
     bool stopping;
     size_t removals; /* sandboxes and containers without a pod that are being removed */

@@ -53,6 +53,8 @@ struct pod_state {
     char *ip;                         /* NULL: none */
     struct pod_resize resize;
     char *ip6;                        /* the second one, of IPv6; NULL: none */
+    bool disrupted; /* evicted for the sake of the node */
+    bool rejected;  /* not taken in by it */
     bool restored;                    /* found running after a restart of the agent */
     const char *reason;               /* of a pod that failed as a whole: "Evicted", "DeadlineExceeded"; static */
     char *message;                    /* beside it; NULL: none */

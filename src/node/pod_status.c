@@ -232,6 +232,11 @@ static void set_conditions(struct arena *arena, const struct pod_state *state, c
     add_condition(&c, "ContainersReady", !over && !unready, over ? over : "ContainersNotReady", over ? NULL : unready);
     if (succeeded)
         c.items[1].reason = over;
+    if (state->disrupted) {
+        add_condition(&c, "DisruptionTarget", true, NULL, NULL);
+        c.items[c.count - 1].reason = "TerminationByKubelet";
+        c.items[c.count - 1].message = arena_string(arena, state->message);
+    }
     const struct pod_resize *resize = &state->resize;
     if (resize->pending) {
         add_condition(&c, "PodResizePending", true, NULL, NULL);
@@ -245,7 +250,8 @@ static void set_conditions(struct arena *arena, const struct pod_state *state, c
         c.items[c.count - 1].message = arena_string(arena, resize->error);
     }
     for (size_t i = 0; i < pod->status.conditions.count && c.count < CONDITIONS_MAX; i++)
-        if (!ours(pod->status.conditions.items[i].type))
+        if (!ours(pod->status.conditions.items[i].type) &&
+            !(state->disrupted && strcmp(pod->status.conditions.items[i].type, "DisruptionTarget") == 0))
             c.items[c.count++] = pod->status.conditions.items[i];
     out->conditions.items = arena_copy(arena, c.items, c.count * sizeof(c.items[0]));
     out->conditions.count = c.count;
@@ -277,6 +283,12 @@ void pod_status_build(struct arena *arena, const struct pod_state *state, const 
         out->pod_ips.count = ip6 ? 2 : 1;
     }
 
+    if (state->rejected) {
+        /* There never was anything of it here. */
+        out->init_container_statuses.count = out->container_statuses.count = 0;
+        out->init_container_statuses.items = out->container_statuses.items = NULL;
+        return;
+    }
     size_t inits = 0, mains = 0, count = state->seen.container_count;
     struct container_status *statuses = arena_alloc(arena, count * sizeof(*statuses));
     for (size_t i = 0; i < count; i++) {

@@ -10,11 +10,13 @@
 #include <unistd.h>
 
 #include "api/json.h"
+#include "api/quantity.h"
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/task.h"
 #include "base/timestamp.h"
+#include "node/pressure.h"
 #include "node/static_pods.h"
 
 #define RETRY (1 * SECOND)
@@ -61,6 +63,22 @@ static const char *architecture(const char *machine)
     return strcmp(machine, "x86_64") == 0 ? "amd64" : strcmp(machine, "aarch64") == 0 ? "arm64" : machine;
 }
 
+static int64_t rest(int64_t capacity, int64_t reserved, const struct eviction_threshold *left)
+{
+    int64_t rest = capacity - reserved - (left ? eviction_bytes(left, capacity) : 0);
+    return rest > 0 ? rest : 0;
+}
+
+/* As upstream: pods get what is neither reserved nor to be left. */
+static void set_allocatable(struct agent *agent)
+{
+    const struct eviction_thresholds *t = &agent->options.eviction;
+    agent->reserved = agent->options.reserved;
+    agent->allocatable.cpu_milli = rest(agent->cpu_milli, agent->reserved.cpu_milli, NULL);
+    agent->allocatable.memory = rest(agent->memory, agent->reserved.memory, &t->of[EVICTION_MEMORY]);
+    agent->allocatable.disk = rest(agent->disk, agent->reserved.disk, &t->of[EVICTION_DISK]);
+}
+
 struct node_registration *registration_new(struct agent *agent)
 {
     struct node_registration *r = mem_zero(1, sizeof(*r));
@@ -75,9 +93,7 @@ struct node_registration *registration_new(struct agent *agent)
     agent->cpu_milli = sysconf(_SC_NPROCESSORS_ONLN) * 1000;
     if (statvfs(agent->options.data_directory, &disk) == 0)
         agent->disk = (int64_t)disk.f_blocks * (int64_t)disk.f_frsize;
-    agent->allocatable.cpu_milli = agent->cpu_milli;
-    agent->allocatable.memory = agent->memory;
-    agent->allocatable.disk = agent->disk;
+    set_allocatable(agent);
     r->info = (struct node_system_info){
         .architecture = arena_string(r->arena, architecture(uts.machine)),
         .boot_id = first_line(r->arena, "/proc/sys/kernel/random/boot_id"),
@@ -101,12 +117,13 @@ static void set_resource(struct arena *arena, struct string_map *map, const char
     map->items[map->count++] = (struct string_pair){key, arena_string(arena, value)};
 }
 
-static void set_capacity(struct node_registration *r, struct arena *arena, struct string_map *map)
+static void set_amounts(struct node_registration *r, struct arena *arena, struct string_map *map, int64_t cpu_milli,
+                        int64_t memory, int64_t disk)
 {
     map->items = arena_alloc(arena, 4 * sizeof(*map->items));
-    set_resource(arena, map, "cpu", arena_printf(arena, "%lld", (long long)r->agent->cpu_milli / 1000));
-    set_resource(arena, map, "ephemeral-storage", arena_printf(arena, "%lldKi", (long long)r->agent->disk / 1024));
-    set_resource(arena, map, "memory", arena_printf(arena, "%lldKi", (long long)r->agent->memory / 1024));
+    set_resource(arena, map, "cpu", quantity_format(arena, (quantity_t)cpu_milli * 1000000, false));
+    set_resource(arena, map, "ephemeral-storage", arena_printf(arena, "%lldKi", (long long)disk / 1024));
+    set_resource(arena, map, "memory", arena_printf(arena, "%lldKi", (long long)memory / 1024));
     set_resource(arena, map, "pods",
                  arena_printf(arena, "%d", r->agent->options.pods_max ? r->agent->options.pods_max : AGENT_PODS_MAX));
 }
@@ -160,8 +177,10 @@ static void set_status(struct node_registration *r, struct arena *arena, const s
     *out = *old;
     out->node_info = r->info;
     out->capacity = out->allocatable = (struct string_map){0};
-    set_capacity(r, arena, &out->capacity);
-    set_capacity(r, arena, &out->allocatable);
+    struct agent *agent = r->agent;
+    set_amounts(r, arena, &out->capacity, agent->cpu_milli, agent->memory, agent->disk);
+    set_amounts(r, arena, &out->allocatable, agent->allocatable.cpu_milli, agent->allocatable.memory,
+                agent->allocatable.disk);
     struct node_address *addresses = arena_alloc(arena, 3 * sizeof(*addresses));
     size_t count = 0;
     addresses[count++] = (struct node_address){.type = "InternalIP", .address = o->node_address};
@@ -172,9 +191,12 @@ static void set_status(struct node_registration *r, struct arena *arena, const s
     out->conditions.items = arena_alloc(arena, 4 * sizeof(*out->conditions.items));
     out->conditions.count = 4;
     struct node_condition *c = out->conditions.items;
-    set_condition(old, &c[0], "MemoryPressure", false, "KubeletHasSufficientMemory",
-                  "kubelet has sufficient memory available", now);
-    set_condition(old, &c[1], "DiskPressure", false, "KubeletHasNoDiskPressure", "kubelet has no disk pressure", now);
+    bool memory = pressure_of_memory(r->agent->pressure), disk = pressure_of_disk(r->agent->pressure);
+    set_condition(old, &c[0], "MemoryPressure", memory,
+                  memory ? "KubeletHasInsufficientMemory" : "KubeletHasSufficientMemory",
+                  memory ? "kubelet has insufficient memory available" : "kubelet has sufficient memory available", now);
+    set_condition(old, &c[1], "DiskPressure", disk, disk ? "KubeletHasDiskPressure" : "KubeletHasNoDiskPressure",
+                  disk ? "kubelet has disk pressure" : "kubelet has no disk pressure", now);
     set_condition(old, &c[2], "PIDPressure", false, "KubeletHasSufficientPID",
                   "kubelet has sufficient PID available", now);
     set_condition(old, &c[3], "Ready", true, "KubeletReady", "kubelet is posting ready status", now);

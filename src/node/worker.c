@@ -598,6 +598,10 @@ static struct worker *take_up(struct agent *agent, struct object *object, const 
     map_set(&agent->workers, pod->metadata.uid, w);
     if (pod->metadata.deletion_timestamp)
         begin_end(w);
+    if (w->state.restored)
+        worker_resume_eviction(w, shown);
+    else if (!w->frozen && !w->is_static)
+        worker_admit(w);
     worker_consider_resize(w);
     worker_poke(w);
     return w;

@@ -136,6 +136,12 @@ void worker_update_volumes(struct worker *worker);
 /* Looks at the size of volumes on disk now and then, if any is limited; the volumes are there. */
 void worker_watch_usage(struct worker *worker);
 void worker_create_sandbox(struct worker *worker);
+/* The pod fails and ends, with the reason Evicted; disruption: it is told so by a condition. */
+void worker_evict(struct worker *worker, const char *message, bool disruption);
+/* An earlier agent had begun to evict it. */
+void worker_resume_eviction(struct worker *worker, const struct pod *shown);
+/* Fails a pod that is new to the node if the node is too short of something to take it in. */
+void worker_admit(struct worker *worker);
 /* Takes over what has been allotted to the containers from the pod as the API shows it: at the start. */
 void worker_restore_allocation(struct worker *worker, const struct pod *shown);
 void worker_free_allocation(struct worker *worker);

@@ -11,6 +11,7 @@
 #include "base/vector.h"
 #include "node/limits.h"
 #include "node/pod_files.h"
+#include "node/pressure.h"
 #include "node/runtime/container.h"
 #include "node/runtime/log.h"
 #include "node/runtime/sandbox.h"
@@ -385,6 +386,7 @@ static void sandbox_removed(void *context, const struct error *err)
         free(t->directories.items[i]);
     vector_free(&t->directories);
     agent_room_made(w->agent);
+    pressure_pod_ended(w->agent->pressure, worker_pod(w)->metadata.uid);
     free(t->log_directory);
     free(t);
     worker_release(w);

@@ -1,33 +1,43 @@
-/* Evicts a pod whose emptyDir volume on disk outgrows its sizeLimit, as upstream's eviction manager does. Only pods
- * that have such a volume are looked at; a volume in memory has its limit from its tmpfs. */
+/* Evicts a pod that outgrows what it may keep on the node's disk, as upstream's eviction manager does: an emptyDir
+ * volume its sizeLimit, a container (writable layer and logs) its limit of ephemeral-storage, the pod as a whole
+ * (volumes too) the sum of them. Only pods with such a limit are looked at; a volume in memory has its limit from its
+ * tmpfs. */
 #include <ftw.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/pod_resources.h"
 #include "api/quantity.h"
 #include "base/cleanup.h"
 #include "base/task.h"
 #include "base/timestamp.h"
+#include "node/eviction.h"
+#include "node/runtime/log.h"
 #include "node/worker.h"
 
-/* Upstream's monitoring period, and the grace period of an eviction that cannot wait. */
+/* Upstream's monitoring period. */
 #define USAGE_PERIOD (10 * SECOND)
-#define EVICTION_GRACE (1 * SECOND)
 #define WALK_DESCRIPTORS 16
 #define BLOCK_BYTES 512
+#define STORAGE "ephemeral-storage"
+
+static bool on_disk(const struct volume *volume)
+{
+    const struct empty_dir_volume_source *e = volume->empty_dir;
+    return e && !(e->medium && strcmp(e->medium, "Memory") == 0);
+}
 
 static bool is_limited(const struct volume *volume)
 {
-    const struct empty_dir_volume_source *e = volume->empty_dir;
-    return e && quantity_value(e->size_limit) > 0 && !(e->medium && strcmp(e->medium, "Memory") == 0);
+    return on_disk(volume) && quantity_value(volume->empty_dir->size_limit) > 0;
 }
 
-/* One look at all limited volumes. Off the loop it reads its own copies and counts. */
+/* One look. Off the loop it reads its own copies and counts. */
 struct usage {
     struct worker *worker;
     struct object *pod;
-    char *directory;
-    const struct volume *over; /* of the pod: the first that is too large */
+    char *directory, *logs;
+    char *message; /* why it has to go; NULL: it need not */
 };
 
 static _Thread_local int64_t walked_bytes;
@@ -40,32 +50,90 @@ static int count_bytes(const char *path, const struct stat *info, int type, stru
     return 0;
 }
 
+/* Files that come and go meanwhile are the container's business. */
+static int64_t size_of(const char *path)
+{
+    walked_bytes = 0;
+    nftw(path, count_bytes, WALK_DESCRIPTORS, FTW_PHYS | FTW_MOUNT);
+    return walked_bytes;
+}
+
+static int64_t measure_volumes(struct usage *u, const struct pod *pod)
+{
+    int64_t sum = 0;
+    for (size_t i = 0; i < pod->spec.volumes.count; i++) {
+        const struct volume *volume = &pod->spec.volumes.items[i];
+        if (!on_disk(volume))
+            continue;
+        cleanup_free char *path = mem_printf("%s/volumes/%s", u->directory, volume->name);
+        int64_t size = size_of(path);
+        sum += size;
+        if (is_limited(volume) && size > quantity_value(volume->empty_dir->size_limit) && !u->message)
+            u->message = mem_printf("Usage of EmptyDir volume \"%s\" exceeds the limit \"%s\". ", volume->name,
+                                    volume->empty_dir->size_limit);
+    }
+    return sum;
+}
+
+/* All that its runs have left: NAME-0, NAME-1 ... below containers/, and the logs. */
+static int64_t measure_container(const struct usage *u, const struct container *c, int32_t attempts)
+{
+    cleanup_free char *logs = mem_printf("%s/%s", u->logs, c->name);
+    int64_t sum = size_of(logs);
+    for (int32_t i = attempts > 0 ? attempts - 1 : 0; i <= attempts; i++) {
+        cleanup_free char *path = mem_printf("%s/containers/%s-%d", u->directory, c->name, i);
+        sum += size_of(path);
+    }
+    return sum;
+}
+
+static const char *storage_limit(const struct container *c)
+{
+    return string_map_get(&c->resources.limits, STORAGE);
+}
+
+static int64_t measure_containers(const struct usage *u, const struct pod *pod, const struct container_array *list,
+                                  char **message)
+{
+    int64_t sum = 0;
+    for (size_t i = 0; i < list->count; i++) {
+        const struct container *c = &list->items[i];
+        const struct container_status *s = pod_container_status(&pod->status, c->name);
+        int64_t size = measure_container(u, c, s ? s->restart_count : 0);
+        sum += size;
+        if (storage_limit(c) && size > quantity_value(storage_limit(c)) && !*message)
+            *message = mem_printf("Container %s exceeded its local ephemeral storage limit \"%s\". ", c->name,
+                                  storage_limit(c));
+    }
+    return sum;
+}
+
+/* Of all containers that have one; 0: none has. */
+static int64_t pod_limit(const struct pod *pod)
+{
+    int64_t limit = 0;
+    for (size_t i = 0; i < pod->spec.containers.count; i++)
+        limit += quantity_value(storage_limit(&pod->spec.containers.items[i]));
+    return limit;
+}
+
+/* In upstream's order: volumes, the pod as a whole, containers. */
 static void measure(void *context)
 {
     struct usage *u = context;
     const struct pod *pod = u->pod->value;
-    for (size_t i = 0; i < pod->spec.volumes.count && !u->over; i++) {
-        const struct volume *volume = &pod->spec.volumes.items[i];
-        if (!is_limited(volume))
-            continue;
-        cleanup_free char *path = mem_printf("%s/volumes/%s", u->directory, volume->name);
-        walked_bytes = 0;
-        /* Files that come and go meanwhile are the container's business. */
-        nftw(path, count_bytes, WALK_DESCRIPTORS, FTW_PHYS | FTW_MOUNT);
-        if (walked_bytes > quantity_value(volume->empty_dir->size_limit))
-            u->over = volume;
+    cleanup_free char *of_container = NULL;
+    int64_t limit = pod_limit(pod), used = measure_volumes(u, pod);
+    used += measure_containers(u, pod, &pod->spec.init_containers, &of_container);
+    used += measure_containers(u, pod, &pod->spec.containers, &of_container);
+    if (!u->message && limit && used > limit) {
+        struct arena *arena = arena_new(256);
+        u->message = mem_printf("Pod ephemeral local storage usage exceeds the total limit of containers %s. ",
+                                quantity_format(arena, (quantity_t)limit * 1000000000, true));
+        arena_free(arena);
     }
-}
-
-static void evict(struct worker *w, const struct volume *volume)
-{
-    struct pod_observation *seen = &w->state.seen;
-    w->state.reason = "Evicted";
-    w->state.message = mem_printf("Usage of EmptyDir volume \"%s\" exceeds the limit \"%s\". ", volume->name,
-                                  volume->empty_dir->size_limit);
-    worker_event(w, NULL, "Warning", "Evicted", "%s", w->state.message);
-    seen->terminating = true;
-    seen->terminate_by = env_now(w->agent->env) + EVICTION_GRACE;
+    if (!u->message)
+        u->message = steal_pointer(of_container);
 }
 
 static void measured(void *context)
@@ -73,13 +141,15 @@ static void measured(void *context)
     struct usage *u = context;
     struct worker *w = u->worker;
     if (!w->state.seen.terminating && !w->state.seen.torn_down && !w->agent->stopping) {
-        if (u->over)
-            evict(w, u->over);
+        if (u->message)
+            worker_evict(w, u->message, false);
         else
             env_timer_start(w->usage, USAGE_PERIOD);
     }
     object_unref(u->pod);
     free(u->directory);
+    free(u->logs);
+    free(u->message);
     free(u);
     worker_release(w);
 }
@@ -89,10 +159,12 @@ static void look(void *context)
     struct worker *w = context;
     if (w->state.seen.terminating || w->state.seen.torn_down || w->agent->stopping)
         return;
+    const struct object_meta *meta = w->state.pod->meta;
     struct usage *u = mem_zero(1, sizeof(*u));
     u->worker = w;
     u->pod = object_ref(w->state.pod);
     u->directory = mem_string(w->directory);
+    u->logs = runtime_pod_log_directory(w->agent->runtime, meta->namespace, meta->name, meta->uid);
     worker_hold(w);
     task_run(w->agent->env, measure, measured, u);
 }
@@ -100,9 +172,11 @@ static void look(void *context)
 void worker_watch_usage(struct worker *w)
 {
     const struct pod *pod = worker_pod(w);
-    for (size_t i = 0; i < pod->spec.volumes.count && !w->usage; i++)
-        if (is_limited(&pod->spec.volumes.items[i])) {
-            w->usage = env_timer_new(w->agent->env, look, w);
-            env_timer_start(w->usage, USAGE_PERIOD);
-        }
+    bool wanted = pod_limit(pod) > 0;
+    for (size_t i = 0; i < pod->spec.volumes.count && !wanted; i++)
+        wanted = is_limited(&pod->spec.volumes.items[i]);
+    if (!wanted || w->usage)
+        return;
+    w->usage = env_timer_new(w->agent->env, look, w);
+    env_timer_start(w->usage, USAGE_PERIOD);
 }
