@@ -460,6 +460,12 @@ static void connect_to_pod(void *context, const char *namespace, const char *pod
     done(done_context, -1, &err);
 }
 
+static int64_t memory_used(void *context, const char *pod_uid, const char *container)
+{
+    struct cluster *c = context;
+    return c->agent && !c->stopping ? agent_memory_used(c->agent, pod_uid, container) : -1;
+}
+
 static int start_server(struct cluster *c, struct error *err)
 {
     char directory[PATH_ROOM];
@@ -473,6 +479,7 @@ static int start_server(struct cluster *c, struct error *err)
         token_issuer_new(pki_service_account_key(c->pki), &c->tokens, err) < 0)
         return -1;
     registry_issue_tokens(c->registry, c->tokens);
+    registry_observe_memory(c->registry, memory_used, c);
     options.pki = c->pki;
     options.tokens = c->tokens;
     if (server_new(&options, &c->server, err) < 0)

@@ -64,5 +64,12 @@ int node_options_read(struct arena *arena, const struct up_options *up, struct a
         return error_wrap(err, "--eviction-pressure-transition-period");
     if (up->system_reserved && read_reserved(arena, up->system_reserved, &out->reserved, err) < 0)
         return error_wrap(err, "--system-reserved");
+    const char *policy = up->cpu_manager_policy ? up->cpu_manager_policy : "none";
+    out->static_cpus = strcmp(policy, "static") == 0;
+    if (!out->static_cpus && strcmp(policy, "none") != 0)
+        return error_set(err, EINVAL, "--cpu-manager-policy: unknown policy: \"%s\"", policy);
+    if (out->static_cpus && !out->reserved.cpu_milli)
+        return error_set(err, EINVAL,
+                         "the static policy requires systemreserved.cpu + kubereserved.cpu to be greater than zero");
     return 0;
 }

@@ -22,6 +22,7 @@ struct up_options {
     const char *eviction_hard;       /* as the kubelet takes it; NULL: memory.available<100Mi */
     const char *pressure_transition; /* a duration such as 5m0s; NULL: that */
     const char *system_reserved;     /* memory=1Gi,cpu=500m; NULL: nothing */
+    const char *cpu_manager_policy;  /* none, static; NULL: none */
     bool verbose;
 };
 

@@ -44,6 +44,7 @@ static const struct option flags[] = {
     {"eviction-hard", required_argument, NULL, 'E'},
     {"eviction-pressure-transition-period", required_argument, NULL, 'T'},
     {"system-reserved", required_argument, NULL, 'R'},
+    {"cpu-manager-policy", required_argument, NULL, 'C'},
     {NULL, 0, NULL, 0},
 };
 
@@ -80,6 +81,9 @@ static int parse(int argc, char **argv, struct up_options *o)
             break;
         case 'R':
             o->system_reserved = optarg;
+            break;
+        case 'C':
+            o->cpu_manager_policy = optarg;
             break;
         case 'i':
             if (o->image_count == UP_IMAGES_MAX)

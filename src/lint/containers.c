@@ -1,6 +1,7 @@
 /* Checks of what containers run, and of what they may use. */
 #include <string.h>
 
+#include "api/quantity.h"
 #include "lint/private.h"
 
 void lint_mutable_tag(struct lint_run *run, const struct lint_workload *workload)
@@ -32,5 +33,31 @@ void lint_requests_missing(struct lint_run *run, const struct lint_workload *wor
         if (!has_request(&container->resources))
             lint_find_container(run, workload, i, "resources.requests", "missing for container \"%s\"",
                                 container->name);
+    }
+}
+
+/* The most that a container of that name uses in a pod of the workload. */
+static const struct lint_memory *most_used(const struct lint_run *run, const struct lint_workload *workload,
+                                           const char *container)
+{
+    const struct lint_memory *most = NULL;
+    for (size_t i = 0; i < run->set->memory_count; i++) {
+        const struct lint_memory *m = &run->set->memory[i];
+        if (strcmp(m->container, container) == 0 && (!most || m->bytes > most->bytes) &&
+            lint_selector_matches(run, workload->selector, m->labels))
+            most = m;
+    }
+    return most;
+}
+
+void lint_memory_limit(struct lint_run *run, const struct lint_workload *workload)
+{
+    for (size_t i = 0; i < workload->spec->containers.count && workload->selector; i++) {
+        const struct container *container = &workload->spec->containers.items[i];
+        const char *limit = string_map_get(&container->resources.limits, "memory");
+        const struct lint_memory *m = limit ? most_used(run, workload, container->name) : NULL;
+        if (m && m->bytes > quantity_value(limit))
+            lint_find_container(run, workload, i, "resources.limits.memory", "%s, and pod \"%s\" uses %lldMi", limit,
+                                m->pod, (long long)((m->bytes + (1 << 20) - 1) >> 20));
     }
 }

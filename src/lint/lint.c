@@ -65,11 +65,17 @@ static const struct {
       "set resources.requests for cpu and memory"},
      lint_requests_missing,
      false},
+    {{"memory-limit-low", "A memory limit below what the running pods use",
+      "the new pods are killed for memory as soon as they have loaded what the old ones have",
+      "raise resources.limits.memory above what is in use, or make the program use less first"},
+     lint_memory_limit,
+     false},
 };
 
 const struct lint_check *const lint_checks[] = {
     &table[0].check, &table[1].check, &table[2].check, &table[3].check, &table[4].check,
     &table[5].check, &table[6].check, &table[7].check, &table[8].check, &table[9].check,
+    &table[10].check,
 };
 const size_t lint_check_count = ARRAY_COUNT(lint_checks);
 _Static_assert(ARRAY_COUNT(lint_checks) == ARRAY_COUNT(table), "every check is listed");

@@ -29,10 +29,19 @@ struct lint_object {
     const void *value;
 };
 
+/* What a container of a pod uses now. */
+struct lint_memory {
+    const struct string_map *labels; /* of the pod */
+    const char *pod, *container;
+    int64_t bytes;
+};
+
 /* What else there is in the namespace (the object itself may be among it), and the nodes of the cluster. */
 struct lint_set {
     const struct lint_object *items;
     size_t count;
+    const struct lint_memory *memory; /* of pods in the namespace, as far as it is known */
+    size_t memory_count;
     bool nodes_known; /* all nodes are among the items: what needs to know them is checked */
 };
 

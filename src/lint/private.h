@@ -49,6 +49,6 @@ void lint_find_container(struct lint_run *run, const struct lint_workload *workl
 typedef void lint_function(struct lint_run *run, const struct lint_workload *workload);
 lint_function lint_readiness_missing, lint_initial_delay, lint_same_probes, lint_grace_period;
 lint_function lint_one_replica, lint_anti_affinity, lint_max_unavailable, lint_selector_overlap;
-lint_function lint_mutable_tag, lint_requests_missing;
+lint_function lint_mutable_tag, lint_requests_missing, lint_memory_limit;
 
 #endif

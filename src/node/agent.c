@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/task.h"
 #include "base/timestamp.h"
+#include "node/cpu_manager.h"
 #include "node/http_probe.h"
 #include "node/image_gc.h"
 #include "node/node.h"
@@ -102,6 +103,7 @@ static void container_ended(void *context, const struct runtime_container_status
 {
     struct agent *agent = context;
     struct worker *w = map_get(&agent->workers, status->pod_uid);
+    cpu_manager_release(agent->cpus, status->id);
     if (w)
         worker_container_ended(w, status);
 }
@@ -307,7 +309,10 @@ int agent_new(const struct agent_options *options, struct agent **out, struct er
                                       .context = agent};
     const struct field_selector *mine;
     if (field_selector_parse(p->arena, arena_printf(p->arena, "spec.nodeName=%s", options->node_name), &mine, err) < 0 ||
+        (options->static_cpus &&
+         !(agent->cpus = cpu_manager_new(agent, options->reserved.cpu_milli, err))) ||
         runtime_new(&runtime, &agent->runtime, err) < 0) {
+        cpu_manager_free(agent->cpus);
         arena_free(p->arena);
         free(p);
         return -1;
@@ -374,6 +379,7 @@ static void runtime_closed(void *context)
     free(agent->node_uid);
     usage_meter_free(agent->meter);
     pressure_free(agent->pressure);
+    cpu_manager_free(agent->cpus);
     http_prober_free(agent->http_prober);
     registration_free(agent->registration);
     recorder_free(agent->recorder);
@@ -393,7 +399,8 @@ static void look_whether_over(void *context)
     p->looking = false;
     if (!agent->workers.count && !agent->removals && !agent->room_made && !p->rotating &&
         registration_idle(agent->registration) && provisioner_idle(agent->provisioner) &&
-        static_pods_idle(agent->static_pods) && image_gc_idle(agent->image_gc) && usage_meter_idle(agent->meter)) {
+        static_pods_idle(agent->static_pods) && image_gc_idle(agent->image_gc) && usage_meter_idle(agent->meter) &&
+        cpu_manager_idle(agent->cpus)) {
         p->looking = true; /* for good */
         runtime_close(agent->runtime, runtime_closed, p);
     }
@@ -438,6 +445,18 @@ void agent_stop(struct agent *agent, env_callback stopped, void *context)
 void agent_measure(struct agent *agent, usage_done done, void *context)
 {
     usage_meter_ask(agent->meter, done, context);
+}
+
+int64_t agent_memory_used(struct agent *agent, const char *pod_uid, const char *container)
+{
+    const struct worker *w = map_get(&agent->workers, pod_uid);
+    int i = w ? pod_state_find(&w->state, container) : -1;
+    struct cgroup_stats stats;
+    struct error err;
+    if (i < 0 || w->state.seen.containers[i].phase != CONTAINER_RUNNING ||
+        runtime_read_stats(agent->runtime, pod_uid, w->state.records[i].id, &stats, &err) < 0)
+        return -1;
+    return (int64_t)stats.memory_working_set;
 }
 
 /* ---- Logs ---- */

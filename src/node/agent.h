@@ -38,6 +38,7 @@ struct agent_options {
     struct eviction_thresholds eviction;   /* node/eviction.h; all zero: none */
     int64_t pressure_transition;           /* microseconds; how long conditions outlast a shortage */
     struct agent_reserved reserved;
+    bool static_cpus; /* the CPU manager policy is static */
     int host_network_fd;        /* the network namespace that registries are reached from; -1: the process's own */
     const char *const *insecure_registries;
     size_t insecure_registry_count;
@@ -95,6 +96,8 @@ int agent_find_container(struct agent *agent, const char *namespace, const char 
  * connected or about to be, or with err. */
 void agent_connect(struct agent *agent, const char *namespace, const char *pod, uint16_t port,
                    void (*done)(void *context, int fd, const struct error *err), void *context);
+/* The working set of a container that runs, in bytes; negative: it does not. Reads small files. */
+int64_t agent_memory_used(struct agent *agent, const char *pod_uid, const char *container);
 struct runtime *agent_runtime(struct agent *agent);
 
 #endif

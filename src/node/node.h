@@ -36,6 +36,7 @@ struct agent {
     struct provisioner *provisioner;
     struct usage_meter *meter;
     struct pressure *pressure;
+    struct cpu_manager *cpus; /* NULL: all containers share all CPUs */
     struct http_prober *http_prober;
     int64_t cpu_milli; /* of the machine */
     int64_t memory;

@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/timestamp.h"
+#include "node/cpu_manager.h"
 #include "node/prober.h"
 #include "node/runtime/container.h"
 #include "node/runtime/sandbox.h"
@@ -502,6 +503,8 @@ static void restore_container(void *context, const struct runtime_container_stat
     struct error err;
     if (c->phase == CONTAINER_RUNNING && runtime_read_limits(w->agent->runtime, s->pod_uid, s->id, &r->actual, &err) < 0)
         log_warning("Cannot read the limits of container %s: %s", s->name, err.text);
+    if (c->phase == CONTAINER_RUNNING)
+        cpu_manager_restore(w->agent->cpus, w, (size_t)i, s->id);
     c->started |= !c->spec->startup_probe;
     r->ready |= c->started && !c->spec->readiness_probe;
 }

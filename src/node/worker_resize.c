@@ -374,6 +374,11 @@ void worker_consider_resize(struct worker *w)
     struct arena *arena = arena_new(1024);
     struct node_room room = room_around(w);
     const char *refused = limits_refuse(arena, worker_pod(w), &room, &message);
+    /* Who has CPUs for himself keeps them. */
+    if (w->agent->cpus && strcmp(api_pod_qos_class(&worker_pod(w)->spec), "Guaranteed") == 0) {
+        refused = "Infeasible";
+        message = "Resize is infeasible for Guaranteed Pods alongside CPU Manager static policy";
+    }
     if (refused)
         set_pending(w, refused, message);
     else

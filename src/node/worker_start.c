@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/task.h"
 #include "base/vector.h"
+#include "node/cpu_manager.h"
 #include "node/env_file.h"
 #include "node/environment.h"
 #include "node/limits.h"
@@ -51,6 +52,8 @@ static void start_over(struct start *s, const char *reason)
 {
     struct worker *w = s->worker;
     struct container_observation *c = &w->state.seen.containers[s->container];
+    if (c->phase != CONTAINER_RUNNING)
+        cpu_manager_release(w->agent->cpus, s->id);
     if (reason) {
         c->phase = CONTAINER_EXITED;
         c->finished_at = env_now(w->agent->env);
@@ -110,6 +113,8 @@ static void started(void *context, const struct error *err)
         r->user = mem_string(security_user_text(s->arena, &s->config));
         r->started_at = status->started_at;
         r->actual = s->config.resources;
+        r->actual.cpus = NULL;
+        cpu_manager_started(w->agent->cpus, s->id);
         /* Without probes a running container is ready; the first verdict of a probe decides otherwise. */
         c->started = !c->spec->startup_probe;
         r->ready = c->started && !c->spec->readiness_probe;
@@ -485,6 +490,8 @@ void worker_start_container(struct worker *w, size_t i)
     s->config.stdin_open = s->spec->stdin;
     s->config.stdin_once = s->spec->stdin_once;
     set_resources(s);
+    if (cpu_manager_assign(agent->cpus, w, i, s->id, s->arena, &s->config.resources.cpus, &s->err) < 0)
+        s->reason = "CreateContainerError";
     security_configure(worker_pod(w), s->spec, &s->config);
     if (!dead) {
         begin_start(s);

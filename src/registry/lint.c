@@ -3,6 +3,7 @@
  * same however full its namespace is. */
 #include "lint/lint.h"
 
+#include "api/quantity.h"
 #include "base/cleanup.h"
 #include "registry/private.h"
 
@@ -44,6 +45,57 @@ static void gather(const struct task *task, const char *namespace, struct lint_s
     set->count = neighbours->count;
 }
 
+static const struct pod_spec *template_of(const struct api_resource *resource, const void *value)
+{
+    if (resource->index == API_DEPLOYMENTS)
+        return &((const struct deployment *)value)->spec.template.spec;
+    return resource->index == API_REPLICASETS ? &((const struct replica_set *)value)->spec.template.spec : NULL;
+}
+
+/* Only then is it worth asking what is in use. */
+static bool lowers_memory(const struct task *task, const void *value, const void *old)
+{
+    const struct pod_spec *now = template_of(task->resource, value);
+    const struct pod_spec *before = old ? template_of(task->resource, old) : NULL;
+    for (size_t i = 0; now && before && i < now->containers.count; i++) {
+        const char *limit = string_map_get(&now->containers.items[i].resources.limits, "memory");
+        const char *was = i < before->containers.count
+                              ? string_map_get(&before->containers.items[i].resources.limits, "memory")
+                              : NULL;
+        if (limit && (!was || quantity_compare(limit, was) < 0))
+            return true;
+    }
+    return false;
+}
+
+struct memories {
+    struct task *task;
+    struct lint_memory *items;
+    size_t count;
+};
+
+static bool visit_pod(void *context, struct object *object)
+{
+    struct memories *m = context;
+    const struct registry *registry = m->task->registry;
+    const struct pod *pod = object->value;
+    for (size_t i = 0; i < pod->status.container_statuses.count && m->count < LINT_NEIGHBOUR_MAX; i++) {
+        const char *container = pod->status.container_statuses.items[i].name;
+        int64_t bytes = registry->memory_used(registry->memory_context, pod->metadata.uid, container);
+        if (bytes >= 0)
+            m->items[m->count++] = (struct lint_memory){&pod->metadata.labels, pod->metadata.name, container, bytes};
+    }
+    return m->count < LINT_NEIGHBOUR_MAX;
+}
+
+static void measure(struct task *task, const char *namespace, struct lint_set *set)
+{
+    struct memories m = {task, arena_alloc(task->arena, LINT_NEIGHBOUR_MAX * sizeof(*m.items)), 0};
+    store_list(task->registry->store, &api_resources[API_PODS], namespace, NULL, NULL, visit_pod, &m);
+    set->memory = m.items;
+    set->memory_count = m.count;
+}
+
 static bool is_looked_at(const struct task *task, const void *value)
 {
     const struct object_meta *meta = api_meta(task->resource, value);
@@ -63,6 +115,8 @@ void registry_lint(struct task *task, const void *value, const void *old)
     struct lint_findings now = {.arena = task->arena}, before = {.arena = task->arena};
     const struct lint_object object = {task->resource, value}, was = {task->resource, old};
     gather(task, api_meta(task->resource, value)->namespace, &set, &neighbours);
+    if (task->registry->memory_used && lowers_memory(task, value, old))
+        measure(task, api_meta(task->resource, value)->namespace, &set);
     lint_object(&object, &set, &now);
     if (old && now.count)
         lint_object(&was, &set, &before);

@@ -49,6 +49,8 @@ struct registry {
     struct store *store;
     const struct token_issuer *issuer; /* NULL: no tokens */
     char *service_cidr, *service_cidr6; /* the latter NULL: no IPv6 */
+    int64_t (*memory_used)(void *context, const char *pod_uid, const char *container); /* NULL: nobody knows */
+    void *memory_context;
     int node_port_first, node_port_last;
     struct service_addresses *addresses;
     struct expiry *expiry;

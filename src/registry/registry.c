@@ -409,6 +409,13 @@ void registry_issue_tokens(struct registry *registry, const struct token_issuer 
     registry->issuer = issuer;
 }
 
+void registry_observe_memory(struct registry *registry,
+                             int64_t (*used)(void *context, const char *pod_uid, const char *container), void *context)
+{
+    registry->memory_used = used;
+    registry->memory_context = context;
+}
+
 void registry_free(struct registry *registry)
 {
     if (!registry)

@@ -32,6 +32,9 @@ struct registry *registry_new(struct env *env, struct store *store, const struct
 /* Makes the registry an issuer of service account tokens; the issuer must outlive it. Without one, requests for tokens
  * are refused. */
 void registry_issue_tokens(struct registry *registry, const struct token_issuer *issuer);
+/* How lint learns what a container of a pod uses now, in bytes; negative: nobody knows. Called on the registry's thread. */
+void registry_observe_memory(struct registry *registry,
+                             int64_t (*used)(void *context, const char *pod_uid, const char *container), void *context);
 /* Requests that are not answered by now never are. All watches must have been freed; the store is freed later. */
 void registry_free(struct registry *registry);
 

@@ -139,3 +139,29 @@ def test_wrong_usage_and_unreadable_input_are_told_apart_from_findings(tmp_path)
         result = lint(*arguments)
         assert (result.returncode, result.stdout) == (2, ""), arguments
         assert text in result.stderr
+
+
+def test_a_memory_limit_below_what_is_in_use_is_warned_of(api, namespace, pods):
+    path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+    eats = {"name": "main", "image": harness.IMAGE_V1,
+            "command": ["sh", "-c", "dd if=/dev/zero of=/memory/x bs=1M count=40 && touch /memory/done; sleep 600"],
+            "readinessProbe": {"exec": {"command": ["test", "-e", "/memory/done"]}, "periodSeconds": 1},
+            "resources": {"limits": {"memory": "128Mi"}}, "volumeMounts": [{"name": "memory", "mountPath": "/memory"}]}
+    api.create(path, {"metadata": {"name": "eater"}, "spec": {
+        "selector": {"matchLabels": {"app": "eater"}}, "template": {
+            "metadata": {"labels": {"app": "eater"}},
+            "spec": {"terminationGracePeriodSeconds": 1, "containers": [eats],
+                     "volumes": [{"name": "memory", "emptyDir": {"medium": "Memory"}}]}}}})
+    harness.wait_for(api, pods, lambda items: items and harness.is_true(items[0], "Ready"))
+
+    def warnings(limit):
+        patch = {"spec": {"template": {"spec": {"containers": [
+            {"name": "main", "resources": {"limits": {"memory": limit}, "requests": {"memory": limit}}}]}}}}
+        answer = api.request("PATCH", f"{path}/eater?dryRun=All", patch,
+                             headers={"Content-Type": "application/strategic-merge-patch+json"})
+        assert answer.status == 200, answer
+        return [text for text in answer.headers.get_all("Warning") or [] if "memory-limit-low" in text]
+
+    (warning,) = warnings("32Mi")
+    assert "resources.limits.memory: 32Mi, and pod \\\"eater-" in warning, warning
+    assert not warnings("96Mi") and not warnings("256Mi")

@@ -214,7 +214,19 @@ static const struct sample samples[] = {
     {{CONTAINER("'resources':{'requests':null,'limits':{'memory':'64Mi'}}")}, {NULL}, ""},
     {{CONTAINER("'resources':null"), POD("'resources':{'requests':{'cpu':'1'}}")}, {NULL}, ""},
     {{CONTAINER("'resources':null"), IGNORE("requests-missing")}, {NULL}, ""},
+
+    /* The pods use 40Mi; those of others, and other containers, do not count. */
+    {{CONTAINER("'resources':{'limits':{'memory':'32Mi'}}")}, {NULL}, "memory-limit-low at " C "resources.limits.memory"},
+    {{CONTAINER("'resources':{'limits':{'memory':'40Mi'}}")}, {NULL}, ""},
+    {{CONTAINER("'resources':{'limits':{'memory':'32Mi'}}"), IGNORE("memory-limit-low")}, {NULL}, ""},
 };
+
+static struct string_pair web_labels[] = {{"app", "web"}}, db_labels[] = {{"app", "db"}};
+static const struct string_map web = {web_labels, 1}, db = {db_labels, 1};
+static const struct lint_memory memory[] = {{&web, "web-1", "server", 30 << 20},
+                                            {&web, "web-2", "server", 40 << 20},
+                                            {&web, "web-2", "sidecar", 90 << 20},
+                                            {&db, "db-1", "server", 90 << 20}};
 
 static size_t add_neighbours(struct arena *arena, const char *const *neighbours, size_t max, struct lint_object *items)
 {
@@ -233,7 +245,7 @@ static void each_check_finds_what_it_says_and_nothing_else(void **state)
         cleanup_arena struct arena *arena = arena_new(0);
         const char *patches[3] = {sample->patches[0], sample->patches[1]};
         struct lint_object subject = object(arena, good, patches), items[OBJECTS_MAX];
-        struct lint_set set = {.items = items, .nodes_known = true};
+        struct lint_set set = {.items = items, .nodes_known = true, .memory = memory, .memory_count = 4};
         set.count = add_neighbours(arena, sample->neighbours, 4, items);
         items[set.count++] = subject;
         const char *text = found(arena, &subject, &set);

@@ -158,6 +158,32 @@ int cgroup_update(const struct cgroup *cgroup, const char *name, const struct cg
     return result < 0 ? error_wrap(err, "limit cgroup %s/%s", cgroup->parent, name) : 0;
 }
 
+/* The hierarchy that has CPU sets for this group: one of its own on v1. */
+static int cpus_path(const struct cgroup *cgroup, const char *name, char path[PATH_MAX], struct error *err)
+{
+    for (size_t i = 0; i < cgroup->hierarchy_count; i++) {
+        if (cgroup_path(cgroup, i, name, "cpuset.cpus", path, err) < 0)
+            return -1;
+        if (access(path, F_OK) == 0)
+            return 0;
+    }
+    return error_set(err, ENOENT, "cgroup %s/%s has no CPU set", cgroup->parent, name);
+}
+
+int cgroup_set_cpus(const struct cgroup *cgroup, const char *name, const char *cpus, struct error *err)
+{
+    char path[PATH_MAX];
+    return cpus_path(cgroup, name, path, err) < 0 ? -1 : file_poke(path, cpus, err);
+}
+
+int cgroup_read_cpus(const struct cgroup *cgroup, const char *name, char *out, size_t size, struct error *err)
+{
+    char path[PATH_MAX];
+    if (cpus_path(cgroup, name, path, err) < 0)
+        return -1;
+    return cgroup_read_file(path, out, size) < 0 ? error_errno(err, "read %s", path) : 0;
+}
+
 int cgroup_create(const struct cgroup *cgroup, const char *name, const struct cgroup_resources *resources,
                   struct error *err)
 {

@@ -27,6 +27,7 @@ struct cgroup_resources {
     uint64_t cpu_period;  /* microseconds; 0: CGROUP_CPU_PERIOD */
     int64_t memory_limit; /* bytes */
     int64_t pids_limit;
+    const char *cpus; /* that it may run on: "0-3,5"; NULL: all of the group above. Only crun applies it; cgroup_set_cpus */
 };
 
 struct cgroup_stats {
@@ -76,6 +77,9 @@ int cgroup_update(const struct cgroup *cgroup, const char *name, const struct cg
                   struct error *err);
 /* What is in force. A limit that there is not is 0. Fit for the loop. */
 int cgroup_read_limits(const struct cgroup *cgroup, const char *name, struct cgroup_resources *out, struct error *err);
+/* Which CPUs the processes of the group may run on. `out` gets the kernel's list, cut to size. */
+int cgroup_set_cpus(const struct cgroup *cgroup, const char *name, const char *cpus, struct error *err);
+int cgroup_read_cpus(const struct cgroup *cgroup, const char *name, char *out, size_t size, struct error *err);
 /* Moves a process into the group (on v1: in the primary hierarchy only, which is what finding it needs). */
 int cgroup_attach(const struct cgroup *cgroup, const char *name, pid_t pid, struct error *err);
 /* SIGKILL for every process in the group and below, until none is left. Blocks until they are gone, at most

@@ -128,6 +128,22 @@ int runtime_apply_limits(const struct runtime *runtime, const char *pod_uid, con
     return cgroup_update(runtime->cgroup, name, resources, err);
 }
 
+int runtime_apply_cpus(const struct runtime *runtime, const char *pod_uid, const char *id, const char *cpus,
+                       struct error *err)
+{
+    char name[GROUP_NAME_MAX];
+    group_name(pod_uid, id, name);
+    return cgroup_set_cpus(runtime->cgroup, name, cpus, err);
+}
+
+int runtime_read_cpus(const struct runtime *runtime, const char *pod_uid, const char *id, char *out, size_t size,
+                      struct error *err)
+{
+    char name[GROUP_NAME_MAX];
+    group_name(pod_uid, id, name);
+    return cgroup_read_cpus(runtime->cgroup, name, out, size, err);
+}
+
 int runtime_read_limits(const struct runtime *runtime, const char *pod_uid, const char *id,
                         struct cgroup_resources *out, struct error *err)
 {

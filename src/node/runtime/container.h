@@ -147,6 +147,11 @@ int runtime_apply_limits(const struct runtime *runtime, const char *pod_uid, con
                          const struct cgroup_resources *resources, struct error *err);
 int runtime_read_limits(const struct runtime *runtime, const char *pod_uid, const char *id,
                         struct cgroup_resources *out, struct error *err);
+/* The CPUs that a container runs on, as lists. Any thread. */
+int runtime_apply_cpus(const struct runtime *runtime, const char *pod_uid, const char *id, const char *cpus,
+                       struct error *err);
+int runtime_read_cpus(const struct runtime *runtime, const char *pod_uid, const char *id, char *out, size_t size,
+                      struct error *err);
 /* CPU and memory in use, of a container, of a pod as a whole (id NULL) or of all pods (both NULL); reads a few small
  * files. Any thread; ENOENT when it has gone. */
 int runtime_read_stats(const struct runtime *runtime, const char *pod_uid, const char *id, struct cgroup_stats *out,

@@ -79,6 +79,7 @@ static void copy_config(struct runtime_container_config *to, const struct runtim
     to->args = strings_copy(arena, from->args, from->arg_count);
     to->env = pairs_copy(arena, from->env, from->env_count);
     to->cwd = arena_string(arena, from->cwd);
+    to->resources.cpus = arena_string(arena, from->resources.cpus);
     to->additional_gids = arena_copy(arena, from->additional_gids, from->additional_gid_count * sizeof(uint32_t));
     to->add_capabilities = strings_copy(arena, from->add_capabilities, from->add_capability_count);
     to->drop_capabilities = strings_copy(arena, from->drop_capabilities, from->drop_capability_count);

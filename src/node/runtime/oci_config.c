@@ -345,6 +345,8 @@ static json_t *resources_object(const struct runtime_container_config *config, c
         json_object_set_new(cpu, "period",
                             json_integer((json_int_t)(r->cpu_period ? r->cpu_period : CGROUP_CPU_PERIOD)));
     }
+    if (r->cpus)
+        json_object_set_new(cpu, "cpus", json_string(r->cpus));
     if (json_object_size(cpu))
         json_object_set(resources, "cpu", cpu);
     json_decref(cpu);
