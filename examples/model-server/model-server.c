@@ -689,8 +689,13 @@ static int open_listener(void)
 static void open_datagrams(void)
 {
     struct sockaddr_in6 any = {.sin6_family = AF_INET6, .sin6_port = htons((uint16_t)config.udp_port)};
+    struct sockaddr_in any_v4 = {.sin_family = AF_INET, .sin_port = htons((uint16_t)config.udp_port)};
     server.datagrams = socket(AF_INET6, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0); /* of both families */
-    if (bind(server.datagrams, (struct sockaddr *)&any, sizeof any))
+    bool both = server.datagrams >= 0;
+    if (!both)
+        server.datagrams = socket(AF_INET, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (bind(server.datagrams, both ? (struct sockaddr *)&any : (struct sockaddr *)&any_v4,
+             both ? sizeof any : sizeof any_v4))
         fail("cannot receive datagrams on port %d: %s", config.udp_port, strerror(errno));
     watch(EPOLL_CTL_ADD, server.datagrams, EPOLLIN, &server.datagrams);
 }

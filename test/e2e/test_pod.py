@@ -142,8 +142,8 @@ def test_status_is_complete(api, pods):
     conditions = {condition["type"]: condition["status"] for condition in status["conditions"]}
     assert conditions == {"PodScheduled": "True", "PodReadyToStartContainers": "True", "Initialized": "True",
                           "ContainersReady": "True", "Ready": "True"}
-    assert status["podIPs"] == [{"ip": status["podIP"]}]
-    assert status["hostIPs"] == [{"ip": status["hostIP"]}]
+    assert status["podIPs"][0] == {"ip": status["podIP"]}
+    assert status["hostIPs"][0] == {"ip": status["hostIP"]}
     assert status["qosClass"] == "BestEffort"
     main = container(pod)
     assert re.fullmatch(r"[a-z-]+://[0-9a-f]{64}", main["containerID"])
