@@ -192,17 +192,10 @@ static bool take_up(void *context, struct object *object)
     return true;
 }
 
-static void report_ended(void *context, const struct runtime_container_status *status)
-{
-    if (status->state == RUNTIME_EXITED)
-        container_ended(context, status);
-}
-
 static void begin(struct agent *agent)
 {
     informer_each(agent->pods, NULL, take_up, agent);
     provisioner_start(agent->provisioner);
-    runtime_container_each(agent->runtime, NULL, report_ended, agent);
     struct orphans all = {.agent = agent};
     runtime_sandbox_each(agent->runtime, find_orphan, &all);
     for (struct orphan *o = all.first, *next; o; o = next) {

@@ -31,6 +31,7 @@ struct container_record {
     char *waiting_message;
     struct container_termination current; /* of EXITED */
     struct container_termination last;    /* of the run before */
+    bool end_unread; /* it ended before this agent began, and how is still being read */
     bool ready;   /* the readiness probe passes, or there is none and it runs */
     struct resource_requirements allocated; /* what the node has allotted to it, in allocated_arena */
     struct arena *allocated_arena;

@@ -188,6 +188,10 @@ static void status_written(void *context, const struct client_result *result)
 static void write_status(struct worker *w)
 {
     const struct object *shown = worker_reported(w);
+    /* What is not known yet is not reported: it would contradict what the API remembers. */
+    for (size_t i = 0; i < w->state.seen.container_count; i++)
+        if (w->state.records[i].end_unread)
+            return;
     if (!w->status_dirty || w->gone || w->finishing || w->frozen || w->agent->stopping || !shown || w->mirror_busy)
         return;
     struct arena *arena = arena_new(8192);
@@ -568,6 +572,19 @@ static bool any_running(const struct worker *w)
     return false;
 }
 
+/* Containers that ended while there was no agent: how they did is read now. */
+static void read_ends(struct worker *w)
+{
+    for (size_t i = 0; i < w->state.seen.container_count; i++) {
+        const char *id = w->state.records[i].id;
+        const struct runtime_container_status *s = id ? runtime_container_get(w->agent->runtime, id) : NULL;
+        if (!s || s->state != RUNTIME_EXITED)
+            continue;
+        w->state.records[i].end_unread = true;
+        worker_container_ended(w, s);
+    }
+}
+
 /* `shown`: the pod as the API has it. */
 static struct worker *take_up(struct agent *agent, struct object *object, const struct pod *shown, bool is_static)
 {
@@ -585,6 +602,7 @@ static struct worker *take_up(struct agent *agent, struct object *object, const 
     restore_history(w, shown);
     worker_restore_allocation(w, shown);
     runtime_container_each(agent->runtime, pod->metadata.uid, restore_container, w);
+    read_ends(w);
     if (runtime_sandbox_get(agent->runtime, pod->metadata.uid)) {
         struct in_addr address;
         w->state.restored = true;

@@ -162,6 +162,7 @@ static void last_words(void *context, const char *text, size_t size, const struc
     struct container_observation *c = &w->state.seen.containers[e->container];
     struct container_record *r = &w->state.records[e->container];
     const struct runtime_container_status *s = runtime_container_get(w->agent->runtime, e->id);
+    r->end_unread = false;
     if (s && r->id && strcmp(r->id, e->id) == 0 && c->phase != CONTAINER_EXITED) {
         drop_hook(w, e->container);
         c->phase = CONTAINER_EXITED;
