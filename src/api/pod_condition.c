@@ -15,3 +15,9 @@ bool pod_is_ready(const struct pod *pod)
     const struct pod_condition *ready = pod_condition_find(&pod->status.conditions, "Ready");
     return ready && strcmp(ready->status, "True") == 0;
 }
+
+bool pod_has_ended(const struct pod *pod)
+{
+    const char *phase = pod->status.phase ? pod->status.phase : "";
+    return strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0;
+}

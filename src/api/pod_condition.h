@@ -1,4 +1,4 @@
-/* Conditions of pods. */
+/* Conditions and phases of pods. */
 #ifndef CORACLE_API_POD_CONDITION_H
 #define CORACLE_API_POD_CONDITION_H
 
@@ -10,5 +10,7 @@
 const struct pod_condition *pod_condition_find(const struct pod_condition_array *conditions, const char *type);
 /* Whether the condition Ready is True. */
 bool pod_is_ready(const struct pod *pod);
+/* Its phase is Succeeded or Failed. */
+bool pod_has_ended(const struct pod *pod);
 
 #endif

@@ -60,6 +60,11 @@ bool string_map_contains(const struct string_map *map, const struct string_map *
     return true;
 }
 
+bool string_map_equal(const struct string_map *a, const struct string_map *b)
+{
+    return a->count == b->count && string_map_contains(a, b);
+}
+
 /* Where `key` is, or belongs, among `count` sorted elements of `size` bytes that begin with their key. */
 static size_t map_position(const void *items, size_t count, size_t size, const char *key, bool *found)
 {

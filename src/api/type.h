@@ -214,6 +214,8 @@ const struct api_resource *api_resource_of_kind(const char *api_version, const c
 const char *string_map_get(const struct string_map *map, const char *key);
 /* Whether all pairs are in the map. */
 bool string_map_contains(const struct string_map *map, const struct string_map *pairs);
+/* Whether they hold the same pairs. */
+bool string_map_equal(const struct string_map *a, const struct string_map *b);
 /* Adds or replaces a pair. The items are copied into the arena first, so a map that is shared with a snapshot
  * may be given; key and value are not copied. */
 struct arena;

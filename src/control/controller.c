@@ -110,6 +110,12 @@ static void release(struct work *work, const struct claim *claim, struct object 
     work_patch(work, claim->resource, NULL, object->meta, PATCH_STRATEGIC, patch, NULL, NULL);
 }
 
+/* Neither adopted nor released any more. */
+static bool is_over(const struct object *object)
+{
+    return object->meta->deletion_timestamp || (object->resource->index == API_PODS && pod_has_ended(object->value));
+}
+
 bool controller_claim(struct controller *c, struct work *work, const struct claim *claim, struct object_array *out)
 {
     struct informer *informer = informer_set_get(c->informers, claim->resource);
@@ -126,7 +132,7 @@ bool controller_claim(struct controller *c, struct work *work, const struct clai
         struct object *o = owned.items.items[i];
         if (selector_matches(claim->selector, labels_of(o)))
             out->items[out->count++] = o;
-        else if (!ending && !o->meta->deletion_timestamp)
+        else if (!ending && !is_over(o))
             release(work, claim, o);
     }
     struct adoption *adoption = arena_alloc(work_arena(work), sizeof(*adoption));
@@ -134,8 +140,7 @@ bool controller_claim(struct controller *c, struct work *work, const struct clai
     adoption->orphans = arena_alloc(work_arena(work), orphans.items.count * sizeof(*adoption->orphans));
     for (size_t i = 0; i < orphans.items.count; i++) {
         struct object *o = orphans.items.items[i];
-        bool ended = o->resource->index == API_PODS && !pod_is_active(o->value);
-        if (ended || o->meta->deletion_timestamp || !selector_matches(claim->selector, labels_of(o)))
+        if (is_over(o) || !selector_matches(claim->selector, labels_of(o)))
             continue;
         work_hold(work, o);
         adoption->orphans[adoption->count++] = o;
@@ -178,6 +183,5 @@ bool pod_is_available(const struct pod *pod, int32_t min_ready_seconds, int64_t 
 
 bool pod_is_active(const struct pod *pod)
 {
-    const char *phase = pod->status.phase ? pod->status.phase : "";
-    return strcmp(phase, "Succeeded") != 0 && strcmp(phase, "Failed") != 0 && !pod->metadata.deletion_timestamp;
+    return !pod_has_ended(pod) && !pod->metadata.deletion_timestamp;
 }

@@ -70,20 +70,10 @@ static bool pod_differs(const struct pod *a, const struct pod *b)
            !same_text(a->spec.node_name, b->spec.node_name);
 }
 
-static bool same_labels(const struct string_map *a, const struct string_map *b)
-{
-    if (a->count != b->count)
-        return false;
-    for (size_t i = 0; i < a->count; i++)
-        if (strcmp(a->items[i].key, b->items[i].key) != 0 || strcmp(a->items[i].value, b->items[i].value) != 0)
-            return false;
-    return true;
-}
-
 static void pod_changed(void *context, enum informer_change change, struct object *object, struct object *old)
 {
     struct service_watch *w = context;
-    bool relabelled = old && !same_labels(&old->meta->labels, &object->meta->labels);
+    bool relabelled = old && !string_map_equal(&old->meta->labels, &object->meta->labels);
     if (change == INFORMER_UPDATED && old && !relabelled && !pod_differs(old->value, object->value))
         return;
     struct labels_visit v = {w->controller, &object->meta->labels};
@@ -113,8 +103,7 @@ static bool visit_pod(void *context, struct object *object)
 {
     struct pod_visit *v = context;
     const struct pod *pod = object->value;
-    const char *phase = pod->status.phase ? pod->status.phase : "";
-    if (!pod->status.pod_ip || !*pod->status.pod_ip || strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0 ||
+    if (!pod->status.pod_ip || !*pod->status.pod_ip || pod_has_ended(pod) ||
         !selects(v->service, &object->meta->labels))
         return true;
     return v->visit(v->context, object);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/pod_condition.h"
 #include "base/cleanup.h"
 #include "base/env.h"
 #include "base/map.h"
@@ -71,8 +72,7 @@ static void namespace_changed(void *context, enum informer_change change, struct
 static const char *pod_address(const struct object *object, size_t i)
 {
     const struct pod *pod = object ? object->value : NULL;
-    const char *phase = pod && pod->status.phase ? pod->status.phase : "";
-    if (!pod || i >= pod->status.pod_ips.count || strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0)
+    if (!pod || i >= pod->status.pod_ips.count || pod_has_ended(pod))
         return "";
     return pod->status.pod_ips.items[i].ip;
 }

@@ -425,17 +425,9 @@ static void image_changed(struct worker *w, size_t i)
     }
 }
 
-static bool same_map(const struct string_map *a, const struct string_map *b)
-{
-    bool same = a->count == b->count;
-    for (size_t i = 0; same && i < a->count; i++)
-        same = strcmp(a->items[i].key, b->items[i].key) == 0 && strcmp(a->items[i].value, b->items[i].value) == 0;
-    return same;
-}
-
 static bool metadata_changed(const struct object_meta *old, const struct object_meta *now)
 {
-    return !same_map(&old->labels, &now->labels) || !same_map(&old->annotations, &now->annotations);
+    return !string_map_equal(&old->labels, &now->labels) || !string_map_equal(&old->annotations, &now->annotations);
 }
 
 void worker_update(struct worker *w, struct object *pod)
@@ -613,8 +605,7 @@ static struct worker *take_up(struct agent *agent, struct object *object, const 
         if (w->state.seen.sandbox == PART_READY)
             worker_publish_ports(w, true);
     }
-    const char *phase = shown->status.phase;
-    if (phase && (strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0) && !w->state.restored)
+    if (pod_has_ended(shown) && !w->state.restored)
         w->state.seen.torn_down = w->frozen = true;
     map_set(&agent->workers, pod->metadata.uid, w);
     if (pod->metadata.deletion_timestamp)

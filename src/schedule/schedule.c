@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "api/json.h"
+#include "api/pod_condition.h"
 #include "api/storage.h"
 #include "base/buffer.h"
 #include "base/cleanup.h"
@@ -247,12 +248,6 @@ static bool is_ours(const struct pod *pod)
     return !pod->spec.scheduler_name || strcmp(pod->spec.scheduler_name, NAME) == 0;
 }
 
-static bool has_ended(const struct pod *pod)
-{
-    const char *phase = pod->status.phase ? pod->status.phase : "";
-    return strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0;
-}
-
 static void pod_waits(struct scheduler *s, struct object *object)
 {
     struct pending *p = map_get(&s->pendings, object->meta->uid);
@@ -280,7 +275,7 @@ static void pod_changed(void *context, enum informer_change change, struct objec
     struct scheduler *s = context;
     const struct pod *pod = object->value;
     const char *node = pod->spec.node_name && *pod->spec.node_name ? pod->spec.node_name : NULL;
-    bool gone = change == INFORMER_DELETED || has_ended(pod);
+    bool gone = change == INFORMER_DELETED || pod_has_ended(pod);
     struct pending *p = map_get(&s->pendings, object->meta->uid);
     (void)old;
     if (gone || node) {
@@ -303,14 +298,6 @@ static void pod_changed(void *context, enum informer_change change, struct objec
         forget(p);
 }
 
-static bool same_map(const struct string_map *a, const struct string_map *b)
-{
-    bool same = a->count == b->count;
-    for (size_t i = 0; same && i < a->count; i++)
-        same = strcmp(a->items[i].key, b->items[i].key) == 0 && strcmp(a->items[i].value, b->items[i].value) == 0;
-    return same;
-}
-
 /* True when the change may make room for a pod: not for heartbeats. As upstream's queueing hints. */
 static bool node_differs(const struct node *a, const struct node *b)
 {
@@ -318,8 +305,8 @@ static bool node_differs(const struct node *a, const struct node *b)
     for (size_t i = 0; taints && i < a->spec.taints.count; i++)
         taints = api_equal(&api_type_taint, &a->spec.taints.items[i], &b->spec.taints.items[i]);
     return !taints || a->spec.unschedulable != b->spec.unschedulable ||
-           !same_map(&a->status.allocatable, &b->status.allocatable) ||
-           !same_map(&a->metadata.labels, &b->metadata.labels);
+           !string_map_equal(&a->status.allocatable, &b->status.allocatable) ||
+           !string_map_equal(&a->metadata.labels, &b->metadata.labels);
 }
 
 static void node_changed(void *context, enum informer_change change, struct object *object, struct object *old)

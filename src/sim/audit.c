@@ -171,12 +171,6 @@ static const char *node_of(const struct object *object)
     return name && *name ? name : NULL;
 }
 
-static bool has_ended(const struct object *object)
-{
-    const char *phase = ((const struct pod *)object->value)->status.phase;
-    return phase && (strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0);
-}
-
 /* Deployments and ReplicaSets. */
 
 static struct owner *record_owner(struct sim_audit *audit, struct object *object, struct limit limit)
@@ -273,7 +267,7 @@ static void check_recreate(struct sim_audit *audit, const struct owner *deployme
     for (struct map_slot *s = NULL; (s = map_next(&audit->pods, s));) {
         const struct pod_record *r = s->value;
         const struct owner *other = owner_by(audit, r->object->meta);
-        if (other && other != set && owner_by(audit, other->object->meta) == deployment && !has_ended(r->object))
+        if (other && other != set && owner_by(audit, other->object->meta) == deployment && !pod_has_ended(r->object->value))
             violated(audit, "replica set %s grows under Recreate while pod %s has not ended", set->object->meta->name,
                      r->object->meta->name);
     }
@@ -315,7 +309,7 @@ static void check_capacity(struct sim_audit *audit, const char *name)
     for (struct map_slot *s = NULL; (s = map_next(&audit->pods, s));) {
         const struct pod_record *r = s->value;
         const char *on = node_of(r->object);
-        if (on && strcmp(on, name) == 0 && !has_ended(r->object))
+        if (on && strcmp(on, name) == 0 && !pod_has_ended(r->object->value))
             node_info_add_pod(node, r->object->value, 1);
     }
     bool over = node->pods > node->pods_allocatable;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "api/json.h"
+#include "api/pod_condition.h"
 #include "base/cleanup.h"
 #include "base/timestamp.h"
 
@@ -412,11 +413,6 @@ static void recover(struct sim_pod *pod)
     }
 }
 
-static bool has_ended(const struct pod *pod)
-{
-    return pod->status.phase && (strcmp(pod->status.phase, "Succeeded") == 0 || strcmp(pod->status.phase, "Failed") == 0);
-}
-
 void sim_pod_changed(void *context, enum informer_change change, struct object *object, struct object *old)
 {
     struct sim_node_context *node = context;
@@ -434,7 +430,7 @@ void sim_pod_changed(void *context, enum informer_change change, struct object *
     }
     if (!pod) {
         pod = pod_new(node, object);
-        pod->inherited = has_ended(object->value);
+        pod->inherited = pod_has_ended(object->value);
         if (pod->inherited)
             pod->state = ENDED;
         else
