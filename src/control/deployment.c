@@ -51,10 +51,8 @@ static void pod_changed(void *context, enum informer_change change, struct objec
 {
     struct controller *c = context;
     struct deployments *own = c->state;
-    const struct pod *pod = object->value;
-    const char *phase = pod->status.phase ? pod->status.phase : "";
     (void)old;
-    if (change != INFORMER_DELETED && strcmp(phase, "Succeeded") != 0 && strcmp(phase, "Failed") != 0)
+    if (change != INFORMER_DELETED && !pod_has_ended(object->value))
         return;
     const struct owner_reference *owner = controller_of(object->meta);
     struct object *rs =
@@ -112,10 +110,7 @@ static void observe(struct deployment_run *run, const struct object_array *claim
 
 static bool count_running(void *context, struct object *object)
 {
-    const struct pod *pod = object->value;
-    const char *phase = pod->status.phase ? pod->status.phase : "";
-    if (strcmp(phase, "Succeeded") != 0 && strcmp(phase, "Failed") != 0)
-        ++*(size_t *)context;
+    *(size_t *)context += !pod_has_ended(object->value);
     return true;
 }
 
@@ -266,7 +261,8 @@ static void reconcile(void *context, struct work *work)
         deployment_write_status(run);
         return;
     }
-    if (run->deployment->spec.paused || rollout_is_scaling(&run->rollout)) {
+    run->is_scaling = rollout_is_scaling(&run->rollout);
+    if (run->deployment->spec.paused || run->is_scaling) {
         rollout_scale(&run->rollout);
         write_sets(run);
         if (run->deployment->spec.paused)

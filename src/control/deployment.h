@@ -20,6 +20,7 @@ struct deployment_run {
     struct rollout rollout;
     /* Set to write a Progressing condition whatever the status says; NULL: none. */
     const char *progress_status, *progress_reason, *progress_message;
+    bool is_scaling; /* spec.replicas has changed: whether the rollout progresses is not judged */
     int64_t now;
 };
 

@@ -10,6 +10,8 @@
 
 /* The longest history that is kept in the annotation, as upstream's maxRevHistoryLengthInChars. */
 #define HISTORY_MAX 2000
+/* What a name may be long; a Deployment's is cut where its hash would not fit. */
+#define NAME_MAX_LENGTH 253
 
 int64_t deployment_next_revision(const struct rollout *r)
 {
@@ -138,7 +140,7 @@ void deployment_create_replica_set(struct deployment_run *run, int32_t replicas)
     *reference = controller_reference(run->object->resource, &d->metadata);
     *selector = *d->spec.selector;
     string_map_set(arena, &selector->match_labels, LABEL_TEMPLATE_HASH, hash);
-    rs->metadata.name = arena_printf(arena, "%s-%s", d->metadata.name, hash);
+    rs->metadata.name = arena_printf(arena, "%.*s-%s", (int)(NAME_MAX_LENGTH - 1 - strlen(hash)), d->metadata.name, hash);
     rs->metadata.namespace = d->metadata.namespace;
     rs->metadata.owner_references.items = reference;
     rs->metadata.owner_references.count = 1;

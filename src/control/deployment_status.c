@@ -49,23 +49,34 @@ static void set(struct conditions *c, const char *type, const char *status, cons
         c->items[c->count++] = fresh;
 }
 
+/* The pods that end, over all sets; not set while the count of one is not known. */
+static struct opt_int32 terminating(const struct rollout *r)
+{
+    struct opt_int32 sum = opt_int32(0);
+    for (size_t i = 0; i < r->count; i++) {
+        struct opt_int32 one = r->sets[i].rs->status.terminating_replicas;
+        if (!one.set)
+            return one;
+        sum.value += one.value;
+    }
+    return sum;
+}
+
 struct deployment_status deployment_status_now(struct deployment_run *run)
 {
     const struct rollout *r = &run->rollout;
     const struct deployment *d = run->deployment;
     struct deployment_status s = d->status;
-    int32_t total = 0, terminating = 0;
-    for (size_t i = 0; i < r->count; i++) {
+    int32_t total = 0;
+    for (size_t i = 0; i < r->count; i++)
         total += r->sets[i].replicas;
-        terminating += r->sets[i].rs->status.terminating_replicas.value;
-    }
     s.observed_generation = d->metadata.generation;
     s.replicas = rollout_status_replicas(r);
     s.updated_replicas = r->fresh ? r->fresh->rs->status.replicas : 0;
     s.ready_replicas = rollout_ready(r);
     s.available_replicas = rollout_available(r, true);
     s.unavailable_replicas = total > s.available_replicas ? total - s.available_replicas : 0;
-    s.terminating_replicas = opt_int32(terminating);
+    s.terminating_replicas = terminating(r);
     return s;
 }
 
@@ -116,6 +127,8 @@ static void judge_progress(struct deployment_run *run, const struct deployment_s
     }
     if (reason_is(now, "DeploymentPaused"))
         set(c, "Progressing", "Unknown", "DeploymentResumed", "Deployment is resumed", run->now);
+    if (run->is_scaling)
+        return;
     now = find(c, "Progressing");
     if (s->replicas == s->updated_replicas && reason_is(now, "NewReplicaSetAvailable"))
         return;
@@ -149,7 +162,7 @@ static void pass_on_failure(struct deployment_run *run, struct conditions *c)
                 failure = &list->items[k];
     }
     if (failure)
-        set(c, "ReplicaFailure", failure->status, failure->reason, failure->message, run->now);
+        set(c, "ReplicaFailure", failure->status, failure->reason, failure->message, failure->last_transition_time);
     else
         drop(c, "ReplicaFailure");
 }

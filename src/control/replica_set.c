@@ -308,8 +308,8 @@ static void reconcile(void *context, struct work *work)
     for (size_t i = 0; i < pods.count; i++) {
         if (pod_is_active(pods.items[i]->value))
             active.items[active.count++] = pods.items[i];
-        else if (pods.items[i]->meta->deletion_timestamp)
-            terminating++;
+        else
+            terminating += !pod_has_ended(pods.items[i]->value);
     }
 
     size_t wanted = rs->spec.replicas.set ? (size_t)rs->spec.replicas.value : 1;

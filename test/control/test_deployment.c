@@ -6,7 +6,6 @@
 
 #include "base/cleanup.h"
 #include "control/controller.h"
-#include "base/cleanup.h"
 #include "control/rollout.h"
 
 #define WEB "deployments/default/web"
@@ -313,6 +312,12 @@ static void a_failure_of_the_replica_set_is_the_deployments(void **state)
     assert_stage(s, WEB, "status/conditions/ReplicaFailure/status", "True");
     assert_stage(s, WEB, "status/conditions/ReplicaFailure/reason", "FailedCreate");
     assert_stage(s, set_of(s, "app:1"), "status/conditions/ReplicaFailure/reason", "FailedCreate");
+    char since[64];
+    const char *set = set_of(s, "app:1");
+    snprintf(since, sizeof(since), "%s", stage_field(s, set, "status/conditions/ReplicaFailure/lastTransitionTime"));
+    stage_run(s, 5 * SECOND);
+    assert_stage(s, WEB, "status/conditions/ReplicaFailure/lastTransitionTime", since);
+    assert_stage(s, WEB, "status/conditions/ReplicaFailure/lastUpdateTime", since);
     assert_string_equal(stage_event(s, "ReplicaSet", "FailedCreate"),
                         "Error creating: pods is forbidden: exceeded quota: compute");
     sim_link_refuse(sim_cluster_control_link(s->cluster), NULL, NULL);
@@ -320,6 +325,194 @@ static void a_failure_of_the_replica_set_is_the_deployments(void **state)
     stage_until(s, complete, WEB);
     assert_stage(s, WEB, "status/conditions/ReplicaFailure", NULL);
     assert_stage(s, set_of(s, "app:1"), "status/conditions", NULL);
+    stage_free(s);
+}
+
+static size_t sets_with_pods(struct stage *s)
+{
+    struct object *sets[100];
+    size_t count = stage_list(s, "replicasets", "default", "app", "web", sets, ARRAY_COUNT(sets)), with = 0;
+    for (size_t i = 0; i < count; i++)
+        with += ((const struct replica_set *)sets[i]->value)->spec.replicas.value > 0;
+    return with;
+}
+
+static void a_new_revision_overtakes_the_rollout_that_is_under_way(void **state)
+{
+    struct stage *s = web(stage_new(), 4, "{\"rollingUpdate\":{\"maxSurge\":1,\"maxUnavailable\":1}}");
+    set_image(s, "unready:1");
+    stage_run(s, 10 * SECOND);
+    assert_int_equal(sets_with_pods(s), 2);
+    assert_true(stage_ready(s, "web") >= 3);
+    set_image(s, "app:3");
+    while (!complete(s, WEB)) {
+        stage_run(s, 20 * MILLISECOND);
+        assert_true(stage_ready(s, "web") >= 3);
+        assert_true(env_monotonic(s->env) < 10 * MINUTE);
+    }
+    assert_int_equal(sets_with_pods(s), 1);
+    assert_stage(s, set_of(s, "app:3"), REVISION, "3");
+    assert_stage(s, set_of(s, "unready:1"), "spec/replicas", "0");
+    stage_free(s);
+}
+
+static void changes_while_paused_are_one_revision(void **state)
+{
+    struct stage *s = web(stage_new(), 2, NULL);
+    stage_patch(s, WEB, "{\"spec\":{\"paused\":true}}");
+    set_image(s, "app:2");
+    stage_run(s, SECOND);
+    set_image(s, "app:3");
+    stage_run(s, SECOND);
+    assert_int_equal(stage_count(s, "replicasets", "default", "app", "web"), 1);
+    stage_patch(s, WEB, "{\"spec\":{\"paused\":false}}");
+    stage_until(s, complete, WEB);
+    assert_int_equal(stage_count(s, "replicasets", "default", "app", "web"), 2);
+    assert_stage(s, set_of(s, "app:3"), REVISION, "2");
+    stage_free(s);
+}
+
+static void a_rollout_paused_in_the_middle_stays_there_and_changes_course_when_resumed(void **state)
+{
+    struct stage *s = web(stage_new(), 3, "{\"rollingUpdate\":{\"maxSurge\":1,\"maxUnavailable\":0}}");
+    set_image(s, "unready:1");
+    stage_run(s, 5 * SECOND);
+    stage_patch(s, WEB, "{\"spec\":{\"paused\":true}}");
+    set_image(s, "app:3");
+    stage_run(s, 5 * SECOND);
+    assert_stage(s, set_of(s, "app:1"), "spec/replicas", "3");
+    assert_stage(s, set_of(s, "unready:1"), "spec/replicas", "1");
+    stage_patch(s, WEB, "{\"spec\":{\"paused\":false}}");
+    stage_until(s, complete, WEB);
+    assert_stage(s, set_of(s, "app:3"), "spec/replicas", "3");
+    assert_stage(s, set_of(s, "unready:1"), "spec/replicas", "0");
+    stage_free(s);
+}
+
+static void the_deadline_stands_still_while_a_deployment_is_paused(void **state)
+{
+    struct stage *s = web(stage_new(), 2, NULL);
+    stage_patch(s, WEB, "{\"spec\":{\"progressDeadlineSeconds\":60}}");
+    set_image(s, "unready:1");
+    stage_run(s, 30 * SECOND);
+    stage_patch(s, WEB, "{\"spec\":{\"paused\":true}}");
+    stage_run(s, 5 * MINUTE);
+    assert_stage(s, WEB, "status/conditions/Progressing/reason", "DeploymentPaused");
+    stage_patch(s, WEB, "{\"spec\":{\"paused\":false}}");
+    stage_run(s, 30 * SECOND);
+    assert_stage(s, WEB, "status/conditions/Progressing/reason", "DeploymentResumed");
+    assert_stage(s, WEB, "status/conditions/Progressing/message", "Deployment is resumed");
+    stage_run(s, 35 * SECOND);
+    assert_stage(s, WEB, "status/conditions/Progressing/reason", "ProgressDeadlineExceeded");
+    /* What has been reported is not covered up by a pause. */
+    stage_patch(s, WEB, "{\"spec\":{\"paused\":true}}");
+    stage_run(s, SECOND);
+    assert_stage(s, WEB, "status/conditions/Progressing/reason", "ProgressDeadlineExceeded");
+    stage_free(s);
+}
+
+static void without_a_deadline_progress_is_not_judged(void **state)
+{
+    struct stage *s = web(stage_new(), 2, NULL);
+    stage_patch(s, WEB, "{\"spec\":{\"progressDeadlineSeconds\":2147483647}}");
+    stage_run(s, SECOND);
+    assert_stage(s, WEB, "status/conditions/Progressing", NULL);
+    set_image(s, "unready:1");
+    stage_run(s, HOUR);
+    assert_stage(s, WEB, "status/conditions/Progressing", NULL);
+    assert_stage(s, WEB, "status/conditions/Available/status", "True");
+    stage_free(s);
+}
+
+static void too_few_pods_are_not_the_minimum_availability(void **state)
+{
+    struct stage *s = web(stage_new(), 2, "{\"rollingUpdate\":{\"maxSurge\":0,\"maxUnavailable\":1}}");
+    stage_patch(s, WEB, "{\"spec\":{\"replicas\":1000}}");
+    stage_run(s, 10 * SECOND);
+    assert_stage(s, WEB, "status/conditions/Available/status", "False");
+    assert_stage(s, WEB, "status/conditions/Available/reason", "MinimumReplicasUnavailable");
+    assert_stage(s, WEB, "status/conditions/Available/message", "Deployment does not have minimum availability.");
+    /* Scaling is no rollout. */
+    assert_stage(s, WEB, "status/conditions/Progressing/reason", "NewReplicaSetAvailable");
+    stage_free(s);
+}
+
+static void pods_that_end_are_counted_until_they_are_gone(void **state)
+{
+    struct stage *s = web(stage_new_with(SLOWLY), 4, NULL);
+    assert_stage(s, WEB, "status/terminatingReplicas", "0");
+    stage_patch(s, WEB, "{\"spec\":{\"replicas\":1}}");
+    int64_t most = 0;
+    while (!complete(s, WEB)) {
+        stage_run(s, 20 * MILLISECOND);
+        size_t active, all;
+        const struct deployment *d = stage_get(s, WEB)->value;
+        count_pods(s, NULL, &active, &all);
+        assert_true(d->status.terminating_replicas.set && d->status.terminating_replicas.value <= 3);
+        most = d->status.terminating_replicas.value > most ? d->status.terminating_replicas.value : most;
+        assert_true(env_monotonic(s->env) < 10 * MINUTE);
+    }
+    assert_int_equal(most, 3);
+    stage_free(s);
+}
+
+static void a_replica_set_that_matches_no_more_is_released(void **state)
+{
+    struct stage *s = web(stage_new(), 2, NULL);
+    char set[256];
+    snprintf(set, sizeof(set), "%s", set_of(s, "app:1"));
+    stage_patch(s, set, "{\"metadata\":{\"labels\":{\"app\":\"lost\"}}}");
+    stage_run(s, 5 * SECOND);
+    assert_stage(s, set, "metadata/ownerReferences", NULL);
+    assert_stage(s, set, "spec/replicas", "2");
+    /* Another takes its place, under another name. */
+    stage_until(s, complete, WEB);
+    assert_stage(s, WEB, "status/collisionCount", "1");
+    assert_int_equal(stage_count(s, "replicasets", "default", NULL, NULL), 2);
+    stage_free(s);
+}
+
+static void the_history_of_revisions_has_a_bound(void **state)
+{
+    struct stage *s = web(stage_new(), 1, NULL);
+    char text[2100], patch[2300];
+    size_t used = 0;
+    for (int i = 1000; used < 1990; i++)
+        used += (size_t)snprintf(text + used, sizeof(text) - used, "%s%d", used ? "," : "", i);
+    snprintf(patch, sizeof(patch),
+             "{\"metadata\":{\"annotations\":{\"deployment.kubernetes.io/revision-history\":\"%s\"}}}", text);
+    stage_patch(s, set_of(s, "app:1"), patch);
+    set_image(s, "app:2");
+    stage_until(s, complete, WEB);
+    set_image(s, "app:1");
+    stage_until(s, complete, WEB);
+    const char *history =
+        stage_field(s, set_of(s, "app:1"), "metadata/annotations/deployment.kubernetes.io|revision-history");
+    assert_true(strlen(history) <= 2000);
+    assert_string_equal(history + strlen(history) - 2, ",1");
+    stage_free(s);
+}
+
+static void a_long_name_is_cut_where_the_hash_does_not_fit(void **state)
+{
+    struct stage *s = stage_new();
+    char name[254], path[300];
+    memset(name, 'w', 253);
+    name[253] = 0;
+    stage_node(s, "n1");
+    char json[1024];
+    snprintf(json, sizeof(json),
+             "{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"replicas\":0,\"selector\":{\"matchLabels\":{\"app\":\"w\"}},"
+             "\"template\":{\"metadata\":{\"labels\":{\"app\":\"w\"}},\"spec\":{\"containers\":[{\"name\":\"main\","
+             "\"image\":\"app:1\"}]}}}}",
+             name);
+    assert_int_equal(stage_create(s, "deployments/default", json), 201);
+    snprintf(path, sizeof(path), "deployments/default/%s", name);
+    stage_run(s, SECOND);
+    struct object *sets[2];
+    assert_int_equal(stage_list(s, "replicasets", "default", "app", "w", sets, 2), 1);
+    assert_int_equal(strlen(sets[0]->meta->name), 253);
+    assert_stage(s, path, "status/conditions/Progressing/reason", "NewReplicaSetAvailable");
     stage_free(s);
 }
 
@@ -339,6 +532,16 @@ int main(void)
         cmocka_unit_test(pods_are_available_only_after_min_ready_seconds),
         cmocka_unit_test(a_replica_set_that_cannot_be_made_is_reported),
         cmocka_unit_test(a_failure_of_the_replica_set_is_the_deployments),
+        cmocka_unit_test(a_new_revision_overtakes_the_rollout_that_is_under_way),
+        cmocka_unit_test(changes_while_paused_are_one_revision),
+        cmocka_unit_test(a_rollout_paused_in_the_middle_stays_there_and_changes_course_when_resumed),
+        cmocka_unit_test(the_deadline_stands_still_while_a_deployment_is_paused),
+        cmocka_unit_test(without_a_deadline_progress_is_not_judged),
+        cmocka_unit_test(too_few_pods_are_not_the_minimum_availability),
+        cmocka_unit_test(pods_that_end_are_counted_until_they_are_gone),
+        cmocka_unit_test(a_replica_set_that_matches_no_more_is_released),
+        cmocka_unit_test(the_history_of_revisions_has_a_bound),
+        cmocka_unit_test(a_long_name_is_cut_where_the_hash_does_not_fit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
