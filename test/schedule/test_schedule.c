@@ -26,11 +26,6 @@ static void pod(struct stage *s, const char *name, const char *cpu, const char *
     stage_run(s, SECOND);
 }
 
-static bool is_bound(struct stage *s, const void *path)
-{
-    return stage_field(s, path, "spec/nodeName") != NULL;
-}
-
 #define NO_VICTIMS(nodes, count)                                                                                       \
     " no new claims to deallocate, preemption: 0/" nodes " nodes are available: " count                                \
     " No preemption victims found for incoming pod."
@@ -49,7 +44,7 @@ static void assert_reason(struct stage *s, const char *message)
     assert_stage(s, POD, "spec/nodeName", NULL);
 }
 
-static void a_pod_that_fits_is_bound_and_says_where(void **state)
+static void a_pod_that_fits_stage_is_bound_and_says_where(void **state)
 {
     struct stage *s = stage_new();
     node(s, "n1", "2", "2Gi", "10");
@@ -115,7 +110,7 @@ static void a_port_of_the_node_is_given_once(void **state)
             stage_delete(s, "pods/default/first", NULL);
             stage_delete(s, "pods/default/second", NULL);
         }
-        stage_until(s, is_bound, POD);
+        stage_until(s, stage_is_bound, POD);
         stage_free(s);
     }
 }
@@ -128,7 +123,7 @@ static void what_others_have_taken_is_no_reason_for_good(void **state)
     pod(s, "p", "1", "100Mi", NULL);
     assert_reason(s, "0/1 nodes are available: 1 Insufficient cpu." NO_VICTIMS("1", "1"));
     stage_delete(s, "pods/default/first", NULL);
-    stage_until(s, is_bound, POD);
+    stage_until(s, stage_is_bound, POD);
     stage_free(s);
 }
 
@@ -153,7 +148,7 @@ static void without_nodes_there_is_one_reason(void **state)
     pod(s, "p", "1", "1Gi", NULL);
     assert_reason(s, "no nodes available to schedule pods");
     node(s, "n1", "2", "2Gi", "10");
-    stage_until(s, is_bound, POD);
+    stage_until(s, stage_is_bound, POD);
     stage_free(s);
 }
 
@@ -183,7 +178,7 @@ static void taints_keep_pods_out_that_do_not_tolerate_them(void **state)
     assert_stage(s, "pods/default/any", "spec/nodeName", "n1");
     assert_stage(s, "pods/default/other", "spec/nodeName", NULL);
     stage_patch(s, "nodes/n1", "{\"spec\":{\"taints\":null}}");
-    stage_until(s, is_bound, POD);
+    stage_until(s, stage_is_bound, POD);
     stage_free(s);
 }
 
@@ -266,7 +261,7 @@ static void heartbeats_neither_wake_a_pod_nor_keep_it_waiting(void **state)
         stage_patch(s, "nodes/n1", text);
         stage_run(s, SECOND);
     }
-    assert_true(is_bound(s, POD));
+    assert_true(stage_is_bound(s, POD));
     stage_free(s);
 }
 
@@ -291,7 +286,7 @@ static void another_schedulers_pods_and_gated_pods_are_let_alone(void **state)
     assert_stage(s, "pods/default/q", "spec/nodeName", NULL);
     assert_stage(s, "pods/default/q", "status/conditions/PodScheduled/reason", "SchedulingGated");
     stage_patch(s, "pods/default/q", "{\"spec\":{\"schedulingGates\":null}}");
-    stage_until(s, is_bound, "pods/default/q");
+    stage_until(s, stage_is_bound, "pods/default/q");
     stage_free(s);
 }
 
@@ -310,7 +305,7 @@ static void a_pod_that_somebody_else_binds_counts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_pod_that_fits_is_bound_and_says_where),
+        cmocka_unit_test(a_pod_that_fits_stage_is_bound_and_says_where),
         cmocka_unit_test(the_reasons_are_upstreams),
         cmocka_unit_test(a_port_of_the_node_is_given_once),
         cmocka_unit_test(what_others_have_taken_is_no_reason_for_good),

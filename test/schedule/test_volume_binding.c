@@ -80,11 +80,6 @@ static void assert_reason(struct stage *s, const char *message)
     assert_stage(s, POD, "spec/nodeName", NULL);
 }
 
-static bool is_bound(struct stage *s, const void *path)
-{
-    return stage_field(s, path, "spec/nodeName") != NULL;
-}
-
 static void a_claim_that_is_not_there_is_named(void **state)
 {
     (void)state;
@@ -94,12 +89,12 @@ static void a_claim_that_is_not_there_is_named(void **state)
     assert_reason(s, "0/1 nodes are available: persistentvolumeclaim \"c\" not found." NOT_HELPFUL("1"));
     volume(s, "v", "n1", "");
     claim(s, "c", "ReadWriteOnce", ",\"storageClassName\":\"\"");
-    stage_until(s, is_bound, POD);
+    stage_until(s, stage_is_bound, POD);
     assert_stage(s, POD, "spec/nodeName", "n1");
     stage_free(s);
 }
 
-static void a_claim_that_is_bound_at_once_is_waited_for(void **state)
+static void a_claim_that_stage_is_bound_at_once_is_waited_for(void **state)
 {
     (void)state;
     struct stage *s = stage_new();
@@ -108,7 +103,7 @@ static void a_claim_that_is_bound_at_once_is_waited_for(void **state)
     pod(s, "p", "c");
     assert_reason(s, "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims." NOT_HELPFUL("1"));
     volume(s, "v", "n1", "");
-    stage_until(s, is_bound, POD);
+    stage_until(s, stage_is_bound, POD);
     stage_free(s);
 }
 
@@ -151,7 +146,7 @@ static void a_free_volume_is_chosen_together_with_the_node(void **state)
     claim(s, "c", "ReadWriteOnce", ",\"storageClassName\":\"disks\"");
     assert_stage(s, CLAIM, "status/phase", "Pending");
     pod_of(s, "p", "1", "\"persistentVolumeClaim\":{\"claimName\":\"c\"}");
-    stage_until(s, is_bound, POD);
+    stage_until(s, stage_is_bound, POD);
     assert_stage(s, POD, "spec/nodeName", "n2");
     assert_stage(s, CLAIM, "spec/volumeName", "v2");
     assert_stage(s, CLAIM, "status/phase", "Bound");
@@ -180,7 +175,7 @@ static void pods_at_once_get_a_volume_each(void **state)
     for (size_t i = 0; i < 3; i++) {
         cleanup_free char *path = mem_printf("pods/default/%s", names[i]);
         cleanup_free char *claimed = mem_printf("persistentvolumeclaims/default/%s", names[i]);
-        bool here = is_bound(s, path);
+        bool here = stage_is_bound(s, path);
         assert_stage(s, claimed, "status/phase", here ? "Bound" : "Pending");
         bound += here;
     }
@@ -206,7 +201,7 @@ static void a_volume_is_made_where_the_pod_will_be(void **state)
         ",\"storageClassName\":\"local-path\",\"claimRef\":{\"namespace\":\"default\",\"name\":\"c\",\"uid\":\"%s\"}",
         stage_field(s, CLAIM, "metadata/uid"));
     volume(s, "made", "n1", more);
-    stage_until(s, is_bound, POD);
+    stage_until(s, stage_is_bound, POD);
     assert_stage(s, CLAIM, "spec/volumeName", "made");
     stage_free(s);
 }
@@ -242,7 +237,7 @@ static void a_claim_for_one_pod_is_for_one_pod(void **state)
                      "ReadWriteOncePod access mode. no new claims to deallocate, preemption: 0/1 nodes are available: 1 "
                      "No preemption victims found for incoming pod.");
     stage_delete(s, "pods/default/first", NULL);
-    stage_until(s, is_bound, POD);
+    stage_until(s, stage_is_bound, POD);
     stage_free(s);
 }
 
@@ -255,7 +250,7 @@ static void a_generic_ephemeral_volume_gets_a_claim_that_goes_with_the_pod(void 
     pod_of(s, "p", "100m",
            "\"ephemeral\":{\"volumeClaimTemplate\":{\"metadata\":{\"labels\":{\"a\":\"b\"}},\"spec\":{\"accessModes\":["
            "\"ReadWriteOnce\"],\"storageClassName\":\"\",\"resources\":{\"requests\":{\"storage\":\"1Gi\"}}}}}");
-    stage_until(s, is_bound, POD);
+    stage_until(s, stage_is_bound, POD);
     assert_stage(s, "persistentvolumeclaims/default/p-v", "metadata/ownerReferences/p/kind", "Pod");
     assert_stage(s, "persistentvolumeclaims/default/p-v", "metadata/labels/a", "b");
     assert_stage(s, "persistentvolumeclaims/default/p-v", "spec/volumeName", "v");
@@ -289,7 +284,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_claim_that_is_not_there_is_named),
-        cmocka_unit_test(a_claim_that_is_bound_at_once_is_waited_for),
+        cmocka_unit_test(a_claim_that_stage_is_bound_at_once_is_waited_for),
         cmocka_unit_test(a_bound_volume_brings_the_pod_to_its_node),
         cmocka_unit_test(a_volume_that_no_node_reaches_is_said_to_be),
         cmocka_unit_test(a_free_volume_is_chosen_together_with_the_node),

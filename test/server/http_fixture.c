@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -287,6 +288,43 @@ void fixture_stop(void)
     pki_free(fixture.pki);
     pthread_mutex_destroy(&fixture.lock);
     pthread_cond_destroy(&fixture.changed);
+}
+
+int fixture_set_up(void **state)
+{
+    (void)state;
+    fixture_start(NULL);
+    return 0;
+}
+
+int fixture_tear_down(void **state)
+{
+    (void)state;
+    fixture_stop();
+    return 0;
+}
+
+/* ---- Many connections ---- */
+
+size_t resident_memory(void)
+{
+    FILE *f = fopen("/proc/self/statm", "re");
+    assert_non_null(f);
+    unsigned long pages = 0, resident = 0;
+    assert_int_equal(fscanf(f, "%lu %lu", &pages, &resident), 2);
+    fclose(f);
+    return resident * (size_t)sysconf(_SC_PAGESIZE);
+}
+
+void allow_connections(unsigned count, struct rlimit *before)
+{
+    rlim_t wanted = 2 * (rlim_t)count + 100;
+    getrlimit(RLIMIT_NOFILE, before);
+    if (before->rlim_max < wanted)
+        skip();
+    struct rlimit raised = {wanted, before->rlim_max};
+    if (before->rlim_cur < wanted)
+        setrlimit(RLIMIT_NOFILE, &raised);
 }
 
 /* ---- The client ---- */

@@ -65,6 +65,10 @@ extern struct fixture fixture;
 void fixture_start(const struct http_limits *limits);
 /* Stops it; all it had must be released. */
 void fixture_stop(void);
+/* A test with a server of its own. */
+int fixture_set_up(void **state);
+int fixture_tear_down(void **state);
+#define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, fixture_set_up, fixture_tear_down)
 /* Waits until the counter, one of the fixture's, has reached n. */
 void fixture_wait(const unsigned *counter, unsigned n);
 /* Waits until so many requests are held. */
@@ -72,6 +76,14 @@ void fixture_wait_held(unsigned n);
 /* Answers the i-th held request, from this thread through its mailbox. */
 void fixture_answer(unsigned i, const char *body);
 
+/* Bytes of this process in memory. */
+size_t resident_memory(void);
+/* Raises the limit of descriptors to what `count` connections take, at both ends; skips the test where that may not be.
+ * `before` is what to set it back to. */
+struct rlimit;
+void allow_connections(unsigned count, struct rlimit *before);
+
+#define GET(path) "GET " path " HTTP/1.1\r\nHost: h\r\n\r\n"
 /* A connected blocking socket. */
 int client_connect(int port);
 void client_send(int fd, const char *text);

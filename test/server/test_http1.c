@@ -11,22 +11,6 @@
 #include "base/timestamp.h"
 #include "http_fixture.h"
 
-#define GET(path) "GET " path " HTTP/1.1\r\nHost: h\r\n\r\n"
-
-static int start(void **state)
-{
-    (void)state;
-    fixture_start(NULL);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    fixture_stop();
-    return 0;
-}
-
 /* ---- Framing ---- */
 
 static void a_request_is_understood_wherever_it_is_split(void **state)
@@ -542,37 +526,22 @@ static void a_stop_does_not_wait_for_ever(void **state)
 
 /* ---- Many ---- */
 
-static size_t resident_bytes(void)
-{
-    FILE *f = fopen("/proc/self/statm", "re");
-    assert_non_null(f);
-    unsigned long pages = 0, resident = 0;
-    assert_int_equal(fscanf(f, "%lu %lu", &pages, &resident), 2);
-    fclose(f);
-    return resident * (size_t)sysconf(_SC_PAGESIZE);
-}
-
 static void two_thousand_idle_connections_are_small(void **state)
 {
     (void)state;
     enum { COUNT = 2000 };
     struct rlimit limit;
-    getrlimit(RLIMIT_NOFILE, &limit);
-    if (limit.rlim_max < 2 * COUNT + 100)
-        skip();
-    struct rlimit raised = {2 * COUNT + 100, limit.rlim_max};
-    if (limit.rlim_cur < raised.rlim_cur)
-        setrlimit(RLIMIT_NOFILE, &raised);
+    allow_connections(COUNT, &limit);
     static int fds[COUNT];
     cleanup_buffer struct buffer response = {0};
     int worker = client_connect(fixture.port);
     client_ask(worker, GET("/hello"), 200, &response);
-    size_t before = resident_bytes();
+    size_t before = resident_memory();
     for (int i = 0; i < COUNT; i++) {
         fds[i] = client_connect(fixture.port);
         client_ask(fds[i], GET("/hello"), 200, &response);
     }
-    size_t each = (resident_bytes() - before) / COUNT;
+    size_t each = (resident_memory() - before) / COUNT;
     print_message("an idle connection takes %zu bytes\n", each);
 #ifndef SANITIZED
     assert_true(each < 4096);
@@ -586,8 +555,6 @@ static void two_thousand_idle_connections_are_small(void **state)
     close(worker);
     setrlimit(RLIMIT_NOFILE, &limit);
 }
-
-#define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, start, stop)
 
 int main(void)
 {

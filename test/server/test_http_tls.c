@@ -15,22 +15,6 @@
 #include "base/cleanup.h"
 #include "base/timestamp.h"
 
-#define GET(path) "GET " path " HTTP/1.1\r\nHost: h\r\n\r\n"
-
-static int start(void **state)
-{
-    (void)state;
-    fixture_start(NULL);
-    return 0;
-}
-
-static int stop(void **state)
-{
-    (void)state;
-    fixture_stop();
-    return 0;
-}
-
 /* ---- A client of OpenSSL ---- */
 
 static X509 *certificate_of(const char *pem)
@@ -347,27 +331,12 @@ static void both_protocols_carry_large_bodies_both_ways(void **state)
 
 /* ---- Many ---- */
 
-static size_t resident_bytes(void)
-{
-    FILE *f = fopen("/proc/self/statm", "re");
-    assert_non_null(f);
-    unsigned long pages = 0, resident = 0;
-    assert_int_equal(fscanf(f, "%lu %lu", &pages, &resident), 2);
-    fclose(f);
-    return resident * (size_t)sysconf(_SC_PAGESIZE);
-}
-
 static void an_idle_tls_connection_holds_no_buffers(void **state)
 {
     (void)state;
     enum { COUNT = 500 };
     struct rlimit limit;
-    getrlimit(RLIMIT_NOFILE, &limit);
-    struct rlimit raised = {limit.rlim_max < 2 * COUNT + 100 ? limit.rlim_max : 2 * COUNT + 100, limit.rlim_max};
-    if (raised.rlim_cur < 2 * COUNT + 100)
-        skip();
-    if (limit.rlim_cur < raised.rlim_cur)
-        setrlimit(RLIMIT_NOFILE, &raised);
+    allow_connections(COUNT, &limit);
     static int fds[COUNT];
     cleanup_buffer struct buffer response = {0};
     SSL_CTX *context = client_context(NULL);
@@ -380,9 +349,9 @@ static void an_idle_tls_connection_holds_no_buffers(void **state)
             fds[i] = dup(SSL_get_fd(ssl));
         client_close(ssl); /* without a word: the connection goes on, but its client needs no memory */
         if (i < 0)
-            before = resident_bytes();
+            before = resident_memory();
     }
-    size_t each = (resident_bytes() - before) / COUNT;
+    size_t each = (resident_memory() - before) / COUNT;
     print_message("an idle TLS connection takes %zu bytes\n", each);
 #ifndef SANITIZED
     assert_true(each < 24 * 1024);
@@ -392,8 +361,6 @@ static void an_idle_tls_connection_holds_no_buffers(void **state)
     SSL_CTX_free(context);
     setrlimit(RLIMIT_NOFILE, &limit);
 }
-
-#define WITH_SERVER(test) cmocka_unit_test_setup_teardown(test, start, stop)
 
 int main(void)
 {

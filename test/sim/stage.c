@@ -284,3 +284,8 @@ size_t stage_ready(struct stage *s, const char *app)
         ready += pod_is_ready(pods[i]->value) && !pods[i]->meta->deletion_timestamp;
     return ready;
 }
+
+bool stage_is_bound(struct stage *s, const void *path)
+{
+    return stage_field(s, path, "spec/nodeName") != NULL;
+}

@@ -36,6 +36,8 @@ typedef bool (*stage_condition)(struct stage *s, const void *argument);
 #define stage_until(s, condition, argument) stage_until_((s), (condition), (argument), #condition, __FILE__, __LINE__)
 void stage_until_(struct stage *s, stage_condition condition, const void *argument, const char *name, const char *file,
                   int line);
+/* The condition that the pod of a path has a node. */
+bool stage_is_bound(struct stage *s, const void *path);
 
 /* The verbs. Paths: "pods/NAMESPACE/NAME[/SUBRESOURCE]", "nodes/NAME"; a create names the namespace only. They return
  * the HTTP code. */

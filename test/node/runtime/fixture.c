@@ -140,6 +140,23 @@ void fixture_close(struct fixture *f)
     assert_int_equal(file_remove_tree(f->directory, &err), 0);
 }
 
+int fixture_set_up(void **state)
+{
+    struct fixture *f = malloc(sizeof(*f));
+    fixture_open(f);
+    fixture_sandbox(f, "pod-1");
+    *state = f;
+    return 0;
+}
+
+int fixture_tear_down(void **state)
+{
+    struct fixture *f = *state;
+    fixture_close(f);
+    free(f);
+    return 0;
+}
+
 void fixture_wait(struct fixture *f, const int *flag)
 {
     uv_timer_start(&f->watchdog, on_watchdog, FIXTURE_TIMEOUT_MS, 0);

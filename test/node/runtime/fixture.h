@@ -33,6 +33,9 @@ int fixture_enter(void);
 void fixture_open(struct fixture *f);
 /* Ends all containers and removes everything. */
 void fixture_close(struct fixture *f);
+/* The same for cmocka: the state is the fixture, with the sandbox "pod-1". */
+int fixture_set_up(void **state);
+int fixture_tear_down(void **state);
 /* Only the runtime, as the agent's restart does it: containers go on. */
 void fixture_close_runtime(struct fixture *f);
 void fixture_open_runtime(struct fixture *f);

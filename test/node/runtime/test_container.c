@@ -15,23 +15,6 @@
 #include "base/file.h"
 #include "fixture.h"
 
-static int open_fixture(void **state)
-{
-    struct fixture *f = malloc(sizeof(*f));
-    fixture_open(f);
-    fixture_sandbox(f, "pod-1");
-    *state = f;
-    return 0;
-}
-
-static int close_fixture(void **state)
-{
-    struct fixture *f = *state;
-    fixture_close(f);
-    free(f);
-    return 0;
-}
-
 /* Whether the process is there and more than a zombie, which is what its new parent may leave it for a while. */
 static bool process_runs(pid_t pid)
 {
@@ -619,5 +602,5 @@ int main(void)
         cmocka_unit_test(privileged_container_has_the_nodes_devices),
         cmocka_unit_test(signal_names_are_known),
     };
-    return cmocka_run_group_tests(tests, open_fixture, close_fixture);
+    return cmocka_run_group_tests(tests, fixture_set_up, fixture_tear_down);
 }

@@ -17,23 +17,6 @@
 #include "fixture.h"
 #include "node/runtime/log_files.h"
 
-static int open_fixture(void **state)
-{
-    struct fixture *f = malloc(sizeof(*f));
-    fixture_open(f);
-    fixture_sandbox(f, "pod-1");
-    *state = f;
-    return 0;
-}
-
-static int close_fixture(void **state)
-{
-    struct fixture *f = *state;
-    fixture_close(f);
-    free(f);
-    return 0;
-}
-
 static const char *status_log(struct fixture *f, const char *id)
 {
     return runtime_container_get(f->runtime, id)->log_path;
@@ -324,5 +307,5 @@ int main(void)
         cmocka_unit_test(old_rotated_files_are_removed),
         cmocka_unit_test(missing_log_is_an_error),
     };
-    return cmocka_run_group_tests(tests, open_fixture, close_fixture);
+    return cmocka_run_group_tests(tests, fixture_set_up, fixture_tear_down);
 }
