@@ -1,7 +1,9 @@
 """Manifests that invite an outage: kubectl prints a warning when they are applied, `coracle lint` finds them without a
 cluster. Nothing is refused."""
+import copy
 import json
 
+import pytest
 import yaml
 
 import harness
@@ -79,6 +81,104 @@ def test_pods_of_controllers_are_not_mentioned_again(kubectl, api, namespace):
 
 def lint(*arguments, **options):
     return harness.run([harness.CORACLE, "lint", *arguments], check=False, **options)
+
+
+# ---- each check ----
+
+def pod_spec(body):
+    return body["spec"]["template"]["spec"]
+
+
+def container(body):
+    return pod_spec(body)["containers"][0]
+
+
+def repel_itself(body):
+    pod_spec(body)["affinity"] = {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{
+        "topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "web"}}}]}}
+
+
+def overlapping():
+    """Another Deployment, whose pods "web" selects as well."""
+    other = deployment("other", replicas=2)
+    other["spec"]["selector"]["matchLabels"] = {"part": "other"}
+    other["spec"]["template"]["metadata"]["labels"] = {"app": "web", "part": "other"}
+    return other
+
+
+# What makes a good Deployment a bad one, for each check; what there has to be beside it.
+SPOILT = {
+    "readiness-probe-missing": (lambda body: container(body).pop("readinessProbe"), None),
+    "initial-delay": (lambda body: container(body)["readinessProbe"].update(initialDelaySeconds=30), None),
+    "same-probes": (lambda body: container(body).update(livenessProbe=container(body)["readinessProbe"]), None),
+    "grace-period-short": (lambda body: container(body).update(
+        lifecycle={"preStop": {"sleep": {"seconds": 9}}}), None),
+    "one-replica": (lambda body: body["spec"].update(replicas=1), None),
+    "anti-affinity-nodes": (repel_itself, None),
+    "mutable-tag": (lambda body: container(body).update(imagePullPolicy="Always"), None),
+    "max-unavailable-all": (lambda body: body["spec"]["strategy"]["rollingUpdate"].update(maxUnavailable="100%"), None),
+    "selector-overlap": (lambda body: None, overlapping),
+    "requests-missing": (lambda body: container(body).pop("resources"), None),
+}
+
+
+def objects_of(check):
+    """A Deployment in which the check finds nothing, the one in which it does, the same with the check silenced, and
+    what there is beside each."""
+    spoil, neighbour = SPOILT[check]
+    good = deployment(replicas=2)
+    bad = copy.deepcopy(good)
+    spoil(bad)
+    silenced = copy.deepcopy(bad)
+    silenced["metadata"]["annotations"] = {"coracle.dev/lint-ignore": check}
+    beside = [harness.service("web")] + ([neighbour()] if neighbour else [])
+    return good, bad, silenced, beside
+
+
+@pytest.mark.parametrize("check", SPOILT)
+def test_each_check_warns_and_refuses_nothing(api, kubectl, namespace, check):
+    good, bad, silenced, beside = objects_of(check)
+    path = f"/apis/apps/v1/namespaces/{namespace}/deployments"
+    apply(kubectl, beside[0])
+    assert api.request("POST", path + "?dryRun=All", good).headers.get_all("Warning") is None
+    for item in beside[1:]:
+        apply(kubectl, item)
+    answer = api.request("POST", path + "?dryRun=All", bad)
+    assert answer.status == 201
+    warnings = answer.headers.get_all("Warning")
+    assert len(warnings) == 1 and warnings[0].startswith('299 - "') and warnings[0].endswith(f'[{check}]"'), warnings
+    quiet = api.request("POST", path + "?dryRun=All", silenced)
+    assert quiet.status == 201 and quiet.headers.get_all("Warning") is None
+    printed = apply(kubectl, bad)
+    assert printed.startswith("Warning: ") and printed.endswith(f"[{check}]\n") and printed.count("\n") == 1
+    assert kubectl.json("get", "deployment", "web")["metadata"]["name"] == "web"
+
+
+@pytest.mark.parametrize("check", SPOILT)
+def test_each_check_fails_lint_unless_silenced(tmp_path, check):
+    good, bad, silenced, beside = objects_of(check)
+    for body, findings in ((good, []), (bad, [check]), (silenced, [])):
+        folder = tmp_path / ("silenced" if body is silenced else "bad" if body is bad else "good")
+        folder.mkdir()
+        # The neighbour that makes a good one bad is bad itself: the finding has two ends.
+        for number, item in enumerate([body] + (beside[:1] if body is good else beside)):
+            if body is silenced and item.get("kind") == "Deployment":
+                item["metadata"]["annotations"] = {"coracle.dev/lint-ignore": check}
+            (folder / f"{number}.yaml").write_text(yaml.safe_dump(item))
+        result = lint("-f", folder, "--nodes", "1")
+        assert result.returncode == (1 if findings else 0), result.stdout + result.stderr
+        assert {line[line.rindex("[") + 1:-1] for line in result.stdout.splitlines()} == set(findings)
+        told = lint("-f", folder, "--nodes", "1", "-o", "json")
+        assert told.returncode == result.returncode
+        assert {item["check"] for item in json.loads(told.stdout)["findings"]} == set(findings)
+
+
+def test_every_check_of_the_page_is_tried():
+    page = (harness.ROOT / "docs/lint.md").read_text()
+    listed = {line.split("`")[1] for line in page.splitlines() if line.startswith("| `")}
+    assert set(SPOILT) <= listed
+    # What a revision used is known to a running cluster only.
+    assert len(listed - set(SPOILT)) <= 1
 
 
 def test_the_examples_are_clean_but_for_the_one_that_is_not_meant_to_be():
