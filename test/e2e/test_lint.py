@@ -135,6 +135,11 @@ def objects_of(check):
     return good, bad, silenced, beside
 
 
+def findings(warnings):
+    """Those of lint, among others about fields that do not act yet."""
+    return [text for text in warnings or [] if "without effect" not in text]
+
+
 @pytest.mark.parametrize("check", SPOILT)
 def test_each_check_warns_and_refuses_nothing(api, kubectl, namespace, check):
     good, bad, silenced, beside = objects_of(check)
@@ -145,19 +150,19 @@ def test_each_check_warns_and_refuses_nothing(api, kubectl, namespace, check):
         apply(kubectl, item)
     answer = api.request("POST", path + "?dryRun=All", bad)
     assert answer.status == 201
-    warnings = answer.headers.get_all("Warning")
+    warnings = findings(answer.headers.get_all("Warning"))
     assert len(warnings) == 1 and warnings[0].startswith('299 - "') and warnings[0].endswith(f'[{check}]"'), warnings
     quiet = api.request("POST", path + "?dryRun=All", silenced)
-    assert quiet.status == 201 and quiet.headers.get_all("Warning") is None
-    printed = apply(kubectl, bad)
-    assert printed.startswith("Warning: ") and printed.endswith(f"[{check}]\n") and printed.count("\n") == 1
+    assert quiet.status == 201 and findings(quiet.headers.get_all("Warning")) == []
+    printed = findings(apply(kubectl, bad).splitlines())
+    assert len(printed) == 1 and printed[0].startswith("Warning: ") and printed[0].endswith(f"[{check}]")
     assert kubectl.json("get", "deployment", "web")["metadata"]["name"] == "web"
 
 
 @pytest.mark.parametrize("check", SPOILT)
 def test_each_check_fails_lint_unless_silenced(tmp_path, check):
     good, bad, silenced, beside = objects_of(check)
-    for body, findings in ((good, []), (bad, [check]), (silenced, [])):
+    for body, found in ((good, []), (bad, [check]), (silenced, [])):
         folder = tmp_path / ("silenced" if body is silenced else "bad" if body is bad else "good")
         folder.mkdir()
         # The neighbour that makes a good one bad is bad itself: the finding has two ends.
@@ -166,11 +171,11 @@ def test_each_check_fails_lint_unless_silenced(tmp_path, check):
                 item["metadata"]["annotations"] = {"coracle.dev/lint-ignore": check}
             (folder / f"{number}.yaml").write_text(yaml.safe_dump(item))
         result = lint("-f", folder, "--nodes", "1")
-        assert result.returncode == (1 if findings else 0), result.stdout + result.stderr
-        assert {line[line.rindex("[") + 1:-1] for line in result.stdout.splitlines()} == set(findings)
+        assert result.returncode == (1 if found else 0), result.stdout + result.stderr
+        assert {line[line.rindex("[") + 1:-1] for line in result.stdout.splitlines()} == set(found)
         told = lint("-f", folder, "--nodes", "1", "-o", "json")
         assert told.returncode == result.returncode
-        assert {item["check"] for item in json.loads(told.stdout)["findings"]} == set(findings)
+        assert {item["check"] for item in json.loads(told.stdout)["findings"]} == set(found)
 
 
 def test_every_check_of_the_page_is_tried():
