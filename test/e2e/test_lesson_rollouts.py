@@ -105,7 +105,7 @@ def test_undo_goes_back_to_a_revision(api, pods, kubectl, recommender):
 
 @pytest.fixture
 def canary(api, pods, kubectl, recommender):
-    """A rollout of v2 that is held after its first pod: the new model cannot load until the canary's gate is open."""
+    """A rollout of v2 that is paused after its first pod."""
     paused = []
 
     def first(items):
@@ -113,16 +113,18 @@ def canary(api, pods, kubectl, recommender):
             paused.append(kubectl("rollout", "pause", DEPLOYMENT))
         return bool(paused)
 
-    # The new version loads for 2 s, which is the time there is for pausing.
-    kubectl("patch", DEPLOYMENT, "-p", yaml.safe_dump({"spec": {"template": {"spec": {"containers": [
-        {"name": "model-server", "image": harness.IMAGE_V2, "env": [{"name": "LOAD_DELAY_MS", "value": "2000"}]}]}}}}))
+    # The first pod does not count as available before the rollout is paused, however long that takes here.
+    kubectl("patch", DEPLOYMENT, "-p", yaml.safe_dump({"spec": {"minReadySeconds": 500, "template": {"spec": {
+        "containers": [{"name": "model-server", "image": harness.IMAGE_V2}]}}}}))
     harness.wait_for(api, pods, first)
     assert paused == ["deployment.apps/recommender paused\n"]
+    kubectl("patch", DEPLOYMENT, "-p", '{"spec":{"minReadySeconds":0}}')
     harness.wait_for(api, pods, lambda items: sum(harness.is_true(item, "Ready") for item in items) == 4)
 
 
 def test_a_paused_rollout_stays_at_its_first_pod(api, deployments, pods, kubectl, canary):
     assert images(api.ok("GET", pods)["items"]) == {harness.IMAGE_V1: 3, harness.IMAGE_V2: 1}
+    harness.wait_for(api, deployments, lambda items: items[0]["status"].get("availableReplicas") == 4)
     row = kubectl("get", "deployment", "recommender", "--no-headers").split()
     assert row[:4] == ["recommender", "4/3", "1", "4"]
     progressing = next(entry for entry in kubectl.json("get", DEPLOYMENT)["status"]["conditions"]
@@ -195,3 +197,11 @@ def test_with_surge_a_rollout_on_a_full_node_says_why_it_waits(make_cluster):
     assert images(api.ok("GET", pods)["items"]) == {harness.IMAGE_V1: 2, harness.IMAGE_V2: 1}
     assert "timed out waiting for the condition" in kubectl.fails(
         "rollout", "status", "deployment/recommender-packed", "--timeout=1s")
+    # Nor does it wait in silence.
+    kubectl("patch", "deployment", "recommender-packed", "-p", '{"spec":{"progressDeadlineSeconds":3}}')
+    assert kubectl.fails("rollout", "status", "deployment/recommender-packed") == \
+        'error: deployment "recommender-packed" exceeded its progress deadline\n'
+    progressing = next(entry for entry in kubectl.json("get", "deployment", "recommender-packed")["status"]["conditions"]
+                       if entry["type"] == "Progressing")
+    assert (progressing["status"], progressing["reason"]) == ("False", "ProgressDeadlineExceeded")
+    assert re.fullmatch(r'ReplicaSet "recommender-packed-\S+" has timed out progressing\.', progressing["message"])
