@@ -160,7 +160,8 @@ static void write_sets(struct deployment_run *run)
             deployment_set_annotations(run, annotations, deployment_next_revision(r));
             fresh.spec.min_ready_seconds = run->deployment->spec.min_ready_seconds;
         }
-        if (s->target != s->replicas || s->target > 0)
+        bool counted = run->is_scaling || run->deployment->spec.paused;
+        if (s->target != s->replicas || (counted && s->target > 0))
             deployment_set_counts(run, annotations);
         if (api_equal(&api_type_replica_set, &fresh, s->rs))
             continue;

@@ -1,4 +1,5 @@
 /* Eviction: a pod is told why it has to leave, and is deleted as any other; upstream's pods/eviction. */
+#include "api/pod_condition.h"
 #include "base/timestamp.h"
 #include "registry/private.h"
 
@@ -10,15 +11,10 @@ static bool wants_dry_run(const struct delete_options *options)
     return false;
 }
 
-static bool has_ended(const struct pod *pod)
-{
-    return text_equal(pod->status.phase, "Succeeded") || text_equal(pod->status.phase, "Failed");
-}
-
 /* One that does not run any more, or has not begun, is not disrupted, as upstream sees it. */
 static bool is_disrupted(const struct pod *pod)
 {
-    return !has_ended(pod) && !text_equal(pod->status.phase, "Pending") && !pod->metadata.deletion_timestamp;
+    return !pod_has_ended(pod) && !text_equal(pod->status.phase, "Pending") && !pod->metadata.deletion_timestamp;
 }
 
 static void say_why(struct task *task, struct pod *pod)

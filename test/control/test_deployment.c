@@ -175,6 +175,26 @@ static void annotations_are_handed_down_but_for_those_of_the_deployment_itself(v
     stage_free(s);
 }
 
+static void what_a_set_was_scaled_for_changes_when_it_is_scaled(void **state)
+{
+    struct stage *s = web(stage_new(), 2, "{\"rollingUpdate\":{\"maxSurge\":1,\"maxUnavailable\":0}}");
+    static const char desired[] = "metadata/annotations/deployment.kubernetes.io|desired-replicas";
+    static const char most[] = "metadata/annotations/deployment.kubernetes.io|max-replicas";
+    stage_patch(s, WEB, "{\"spec\":{\"strategy\":{\"rollingUpdate\":{\"maxSurge\":3}}}}");
+    stage_run(s, SECOND);
+    assert_stage(s, set_of(s, "app:1"), desired, "2");
+    assert_stage(s, set_of(s, "app:1"), most, "3");
+    stage_patch(s, WEB, "{\"spec\":{\"replicas\":4}}");
+    stage_until(s, complete, WEB);
+    assert_stage(s, set_of(s, "app:1"), desired, "4");
+    assert_stage(s, set_of(s, "app:1"), most, "7");
+    set_image(s, "app:2");
+    stage_until(s, complete, WEB);
+    assert_stage(s, set_of(s, "app:2"), desired, "4");
+    assert_stage(s, set_of(s, "app:2"), most, "7");
+    stage_free(s);
+}
+
 static void old_replica_sets_beyond_the_limit_go_the_oldest_revision_first(void **state)
 {
     struct stage *s = web(stage_new(), 1, NULL);
@@ -524,6 +544,7 @@ int main(void)
         cmocka_unit_test(recreate_waits_for_the_last_old_pod_to_end),
         cmocka_unit_test(an_undo_takes_the_old_replica_set_again_and_renumbers_it),
         cmocka_unit_test(annotations_are_handed_down_but_for_those_of_the_deployment_itself),
+        cmocka_unit_test(what_a_set_was_scaled_for_changes_when_it_is_scaled),
         cmocka_unit_test(old_replica_sets_beyond_the_limit_go_the_oldest_revision_first),
         cmocka_unit_test(a_hash_that_is_taken_is_replaced_by_another),
         cmocka_unit_test(a_deployment_adopts_the_replica_sets_that_it_finds),
