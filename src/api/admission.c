@@ -6,13 +6,34 @@
 #include "api/static_pod.h"
 #include "api/status.h"
 
-static const struct {
-    const char *name;
-    int32_t value;
-} priority_classes[] = {
-    {"system-cluster-critical", 2000000000},
-    {"system-node-critical", 2000001000},
+static const struct priority_class system_classes[] = {
+    {.kind = "PriorityClass",
+     .api_version = "scheduling.k8s.io/v1",
+     .metadata.name = "system-node-critical",
+     .value = 2000001000,
+     .description = "Used for system critical pods that must not be moved from their current node.",
+     .preemption_policy = "PreemptLowerPriority"},
+    {.kind = "PriorityClass",
+     .api_version = "scheduling.k8s.io/v1",
+     .metadata.name = "system-cluster-critical",
+     .value = 2000000000,
+     .description = "Used for system critical pods that must run in the cluster, but can be moved to another node if "
+                    "necessary.",
+     .preemption_policy = "PreemptLowerPriority"},
 };
+
+const struct priority_class *api_system_priority_class_at(size_t place)
+{
+    return place < sizeof(system_classes) / sizeof(system_classes[0]) ? &system_classes[place] : NULL;
+}
+
+const struct priority_class *api_system_priority_class(const char *name)
+{
+    for (size_t i = 0; i < sizeof(system_classes) / sizeof(system_classes[0]); i++)
+        if (strcmp(system_classes[i].metadata.name, name) == 0)
+            return &system_classes[i];
+    return NULL;
+}
 
 static bool blank(const char *s)
 {
@@ -43,23 +64,12 @@ static void tolerate(struct arena *arena, struct toleration_array *tolerations, 
     };
 }
 
-/* The value of the pod's priority class; no class is priority 0. */
-static struct status *admit_priority(struct arena *arena, struct pod *pod)
+struct status *api_admit_priority(struct arena *arena, struct pod *pod, const struct priority_class *class)
 {
     struct pod_spec *spec = &pod->spec;
     const struct api_resource *pods = &api_resources[API_PODS];
-    int32_t priority = 0;
-    if (!blank(spec->priority_class_name)) {
-        size_t i = 0;
-        while (i < sizeof(priority_classes) / sizeof(priority_classes[0]) &&
-               strcmp(priority_classes[i].name, spec->priority_class_name) != 0)
-            i++;
-        if (i == sizeof(priority_classes) / sizeof(priority_classes[0]))
-            return api_status_forbidden(
-                arena, pods, pod->metadata.name,
-                arena_printf(arena, "no PriorityClass with name %s was found", spec->priority_class_name));
-        priority = priority_classes[i].value;
-    }
+    int32_t priority = class ? class->value : 0;
+    const char *policy = class ? class->preemption_policy : "PreemptLowerPriority";
     if (spec->priority.set && spec->priority.value != priority)
         return api_status_forbidden(arena, pods, pod->metadata.name,
                                     arena_printf(arena,
@@ -67,9 +77,18 @@ static struct status *admit_priority(struct arena *arena, struct pod *pod)
                                                  "priority admission controller computed %d from the given "
                                                  "PriorityClass name",
                                                  spec->priority.value, priority));
+    if (policy && spec->preemption_policy && strcmp(spec->preemption_policy, policy) != 0)
+        return api_status_forbidden(arena, pods, pod->metadata.name,
+                                    arena_printf(arena,
+                                                 "the string value of PreemptionPolicy (%s) must not be provided in "
+                                                 "pod spec; priority admission controller computed %s from the given "
+                                                 "PriorityClass name",
+                                                 spec->preemption_policy, policy));
+    if (class)
+        spec->priority_class_name = arena_string(arena, class->metadata.name);
     spec->priority = opt_int32(priority);
-    if (!spec->preemption_policy)
-        spec->preemption_policy = "PreemptLowerPriority";
+    if (policy)
+        spec->preemption_policy = arena_string(arena, policy);
     return NULL;
 }
 
@@ -81,7 +100,7 @@ static struct status *admit_pod(struct arena *arena, struct pod *pod)
         spec->service_account = spec->service_account_name = "default";
     tolerate(arena, &spec->tolerations, "node.kubernetes.io/not-ready");
     tolerate(arena, &spec->tolerations, "node.kubernetes.io/unreachable");
-    return admit_priority(arena, pod);
+    return NULL;
 }
 
 struct status *api_admit_create(struct arena *arena, const struct api_resource *resource, void *value)

@@ -83,6 +83,12 @@ void cell_number(struct cells *cells, int64_t number)
     buffer_printf(cells->out, "%lld", (long long)number);
 }
 
+void cell_bool(struct cells *cells, bool value)
+{
+    separate(cells);
+    buffer_add_string(cells->out, value ? "true" : "false");
+}
+
 const char *age_text(const struct cells *cells, int64_t since, char out[HUMAN_DURATION_MAX])
 {
     return since ? human_duration(cells->now - since, out) : strcpy(out, "<unknown>");

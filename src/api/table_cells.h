@@ -16,6 +16,7 @@ void cell_text(struct cells *cells, const char *text); /* NULL = "" */
 void cell_text_or(struct cells *cells, const char *text, const char *otherwise);
 void cell_format(struct cells *cells, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void cell_number(struct cells *cells, int64_t number);
+void cell_bool(struct cells *cells, bool value);
 /* Time since then; "<unknown>" when unset. */
 void cell_age(struct cells *cells, int64_t since);
 /* "a=b,c=d"; "<none>" when empty. */

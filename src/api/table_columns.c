@@ -122,6 +122,14 @@ static const struct table_column event_columns[] = {
     {"Name", "string", "name", "Name of the event.", 1},
     {0}};
 
+static const struct table_column priority_class_columns[] = {
+    NAME,
+    {"Value", "integer", NULL, "Priority of the pods of the class.", 0},
+    {"Global-Default", "boolean", NULL, "Whether pods that name no class have this one.", 0},
+    AGE,
+    {"PreemptionPolicy", "string", NULL, "Whether its pods may displace others of lower priority.", 0},
+    {0}};
+
 static const struct table_column lease_columns[] = {
     NAME, {"Holder", "string", NULL, "Who holds the lease.", 0}, AGE, {0}};
 
@@ -459,6 +467,16 @@ static void lease_cells(struct cells *cells, const void *value)
     cell_age(cells, l->metadata.creation_timestamp);
 }
 
+static void priority_class_cells(struct cells *cells, const void *value)
+{
+    const struct priority_class *c = value;
+    cell_text(cells, c->metadata.name);
+    cell_number(cells, c->value);
+    cell_bool(cells, c->global_default);
+    cell_age(cells, c->metadata.creation_timestamp);
+    cell_text(cells, c->preemption_policy);
+}
+
 static const struct {
     const struct table_column *columns;
     void (*cells)(struct cells *cells, const void *value);
@@ -483,6 +501,7 @@ static const struct {
     [API_PERSISTENTVOLUMECLAIMS] = {persistent_volume_claim_columns, persistent_volume_claim_cells},
     [API_METRICS_NODES] = {metrics_columns, node_metrics_cells},
     [API_METRICS_PODS] = {metrics_columns, pod_metrics_cells},
+    [API_PRIORITYCLASSES] = {priority_class_columns, priority_class_cells},
     [API_STORAGECLASSES] = {storage_class_columns, storage_class_cells},
     [API_INGRESSES] = {ingress_columns, ingress_cells},
     [API_INGRESSCLASSES] = {ingress_class_columns, ingress_class_cells},

@@ -58,6 +58,8 @@ static const struct rules rules[API_RESOURCE_COUNT] = {
     [API_PERSISTENTVOLUMECLAIMS] = {.name = format_dns_subdomain, .object = validate_persistent_volume_claim,
                                     .update = validate_persistent_volume_claim_update,
                                     .status_update = validate_persistent_volume_claim_status_update},
+    [API_PRIORITYCLASSES] = {.name = format_dns_subdomain, .object = validate_priority_class,
+                             .update = validate_priority_class_update},
     [API_STORAGECLASSES] = {.name = format_dns_subdomain, .object = validate_storage_class,
                             .update = validate_storage_class_update},
     [API_INGRESSES] = {.name = format_dns_subdomain, .create = validate_ingress_create,

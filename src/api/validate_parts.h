@@ -193,6 +193,8 @@ void validate_persistent_volume_claim(struct api_field_errors *errors, const voi
 void validate_persistent_volume_claim_update(struct api_field_errors *errors, const void *value, const void *old);
 void validate_persistent_volume_claim_status_update(struct api_field_errors *errors, const void *value,
                                                     const void *old);
+void validate_priority_class(struct api_field_errors *errors, const void *value);
+void validate_priority_class_update(struct api_field_errors *errors, const void *value, const void *old);
 void validate_storage_class(struct api_field_errors *errors, const void *value);
 void validate_storage_class_update(struct api_field_errors *errors, const void *value, const void *old);
 void validate_ingress_create(struct api_field_errors *errors, const void *value);

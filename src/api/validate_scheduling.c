@@ -150,6 +150,25 @@ static void validate_label_keys(struct api_field_errors *errors, const struct ap
         field_format(errors, PATH_INDEX(path, i), keys->items[i], format_qualified_name);
 }
 
+/* A new pod's selector has the requirements of its matchLabelKeys already: a second one with such a key is the user's.
+ */
+static void validate_keys_and_selector(struct api_field_errors *errors, const struct api_path *path,
+                                       const struct string_array *keys, const struct label_selector *selector)
+{
+    cleanup_name_set struct name_set seen = {0};
+    for (size_t i = 0; selector && i < selector->match_labels.count; i++)
+        name_set_add(&seen, selector->match_labels.items[i].key);
+    for (size_t i = 0; selector && i < selector->match_expressions.count; i++) {
+        const char *key = selector->match_expressions.items[i].key;
+        for (size_t k = keys->count; k-- > 0;)
+            if (is(key, keys->items[k]) && name_set_has(&seen, key)) {
+                field_invalid(errors, PATH_INDEX(path, k), key, "exists in both matchLabelKeys and labelSelector");
+                break;
+            }
+        name_set_add(&seen, key);
+    }
+}
+
 static void validate_pod_term(struct api_field_errors *errors, const struct api_path *path,
                               const struct pod_affinity_term *term)
 {
@@ -160,6 +179,7 @@ static void validate_pod_term(struct api_field_errors *errors, const struct api_
     const struct api_path *keys = PATH(path, "matchLabelKeys");
     validate_label_keys(errors, keys, &term->match_label_keys, term->label_selector);
     validate_label_keys(errors, PATH(path, "mismatchLabelKeys"), &term->mismatch_label_keys, term->label_selector);
+    validate_keys_and_selector(errors, path, &term->match_label_keys, term->label_selector);
     cleanup_name_set struct name_set mismatched = {0};
     for (size_t i = 0; i < term->mismatch_label_keys.count; i++)
         name_set_add(&mismatched, term->mismatch_label_keys.items[i]);
@@ -226,6 +246,7 @@ static void validate_spread(struct api_field_errors *errors, const struct api_pa
     validate_optional_one_of(errors, PATH(path, "nodeAffinityPolicy"), c->node_affinity_policy, inclusion_policies);
     validate_optional_one_of(errors, PATH(path, "nodeTaintsPolicy"), c->node_taints_policy, inclusion_policies);
     validate_label_keys(errors, PATH(path, "matchLabelKeys"), &c->match_label_keys, c->label_selector);
+    validate_keys_and_selector(errors, PATH(path, "matchLabelKeys"), &c->match_label_keys, c->label_selector);
     validate_label_selector(errors, PATH(path, "labelSelector"), c->label_selector);
 }
 

@@ -99,6 +99,8 @@ struct status *registry_admit_create(struct task *task, void *value)
     if (!refused)
         refused = api_admit_create(task->arena, task->resource, value);
     if (!refused)
+        refused = priority_admit_create(task, value);
+    if (!refused)
         storage_admit_create(task, value);
     if (!refused)
         refused = networking_admit_create(task, value);
@@ -109,13 +111,14 @@ struct status *registry_admit_create(struct task *task, void *value)
 
 struct status *registry_admit_update(struct task *task, const void *value)
 {
-    return task->resource->index == API_PERSISTENTVOLUMECLAIMS ? storage_admit_update(task, value) : NULL;
+    return task->resource->index == API_PERSISTENTVOLUMECLAIMS ? storage_admit_update(task, value)
+                                                               : priority_admit_update(task, value);
 }
 
 struct status *registry_admit_delete(struct task *task, const char *name)
 {
     if (task->resource->index != API_NAMESPACES)
-        return NULL;
+        return priority_admit_delete(task, name);
     for (size_t i = 0; i < ARRAY_COUNT(immortal); i++)
         if (strcmp(name, immortal[i]) == 0)
             return api_status_forbidden(task->arena, task->resource, name, "this namespace may not be deleted");

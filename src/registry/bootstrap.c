@@ -1,13 +1,13 @@
-/* What upstream's API server creates by itself at start: four namespaces, and the service default/kubernetes
- * with the address that the API answers on; beside it, as every installation has it, the service of the cluster's DNS.
- * At the very first start the default StorageClass, too. Creating
- * what is there already is fine; address and ports are brought up to date. Steps run one after the other, each
- * when the one before is durable. */
+/* What upstream's API server creates by itself at start: two priority classes, four namespaces, and the service
+ * default/kubernetes with the address that the API answers on; beside it, as every installation has it, the service of
+ * the cluster's DNS. At the very first start the default StorageClass, too. Creating what is there already is fine;
+ * address and ports are brought up to date. Steps run one after the other, each when the one before is durable. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/admission.h"
 #include "api/storage.h"
 #include "base/buffer.h"
 #include "base/cleanup.h"
@@ -57,6 +57,7 @@ struct bootstrap {
     char *address;
     int target_ports[2]; /* by enum target */
     struct arena *arena;
+    size_t classes; /* priority classes that are there */
     size_t step;
     void (*done)(void *context);
     void *context;
@@ -97,6 +98,29 @@ static const char *service_address(struct bootstrap *bootstrap, uint32_t place)
     return arena_string(bootstrap->arena, inet_ntop(AF_INET, &address, text, sizeof(text)));
 }
 
+static void create_priority_classes(struct bootstrap *bootstrap);
+
+static void priority_class_created(void *context, const struct client_result *result)
+{
+    struct bootstrap *bootstrap = context;
+    complain(result);
+    bootstrap->classes++;
+    create_priority_classes(bootstrap);
+}
+
+/* One after the other, then all else. */
+static void create_priority_classes(struct bootstrap *bootstrap)
+{
+    const struct priority_class *known = api_system_priority_class_at(bootstrap->classes);
+    if (!known) {
+        next(bootstrap);
+        return;
+    }
+    struct priority_class class = *known;
+    client_create(bootstrap->client, &api_resources[API_PRIORITYCLASSES], NULL, NULL, &class, priority_class_created,
+                  bootstrap);
+}
+
 static void create_namespace(struct bootstrap *bootstrap, const char *name)
 {
     struct namespace namespace = {.kind = "Namespace", .api_version = "v1", .metadata.name = name};
@@ -106,7 +130,7 @@ static void create_namespace(struct bootstrap *bootstrap, const char *name)
 static void class_created(void *context, const struct client_result *result)
 {
     complain(result);
-    next(context);
+    create_priority_classes(context);
 }
 
 /* Only at the first start, which is told by the namespaces that come after it: a user may delete it for good. */
@@ -304,7 +328,7 @@ void registry_bootstrap(struct registry *registry, const struct registry_bootstr
     bootstrap->done = done;
     bootstrap->context = context;
     if (store_get(registry->store, &api_resources[API_NAMESPACES], NULL, namespaces[0]))
-        next(bootstrap);
+        create_priority_classes(bootstrap);
     else
         create_storage_class(bootstrap);
 }

@@ -65,8 +65,58 @@ static void prepare_namespace(struct task *task, struct namespace *namespace)
     finalizers->items[finalizers->count++] = "kubernetes";
 }
 
+/* The values that the pod has for the keys become part of the selector. */
+static void merge_keys(struct task *task, struct label_selector *selector, const struct string_array *keys,
+                       const char *operator, const struct string_map * labels)
+{
+    for (size_t i = 0; selector && i < keys->count; i++) {
+        const char *value = string_map_get(labels, keys->items[i]);
+        struct label_selector_requirement_array *all = &selector->match_expressions;
+        if (!value)
+            continue;
+        const char **values = arena_alloc(task->arena, sizeof(*values));
+        values[0] = value;
+        all->items = arena_array_grow(task->arena, all->items, all->count, 1, sizeof(*all->items));
+        all->items[all->count++] =
+            (struct label_selector_requirement){.key = keys->items[i], .operator= operator, .values = {values, 1} };
+    }
+}
+
+static void merge_term(struct task *task, struct pod_affinity_term *term, const struct string_map *labels)
+{
+    merge_keys(task, term->label_selector, &term->match_label_keys, "In", labels);
+    merge_keys(task, term->label_selector, &term->mismatch_label_keys, "NotIn", labels);
+}
+
+static void merge_terms(struct task *task, struct pod_affinity_term_array *required,
+                        struct weighted_pod_affinity_term_array *preferred, const struct string_map *labels)
+{
+    for (size_t i = 0; i < required->count; i++)
+        merge_term(task, &required->items[i], labels);
+    for (size_t i = 0; i < preferred->count; i++)
+        merge_term(task, &preferred->items[i].pod_affinity_term, labels);
+}
+
+/* matchLabelKeys and mismatchLabelKeys act here, as upstream has them. */
+static void merge_label_keys(struct task *task, struct pod *pod)
+{
+    const struct string_map *labels = &pod->metadata.labels;
+    struct affinity *a = pod->spec.affinity;
+    if (a && a->pod_affinity)
+        merge_terms(task, &a->pod_affinity->required_during_scheduling_ignored_during_execution,
+                    &a->pod_affinity->preferred_during_scheduling_ignored_during_execution, labels);
+    if (a && a->pod_anti_affinity)
+        merge_terms(task, &a->pod_anti_affinity->required_during_scheduling_ignored_during_execution,
+                    &a->pod_anti_affinity->preferred_during_scheduling_ignored_during_execution, labels);
+    for (size_t i = 0; i < pod->spec.topology_spread_constraints.count; i++) {
+        struct topology_spread_constraint *c = &pod->spec.topology_spread_constraints.items[i];
+        merge_keys(task, c->label_selector, &c->match_label_keys, "In", labels);
+    }
+}
+
 static void prepare_pod(struct task *task, struct pod *pod)
 {
+    merge_label_keys(task, pod);
     pod->status.phase = "Pending";
     pod->status.qos_class = api_pod_qos_class(&pod->spec);
     if (!pod->spec.scheduling_gates.count)

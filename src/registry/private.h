@@ -67,6 +67,7 @@ struct registry {
 
 enum generation_rule {
     GENERATION_NONE,
+    GENERATION_FIRST,            /* 1 for good (priorityclasses) */
     GENERATION_SPEC,             /* bumped when the spec changes */
     GENERATION_SPEC_ANNOTATIONS, /* ... or the annotations (deployments) */
     GENERATION_ENDPOINTS,        /* when anything but metadata changes, or the labels do (endpointslices) */
@@ -189,6 +190,11 @@ struct status *storage_admit_update(struct task *task, const struct persistent_v
 /* networking.c: the part of admission that concerns ingresses, and upstream's warnings about them and network policies. */
 struct status *networking_admit_create(struct task *task, void *value);
 void networking_warn(struct task *task, const void *value, bool created);
+
+/* priority.c: the part of admission that concerns priorities. */
+struct status *priority_admit_create(struct task *task, void *value);
+struct status *priority_admit_update(struct task *task, const void *value);
+struct status *priority_admit_delete(struct task *task, const char *name);
 
 /* lint.c: a warning for each finding of the lint room about `value`, complete as it will be stored, that the state it
  * replaces (NULL: none) does not have. */

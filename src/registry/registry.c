@@ -36,6 +36,7 @@ static const struct strategy strategies[] = {
     [API_LEASES] = {.create_on_update = true, .must_have_revision = true},
     [API_PERSISTENTVOLUMES] = {.returns_deleted = true},
     [API_PERSISTENTVOLUMECLAIMS] = {.returns_deleted = true},
+    [API_PRIORITYCLASSES] = {.generation = GENERATION_FIRST},
     [API_STORAGECLASSES] = {.returns_deleted = true},
     [API_INGRESSES] = {.generation = GENERATION_SPEC},
     [API_INGRESSCLASSES] = {.generation = GENERATION_SPEC},

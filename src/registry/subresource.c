@@ -15,6 +15,7 @@ static const struct api_resource pods_binding = {.group = "", .kind = "Binding",
 
 struct pod_condition *registry_pod_condition(struct task *task, struct pod *pod, const char *type)
 {
+    pod->status.nominated_node_name = NULL;
     struct pod_condition_array *conditions = &pod->status.conditions;
     size_t i = 0;
     while (i < conditions->count && !text_equal(conditions->items[i].type, type))

@@ -195,6 +195,7 @@ static void bump_generation(struct task *task, void *value)
     bool changed = false;
     switch (registry_strategy(task->resource)->generation) {
     case GENERATION_NONE:
+    case GENERATION_FIRST:
         return;
     case GENERATION_SPEC:
         changed = spec_changed(task->resource, value, task->old->value);

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "api/object.h"
+#include "base/list.h"
 #include "base/map.h"
 
 /* Amounts of the resources that every node has; others go by name. */
@@ -24,6 +25,9 @@ struct node_info {
     int64_t pods, pods_allocatable;
     struct map extended; /* name -> (intptr_t) amount requested of other resources */
     struct map ports;    /* "TCP/80/10.0.0.1" and "TCP/80" -> (intptr_t) how many pods have them on the node */
+    /* The census's own: its place in arrays by node, its pods, and those nominated for it (struct placed). */
+    int32_t slot;
+    struct list residents, nominated;
 };
 
 /* What a pod asks for, or has been given, whichever is more (api/pod_resources.h). */

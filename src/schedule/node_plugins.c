@@ -1,4 +1,4 @@
-/* NodeUnschedulable, NodeName, NodeAffinity (the node selector), TaintToleration and NodePorts. */
+/* NodeUnschedulable, NodeName, TaintToleration and NodePorts. */
 #include <string.h>
 
 #include "schedule/plugin.h"
@@ -33,48 +33,76 @@ void filter_node_unschedulable(const struct schedule_pod *pod, const struct node
         schedule_object(verdict, "node(s) were unschedulable", true);
 }
 
+bool prefilter_node_name(struct schedule_pod *pod, struct schedule_verdict *verdict)
+{
+    (void)verdict;
+    return pod->pod->spec.node_name && *pod->pod->spec.node_name;
+}
+
 void filter_node_name(const struct schedule_pod *pod, const struct node_info *node, struct schedule_verdict *verdict)
 {
-    const char *wanted = pod->pod->spec.node_name;
-    if (wanted && *wanted && strcmp(wanted, node->object->meta->name) != 0)
+    if (strcmp(pod->pod->spec.node_name, node->object->meta->name) != 0)
         schedule_object(verdict, "node(s) didn't match the requested node name", true);
+}
+
+const struct taint *node_untolerated_taint(const struct pod *pod, const struct node *node)
+{
+    for (size_t i = 0; i < node->spec.taints.count; i++) {
+        const struct taint *t = &node->spec.taints.items[i];
+        bool keeps_out = strcmp(t->effect, "NoSchedule") == 0 || strcmp(t->effect, "NoExecute") == 0;
+        if (keeps_out && !tolerated(pod, t->key, t->value, t->effect))
+            return t;
+    }
+    return NULL;
 }
 
 void filter_taint_toleration(const struct schedule_pod *pod, const struct node_info *node,
                              struct schedule_verdict *verdict)
 {
-    for (size_t i = 0; i < node->node->spec.taints.count; i++) {
-        const struct taint *t = &node->node->spec.taints.items[i];
-        bool keeps_out = strcmp(t->effect, "NoSchedule") == 0 || strcmp(t->effect, "NoExecute") == 0;
-        if (keeps_out && !tolerated(pod->pod, t->key, t->value, t->effect)) {
-            schedule_object(verdict, "node(s) had untolerated taint(s)", true);
-            return;
-        }
-    }
+    if (node->node->spec.taints.count && node_untolerated_taint(pod->pod, node->node))
+        schedule_object(verdict, "node(s) had untolerated taint(s)", true);
 }
 
-/* The fewer PreferNoSchedule taints are not tolerated, the better. */
+static bool prefers_not(const struct taint *taint)
+{
+    return strcmp(taint->effect, "PreferNoSchedule") == 0;
+}
+
+bool prescore_taint_toleration(struct schedule_pod *pod, struct node_info *const *nodes, size_t count)
+{
+    (void)pod;
+    for (size_t i = 0; i < count; i++)
+        for (size_t t = 0; t < nodes[i]->node->spec.taints.count; t++)
+            if (prefers_not(&nodes[i]->node->spec.taints.items[t]))
+                return true;
+    return false;
+}
+
+/* Taints that the pod would rather not have; of its tolerations those without an effect or with this one count. */
 int64_t score_taint_toleration(const struct schedule_pod *pod, const struct node_info *node)
 {
-    size_t bad = 0, all = node->node->spec.taints.count;
-    for (size_t i = 0; i < all; i++) {
+    int64_t bad = 0;
+    for (size_t i = 0; i < node->node->spec.taints.count; i++) {
         const struct taint *t = &node->node->spec.taints.items[i];
-        bad += strcmp(t->effect, "PreferNoSchedule") == 0 && !tolerated(pod->pod, t->key, t->value, t->effect);
+        bad += prefers_not(t) && !tolerated(pod->pod, t->key, t->value, t->effect);
     }
-    return all ? SCHEDULE_SCORE_MAX - (int64_t)(bad * SCHEDULE_SCORE_MAX / all) : SCHEDULE_SCORE_MAX;
+    return bad;
 }
 
-void filter_node_affinity(const struct schedule_pod *pod, const struct node_info *node,
-                          struct schedule_verdict *verdict)
+bool hint_taint_toleration(const struct census *census, const struct pod *pod, const struct schedule_change *change)
 {
-    const struct string_map *selector = &pod->pod->spec.node_selector;
-    for (size_t i = 0; i < selector->count; i++) {
-        const char *value = string_map_get(&node->object->meta->labels, selector->items[i].key);
-        if (!value || strcmp(value, selector->items[i].value) != 0) {
-            schedule_object(verdict, "node(s) didn't match Pod's node affinity/selector", true);
-            return;
-        }
-    }
+    (void)census;
+    return !node_untolerated_taint(pod, change->node->node);
+}
+
+static bool asks_for_none(void *context, const struct container_port *port, const char *ip)
+{
+    return false;
+}
+
+bool prefilter_node_ports(struct schedule_pod *pod, struct schedule_verdict *verdict)
+{
+    return !pod_host_ports(&pod->pod->spec, asks_for_none, NULL);
 }
 
 static bool is_free(void *context, const struct container_port *port, const char *ip)

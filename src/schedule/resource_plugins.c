@@ -31,10 +31,12 @@ static void collect_extended(struct schedule_pod *pod, struct schedule_request *
     }
 }
 
-void schedule_pod_prepare(struct schedule_pod *pod)
+bool prefilter_node_resources(struct schedule_pod *pod, struct schedule_verdict *verdict)
 {
     const struct pod_spec *spec = &pod->pod->spec;
     size_t most = 0;
+    (void)verdict;
+    pod->extended_count = 0;
     pod_requests(pod->pod, &pod->requests);
     pod_load(pod->pod, &pod->load);
     for (size_t i = 0; i < spec->containers.count; i++)
@@ -45,6 +47,7 @@ void schedule_pod_prepare(struct schedule_pod *pod)
     collect_extended(pod, requests, &spec->containers);
     collect_extended(pod, requests, &spec->init_containers);
     pod->extended = requests;
+    return true;
 }
 
 static void filter_extended(const struct schedule_pod *pod, const struct node_info *node,
@@ -85,15 +88,25 @@ int64_t score_least_allocated(const struct schedule_pod *pod, const struct node_
     return counted ? sum / counted : 0;
 }
 
+/* A pod that asks for nothing would all go to the node that is balanced best. */
+bool prescore_balanced_allocation(struct schedule_pod *pod, struct node_info *const *nodes, size_t count)
+{
+    (void)nodes, (void)count;
+    return pod->requests.of[RESOURCE_CPU] || pod->requests.of[RESOURCE_MEMORY];
+}
+
 /* Nodes whose cpu and memory fill alike are better; between two fractions the standard deviation is half their
  * difference. */
 int64_t score_balanced_allocation(const struct schedule_pod *pod, const struct node_info *node)
 {
-    double fraction[2];
+    double fraction[2] = {0};
+    int counted = 0;
     for (int kind = RESOURCE_CPU; kind <= RESOURCE_MEMORY; kind++) {
         int64_t room = node->allocatable.of[kind];
         double used = (double)(node->requested.of[kind] + pod->requests.of[kind]);
-        fraction[kind] = room ? fmin(used / (double)room, 1.0) : 1.0;
+        if (room)
+            fraction[counted++] = fmin(used / (double)room, 1.0);
     }
-    return (int64_t)((1.0 - fabs(fraction[0] - fraction[1]) / 2) * SCHEDULE_SCORE_MAX);
+    double deviation = counted == 2 ? fabs((fraction[0] - fraction[1]) / 2) : 0;
+    return (int64_t)((1.0 - deviation) * SCHEDULE_SCORE_MAX);
 }

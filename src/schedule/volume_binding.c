@@ -93,12 +93,13 @@ static int by_size(const void *a, const void *b)
                             string_map_get(&y->spec.resources.requests, "storage"));
 }
 
-void prefilter_volume_binding(struct schedule_pod *pod, struct schedule_verdict *verdict)
+bool prefilter_volume_binding(struct schedule_pod *pod, struct schedule_verdict *verdict)
 {
     const struct volume_array *volumes = &pod->pod->spec.volumes;
     const char *namespace = pod->pod->metadata.namespace;
+    pod->claim_count = 0;
     if (!volume_pod_has_claims(pod->pod))
-        return;
+        return false;
     pod->claims = arena_alloc(pod->arena, volumes->count * sizeof(*pod->claims));
     for (size_t i = 0; i < volumes->count; i++) {
         const char *name = storage_claim_name(pod->arena, &pod->pod->metadata, &volumes->items[i]);
@@ -108,7 +109,7 @@ void prefilter_volume_binding(struct schedule_pod *pod, struct schedule_verdict 
         const char *objection = claim_objection(pod, &volumes->items[i], name, claim);
         if (objection) {
             schedule_object(verdict, objection, true);
-            return;
+            return true;
         }
         bool known = false;
         for (size_t k = 0; k < pod->claim_count; k++)
@@ -118,6 +119,13 @@ void prefilter_volume_binding(struct schedule_pod *pod, struct schedule_verdict 
     }
     /* Small wishes first: the small volumes are for them. */
     qsort(pod->claims, pod->claim_count, sizeof(*pod->claims), by_size);
+    return true;
+}
+
+bool prefilter_volume_restrictions(struct schedule_pod *pod, struct schedule_verdict *verdict)
+{
+    (void)verdict;
+    return volume_pod_has_claims(pod->pod);
 }
 
 /* ---- Node by node ---- */

@@ -29,6 +29,8 @@ static inline void *prepare(struct arena *arena, const struct api_resource *reso
     void *value = decode(arena, resource, json);
     api_set_defaults(arena, resource, value);
     assert_null(api_admit_create(arena, resource, value));
+    if (resource->index == API_PODS)
+        api_admit_priority(arena, value, NULL);
     return value;
 }
 

@@ -103,11 +103,23 @@ static void priorities_come_from_classes(void **state)
     (void)state;
     cleanup_arena struct arena *arena = arena_new(0);
     const struct api_resource *r = &api_resources[API_PODS];
-    struct pod *pod = prepare(arena, r, "{'metadata':{'name':'p'},'spec':{'priorityClassName':'system-node-critical'}}");
+    struct priority_class class = {.metadata.name = "rare", .value = 7, .preemption_policy = "Never"};
+    struct pod *pod = decode(arena, r, "{'metadata':{'name':'p'},'spec':{}}");
+    assert_null(api_admit_priority(arena, pod, api_system_priority_class("system-node-critical")));
     assert_int_equal(pod->spec.priority.value, 2000001000);
-    pod = decode(arena, r, "{'metadata':{'name':'p'},'spec':{'priorityClassName':'none'}}");
-    assert_string_equal(api_admit_create(arena, r, pod)->message,
-                        "pods \"p\" is forbidden: no PriorityClass with name none was found");
+    pod = decode(arena, r, "{'metadata':{'name':'p'},'spec':{}}");
+    assert_null(api_admit_priority(arena, pod, &class));
+    assert_string_equal(pod->spec.priority_class_name, "rare");
+    assert_string_equal(pod->spec.preemption_policy, "Never");
+    pod = decode(arena, r, "{'metadata':{'name':'p'},'spec':{'priority':5}}");
+    assert_string_equal(api_admit_priority(arena, pod, &class)->message,
+                        "pods \"p\" is forbidden: the integer value of priority (5) must not be provided in pod spec; "
+                        "priority admission controller computed 7 from the given PriorityClass name");
+    pod = decode(arena, r, "{'metadata':{'name':'p'},'spec':{'preemptionPolicy':'Never'}}");
+    assert_string_equal(api_admit_priority(arena, pod, NULL)->message,
+                        "pods \"p\" is forbidden: the string value of PreemptionPolicy (Never) must not be provided in "
+                        "pod spec; priority admission controller computed PreemptLowerPriority from the given "
+                        "PriorityClass name");
 }
 
 int main(void)

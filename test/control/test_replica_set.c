@@ -203,8 +203,10 @@ static void the_set_of_a_deployment_shrinks_where_its_sisters_crowd(void **state
 {
     struct stage *s = stage_new();
     stage_node(s, "n1");
+    stage_deploy(s, "a", 3, "app:1", NULL);
+    stage_run(s, 5 * SECOND);
     stage_node(s, "n2");
-    stage_deploy(s, "a", 6, "app:1", NULL);
+    stage_patch(s, "deployments/default/a", "{\"spec\":{\"replicas\":4}}");
     stage_run(s, 5 * SECOND);
     stage_patch(s, "deployments/default/a", "{\"spec\":{\"replicas\":2}}");
     stage_run(s, 5 * SECOND);

@@ -335,12 +335,11 @@ static void a_field_that_does_not_act_yet_is_named(void **state)
 {
     struct world *w = world_new();
     struct reply *r = create(w, "pods/default",
-                             "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"affinity\":{\"podAntiAffinity\":{"
-                             "\"requiredDuringSchedulingIgnoredDuringExecution\":[{\"topologyKey\":\"zone\"}]}},"
+                             "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"runtimeClassName\":\"other\","
                              "\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}");
     assert_code(r, 201);
     assert_non_null(r->warning);
-    assert_memory_equal(r->warning, "spec.affinity: ", 15);
+    assert_memory_equal(r->warning, "spec.runtimeClassName: ", 23);
     r = patch(w, "pods/default/p", "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}");
     assert_code(r, 200);
     assert_null(r->warning);
