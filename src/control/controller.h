@@ -47,6 +47,7 @@ extern const struct controller_kind job_orphan_controller;
 extern const struct controller_kind job_ttl_controller;
 extern const struct controller_kind pod_garbage_collector;
 extern const struct controller_kind node_lifecycle_controller;
+extern const struct controller_kind taint_eviction_controller;
 
 /* The owner reference with controller: true, or NULL. */
 const struct owner_reference *controller_of(const struct object_meta *meta);

@@ -10,7 +10,7 @@
 #include "schedule/private.h"
 
 /* One victim; in the arena of the request that is under way. */
-struct eviction {
+struct departure {
     struct scheduler *scheduler;
     const char *preemptor; /* uid */
     const char *node;
@@ -27,10 +27,10 @@ bool evict_nominate(struct pending *p, const char *node)
     return true;
 }
 
-static struct eviction *eviction_copy(struct arena *arena, const struct eviction *from)
+static struct departure *departure_copy(struct arena *arena, const struct departure *from)
 {
-    struct eviction *e = arena_alloc(arena, sizeof(*e));
-    *e = (struct eviction){
+    struct departure *e = arena_alloc(arena, sizeof(*e));
+    *e = (struct departure){
         .scheduler = from->scheduler,
         .preemptor = arena_string(arena, from->preemptor),
         .node = arena_string(arena, from->node),
@@ -42,7 +42,7 @@ static struct eviction *eviction_copy(struct arena *arena, const struct eviction
     return e;
 }
 
-static void ended(const struct eviction *e, bool failed)
+static void ended(const struct departure *e, bool failed)
 {
     struct pending *p = pending_of(e->scheduler, e->preemptor);
     if (!p || !p->evictions)
@@ -56,7 +56,7 @@ static void ended(const struct eviction *e, bool failed)
 
 static void deleted(void *context, const struct client_result *result)
 {
-    const struct eviction *e = context;
+    const struct departure *e = context;
     if (client_ok(result))
         recorder_event(e->scheduler->recorder, &api_resources[API_PODS], &e->victim, NULL, "Normal", "Preempted",
                        "Preempted by pod %s on node %s", e->preemptor, e->node);
@@ -65,7 +65,7 @@ static void deleted(void *context, const struct client_result *result)
 
 static void marked(void *context, const struct client_result *result)
 {
-    const struct eviction *e = context;
+    const struct departure *e = context;
     if (!client_ok(result)) {
         ended(e, result->code != 404);
         return;
@@ -73,7 +73,7 @@ static void marked(void *context, const struct client_result *result)
     struct client_request *r =
         client_request_new(CLIENT_DELETE, &api_resources[API_PODS], e->victim.namespace, e->victim.name);
     struct delete_options *options = arena_alloc(r->arena, sizeof(*options));
-    struct eviction *copy = eviction_copy(r->arena, e);
+    struct departure *copy = departure_copy(r->arena, e);
     options->preconditions = arena_alloc(r->arena, sizeof(*options->preconditions));
     options->preconditions->uid = copy->victim.uid;
     r->delete_options = options;
@@ -99,9 +99,9 @@ static void evict(struct pending *p, const struct placed *victim, const char *no
         "\"lastTransitionTime\":\"%s\",\"message\":\"%s: preempting to accommodate a higher priority pod\"}]}}",
         meta->uid, (long long)meta->generation, time, name && *name ? name : SCHEDULER_NAME);
     r->patch_size = strlen(r->patch);
-    struct eviction eviction = {.scheduler = s, .preemptor = p->uid, .node = node, .victim = *meta};
+    struct departure departure = {.scheduler = s, .preemptor = p->uid, .node = node, .victim = *meta};
     p->evictions++;
-    client_submit(s->client, r, marked, eviction_copy(r->arena, &eviction));
+    client_submit(s->client, r, marked, departure_copy(r->arena, &departure));
 }
 
 /* Pods of lower priority that were promised the node look for another one. */

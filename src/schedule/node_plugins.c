@@ -1,29 +1,14 @@
 /* NodeUnschedulable, NodeName, TaintToleration and NodePorts. */
 #include <string.h>
 
+#include "api/toleration.h"
 #include "schedule/plugin.h"
 
 #define TAINT_UNSCHEDULABLE "node.kubernetes.io/unschedulable"
 
-/* As upstream's ToleratesTaint: an empty key with Exists tolerates everything; an empty effect every effect. */
-static bool tolerates(const struct toleration *t, const char *key, const char *value, const char *effect)
-{
-    bool exists = t->operator && strcmp(t->operator, "Exists") == 0;
-    if (t->effect && *t->effect && strcmp(t->effect, effect) != 0)
-        return false;
-    if (t->key && *t->key && strcmp(t->key, key) != 0)
-        return false;
-    if ((!t->key || !*t->key) && !exists)
-        return false;
-    return exists || strcmp(t->value ? t->value : "", value ? value : "") == 0;
-}
-
 static bool tolerated(const struct pod *pod, const char *key, const char *value, const char *effect)
 {
-    for (size_t i = 0; i < pod->spec.tolerations.count; i++)
-        if (tolerates(&pod->spec.tolerations.items[i], key, value, effect))
-            return true;
-    return false;
+    return toleration_find(&pod->spec, key, value, effect) != NULL;
 }
 
 void filter_node_unschedulable(const struct schedule_pod *pod, const struct node_info *node,

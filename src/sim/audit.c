@@ -14,6 +14,7 @@
 #include "control/rollout.h"
 #include "schedule/node_info.h"
 #include "sim/audit_job.h"
+#include "sim/placement.h"
 
 #define SLICE_ENDPOINTS_MAX 100
 
@@ -39,6 +40,7 @@ struct pod_record {
     int64_t ready_at;   /* since when it is ready, see clock_now */
     bool asked;       /* a controller asked for its deletion, ... */
     int64_t asked_at; /* ... then; it may have been refused */
+    int64_t binding_at; /* when the scheduler asked to bind it; 0: not yet */
 };
 
 struct sim_audit {
@@ -52,6 +54,7 @@ struct sim_audit {
     struct job_audit *jobs;
     uint64_t revision, writes;
     int64_t down, down_since; /* how long nobody was there to control anything; -1: not down */
+    int64_t unsettled_at; /* when pods or nodes last went or changed, see clock_now */
     bool catching_up; /* what is seen now did not happen now, nor in this order */
     char violation[SIM_VIOLATION_MAX];
 };
@@ -321,6 +324,51 @@ static void check_capacity(struct sim_audit *audit, const char *name)
     node_info_free(node);
 }
 
+/* Whether the scheduler has seen what there is, and nothing but the last binding has changed since. */
+static bool is_settled(const struct sim_audit *audit)
+{
+    int64_t since = clock_now(audit) - audit->window;
+    if (audit->catching_up || audit->unsettled_at >= since)
+        return false;
+    for (struct map_slot *s = NULL; (s = map_next(&audit->pods, s));) {
+        const struct pod_record *r = s->value;
+        if (r->binding_at && r->binding_at >= since && !node_of(r->object))
+            return false;
+    }
+    return true;
+}
+
+static void check_placement(struct sim_audit *audit, const struct object *pod)
+{
+    VECTOR(struct object *) bound = {0};
+    int skew = 0;
+    for (struct map_slot *s = NULL; (s = map_next(&audit->pods, s));) {
+        struct pod_record *r = s->value;
+        if (node_of(r->object) && !has_ended(r->object))
+            vector_push(&bound, r->object);
+    }
+    struct sim_placement placement = {bound.items, bound.count, &audit->nodes};
+    const struct object *other = sim_placement_conflict(&placement, pod);
+    if (other)
+        violated(audit, "pod %s is bound to node %s near pod %s, against required anti-affinity", pod->meta->name,
+                 node_of(pod), other->meta->name);
+    const struct topology_spread_constraint *c =
+        is_settled(audit) ? sim_placement_skewed(&placement, pod, &skew) : NULL;
+    if (c)
+        violated(audit, "pod %s is bound to node %s with a skew of %d over %s, where maxSkew is %d", pod->meta->name,
+                 node_of(pod), skew, c->topology_key, c->max_skew);
+    vector_free(&bound);
+}
+
+static bool same_labels(const struct object *a, const struct object *b)
+{
+    bool same = a->meta->labels.count == b->meta->labels.count;
+    for (size_t i = 0; same && i < a->meta->labels.count; i++)
+        same = strcmp(a->meta->labels.items[i].key, b->meta->labels.items[i].key) == 0 &&
+               strcmp(a->meta->labels.items[i].value, b->meta->labels.items[i].value) == 0;
+    return same;
+}
+
 static bool is_selected(const struct owner *set, const struct object *pod)
 {
     const struct selector *selector;
@@ -437,8 +485,14 @@ static void pod_written(struct sim_audit *audit, struct object *object)
     r->object = object_ref(object);
     if (was && (!now || strcmp(was, now) != 0))
         violated(audit, "pod %s was on node %s and is on %s", object->meta->name, was, now ? now : "none");
-    if (!was && now)
+    if (!was && now) {
         check_capacity(audit, now);
+        if (!audit->catching_up)
+            check_placement(audit, object);
+    }
+    if (!old->meta->deletion_timestamp != !object->meta->deletion_timestamp || !same_labels(old, object) ||
+        has_ended(old) != has_ended(object))
+        audit->unsettled_at = clock_now(audit);
     check_owner(audit, old, object, available);
     if (available && object->meta->deletion_timestamp)
         check_lost_pod(audit, r);
@@ -449,6 +503,7 @@ static void pod_deleted(struct sim_audit *audit, const struct object *object)
     struct pod_record *r = map_remove(&audit->pods, object->meta->uid);
     if (!r)
         return;
+    audit->unsettled_at = clock_now(audit);
     if (pod_is_active(r->object->value) && is_available(audit, r->object))
         check_lost_pod(audit, r);
     object_unref(r->object);
@@ -494,6 +549,8 @@ static void written(struct sim_audit *audit, struct object *object, const struct
         job_audit_job(audit->jobs, object, clock_now(audit));
         break;
     case API_NODES:
+        if (!map_has(&audit->nodes, object->meta->name))
+            audit->unsettled_at = clock_now(audit);
         object_unref(map_set(&audit->nodes, object->meta->name, object_ref(object)));
         break;
     case API_ENDPOINTSLICES:
@@ -542,6 +599,13 @@ static void committed(void *context, const struct store_event *event)
 void sim_audit_request(void *context, const struct client_request *request)
 {
     struct sim_audit *audit = context;
+    if (request->verb == CLIENT_CREATE && request->resource->index == API_PODS && request->subresource) {
+        const char *uid = ((const struct binding *)request->body)->metadata.uid;
+        struct pod_record *bound = uid ? map_get(&audit->pods, uid) : NULL;
+        if (bound)
+            bound->binding_at = clock_now(audit) + 1;
+        return;
+    }
     if (request->verb != CLIENT_DELETE || request->resource->index != API_PODS || !request->delete_options)
         return;
     const struct preconditions *preconditions = request->delete_options->preconditions;
@@ -614,6 +678,7 @@ void sim_audit_opened(void *context, struct sim_cluster *cluster)
     if (audit->down_since >= 0)
         audit->down += env_monotonic(audit->env) - audit->down_since;
     audit->down_since = -1;
+    audit->unsettled_at = clock_now(audit);
     check_all_kept(audit, store);
     audit->catching_up = true;
     drop_missing(audit, store);

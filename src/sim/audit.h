@@ -15,6 +15,10 @@
  * paused or has just been created: as upstream's, the controller then scales what it finds in proportion, whatever is
  * available.
  *
+ *   placement    no pod is bound where its required anti-affinity, or that of a pod that is there, forbids it; and none
+ *                into a domain that its maxSkew forbids, unless pods or nodes have gone or changed within the window,
+ *                or other bindings are under way.
+ *
  * For Jobs see audit_job.h.
  *
  * Without such tolerance: observedGeneration is at most generation; nothing has two controllers; a pod comes to a

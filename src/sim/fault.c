@@ -257,6 +257,32 @@ static bool fill_one_node(struct sim_cluster *cluster, struct client_request *re
     return true;
 }
 
+static struct object *first_node(struct sim_cluster *cluster)
+{
+    struct object *node = NULL;
+    store_list(sim_cluster_store(cluster), &api_resources[API_NODES], NULL, NULL, NULL, take_first, &node);
+    return node;
+}
+
+static bool forget_anti_affinity(struct sim_cluster *cluster, struct client_request *request)
+{
+    const struct object *pod = writes(request, CLIENT_CREATE, API_PODS, "binding") ? stored(cluster, request) : NULL;
+    const struct object *node = pod && ((const struct pod *)pod->value)->spec.affinity ? first_node(cluster) : NULL;
+    if (node)
+        ((struct binding *)request->body)->target.name = arena_string(request->arena, node->meta->name);
+    return true;
+}
+
+static bool forget_spreading(struct sim_cluster *cluster, struct client_request *request)
+{
+    const struct object *pod = writes(request, CLIENT_CREATE, API_PODS, "binding") ? stored(cluster, request) : NULL;
+    bool spreads = pod && ((const struct pod *)pod->value)->spec.topology_spread_constraints.count;
+    const struct object *node = spreads ? first_node(cluster) : NULL;
+    if (node)
+        ((struct binding *)request->body)->target.name = arena_string(request->arena, node->meta->name);
+    return true;
+}
+
 static bool publish_unready(struct sim_cluster *cluster, struct client_request *request)
 {
     if (writes(request, CLIENT_UPDATE, API_ENDPOINTSLICES, "") || writes(request, CLIENT_CREATE, API_ENDPOINTSLICES, "")) {
@@ -285,6 +311,9 @@ const struct sim_fault sim_faults[] = {
     {"adoption", "what matches is not adopted", "has no replica set of its template", .request = never_adopt},
     {"orphan", "what a deleted Deployment leaves is not collected", "which is gone", .request = leave_orphans},
     {"node", "all pods are bound to one node", "more pods than fit", .request = fill_one_node},
+    {"affinity", "pods with affinity are bound to one node", "against required anti-affinity",
+     .request = forget_anti_affinity},
+    {"spread", "pods that should be spread are bound to one node", "with a skew of", .request = forget_spreading},
     {"endpoint", "endpoints are ready when their pods are not", "that is not true", .request = publish_unready},
     {"parallelism", "a Job gets two pods for each that it lacks", "with a parallelism of", .request = run_one_more},
     {"recount", "a succeeded pod is counted once more", "have succeeded", .request = count_twice},

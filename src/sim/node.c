@@ -15,6 +15,7 @@
 struct sim_node {
     struct sim_node_context pods; /* what pods know of their node */
     char *cpu, *memory, *capacity;
+    char *zone; /* NULL: none */
     int64_t heartbeat_period, status_period;
     struct arena *arena; /* of the selector */
     const struct field_selector *selector;
@@ -69,6 +70,8 @@ static void register_node(struct sim_node *node)
     struct node *object = arena_alloc(arena, sizeof(*object));
     object->metadata.name = arena_string(arena, node->pods.name);
     string_map_set(arena, &object->metadata.labels, "kubernetes.io/hostname", object->metadata.name);
+    if (node->zone)
+        string_map_set(arena, &object->metadata.labels, "topology.kubernetes.io/zone", arena_string(arena, node->zone));
     client_create(client_of(node), &api_resources[API_NODES], NULL, arena, describe(node, arena, object), registered,
                   node);
 }
@@ -155,6 +158,7 @@ struct sim_node *sim_node_new(struct env *env, struct sim_link *link, struct sim
     node->cpu = mem_string(options->cpu);
     node->memory = mem_string(options->memory);
     node->capacity = mem_string(options->pods);
+    node->zone = options->zone ? mem_string(options->zone) : NULL;
     node->heartbeat_period = options->heartbeat;
     node->status_period = options->status_period;
     node->ready_since = env_now(env) / SECOND * SECOND;
@@ -210,5 +214,6 @@ void sim_node_free(struct sim_node *node)
     free(node->cpu);
     free(node->memory);
     free(node->capacity);
+    free(node->zone);
     free(node);
 }

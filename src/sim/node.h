@@ -31,6 +31,7 @@ enum sim_image sim_image_of(const char *name);
 struct sim_node_options {
     const char *name; /* copied */
     int number;       /* 1 to 65535: pods get addresses in 10.(number/256).(number%256).0 and above */
+    const char *zone; /* NULL: none */
     const char *cpu, *memory, *pods; /* allocatable */
     int64_t heartbeat;               /* between renewals of the Lease; 0: none */
     int64_t status_period;           /* between heartbeats in the Node's status; 0: none */

@@ -12,6 +12,7 @@
 #include "sim/user.h"
 
 #define NODES_MAX 5
+#define ZONES_MAX 3
 /* A container that was to fail does so, and is running again, within so long. */
 #define AFTERMATH (2 * MINUTE)
 /* After the faults a cluster has so long to come to rest: back-offs of a few minutes, several times over. */
@@ -102,11 +103,13 @@ static void draw_options(struct scenario *s, struct sim_cluster_options *options
 
 static void add_nodes(struct scenario *s)
 {
-    size_t count = (size_t)between(s, 1, NODES_MAX);
+    size_t count = (size_t)between(s, 1, NODES_MAX), zones = (size_t)between(s, 1, ZONES_MAX);
     for (size_t i = 0; i < count; i++) {
         cleanup_free char *name = mem_printf("node-%zu", i);
+        cleanup_free char *zone = mem_printf("zone-%zu", i % zones);
         cleanup_free char *pods = mem_printf("%d", (int)between(s, 60 / (int)count, 110));
         struct sim_node_options options = {.name = name,
+                                           .zone = zone,
                                            .cpu = "16",
                                            .memory = "16Gi",
                                            .pods = pods,

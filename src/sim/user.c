@@ -14,6 +14,8 @@
 
 #define NAMESPACES 2
 #define NAMES 3
+#define NODE_LABEL "kubernetes.io/hostname"
+#define ZONE_LABEL "topology.kubernetes.io/zone"
 
 static const char *const namespaces[NAMESPACES] = {"default", "extra"};
 static const char *const names[NAMES] = {"web", "api", "db"};
@@ -113,6 +115,46 @@ static void set_strategy(struct sim_user *u, struct arena *arena, struct deploym
         amount(u, arena, !is_zero(&strategy->rolling_update->max_surge));
 }
 
+static struct label_selector *select_app(struct arena *arena, const char *name)
+{
+    struct label_selector *selector = arena_alloc(arena, sizeof(*selector));
+    string_map_set(arena, &selector->match_labels, "app", name);
+    return selector;
+}
+
+/* Replicas that shun each other, or would rather. */
+static void set_anti_affinity(struct sim_user *u, struct arena *arena, struct pod_spec *spec, const char *name)
+{
+    struct pod_affinity_term term = {.label_selector = select_app(arena, name),
+                                     .topology_key = chance(u, 700) ? NODE_LABEL : ZONE_LABEL};
+    struct affinity *a = spec->affinity = arena_alloc(arena, sizeof(*a));
+    a->pod_anti_affinity = arena_alloc(arena, sizeof(*a->pod_anti_affinity));
+    if (chance(u, 600)) {
+        struct pod_affinity_term_array *out =
+            &a->pod_anti_affinity->required_during_scheduling_ignored_during_execution;
+        out->items = arena_copy(arena, &term, sizeof(term));
+        out->count = 1;
+        return;
+    }
+    struct weighted_pod_affinity_term weighted = {.weight = 100, .pod_affinity_term = term};
+    struct weighted_pod_affinity_term_array *out =
+        &a->pod_anti_affinity->preferred_during_scheduling_ignored_during_execution;
+    out->items = arena_copy(arena, &weighted, sizeof(weighted));
+    out->count = 1;
+}
+
+static void set_spread(struct sim_user *u, struct arena *arena, struct pod_spec *spec, const char *name)
+{
+    struct topology_spread_constraint c = {
+        .max_skew = 1 + (int32_t)below(u, 2),
+        .topology_key = chance(u, 700) ? ZONE_LABEL : NODE_LABEL,
+        .when_unsatisfiable = chance(u, 700) ? "DoNotSchedule" : "ScheduleAnyway",
+        .label_selector = select_app(arena, name),
+    };
+    spec->topology_spread_constraints.items = arena_copy(arena, &c, sizeof(c));
+    spec->topology_spread_constraints.count = 1;
+}
+
 /* Actions. */
 
 static void create_deployment(struct sim_user *u)
@@ -137,6 +179,10 @@ static void create_deployment(struct sim_user *u)
     d->spec.template.spec.containers.items = container;
     d->spec.template.spec.containers.count = 1;
     d->spec.template.spec.termination_grace_period_seconds = opt_int64((int64_t)below(u, 31));
+    if (chance(u, 250))
+        set_anti_affinity(u, arena, &d->spec.template.spec, name);
+    if (chance(u, 250))
+        set_spread(u, arena, &d->spec.template.spec, name);
     sim_history_note(u->history, "user creates deployment %s/%s with %d replicas of %s", namespace, name,
                      d->spec.replicas.value, container->image);
     client_create(u->client, &api_resources[API_DEPLOYMENTS], namespace, arena, d, NULL, NULL);
@@ -441,9 +487,11 @@ void sim_user_act(struct sim_user *u)
 /* Few enough pods for every cluster that is simulated. */
 #define MENDED_REPLICAS 4
 
+/* Nothing that could keep pods from being placed. */
 static bool is_good(const struct deployment *d)
 {
-    return sim_image_of(d->spec.template.spec.containers.items[0].image) == SIM_IMAGE_GOOD && !d->spec.paused &&
+    return !d->spec.template.spec.affinity && !d->spec.template.spec.topology_spread_constraints.count &&
+           sim_image_of(d->spec.template.spec.containers.items[0].image) == SIM_IMAGE_GOOD && !d->spec.paused &&
            d->spec.replicas.value <= MENDED_REPLICAS;
 }
 
@@ -459,6 +507,8 @@ static size_t mend_deployment(struct sim_user *u, struct object *object)
     if (d->spec.replicas.value > MENDED_REPLICAS)
         d->spec.replicas.value = MENDED_REPLICAS;
     d->spec.paused = false;
+    d->spec.template.spec.affinity = NULL;
+    d->spec.template.spec.topology_spread_constraints.count = 0;
     write_deployment(u, arena, d, "mends");
     return 1;
 }
@@ -478,6 +528,22 @@ static size_t mend_job(struct sim_user *u, struct object *object)
     if (job->spec.parallelism.value && !job->spec.suspend.value)
         return 0;
     patch(u, object, "{\"spec\":{\"parallelism\":2,\"suspend\":false}}");
+    return 1;
+}
+
+/* Pods that shun their successors, and stay until these are ready: such a rollout ends only if they go first. */
+static size_t mend_rollout(struct sim_user *u, struct object *set)
+{
+    const struct replica_set *rs = set->value;
+    const struct owner_reference *r = controller_of(set->meta);
+    struct object *object = r && rs->spec.template.spec.affinity && rs->spec.replicas.value
+                                ? store_get(sim_cluster_store(u->cluster), &api_resources[API_DEPLOYMENTS],
+                                            set->meta->namespace, r->name)
+                                : NULL;
+    const struct deployment *d = object ? object->value : NULL;
+    if (!d || object->meta->deletion_timestamp || !rollout_is_rolling(d))
+        return 0;
+    patch(u, object, "{\"spec\":{\"strategy\":{\"type\":\"Recreate\",\"rollingUpdate\":null}}}");
     return 1;
 }
 
@@ -527,7 +593,7 @@ size_t sim_user_mend(struct sim_user *u)
             count += mend_node(u, object);
             break;
         case API_REPLICASETS:
-            count += remove_stray(u, object, API_DEPLOYMENTS);
+            count += remove_stray(u, object, API_DEPLOYMENTS) + mend_rollout(u, object);
             break;
         default:
             count += remove_stray(u, object, API_REPLICASETS);
