@@ -451,6 +451,33 @@ int selector_from_label_selector(struct arena *arena, const struct label_selecto
     return 0;
 }
 
+static bool expression_matches(const struct label_selector_requirement *r, const char *value)
+{
+    const char *operator= r->operator? r->operator: "";
+    bool listed = false;
+    for (size_t i = 0; value && i < r->values.count; i++)
+        listed |= strcmp(r->values.items[i], value) == 0;
+    if (strcmp(operator, "In") == 0)
+        return listed;
+    if (strcmp(operator, "NotIn") == 0)
+        return !listed;
+    if (strcmp(operator, "Exists") == 0)
+        return value != NULL;
+    return strcmp(operator, "DoesNotExist") == 0 && !value;
+}
+
+bool label_selector_matches(const struct label_selector *selector, const struct string_map *labels)
+{
+    if (!selector || !string_map_contains(labels, &selector->match_labels))
+        return false;
+    for (size_t i = 0; i < selector->match_expressions.count; i++) {
+        const struct label_selector_requirement *r = &selector->match_expressions.items[i];
+        if (!expression_matches(r, string_map_get(labels, r->key ? r->key : "")))
+            return false;
+    }
+    return true;
+}
+
 const struct selector *selector_from_map(struct arena *arena, const struct string_map *map)
 {
     if (!map || !map->count)

@@ -21,6 +21,9 @@ int selector_parse(struct arena *arena, const char *text, const struct selector 
 /* From a metav1.LabelSelector: NULL selects nothing, an empty one everything. */
 int selector_from_label_selector(struct arena *arena, const struct label_selector *from, const struct selector **out,
                                  struct error *err);
+/* Whether a LabelSelector selects, straight from its description: for one look, where selector_matches is for many. One
+ * that cannot be read selects nothing. */
+bool label_selector_matches(const struct label_selector *selector, const struct string_map *labels);
 /* From a map (Service.spec.selector, ReplicationController-style): all pairs must be there; empty selects nothing. */
 const struct selector *selector_from_map(struct arena *arena, const struct string_map *map);
 bool selector_matches(const struct selector *selector, const struct string_map *labels);

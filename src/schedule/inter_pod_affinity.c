@@ -194,14 +194,15 @@ void normalize_inter_pod_affinity(const struct schedule_pod *pod, int64_t *score
 
 /* ---- Hint ---- */
 
+/* One look, without a group: most terms select by labels that the pod does not have. */
 static bool selects(const struct census *census, const struct pod_affinity_term *from, const struct pod *owner,
                     const struct pod *pod)
 {
+    if (!pod || !label_selector_matches(from->label_selector, &pod->metadata.labels))
+        return false;
     cleanup_arena struct arena *arena = arena_new(0);
     cleanup_buffer struct buffer key = {0};
     struct pod_term term;
-    if (!pod)
-        return false;
     pod_term_of(arena, from, owner->metadata.namespace, &term, &key);
     pod_term_compile(arena, &term);
     return pod_term_selects(census, &term, pod);

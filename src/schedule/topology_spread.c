@@ -300,10 +300,7 @@ void normalize_topology_spread(const struct schedule_pod *pod, int64_t *scores, 
 
 static bool selects(const struct topology_spread_constraint *c, const struct pod *pod)
 {
-    cleanup_arena struct arena *arena = arena_new(0);
-    const struct selector *selector;
-    return pod && selector_from_label_selector(arena, c->label_selector, &selector, NULL) == 0 &&
-           selector_matches(selector, &pod->metadata.labels);
+    return pod && label_selector_matches(c->label_selector, &pod->metadata.labels);
 }
 
 bool hint_topology_spread(const struct census *census, const struct pod *pod, const struct schedule_change *change)

@@ -92,13 +92,16 @@ static void stop(struct bench *b)
     sim_environment_free(b->env);
 }
 
-static void create_node(struct bench *b, int number)
+static void create_node(struct bench *b, int number, bool choosy)
 {
     static const char *const amounts[][2] = {{"cpu", "4"}, {"memory", "32Gi"}, {"pods", "110"}};
     struct arena *arena = arena_new(0);
     struct node *node = arena_alloc(arena, sizeof(*node));
     node->metadata.name = arena_printf(arena, "node-%04d", number);
     string_map_set(arena, &node->metadata.labels, "kubernetes.io/hostname", node->metadata.name);
+    if (choosy)
+        string_map_set(arena, &node->metadata.labels, "topology.kubernetes.io/zone",
+                       arena_printf(arena, "zone-%d", number % 3));
     for (size_t i = 0; i < ARRAY_COUNT(amounts); i++) {
         string_map_set(arena, &node->status.allocatable, amounts[i][0], amounts[i][1]);
         string_map_set(arena, &node->status.capacity, amounts[i][0], amounts[i][1]);
@@ -106,7 +109,24 @@ static void create_node(struct bench *b, int number)
     client_create(b->client, &api_resources[API_NODES], NULL, arena, node, NULL, NULL);
 }
 
-static void create_deployment(struct bench *b, int replicas)
+static void make_choosy(struct arena *arena, struct pod_spec *spec, struct label_selector *selector)
+{
+    struct weighted_pod_affinity_term apart = {
+        .weight = 100,
+        .pod_affinity_term = {.label_selector = selector, .topology_key = "kubernetes.io/hostname"}};
+    struct topology_spread_constraint spread = {.max_skew = 1,
+                                                .topology_key = "topology.kubernetes.io/zone",
+                                                .when_unsatisfiable = "DoNotSchedule",
+                                                .label_selector = selector};
+    spec->affinity = arena_alloc(arena, sizeof(*spec->affinity));
+    struct pod_anti_affinity *anti = spec->affinity->pod_anti_affinity = arena_alloc(arena, sizeof(*anti));
+    anti->preferred_during_scheduling_ignored_during_execution.items = arena_copy(arena, &apart, sizeof(apart));
+    anti->preferred_during_scheduling_ignored_during_execution.count = 1;
+    spec->topology_spread_constraints.items = arena_copy(arena, &spread, sizeof(spread));
+    spec->topology_spread_constraints.count = 1;
+}
+
+static void create_deployment(struct bench *b, int replicas, bool choosy)
 {
     struct arena *arena = arena_new(0);
     struct deployment *d = arena_alloc(arena, sizeof(*d));
@@ -121,19 +141,21 @@ static void create_deployment(struct bench *b, int replicas)
     string_map_set(arena, &container->resources.requests, "memory", "128Mi");
     d->spec.template.spec.containers.items = container;
     d->spec.template.spec.containers.count = 1;
+    if (choosy)
+        make_choosy(arena, &d->spec.template.spec, d->spec.selector);
     client_create(b->client, &api_resources[API_DEPLOYMENTS], "default", arena, d, NULL, NULL);
 }
 
-int sim_bench_run(int pods, int nodes, FILE *out)
+int sim_bench_run(int pods, int nodes, bool choosy, FILE *out)
 {
     struct bench b = {0};
     start(&b);
     for (int i = 0; i < nodes; i++)
-        create_node(&b, i);
+        create_node(&b, i, choosy);
     sim_environment_run(b.env, SECOND);
     double idle = megabytes_at_peak(), begun = seconds_now(), work = processor_seconds();
     int64_t until = env_monotonic(b.env) + PATIENCE;
-    create_deployment(&b, pods);
+    create_deployment(&b, pods, choosy);
     while (b.bound < (size_t)pods && sim_environment_step(b.env, until))
         ;
     double took = seconds_now() - begun;

@@ -3,9 +3,11 @@
 #ifndef CORACLE_SIM_BENCH_H
 #define CORACLE_SIM_BENCH_H
 
+#include <stdbool.h>
 #include <stdio.h>
 
-/* Prints one line per figure. Returns 0, or -1 when not all pods were bound. */
-int sim_bench_run(int pods, int nodes, FILE *out);
+/* choosy: the pods are spread over three zones, and keep away from each other where they can. Prints one line per figure.
+ * Returns 0, or -1 when not all pods were bound. */
+int sim_bench_run(int pods, int nodes, bool spread, FILE *out);
 
 #endif

@@ -15,7 +15,7 @@ static void usage(FILE *out)
 {
     fputs("Usage: coracle-sim --seeds A-B [--fault NAME] [--verbose]\n"
           "       coracle-sim --trace SEED [--fault NAME]\n"
-          "       coracle-sim --bench PODSxNODES\n"
+          "       coracle-sim --bench PODSxNODES [--choosy]\n"
           "Runs one simulated history of a cluster per seed: users, faults, and then rest. Exits with 1 when one\n"
           "breaks a promise; its last events are written to standard error.\n"
           "\n"
@@ -23,7 +23,8 @@ static void usage(FILE *out)
           "  --verbose     a line for every seed\n"
           "  --trace SEED  every event of one history\n"
           "  --fault NAME  with controllers that are wrong in one way; list: the faults that there are\n"
-          "  --bench PxN   how fast P pods of one Deployment are created and bound on N nodes\n",
+          "  --bench PxN   how fast P pods of one Deployment are created and bound on N nodes\n"
+          "  --choosy      ... that are spread over zones and keep away from each other; before --bench\n",
           out);
 }
 
@@ -73,14 +74,14 @@ static int run_seeds(uint64_t first, uint64_t last, const struct sim_fault *faul
     return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-static int run_bench(const char *text)
+static int run_bench(const char *text, bool choosy)
 {
     int pods = 0, nodes = 0, end = 0;
     if (sscanf(text, "%dx%d%n", &pods, &nodes, &end) != 2 || text[end] || pods < 1 || nodes < 1) {
         fprintf(stderr, "coracle-sim: \"%s\" is not PODSxNODES\n", text);
         return EXIT_USAGE;
     }
-    return sim_bench_run(pods, nodes, stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+    return sim_bench_run(pods, nodes, choosy, stdout) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
 static int list_faults(const char *asked_for)
@@ -99,11 +100,12 @@ int main(int argc, char **argv)
                                             {"trace", required_argument, NULL, 't'},
                                             {"bench", required_argument, NULL, 'b'},
                                             {"fault", required_argument, NULL, 'f'},
+                                            {"choosy", no_argument, NULL, 'c'},
                                             {"verbose", no_argument, NULL, 'v'},
                                             {"help", no_argument, NULL, 'h'},
                                             {NULL, 0, NULL, 0}};
     uint64_t first = 0, last = 0;
-    bool verbose = false, given = false;
+    bool verbose = false, given = false, choosy = false;
     FILE *history = NULL;
     const struct sim_fault *fault = NULL;
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -123,7 +125,10 @@ int main(int argc, char **argv)
                 return list_faults(optarg);
             break;
         case 'b':
-            return run_bench(optarg);
+            return run_bench(optarg, choosy);
+        case 'c':
+            choosy = true;
+            break;
         case 'v':
             verbose = true;
             break;

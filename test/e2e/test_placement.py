@@ -30,13 +30,15 @@ def described(kubectl, pod):
 def test_copies_that_shun_each_other_say_why_they_wait(api, pods, kubectl):
     kubectl("apply", "-f", harness.LESSON / "60-anti-affinity.yaml")
     pod = harness.wait_for(api, pods, waiting(1, APART))[0]["metadata"]["name"]
-    harness.wait_for(api, pods, lambda items: ready_pods(items, 1))
+    placed = harness.wait_for(api, pods, lambda items: [item["metadata"]["name"] for item in items
+                                                       if harness.is_true(item, "Ready")])
     assert harness.eventually(lambda: [line for line in described(kubectl, pod) if APART in line])
     rows = {row["NAME"]: row["STATUS"] for row in table(kubectl("get", "pods"))}
-    assert rows.pop(pod) == "Pending" and list(rows.values()) == ["Running"]
-    # The other one goes: its place is taken without delay.
-    kubectl("scale", "deployment/recommender-apart", "--replicas=1")
-    harness.wait_for(api, pods, lambda items: len(items) == 1 and ready_pods(items, 1))
+    assert rows == {pod: "Pending", placed[0]: "Running"}
+    # The other one goes: its place is taken.
+    kubectl("delete", "pod", placed[0], "--wait=false")
+    harness.wait_for(api, pods, lambda items: [item for item in items if item["metadata"]["name"] == pod
+                                               and harness.is_true(item, "Ready")])
 
 
 def test_copies_are_spread_over_zones_once_there_are_zones(make_cluster):
