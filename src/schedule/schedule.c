@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "api/json.h"
+#include "api/pod_condition.h"
 #include "base/cleanup.h"
 #include "base/env.h"
 #include "schedule/private.h"
@@ -54,20 +55,6 @@ static bool is_ours(const struct pod *pod)
     return !pod->spec.scheduler_name || strcmp(pod->spec.scheduler_name, SCHEDULER_NAME) == 0;
 }
 
-static bool has_ended(const struct pod *pod)
-{
-    const char *phase = pod->status.phase ? pod->status.phase : "";
-    return strcmp(phase, "Succeeded") == 0 || strcmp(phase, "Failed") == 0;
-}
-
-static bool same_map(const struct string_map *a, const struct string_map *b)
-{
-    bool same = a->count == b->count;
-    for (size_t i = 0; same && i < a->count; i++)
-        same = strcmp(a->items[i].key, b->items[i].key) == 0 && strcmp(a->items[i].value, b->items[i].value) == 0;
-    return same;
-}
-
 static const char *nominated_node(const struct object *pod)
 {
     const char *name = ((const struct pod *)pod->value)->status.nominated_node_name;
@@ -91,7 +78,7 @@ static void pod_waits(struct scheduler *s, struct object *object)
     /* Somebody else may nominate, too. */
     if (!same_text(nominated_node(old), nominated_node(object)))
         evict_nominate(p, nominated_node(object));
-    if (old->meta->generation != object->meta->generation || !same_map(&old->meta->labels, &object->meta->labels))
+    if (old->meta->generation != object->meta->generation || !string_map_equal(&old->meta->labels, &object->meta->labels))
         queue_requeue(p);
 }
 
@@ -105,7 +92,7 @@ static void pod_stays(struct scheduler *s, struct object *object, const char *no
         pod_event(s, EVENT_POD_ADDED, object, NULL);
         return;
     }
-    if (!same_map(&was->meta->labels, &object->meta->labels))
+    if (!string_map_equal(&was->meta->labels, &object->meta->labels))
         pod_event(s, EVENT_POD_LABELS, object, was);
     if (!was->meta->deletion_timestamp && object->meta->deletion_timestamp)
         pod_event(s, EVENT_POD_ENDING, object, was);
@@ -118,7 +105,7 @@ static void pod_changed(void *context, enum informer_change change, struct objec
     struct scheduler *s = context;
     const struct pod *pod = object->value;
     const char *node = pod->spec.node_name && *pod->spec.node_name ? pod->spec.node_name : NULL;
-    bool gone = change == INFORMER_DELETED || has_ended(pod);
+    bool gone = change == INFORMER_DELETED || pod_has_ended(pod);
     struct pending *p = pending_of(s, object->meta->uid);
     (void)old;
     if (gone || node) {
@@ -164,18 +151,18 @@ static void node_changed(void *context, enum informer_change change, struct obje
         node_event(s, change == INFORMER_DELETED ? EVENT_NODE_GONE : EVENT_NODE_ADDED, name);
         return;
     }
-    if (!same_map(&was->metadata.labels, &now->metadata.labels))
+    if (!string_map_equal(&was->metadata.labels, &now->metadata.labels))
         node_event(s, EVENT_NODE_LABELS, name);
     if (!same_taints(was, now))
         node_event(s, EVENT_NODE_TAINTS, name);
-    if (!same_map(&was->status.allocatable, &now->status.allocatable))
+    if (!string_map_equal(&was->status.allocatable, &now->status.allocatable))
         node_event(s, EVENT_NODE_ALLOCATABLE, name);
 }
 
 static void namespace_changed(void *context, enum informer_change change, struct object *object, struct object *old)
 {
     struct scheduler *s = context;
-    if (change == INFORMER_UPDATED && old && same_map(&old->meta->labels, &object->meta->labels))
+    if (change == INFORMER_UPDATED && old && string_map_equal(&old->meta->labels, &object->meta->labels))
         return;
     census_namespace_changed(&s->census);
     queue_stir_all(s, EVENT_NAMESPACE);

@@ -344,7 +344,7 @@ static void check_placement(struct sim_audit *audit, const struct object *pod)
     int skew = 0;
     for (struct map_slot *s = NULL; (s = map_next(&audit->pods, s));) {
         struct pod_record *r = s->value;
-        if (node_of(r->object) && !has_ended(r->object))
+        if (node_of(r->object) && !pod_has_ended(r->object->value))
             vector_push(&bound, r->object);
     }
     struct sim_placement placement = {bound.items, bound.count, &audit->nodes};
@@ -491,7 +491,7 @@ static void pod_written(struct sim_audit *audit, struct object *object)
             check_placement(audit, object);
     }
     if (!old->meta->deletion_timestamp != !object->meta->deletion_timestamp || !same_labels(old, object) ||
-        has_ended(old) != has_ended(object))
+        pod_has_ended(old->value) != pod_has_ended(object->value))
         audit->unsettled_at = clock_now(audit);
     check_owner(audit, old, object, available);
     if (available && object->meta->deletion_timestamp)
