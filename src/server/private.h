@@ -75,6 +75,8 @@ void log_handle(struct rest_request *request);
 /* pods/exec and pods/attach. */
 void exec_handle(struct rest_request *request);
 void port_forward_handle(struct rest_request *request);
+/* pods/proxy and services/proxy. */
+void proxy_handle(struct rest_request *request);
 
 /* Finds out who asks and whether he may, then calls pass on the request's I/O thread, now or later; refused: why not. The
  * arena goes to pass (gate.c). */

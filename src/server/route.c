@@ -11,7 +11,7 @@ static size_t split(struct arena *arena, const char *path, const char *out[ROUTE
         if (!*part)
             continue;
         if (n == ROUTE_SEGMENTS_MAX)
-            return 0;
+            break; /* too long for anything but a proxy's path */
         out[n++] = part;
     }
     return n;
@@ -57,7 +57,8 @@ bool route_parse(struct arena *arena, const char *path, struct route *out)
     out->resource = api_resource_find(group, version, s[at]);
     out->name = at + 1 < n ? s[at + 1] : NULL;
     out->subresource = at + 2 < n ? s[at + 2] : NULL;
-    bool too_long = n > at + 3, misplaced = out->resource && out->namespace && !out->resource->namespaced;
+    bool is_proxy = out->subresource && strcmp(out->subresource, "proxy") == 0;
+    bool too_long = n > at + 3 && !is_proxy, misplaced = out->resource && out->namespace && !out->resource->namespaced;
     bool unplaced = out->resource && out->resource->namespaced && !out->namespace && out->name;
     if (too_long || misplaced || unplaced)
         out->resource = NULL;

@@ -8,7 +8,7 @@
 #include "api/type.h"
 #include "base/arena.h"
 
-/* Segments of a path; one with more leads nowhere. */
+/* Segments of a path that are looked at; one with more leads nowhere, but for what is behind /proxy. */
 #define ROUTE_SEGMENTS_MAX 12
 
 struct route {

@@ -115,6 +115,27 @@ static bool answer_issuer(const struct server *server, struct http_request *requ
     return true;
 }
 
+/* Connections to something that is not an object: what the client accepts is none of ours. NULL: it is something else.
+ */
+static void (*connect_handler(const struct route *route))(struct rest_request *request)
+{
+    static const struct {
+        size_t resource;
+        const char *subresource;
+        void (*handle)(struct rest_request *request);
+    } handlers[] = {
+        {API_PODS, "attach", exec_handle},
+        {API_PODS, "exec", exec_handle},
+        {API_PODS, "portforward", port_forward_handle},
+        {API_PODS, "proxy", proxy_handle},
+        {API_SERVICES, "proxy", proxy_handle},
+    };
+    for (size_t i = 0; route->resource && route->subresource && i < ARRAY_COUNT(handlers); i++)
+        if (handlers[i].resource == route->resource->index && strcmp(handlers[i].subresource, route->subresource) == 0)
+            return handlers[i].handle;
+    return NULL;
+}
+
 static void route(struct rest_request *r, struct status *refused)
 {
     struct server *server = r->server;
@@ -133,6 +154,9 @@ static void route(struct rest_request *r, struct status *refused)
     } else if (!route_parse(arena, request->path, &r->route)) {
         arena_free(arena);
         http_respond_text(request, 404, "text/plain; charset=utf-8", "404 page not found\n");
+        return;
+    } else if (connect_handler(&r->route)) {
+        connect_handler (&r->route)(r);
         return;
     } else if (!r->route.resource)
         status = api_status_no_resource(arena);

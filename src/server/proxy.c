@@ -1,0 +1,513 @@
+/* pods/proxy and services/proxy: a request that goes on to a pod over plain HTTP/1.1, and the answer that comes back,
+ * in whatever length. A request that asks for an upgrade, and gets it, becomes a tunnel from end to end.
+ *
+ *     core   the pod, or the service and its endpoints, are asked for: where it goes
+ *     I/O    connect, write the request, read the answer
+ *
+ * Back-pressure: the backend is read while the client has room, the client (of a tunnel) while the backend has. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <uv.h>
+
+#include "base/cleanup.h"
+#include "base/timestamp.h"
+#include "server/http/tunnel.h"
+#include "server/private.h"
+#include "server/proxy_response.h"
+#include "server/proxy_target.h"
+
+/* Bytes that may wait for the client before the backend is not read, and for the backend before the client is not. */
+#define QUEUE_MAX (256 * 1024)
+#define BLOCK_SIZE (32 * 1024)
+/* How long a backend may take to accept the connection: upstream's dial timeout; milliseconds. */
+#define DIAL_TIMEOUT 30000
+
+struct proxy {
+    struct server *server;
+    struct http_request *http;
+    struct arena *arena;
+    struct route route;
+    struct proxy_name name;
+    const char *path;        /* behind /proxy */
+    size_t prefix_size;      /* of the raw path, with /proxy */
+    struct service *service; /* a copy in the arena: while endpoints are asked for */
+    struct status *refused;
+    struct proxy_target target;
+
+    /* I/O thread. */
+    int fd;
+    uv_poll_t poll;
+    uv_timer_t timer;
+    int polled, open_handles;
+    bool connected, answered, over, finding, no_room, upgrade;
+    struct buffer out; /* for the backend */
+    size_t written;
+    struct proxy_response response;
+    struct http_tunnel *tunnel;
+    char block[BLOCK_SIZE];
+};
+
+static void on_poll(uv_poll_t *poll, int status, int events);
+
+/* ---- Life, on the I/O thread ---- */
+
+static void free_when_quiet(struct proxy *p)
+{
+    if (!p->over || p->finding || p->open_handles)
+        return;
+    request_metrics_count(p->server->metrics, &p->route, VERB_OTHER, p->response.status ? p->response.status : 503,
+                          env_monotonic(p->server->options.env) - p->http->received);
+    if (p->fd >= 0)
+        close(p->fd);
+    proxy_response_free(&p->response);
+    buffer_free(&p->out);
+    http_request_release(p->http);
+    arena_free(p->arena);
+    free(p);
+}
+
+static void handle_closed(uv_handle_t *handle)
+{
+    struct proxy *p = handle->data;
+    p->open_handles--;
+    free_when_quiet(p);
+}
+
+static void end(struct proxy *p)
+{
+    if (p->over)
+        return;
+    p->over = true;
+    http_request_on_cancel(p->http, NULL, NULL);
+    if (p->open_handles) {
+        uv_poll_stop(&p->poll);
+        uv_close((uv_handle_t *)&p->poll, handle_closed);
+        uv_close((uv_handle_t *)&p->timer, handle_closed);
+    } else {
+        free_when_quiet(p);
+    }
+}
+
+static void cancelled(void *context)
+{
+    end(context);
+}
+
+static void unreachable(struct proxy *p, const char *why)
+{
+    if (p->tunnel)
+        http_tunnel_close(p->tunnel);
+    else if (p->answered)
+        http_stream_abort(p->http);
+    else
+        answer_status(p->http, api_status_service_unavailable(
+                                   p->arena, arena_printf(p->arena, "error trying to reach service: %s", why)));
+    end(p);
+}
+
+static void update(struct proxy *p)
+{
+    if (p->over)
+        return;
+    int events = (p->connected && !p->no_room ? UV_READABLE : 0) | (!p->connected || p->out.size ? UV_WRITABLE : 0);
+    if (events == p->polled)
+        return;
+    p->polled = events;
+    if (events)
+        uv_poll_start(&p->poll, events, on_poll);
+    else
+        uv_poll_stop(&p->poll);
+}
+
+/* ---- The request ---- */
+
+static bool is_hop_by_hop(const char *name)
+{
+    static const char *const names[] = {"connection",
+                                        "keep-alive",
+                                        "proxy-authenticate",
+                                        "proxy-authorization",
+                                        "proxy-connection",
+                                        "te",
+                                        "trailer",
+                                        "trailers",
+                                        "transfer-encoding",
+                                        "upgrade",
+                                        "content-length",
+                                        "authorization",
+                                        "expect",
+                                        "host"};
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++)
+        if (strcmp(names[i], name) == 0)
+            return true;
+    return strncmp(name, "impersonate-", 12) == 0 || strncmp(name, "x-forwarded-", 12) == 0;
+}
+
+static void write_request(struct proxy *p)
+{
+    const struct http_request *http = p->http;
+    struct buffer *out = &p->out;
+    const char *forwarded = http_request_header(http, "x-forwarded-for");
+    buffer_printf(out, "%s %s%s%s%s HTTP/1.1\r\nHost: %s\r\n", http->method_name, *p->path == '/' ? "" : "/", p->path,
+                  *http->query ? "?" : "", http->query, *http->host ? http->host : p->target.address);
+    for (size_t i = 0; i < http->header_count; i++)
+        if (!is_hop_by_hop(http->headers[i].name))
+            buffer_printf(out, "%s: %s\r\n", http->headers[i].name, http->headers[i].value);
+    buffer_printf(out, "X-Forwarded-For: %s%s%s\r\nX-Forwarded-Uri: %s\r\n", forwarded ? forwarded : "",
+                  forwarded ? ", " : "", http->peer->address, http->raw_path);
+    if (p->upgrade)
+        buffer_printf(out, "Connection: Upgrade\r\nUpgrade: %s\r\n", http_request_header(http, "upgrade"));
+    else
+        buffer_add_string(out, "Connection: close\r\n");
+    bool body = http->body_size || http->method == HTTP_POST || http->method == HTTP_PUT || http->method == HTTP_PATCH;
+    if (body && !p->upgrade)
+        buffer_printf(out, "Content-Length: %zu\r\n", http->body_size);
+    buffer_add_string(out, "\r\n");
+    buffer_add(out, http->body, http->body_size);
+}
+
+/* ---- A tunnel ---- */
+
+static void tunnel_data(void *context, const char *data, size_t size)
+{
+    struct proxy *p = context;
+    buffer_add(&p->out, data, size);
+    if (p->out.size > QUEUE_MAX)
+        http_tunnel_pause(p->tunnel, true);
+    update(p);
+}
+
+static void tunnel_drained(void *context)
+{
+    struct proxy *p = context;
+    if (p->no_room && http_tunnel_queued(p->tunnel) < QUEUE_MAX / 2) {
+        p->no_room = false;
+        update(p);
+    }
+}
+
+static void tunnel_closed(void *context)
+{
+    struct proxy *p = context;
+    p->tunnel = NULL;
+    end(p);
+}
+
+static void to_tunnel(struct proxy *p, const char *data, size_t size)
+{
+    http_tunnel_write(p->tunnel, data, size);
+    p->no_room = http_tunnel_queued(p->tunnel) > QUEUE_MAX;
+}
+
+/* ---- The answer ---- */
+
+static void copy_headers(struct proxy *p)
+{
+    const char *backend = arena_printf(p->arena, "%s:%d", p->target.address, p->target.port);
+    for (size_t i = 0; i < p->response.fields.count; i++) {
+        const struct http_field *f = &p->response.fields.items[i];
+        bool upgrade = strcmp(f->name, "upgrade") == 0 && p->response.status == 101;
+        if ((is_hop_by_hop(f->name) && !upgrade) || strcmp(f->name, "date") == 0)
+            continue;
+        const char *value =
+            strcmp(f->name, "location") == 0
+                ? proxy_location(p->arena, f->value, backend, p->http->host, p->http->raw_path, p->prefix_size)
+                : f->value;
+        http_response_header(p->http, f->name, value);
+    }
+}
+
+static void begin_answer(struct proxy *p)
+{
+    static const struct http_tunnel_events events = {
+        .data = tunnel_data, .drained = tunnel_drained, .closed = tunnel_closed};
+    int status = p->response.status;
+    p->answered = true;
+    copy_headers(p);
+    if (status == 101 && p->upgrade) {
+        p->tunnel = http_tunnel_open(p->http, &events, p);
+        if (!p->tunnel)
+            end(p);
+    } else if (status == 101) {
+        p->answered = false;
+        unreachable(p, "invalid upgrade response: status code 101");
+    } else if (status == 204 || status == 304) {
+        http_respond(p->http, status, NULL, 0);
+        end(p);
+    } else {
+        http_stream_begin(p->http, status);
+    }
+}
+
+static void drained(void *context)
+{
+    struct proxy *p = context;
+    p->no_room = false;
+    update(p);
+}
+
+static void to_client(struct proxy *p, const char *data, size_t size)
+{
+    char *copy = mem_alloc(size);
+    memcpy(copy, data, size);
+    struct http_bytes run = http_bytes_owned(copy, size);
+    if (!http_stream_write(p->http, &run, 1)) {
+        end(p);
+        return;
+    }
+    if (http_stream_queued(p->http) > QUEUE_MAX && !p->no_room) {
+        p->no_room = true;
+        http_stream_on_drained(p->http, QUEUE_MAX / 2, drained, p);
+    }
+}
+
+static void read_answer(struct proxy *p, const char *data, size_t size)
+{
+    const char *run;
+    size_t run_size;
+    while (!p->over) {
+        if (p->tunnel) {
+            if (size)
+                to_tunnel(p, data, size);
+            return;
+        }
+        switch (proxy_response_next(&p->response, p->http->method == HTTP_HEAD, &data, &size, &run, &run_size)) {
+        case PROXY_HEAD:
+            begin_answer(p);
+            break;
+        case PROXY_BODY:
+            to_client(p, run, run_size);
+            break;
+        case PROXY_END:
+            http_stream_end(p->http);
+            end(p);
+            return;
+        case PROXY_BAD:
+            unreachable(p, "malformed HTTP response");
+            return;
+        case PROXY_MORE:
+            return;
+        }
+    }
+}
+
+static void backend_ended(struct proxy *p)
+{
+    const struct proxy_response *r = &p->response;
+    if (p->tunnel) {
+        http_tunnel_close(steal_pointer(p->tunnel));
+        end(p);
+    } else if (p->answered && !r->chunked && !r->has_length) {
+        http_stream_end(p->http);
+        end(p);
+    } else {
+        unreachable(p, "EOF");
+    }
+}
+
+/* ---- The backend ---- */
+
+static const char *dial_error(struct proxy *p, int failure)
+{
+    return arena_printf(p->arena, "dial tcp %s:%d: connect: %s", p->target.address, p->target.port,
+                        failure == ECONNREFUSED   ? "connection refused"
+                        : failure == EHOSTUNREACH ? "no route to host"
+                                                  : strerror(failure));
+}
+
+static void write_some(struct proxy *p)
+{
+    ssize_t n = send(p->fd, p->out.data + p->written, p->out.size - p->written, MSG_NOSIGNAL);
+    if (n < 0 && errno != EAGAIN && errno != EINTR) {
+        buffer_free(&p->out); /* what it answers may tell why */
+        p->written = 0;
+        return;
+    }
+    p->written += n > 0 ? (size_t)n : 0;
+    if (p->written < p->out.size)
+        return;
+    buffer_free(&p->out);
+    p->written = 0;
+    if (p->tunnel)
+        http_tunnel_pause(p->tunnel, false);
+}
+
+static void on_poll(uv_poll_t *poll, int status, int events)
+{
+    struct proxy *p = poll->data;
+    if (!p->connected) {
+        int failure = 0;
+        socklen_t size = sizeof(failure);
+        getsockopt(p->fd, SOL_SOCKET, SO_ERROR, &failure, &size);
+        if (failure) {
+            unreachable(p, dial_error(p, failure));
+            return;
+        }
+        p->connected = true;
+        uv_timer_stop(&p->timer);
+    }
+    if (p->out.size && (events & UV_WRITABLE || status < 0))
+        write_some(p);
+    if (events & UV_READABLE || status < 0) {
+        ssize_t n = read(p->fd, p->block, sizeof(p->block));
+        if (n > 0)
+            read_answer(p, p->block, (size_t)n);
+        else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+            backend_ended(p);
+    }
+    if (status < 0)
+        p->polled = 0;
+    update(p);
+}
+
+static void dial_late(uv_timer_t *timer)
+{
+    struct proxy *p = timer->data;
+    unreachable(p, arena_printf(p->arena, "dial tcp %s:%d: i/o timeout", p->target.address, p->target.port));
+}
+
+static void dial(struct proxy *p)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } address = {0};
+    bool v4 = inet_pton(AF_INET, p->target.address, &address.v4.sin_addr) == 1;
+    address.any.sa_family = v4 ? AF_INET : AF_INET6;
+    if (v4)
+        address.v4.sin_port = htons((uint16_t)p->target.port);
+    else
+        address.v6.sin6_port = htons((uint16_t)p->target.port);
+    if (!v4 && inet_pton(AF_INET6, p->target.address, &address.v6.sin6_addr) != 1) {
+        unreachable(p, "address not allowed");
+        return;
+    }
+    p->fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (p->fd < 0 ||
+        (connect(p->fd, &address.any, v4 ? sizeof(address.v4) : sizeof(address.v6)) < 0 && errno != EINPROGRESS)) {
+        unreachable(p, dial_error(p, errno));
+        return;
+    }
+    write_request(p);
+    uv_loop_t *loop = http_request_loop(p->http);
+    if (uv_poll_init(loop, &p->poll, p->fd) < 0)
+        abort(); /* a fresh socket, and the loop is in order */
+    uv_timer_init(loop, &p->timer);
+    p->poll.data = p->timer.data = p;
+    p->open_handles = 2;
+    uv_timer_start(&p->timer, dial_late, DIAL_TIMEOUT, 0);
+    update(p);
+}
+
+/* ---- Where to, on the core thread ---- */
+
+static void found(void *context)
+{
+    struct proxy *p = context;
+    p->finding = false;
+    if (p->over) {
+        free_when_quiet(p);
+    } else if (p->refused) {
+        answer_status(p->http, p->refused);
+        end(p);
+    } else {
+        dial(p);
+    }
+}
+
+static void answer_finding(struct proxy *p, struct status *refused)
+{
+    p->refused = refused;
+    mailbox_send(http_request_mailbox(p->http), found, p);
+}
+
+static void got_endpoints(void *context, const struct client_result *result)
+{
+    struct proxy *p = context;
+    const struct endpoints *endpoints = client_ok(result) ? result->object->value : NULL;
+    uint64_t random = (uint64_t)env_monotonic(p->server->options.env);
+    if (!endpoints)
+        answer_finding(p, api_status_not_found(p->arena, &api_resources[API_ENDPOINTS], p->name.name));
+    else
+        answer_finding(p, proxy_target_service(p->arena, p->service, endpoints, &p->name, random, &p->target));
+}
+
+static void got_service(void *context, const struct client_result *result)
+{
+    struct proxy *p = context;
+    if (!client_ok(result)) {
+        answer_finding(p, api_status_not_found(p->arena, &api_resources[API_SERVICES], p->name.name));
+        return;
+    }
+    const struct service *service = result->object->value;
+    p->service = arena_alloc(p->arena, sizeof(*p->service));
+    p->service->spec.ports.items = arena_alloc(p->arena, (service->spec.ports.count + 1) * sizeof(struct service_port));
+    p->service->spec.ports.count = service->spec.ports.count;
+    for (size_t i = 0; i < service->spec.ports.count; i++) {
+        p->service->spec.ports.items[i].port = service->spec.ports.items[i].port;
+        p->service->spec.ports.items[i].name = arena_string(p->arena, service->spec.ports.items[i].name);
+    }
+    client_get(p->server->client, &api_resources[API_ENDPOINTS], p->route.namespace, p->name.name, got_endpoints, p);
+}
+
+static void got_pod(void *context, const struct client_result *result)
+{
+    struct proxy *p = context;
+    answer_finding(p, client_ok(result) ? proxy_target_pod(p->arena, result->object->value, &p->name, &p->target)
+                                        : api_status_not_found(p->arena, &api_resources[API_PODS], p->name.name));
+}
+
+static void start(void *context)
+{
+    struct proxy *p = context;
+    client_get(p->server->client, p->route.resource, p->route.namespace, p->name.name,
+               p->route.resource->index == API_PODS ? got_pod : got_service, p);
+}
+
+/* ---- The way in ---- */
+
+/* A path that ends at the proxy is the folder's: relative links of its pages would lead elsewhere. */
+static bool redirect(struct proxy *p)
+{
+    const struct http_request *http = p->http;
+    if (*p->path || p->upgrade || (http->method != HTTP_GET && http->method != HTTP_HEAD))
+        return false;
+    http_response_header(p->http, "Location",
+                         arena_printf(p->arena, "%s/%s%s", http->raw_path, *http->query ? "?" : "", http->query));
+    http_respond(p->http, 301, NULL, 0);
+    return true;
+}
+
+void proxy_handle(struct rest_request *request)
+{
+    struct proxy *p = mem_zero(1, sizeof(*p));
+    p->server = request->server;
+    p->http = request->http;
+    p->arena = request->arena;
+    p->route = request->route;
+    p->fd = -1;
+    p->upgrade = http_request_wants_upgrade(p->http);
+    p->path = proxy_path(p->http->raw_path, true, &p->prefix_size);
+    const char *kind = p->route.resource->singular;
+    struct status *status = NULL;
+    if (!proxy_name_parse(p->arena, p->route.name, &p->name))
+        status = api_status_bad_request(p->arena, "invalid %s request \"%s\"", kind, p->route.name);
+    else if (strcmp(p->name.scheme, "https") == 0)
+        status = api_status_service_unavailable(p->arena, "error trying to reach service: TLS to backends comes later");
+    if (status)
+        answer_status(p->http, status);
+    if (status || redirect(p)) {
+        arena_free(p->arena);
+        free(p);
+        return;
+    }
+    http_request_retain(p->http);
+    p->finding = true;
+    mailbox_send(p->server->core, start, p);
+    http_request_on_cancel(p->http, cancelled, p);
+}

@@ -1,0 +1,116 @@
+"""The proxy to services and pods: kubectl get --raw, kubectl proxy, kubectl cluster-info, kubectl expose; redirects, long
+answers, refusals."""
+import re
+import socket
+import urllib.request
+
+import pytest
+
+import harness
+from test_pod import phase
+
+
+@pytest.fixture
+def service(api, namespace, kubectl):
+    """The service `model` in front of one pod `model-...`, port 80 named http. Its path."""
+    kubectl.apply(harness.server_deployment("model", replicas=1), harness.service("model"))
+    kubectl("rollout", "status", "deployment/model", timeout=harness.WAIT_LIMIT)
+    path = f"/api/v1/namespaces/{namespace}/services/"
+    harness.eventually(lambda: api.get(path + "model:http/proxy/ready").status == 200)
+    return path
+
+
+def test_a_service_by_name_and_number_of_its_port(api, kubectl, service):
+    for name in ("model:http", "model:80", "http:model:http"):
+        assert kubectl("get", "--raw", f"{service}{name}/proxy/ready") == api.get(f"{service}model:http/proxy/ready").body.decode()
+    assert api.get(f"{service}model:http/proxy/no/such/path?x=1").status == 404
+    assert api.request("POST", f"{service}model:http/proxy/ready", body={"a": 1}).status < 500
+
+
+def test_a_pod_by_its_port(api, pods, kubectl, service):
+    name = next(pod["metadata"]["name"] for pod in api.get(pods).json["items"])
+    assert api.get(f"{pods}/{name}:8080/proxy/ready").status == 200
+    assert api.get(f"{pods}/{name}/proxy/ready").status == 200  # the first port that it names
+
+
+def test_what_cannot_be_reached_is_said_in_upstreams_words(api, pods, namespace, kubectl, service):
+    kubectl.apply(harness.service("nobody"))
+    for path, status, message in (
+            (service + "nobody:http/proxy/", 503, 'no endpoints available for service "nobody"'),
+            (service + "model:81/proxy/", 503, 'no service port 81 found for service "model"'),
+            (service + "model:other/proxy/", 503, 'no endpoints available for service "model"'),
+            (service + "none:http/proxy/", 404, 'services "none" not found'),
+            (service + "a:b:c:d/proxy/", 400, 'invalid service request "a:b:c:d"'),
+            (pods + "/none:80/proxy/", 404, 'pods "none" not found')):
+        answer = api.get(path)
+        assert (answer.status, answer.json["message"]) == (status, message)
+    name = next(pod["metadata"]["name"] for pod in api.get(pods).json["items"])
+    answer = api.get(f"{pods}/{name}:9/proxy/")
+    assert answer.status == 503
+    assert re.fullmatch(r"error trying to reach service: dial tcp [\d.]+:9: connect: connection refused",
+                        answer.json["message"])
+
+
+def test_the_proxys_own_path_leads_to_its_folder(api, service):
+    answer = api.get(service + "model:http/proxy?x=1")
+    assert answer.status == 301
+    assert answer.headers["Location"] == service + "model:http/proxy/?x=1"
+
+
+def serve(api, pods, answer):
+    """A pod `it` that answers every connection on port 7000 with these bytes."""
+    script = f"while :; do printf '{answer}' | nc -l -p 7000 > /tmp/request; cp /tmp/request /tmp/last; done"
+    api.create(pods, harness.shell_pod("it", script))
+    harness.wait_for(api, pods, phase("Running"))
+
+
+def ask(api, path):
+    def reached():
+        answer = api.get(path)
+        return answer if answer.status != 503 else None
+    return harness.eventually(reached)
+
+
+def test_a_location_of_the_backend_leads_through_the_proxy(api, pods):
+    serve(api, pods, r"HTTP/1.1 302 Found\r\nLocation: /there/\r\nContent-Length: 0\r\n\r\n")
+    assert ask(api, pods + "/it:7000/proxy/here").headers["Location"] == pods + "/it:7000/proxy/there/"
+
+
+def test_an_answer_without_length_and_one_in_chunks(api, pods):
+    serve(api, pods, r"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX-Mine: yes\r\n\r\n5\r\nhello\r\n0\r\n\r\n")
+    answer = ask(api, pods + "/it:7000/proxy/")
+    assert (answer.body, answer.headers["x-mine"]) == (b"hello", "yes")
+
+
+def test_nonsense_of_a_backend_is_an_error_and_no_more(api, pods):
+    serve(api, pods, r"220 mail.example ESMTP\r\n\r\n")
+    answer = harness.eventually(lambda: (a := api.get(pods + "/it:7000/proxy/")) and
+                                "malformed" in a.json["message"] and a)
+    assert answer.status == 503
+
+
+def test_kubectl_proxy_cluster_info_and_expose(kubectl, api, namespace, service):
+    with kubectl.follow("proxy", "--port=0") as follower:
+        follower.until_line("Starting to serve on")
+        port = int(re.search(r":(\d+)", follower.lines[0])[1])
+        url = f"http://127.0.0.1:{port}{service}model:http/proxy/ready"
+        with urllib.request.urlopen(url, timeout=20) as answer:
+            assert answer.status == 200
+    assert "kube-dns:dns/proxy" in kubectl("cluster-info").replace("kube-dns:dns-tcp", "kube-dns:dns") or \
+        "is running at" in kubectl("cluster-info")
+    assert "exposed" in kubectl("expose", "deployment", "model", "--port=81", "--target-port=8080", "--name=second")
+    harness.eventually(lambda: api.get(service + "second:81/proxy/ready").status == 200)
+
+
+def test_an_upgrade_passes_through(api, pods):
+    serve(api, pods, r"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nhello from inside")
+
+    def upgraded():
+        with api.socket() as connection:
+            connection.sendall(f"GET {pods}/it:7000/proxy/ HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
+                               "Upgrade: echo\r\n\r\n".encode())
+            answer = b""
+            while data := connection.recv(4096):
+                answer += data
+            return answer.startswith(b"HTTP/1.1 101 ") and answer.endswith(b"\r\n\r\nhello from inside")
+    harness.eventually(upgraded)
