@@ -140,8 +140,8 @@ static void add_entrance(struct elements *elements, const struct dataplane_servi
 }
 
 /* Also where there is no endpoint: a packet on its way to the last one may still be on the way. */
-static void add_masquerade(struct elements *elements, const struct dataplane_service *service, struct ip_address address,
-                           uint16_t port)
+static void add_masquerade(struct elements *elements, const struct dataplane_service *service,
+                           struct ip_address address, uint16_t port)
 {
     add(elements, (struct element){.set = address.family ? SERVICE_MASQUERADE : NODE_PORT_MASQUERADE,
                                    .address = address,

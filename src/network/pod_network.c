@@ -178,8 +178,7 @@ static void see_link(void *context, const struct nlmsghdr *message)
 }
 
 /* By name, or by index if name is NULL. */
-static int look_at_link(struct netlink *netlink, const char *name, int index, struct link_view *view,
-                        struct error *err)
+static int look_at_link(struct netlink *netlink, const char *name, int index, struct link_view *view, struct error *err)
 {
     cleanup_netlink_batch struct netlink_batch batch = {0};
     struct ifinfomsg header = {.ifi_family = AF_UNSPEC, .ifi_index = index};

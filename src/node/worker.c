@@ -577,6 +577,11 @@ static void read_ends(struct worker *w)
     }
 }
 
+static void nothing(void *context)
+{
+    (void)context;
+}
+
 /* `shown`: the pod as the API has it. */
 static struct worker *take_up(struct agent *agent, struct object *object, const struct pod *shown, bool is_static)
 {
@@ -604,6 +609,9 @@ static struct worker *take_up(struct agent *agent, struct object *object, const 
             worker_take_address(w, &address);
         if (w->state.seen.sandbox == PART_READY)
             worker_publish_ports(w, true);
+        /* Its containers run already: nothing waits for it. */
+        if (w->state.ip && agent->options.secure)
+            agent->options.secure(agent->options.secure_context, pod, w->state.ip, w->state.ip6, nothing, NULL);
     }
     if (pod_has_ended(shown) && !w->state.restored)
         w->state.seen.torn_down = w->frozen = true;

@@ -362,8 +362,8 @@ static void change_pod(struct world *w)
 {
     static const char *const labels[] = {"'app':'x'", "'app':'y'", "'app':'x','tier':'1'", "'tier':'2'", ""};
     static const char *const ports[] = {"", "{'name':'web','containerPort':80}", "{'name':'web','containerPort':8080}",
-                                        "{'name':'web','containerPort':53,'protocol':'UDP'},{'name':'dns-tcp',"
-                                        "'containerPort':53}"};
+                                        ("{'name':'web','containerPort':53,'protocol':'UDP'},{'name':'dns-tcp',"
+                                        "'containerPort':53}")};
     unsigned i = draw(PODS);
     char name[8];
     const char *namespace = namespaces[i % NAMESPACES];
