@@ -11,7 +11,7 @@
 #include "base/cleanup.h"
 #include "sim/scenario.h"
 
-#define SEEDS 100
+#define SEEDS 200
 
 static void a_wrong_controller_is_caught(void **state)
 {
