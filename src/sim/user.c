@@ -447,7 +447,7 @@ static const struct {
     unsigned weight;
 } actions[] = {
     {create_deployment, 12}, {create_service, 8},  {scale, 16},      {set_image, 20},       {undo, 8},
-    {pause_or_resume, 6},    {change_strategy, 6}, {delete_pod, 6},  {delete_deployment, 3}, {relabel_pod, 2},
+    {pause_or_resume, 6},    {change_strategy, 6}, {delete_pod, 6},  {delete_deployment, 6}, {relabel_pod, 2},
     {delete_service, 2},     {cordon, 3},          {create_namespace, 3}, {delete_namespace, 1},
     {create_job, 12},        {change_job, 6},      {delete_job, 2},
 };

@@ -54,7 +54,9 @@ static void values_that_ask_for_what_happens_anyway_are_not(void **state)
         size_t warnings;
     } cases[] = {
         {API_SERVICES, "{'spec':{'type':'NodePort','ports':[{'port':80}]}}", 0},
-        {API_SERVICES, "{'spec':{'type':'LoadBalancer','ports':[{'port':80,'protocol':'SCTP'}],'loadBalancerIP':'1.2.3.4'}}", 2},
+        {API_SERVICES, "{'spec':{'type':'LoadBalancer','ports':[{'port':80,'protocol':'SCTP'}],'loadBalancerIP':'1.2.3.4'}}", 0},
+        {API_PODS, "{'metadata':{'name':'p'},'spec':{'hostUsers':true,'containers':[{'name':'a','image':'i'}]}}", 0},
+        {API_PODS, "{'metadata':{'name':'p'},'spec':{'hostUsers':false,'containers':[{'name':'a','image':'i'}]}}", 1},
         {API_PODS, "{'metadata':{'name':'p'},'spec':{'containers':[{'name':'a','image':'i','ports':[{'containerPort':1}]}]}}", 0},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {

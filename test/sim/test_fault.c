@@ -11,7 +11,7 @@
 #include "base/cleanup.h"
 #include "sim/scenario.h"
 
-#define SEEDS 200
+#define SEEDS 400
 
 static void a_wrong_controller_is_caught(void **state)
 {

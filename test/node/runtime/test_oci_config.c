@@ -183,8 +183,8 @@ static void mounts_keep_order_and_propagation(void **state)
     struct runtime_container_config config = simple();
     struct oci_surroundings surroundings = around();
     static const struct runtime_mount mounts[] = {
-        {"/volumes/a", "/data", true, RUNTIME_PROPAGATION_PRIVATE},
-        {"/volumes/b", "/data/b", false, RUNTIME_PROPAGATION_SLAVE},
+        {.source = "/volumes/a", .destination = "/data", .read_only = true, .propagation = RUNTIME_PROPAGATION_PRIVATE},
+        {.source = "/volumes/b", .destination = "/data/b", .propagation = RUNTIME_PROPAGATION_SLAVE},
     };
     config.mounts = mounts;
     config.mount_count = 2;
