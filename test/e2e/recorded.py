@@ -22,6 +22,7 @@ RECORD = os.environ.get("CORACLE_RECORD") == "1"
 # What one run and the next call differently, in the order in which it is looked for.
 VARIABLE = (
     (r"\b\d+\.\d+\.\d+\.\d+\b", "ADDRESS"),
+    (r"\bfd[0-9a-f]{2}:[0-9a-f:]+", "ADDRESS"),
     (r"\b[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d [+-]\d{4}", "TIME"),
     (r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:?\d\d)", "TIME"),
     (r"\b([a-z-]+://)[0-9a-f]{64}\b", r"\1ID"),
