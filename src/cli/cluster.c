@@ -307,7 +307,8 @@ static void bootstrapped(void *context)
     struct cluster *c = context;
     if (c->stopping)
         return;
-    struct control_options control = {.balancer_pool = c->options->balancer_pool};
+    struct control_options control = {.balancer_pool = c->options->balancer_pool,
+                                      .root_ca = pki_ca_certificate(c->pki)};
     c->control = control_new(c->control_client, c->informers, &control);
     c->scheduler = scheduler_new(c->scheduler_client, c->informers);
     if (start_network(c, &c->err) < 0) {

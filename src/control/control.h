@@ -12,6 +12,8 @@ struct control;
 struct control_options {
     /* Where Services of type LoadBalancer get their addresses; NULL: they get those of the nodes. Must outlive it. */
     const struct address_ranges *balancer_pool;
+    /* The certificate, as PEM text, by which pods know the API server; NULL: it is not published. Must outlive it. */
+    const char *root_ca;
 };
 
 /* All controllers (options NULL: none), on informers that are shared with others of the same client (the scheduler).

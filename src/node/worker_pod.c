@@ -54,7 +54,9 @@ static void mounted(void *context)
             worker_event(w, NULL, "Warning", "FailedMount", "%s", m->err.text);
         if (!m->update) {
             w->state.seen.volumes = PART_FAILED;
-            w->state.seen.volumes_retry_at = env_now(w->agent->env) + next_delay(&w->volumes_delay);
+            /* What was missing may have come while this was being tried. */
+            w->state.seen.volumes_retry_at =
+                w->volumes_stale ? 0 : env_now(w->agent->env) + next_delay(&w->volumes_delay);
         }
     } else if (!m->update) {
         w->state.seen.volumes = PART_READY;

@@ -183,6 +183,9 @@ void batch_prepare_job(struct task *task, struct job *job);
 /* What upstream warns of in a new Job or CronJob, or (old not NULL) in one whose spec changes. */
 void batch_warn(struct task *task, const void *value, const void *old);
 
+/* service_account.c: the part of admission that gives a pod its account. */
+struct status *service_account_admit_create(struct task *task, struct pod *pod);
+
 /* storage.c: the part of admission that concerns volumes and claims. */
 void storage_admit_create(struct task *task, void *value);
 struct status *storage_admit_update(struct task *task, const struct persistent_volume_claim *claim);

@@ -9,6 +9,7 @@ import http.client
 import json
 import os
 import pathlib
+import re
 import secrets
 import signal
 import socket
@@ -79,6 +80,20 @@ def make_image(tag, directory, **options):
             arguments += ["--" + name.replace("_", "-"), str(item)]
     run(arguments)
     return path
+
+
+def libraries(program, unpacked="/usr"):
+    """What the dynamic linker would load for a program, for make_image(add_file=...); some of it from a directory where
+    packages are unpacked."""
+    [own] = (pathlib.Path(unpacked) / "lib").glob("*-linux-gnu")
+    listed = run(["ldd", program], env={**os.environ, "LD_LIBRARY_PATH": str(own)}).stdout
+    for line in listed.splitlines():
+        found = re.match(r"\s*(?:\S+ => )?(/\S+) \(0x", line)
+        if not found:
+            continue
+        path = found.group(1)
+        name = f"lib/{own.name}/{pathlib.Path(path).name}" if path.startswith(str(unpacked)) else path
+        yield f"{path}:{name}"
 
 
 # ---- the bare API ----

@@ -1,9 +1,5 @@
 """The lesson's feature cache with the real thing: Debian's Redis as a Service, and as a sidecar that keeps the features at
 hand on localhost."""
-import pathlib
-import os
-import re
-
 import pytest
 
 import harness
@@ -15,25 +11,12 @@ IMAGE = "local/redis:v7"
 PORT = 6379
 
 
-def libraries(program):
-    """(path here, name in the image) of what the dynamic linker would load."""
-    unpacked = next((REDIS / "lib").glob("*-linux-gnu"))
-    listed = harness.run(["ldd", program], env={**os.environ, "LD_LIBRARY_PATH": str(unpacked)}).stdout
-    for line in listed.splitlines():
-        found = re.match(r"\s*(?:\S+ => )?(/\S+) \(0x", line)
-        if not found:
-            continue
-        path = found.group(1)
-        name = f"lib/{unpacked.name}/{pathlib.Path(path).name}" if path.startswith(str(REDIS)) else path
-        yield f"{path}:{name}"
-
-
 @pytest.fixture(scope="module")
 def redis_image(cluster, workspace):
     server, client = REDIS / "bin/redis-server", REDIS / "bin/redis-cli"
     if not server.exists():
         pytest.skip("Redis is not unpacked: scripts/install-dependencies test")
-    files = [f"{client}:bin/redis-cli", *sorted({*libraries(server), *libraries(client)})]
+    files = [f"{client}:bin/redis-cli", *sorted({*harness.libraries(server, REDIS), *harness.libraries(client, REDIS)})]
     path = harness.make_image(IMAGE, workspace, program=server, add_file=files)
     harness.run([harness.CORACLE, "image", "import", "--name", cluster.name, path])
 

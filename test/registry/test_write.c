@@ -238,6 +238,55 @@ static void a_new_pod_is_pending_with_its_quality_of_service(void **state)
     world_free(w);
 }
 
+static void a_new_pod_gets_a_token_unless_told_otherwise(void **state)
+{
+#define SPEC(more) "{\"metadata\":{\"name\":\"p\"},\"spec\":{" more "\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}"
+#define OFF "\"automountServiceAccountToken\":false,"
+#define ON "\"automountServiceAccountToken\":true,"
+#define QUIET "\"serviceAccountName\":\"quiet\","
+    static const struct {
+        const char *json;
+        bool mounted;
+    } rows[] = {{SPEC(""), true},     {SPEC(OFF), false},     {SPEC(ON), true},
+                {SPEC(QUIET), false}, {SPEC(QUIET ON), true}, {SPEC(QUIET OFF), false}};
+    struct world *w = world_new();
+    assert_code(create(w, "serviceaccounts/default",
+                       "{\"metadata\":{\"name\":\"quiet\"},\"automountServiceAccountToken\":false}"),
+                201);
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        struct reply *r = create(w, "pods/default", rows[i].json);
+        assert_code(r, 201);
+        if (rows[i].mounted) {
+            assert_memory_equal(field(r, "spec/volumes/0/name"), "kube-api-access-", 16);
+            assert_field(r, "spec/containers/0/volumeMounts/0/mountPath",
+                         "/var/run/secrets/kubernetes.io/serviceaccount");
+            assert_field(r, "spec/containers/0/volumeMounts/0/readOnly", "true");
+        } else {
+            assert_field(r, "spec/volumes", NULL);
+            assert_field(r, "spec/containers/0/volumeMounts", NULL);
+        }
+        assert_code(delete_(w, "pods/default/p", NULL), 200);
+    }
+    world_free(w);
+}
+
+static void a_pod_that_has_the_volume_gets_no_second_one(void **state)
+{
+    struct world *w = world_new();
+    struct reply *r = create(
+        w, "pods/default",
+        "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"volumes\":[{\"name\":\"own\",\"emptyDir\":{}},{\"name\":"
+        "\"kube-api-access-x\",\"emptyDir\":{}}],\"containers\":[{\"name\":\"c\",\"image\":\"i\",\"volumeMounts\":[{"
+        "\"name\":\"own\",\"mountPath\":\"/var/run/secrets/kubernetes.io/serviceaccount\"}]},{\"name\":\"d\","
+        "\"image\":\"i\"}]}}");
+    assert_code(r, 201);
+    assert_field(r, "spec/volumes/2", NULL);
+    assert_field(r, "spec/containers/0/volumeMounts/0/name", "own");
+    assert_field(r, "spec/containers/0/volumeMounts/1", NULL);
+    assert_field(r, "spec/containers/1/volumeMounts/0/name", "kube-api-access-x");
+    world_free(w);
+}
+
 static void a_pod_is_bound_once(void **state)
 {
     struct world *w = world_new();
@@ -392,6 +441,8 @@ int main(void)
         cmocka_unit_test(generations_count_what_upstream_counts),
         cmocka_unit_test(the_status_is_written_through_its_subresource_alone),
         cmocka_unit_test(a_new_pod_is_pending_with_its_quality_of_service),
+        cmocka_unit_test(a_new_pod_gets_a_token_unless_told_otherwise),
+        cmocka_unit_test(a_pod_that_has_the_volume_gets_no_second_one),
         cmocka_unit_test(a_pod_is_bound_once),
         cmocka_unit_test(a_scale_is_a_view_of_its_object),
         cmocka_unit_test(a_patch_applies_to_what_is_there),
