@@ -16,6 +16,8 @@ static const struct {
     {"up", command_up,
      "up [--sandbox] [--name NAME] [--data-dir DIR] [--listen ADDR:PORT] [--kubeconfig FILE]\n"
      "             [--load-image FILE.tar]... [--pod-manifest-path DIR] [--load-balancer-pool CIDR|FIRST-LAST,...]\n"
+     "             [--eviction-hard THRESHOLDS] [--eviction-pressure-transition-period DURATION]\n"
+     "             [--system-reserved RESOURCES] [--cpu-manager-policy none|static]\n"
      "             [--detach] [--verbose]      start a cluster"},
     {"down", command_down,
      "down [--name NAME]                                  stop it; a sandbox disappears entirely"},
