@@ -48,8 +48,14 @@ def rolled_out(output):
 # ---- Watching a rollout ----
 
 def test_status_tells_how_far_a_rollout_is(kubectl, recommender):
+    # Held until kubectl looks, so that it sees the rollout from its first step.
+    kubectl("rollout", "pause", DEPLOYMENT)
     release(kubectl, "v2", "recommender 1.5")
-    lines = kubectl("rollout", "status", DEPLOYMENT).splitlines()
+    with kubectl.follow("rollout", "status", DEPLOYMENT) as follower:
+        follower.until_line("0 out of 3 new replicas have been updated...")
+        kubectl("rollout", "resume", DEPLOYMENT)
+        assert follower.ended() == 0
+        lines = follower.lines
     wait = 'Waiting for deployment "recommender" rollout to finish: '
     known = [r"[0-3] out of 3 new replicas have been updated\.\.\.", r"[12] old replicas are pending termination\.\.\.",
              r"[0-2] of 3 updated replicas are available\.\.\."]
