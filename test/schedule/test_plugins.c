@@ -342,7 +342,6 @@ static const char *spread_objection(const struct world *w, const struct pod *pod
         if (!label(w, node, c->topology_key))
             return "node(s) didn't match pod topology spread constraints (missing required label)";
         int64_t least = INT32_MAX;
-        cleanup_arena struct arena *arena = arena_new(0);
         struct map domains = {0};
         for (size_t n = 0; n < NODES; n++) {
             int64_t sum = label(w, n, c->topology_key) ? in_domain(w, pod, all, c, true, true, n) : -1;

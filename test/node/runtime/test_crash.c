@@ -230,7 +230,7 @@ static void play_round(struct fixture *f, int64_t life)
     struct map alive = {0};
     read_deeds(fds[0], &alive);
 
-    cleanup_close int lock = lock_cluster(f);
+    int lock = lock_cluster(f);
     fixture_open_runtime(f);
     struct census census = {.f = f, .alive = &alive};
     runtime_container_each(f->runtime, NULL, count_running, &census);
@@ -250,6 +250,7 @@ static void play_round(struct fixture *f, int64_t life)
     for (struct map_slot *s = NULL; (s = map_next(&ids, s));)
         fixture_delete(f, s->key);
     map_free(&ids);
+    close(lock);
 }
 
 static void killed_agent_loses_and_leaves_nothing(void **state)
