@@ -224,7 +224,8 @@ static void maybe_begin(void *context)
         p->static_started = true;
         static_pods_start(agent->static_pods);
     }
-    if (!synced || !p->manifests_read)
+    /* Where there is no folder, its manifests are read at once: then this is the outer of two calls. */
+    if (!synced || !p->manifests_read || p->recovered)
         return;
     p->recovered = true;
     begin(agent);

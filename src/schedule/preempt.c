@@ -57,7 +57,7 @@ static struct placed **lower_pods(const struct schedule_pod *pod, const struct n
 /* Prefilters see what has changed. */
 static bool fits_now(struct schedule_pod *pod, struct node_info *node, struct schedule_verdict *verdict)
 {
-    verdict->count = 0;
+    *verdict = (struct schedule_verdict){.count = 0};
     return schedule_prepare(pod, NULL) && schedule_fits(pod, node, verdict, NULL);
 }
 
@@ -67,7 +67,7 @@ static bool select_victims(struct schedule_pod *pod, struct node_info *node, str
 {
     size_t count, victims = 0;
     struct placed **pods = lower_pods(pod, node, &count);
-    verdict->count = 0;
+    *verdict = (struct schedule_verdict){.count = 0};
     if (!count) {
         schedule_object(verdict, "No preemption victims found for incoming pod", true);
         return false;
