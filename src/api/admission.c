@@ -5,6 +5,7 @@
 
 #include "api/static_pod.h"
 #include "api/status.h"
+#include "base/text.h"
 
 static const struct priority_class system_classes[] = {
     {.kind = "PriorityClass",
@@ -35,16 +36,12 @@ const struct priority_class *api_system_priority_class(const char *name)
     return NULL;
 }
 
-static bool blank(const char *s)
-{
-    return !s || !*s;
-}
-
 static bool tolerates(const struct toleration_array *tolerations, const char *key)
 {
     for (size_t i = 0; i < tolerations->count; i++) {
         const struct toleration *t = &tolerations->items[i];
-        if ((blank(t->key) || strcmp(t->key, key) == 0) && (blank(t->effect) || strcmp(t->effect, "NoExecute") == 0))
+        if ((text_empty(t->key) || strcmp(t->key, key) == 0) &&
+            (text_empty(t->effect) || strcmp(t->effect, "NoExecute") == 0))
             return true;
     }
     return false;
@@ -58,7 +55,7 @@ static void tolerate(struct arena *arena, struct toleration_array *tolerations, 
         arena_array_grow(arena, tolerations->items, tolerations->count, 1, sizeof(*tolerations->items));
     tolerations->items[tolerations->count++] = (struct toleration){
         .key = key,
-        .operator = "Exists",
+        .operator= "Exists",
         .effect = "NoExecute",
         .toleration_seconds = opt_int64(API_TOLERATION_SECONDS),
     };
@@ -96,7 +93,7 @@ static struct status *admit_pod(struct arena *arena, struct pod *pod)
 {
     struct pod_spec *spec = &pod->spec;
     /* A mirror shows what its node runs; nothing is added to it. */
-    if (blank(spec->service_account_name) && !string_map_get(&pod->metadata.annotations, POD_MIRROR_ANNOTATION))
+    if (text_empty(spec->service_account_name) && !string_map_get(&pod->metadata.annotations, POD_MIRROR_ANNOTATION))
         spec->service_account = spec->service_account_name = "default";
     tolerate(arena, &spec->tolerations, "node.kubernetes.io/not-ready");
     tolerate(arena, &spec->tolerations, "node.kubernetes.io/unreachable");

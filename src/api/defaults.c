@@ -6,27 +6,18 @@
 
 #include "api/defaults_pod.h"
 #include "api/json.h"
-
-static bool blank(const char *s)
-{
-    return !s || !*s;
-}
+#include "base/text.h"
 
 static void set_string(const char **field, const char *value)
 {
-    if (blank(*field))
+    if (text_empty(*field))
         *field = value;
-}
-
-static bool is(const char *a, const char *b)
-{
-    return a && strcmp(a, b) == 0;
 }
 
 static void default_namespace(struct arena *arena, void *value)
 {
     struct namespace *n = value;
-    if (!blank(n->metadata.name))
+    if (!text_empty(n->metadata.name))
         string_map_set(arena, &n->metadata.labels, "kubernetes.io/metadata.name", n->metadata.name);
 }
 
@@ -39,24 +30,24 @@ static void default_node(struct arena *arena, void *value)
 
 static bool allocates_external(const struct service_spec *spec)
 {
-    return is(spec->type, "LoadBalancer") || is(spec->type, "NodePort") ||
-           (is(spec->type, "ClusterIP") && spec->external_ips.count);
+    return text_equal(spec->type, "LoadBalancer") || text_equal(spec->type, "NodePort") ||
+           (text_equal(spec->type, "ClusterIP") && spec->external_ips.count);
 }
 
 static void default_service_port(struct service_port *port)
 {
     struct int_or_string *target = &port->target_port;
     if (target->kind == INT_OR_STRING_UNSET || (target->kind == INT_OR_STRING_INT && target->number == 0) ||
-        (target->kind == INT_OR_STRING_STRING && blank(target->text)))
+        (target->kind == INT_OR_STRING_STRING && text_empty(target->text)))
         *target = (struct int_or_string){.kind = INT_OR_STRING_INT, .number = port->port};
 }
 
 static void default_service(struct arena *arena, void *value)
 {
     struct service_spec *spec = &((struct service *)value)->spec;
-    if (is(spec->session_affinity, "None"))
+    if (text_equal(spec->session_affinity, "None"))
         spec->session_affinity_config = NULL;
-    if (is(spec->session_affinity, "ClientIP")) {
+    if (text_equal(spec->session_affinity, "ClientIP")) {
         if (!spec->session_affinity_config)
             spec->session_affinity_config = arena_alloc(arena, sizeof(*spec->session_affinity_config));
         struct session_affinity_config *config = spec->session_affinity_config;
@@ -68,18 +59,18 @@ static void default_service(struct arena *arena, void *value)
         default_service_port(&spec->ports.items[i]);
     if (allocates_external(spec))
         set_string(&spec->external_traffic_policy, "Cluster");
-    if (!spec->internal_traffic_policy && !is(spec->type, "ExternalName"))
+    if (!spec->internal_traffic_policy && !text_equal(spec->type, "ExternalName"))
         spec->internal_traffic_policy = "Cluster";
-    if (is(spec->type, "LoadBalancer") && !spec->allocate_load_balancer_node_ports.set)
+    if (text_equal(spec->type, "LoadBalancer") && !spec->allocate_load_balancer_node_ports.set)
         spec->allocate_load_balancer_node_ports = opt_bool(true);
-    if (!blank(spec->cluster_ip) && !spec->cluster_ips.count) {
+    if (!text_empty(spec->cluster_ip) && !spec->cluster_ips.count) {
         const char **ips = arena_alloc(arena, sizeof(*ips));
         ips[0] = spec->cluster_ip;
         spec->cluster_ips = (struct string_array){ips, 1};
     }
     struct load_balancer_status *status = &((struct service *)value)->status.load_balancer;
-    for (size_t i = 0; i < status->ingress.count && is(spec->type, "LoadBalancer"); i++)
-        if (!blank(status->ingress.items[i].ip) && !status->ingress.items[i].ip_mode)
+    for (size_t i = 0; i < status->ingress.count && text_equal(spec->type, "LoadBalancer"); i++)
+        if (!text_empty(status->ingress.items[i].ip) && !status->ingress.items[i].ip_mode)
             status->ingress.items[i].ip_mode = "VIP";
 }
 
@@ -93,9 +84,7 @@ static void default_secret(struct arena *arena, void *value)
         return;
     struct bytes_map merged = {.items = arena_alloc(arena, (texts->count + data->count) * sizeof(*merged.items))};
     for (size_t i = 0, k = 0; i < texts->count || k < data->count;) {
-        int order = i == texts->count   ? 1
-                    : k == data->count ? -1
-                                       : strcmp(texts->items[i].key, data->items[k].key);
+        int order = i == texts->count ? 1 : k == data->count ? -1 : strcmp(texts->items[i].key, data->items[k].key);
         if (order <= 0) {
             const char *text = texts->items[i].value ? texts->items[i].value : "";
             merged.items[merged.count++] = (struct bytes_pair){
@@ -119,7 +108,7 @@ static void default_deployment(struct arena *arena, void *value)
 {
     struct deployment_spec *spec = &((struct deployment *)value)->spec;
     struct deployment_strategy *strategy = &spec->strategy;
-    if (is(strategy->type, "RollingUpdate") && !strategy->rolling_update) {
+    if (text_equal(strategy->type, "RollingUpdate") && !strategy->rolling_update) {
         strategy->rolling_update = arena_alloc(arena, sizeof(*strategy->rolling_update));
         api_set_declared_defaults(arena, &api_type_rolling_update_deployment, strategy->rolling_update);
     }

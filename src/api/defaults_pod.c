@@ -7,14 +7,10 @@
 #include "api/defaults.h"
 #include "api/json.h"
 #include "api/quantity.h"
+#include "base/text.h"
 
 /* Longer tags are no valid tags. */
 #define IMAGE_TAG_MAX 130
-
-static bool blank(const char *s)
-{
-    return !s || !*s;
-}
 
 void api_image_tag(const char *image, char *out, size_t size)
 {
@@ -46,7 +42,7 @@ static void default_containers(struct container_array *containers)
 {
     for (size_t i = 0; i < containers->count; i++) {
         struct container *c = &containers->items[i];
-        if (blank(c->image_pull_policy))
+        if (text_empty(c->image_pull_policy))
             c->image_pull_policy = default_pull_policy(c->image);
     }
 }
@@ -60,7 +56,7 @@ static void default_volumes(struct arena *arena, struct volume_array *volumes)
         v->name = NULL;
         bool empty = memcmp(v, &none, sizeof(none)) == 0; /* nothing but pointers: no source is set */
         v->name = name;
-        if (v->image && blank(v->image->pull_policy))
+        if (v->image && text_empty(v->image->pull_policy))
             v->image->pull_policy = default_pull_policy(v->image->reference);
         if (empty)
             v->empty_dir = arena_alloc(arena, sizeof(*v->empty_dir));
@@ -76,12 +72,12 @@ void api_set_pod_spec_defaults(struct arena *arena, struct pod_spec *spec)
     default_containers(&spec->containers);
     for (size_t i = 0; i < spec->ephemeral_containers.count; i++) {
         struct ephemeral_container *c = &spec->ephemeral_containers.items[i];
-        if (blank(c->image_pull_policy))
+        if (text_empty(c->image_pull_policy))
             c->image_pull_policy = default_pull_policy(c->image);
     }
     default_volumes(arena, &spec->volumes);
     /* serviceAccount is the old name of serviceAccountName: both always say the same. */
-    if (blank(spec->service_account_name))
+    if (text_empty(spec->service_account_name))
         spec->service_account_name = spec->service_account;
     spec->service_account = spec->service_account_name;
 }

@@ -5,21 +5,12 @@
 
 #include "api/node_selector.h"
 #include "api/quantity.h"
-
-static const char *text(const char *s)
-{
-    return s ? s : "";
-}
-
-static bool same(const char *a, const char *b)
-{
-    return strcmp(text(a), text(b)) == 0;
-}
+#include "base/text.h"
 
 static const char *class_of(const struct object_meta *meta, const char *field)
 {
     const char *annotated = string_map_get(&meta->annotations, STORAGE_CLASS_BETA);
-    return text(annotated ? annotated : field);
+    return text_or_empty(annotated ? annotated : field);
 }
 
 const char *storage_claim_class(const struct persistent_volume_claim *claim)
@@ -34,25 +25,26 @@ const char *storage_volume_class(const struct persistent_volume *volume)
 
 bool storage_class_is_default(const struct storage_class *class)
 {
-    return same(string_map_get(&class->metadata.annotations, STORAGE_DEFAULT_CLASS), "true") ||
-           same(string_map_get(&class->metadata.annotations, STORAGE_DEFAULT_CLASS_BETA), "true");
+    return text_equal(string_map_get(&class->metadata.annotations, STORAGE_DEFAULT_CLASS), "true") ||
+           text_equal(string_map_get(&class->metadata.annotations, STORAGE_DEFAULT_CLASS_BETA), "true");
 }
 
 bool storage_volume_is_for(const struct persistent_volume *volume, const struct persistent_volume_claim *claim)
 {
     const struct object_reference *r = volume->spec.claim_ref;
-    return r && same(r->name, claim->metadata.name) && same(r->namespace, claim->metadata.namespace) &&
-           (!*text(r->uid) || same(r->uid, claim->metadata.uid));
+    return r && text_equal(r->name, claim->metadata.name) && text_equal(r->namespace, claim->metadata.namespace) &&
+           (!*text_or_empty(r->uid) || text_equal(r->uid, claim->metadata.uid));
 }
 
 bool storage_claim_is_bound(const struct persistent_volume_claim *claim)
 {
-    return *text(claim->spec.volume_name) && string_map_get(&claim->metadata.annotations, STORAGE_BIND_COMPLETED);
+    return *text_or_empty(claim->spec.volume_name) &&
+           string_map_get(&claim->metadata.annotations, STORAGE_BIND_COMPLETED);
 }
 
 static const char *mode_of(const char *mode)
 {
-    return *text(mode) ? mode : "Filesystem";
+    return *text_or_empty(mode) ? mode : "Filesystem";
 }
 
 static bool has_modes(const struct string_array *have, const struct string_array *wanted)
@@ -60,7 +52,7 @@ static bool has_modes(const struct string_array *have, const struct string_array
     for (size_t i = 0; i < wanted->count; i++) {
         bool found = false;
         for (size_t k = 0; k < have->count; k++)
-            found |= same(have->items[k], wanted->items[i]);
+            found |= text_equal(have->items[k], wanted->items[i]);
         if (!found)
             return false;
     }
@@ -72,11 +64,11 @@ const char *storage_mismatch(const struct persistent_volume *volume, const struc
     if (quantity_compare(string_map_get(&volume->spec.capacity, "storage"),
                          string_map_get(&claim->spec.resources.requests, "storage")) < 0)
         return "requested PV is too small";
-    if (!same(storage_volume_class(volume), storage_claim_class(claim)))
+    if (!text_equal(storage_volume_class(volume), storage_claim_class(claim)))
         return "storageClassName does not match";
-    if (!same(volume->spec.volume_attributes_class_name, claim->spec.volume_attributes_class_name))
+    if (!text_equal(volume->spec.volume_attributes_class_name, claim->spec.volume_attributes_class_name))
         return "volumeAttributesClassName does not match";
-    if (!same(mode_of(volume->spec.volume_mode), mode_of(claim->spec.volume_mode)))
+    if (!text_equal(mode_of(volume->spec.volume_mode), mode_of(claim->spec.volume_mode)))
         return "incompatible volumeMode";
     if (!has_modes(&volume->spec.access_modes, &claim->spec.access_modes))
         return "incompatible accessMode";
@@ -101,10 +93,10 @@ bool storage_pod_uses(const struct pod *pod, const char *claim)
     size_t n = strlen(pod->metadata.name);
     for (size_t i = 0; i < pod->spec.volumes.count; i++) {
         const struct volume *v = &pod->spec.volumes.items[i];
-        if (v->persistent_volume_claim && same(v->persistent_volume_claim->claim_name, claim))
+        if (v->persistent_volume_claim && text_equal(v->persistent_volume_claim->claim_name, claim))
             return true;
         if (v->ephemeral && strncmp(claim, pod->metadata.name, n) == 0 && claim[n] == '-' &&
-            same(claim + n + 1, v->name))
+            text_equal(claim + n + 1, v->name))
             return true;
     }
     return false;
@@ -114,7 +106,7 @@ bool storage_claim_is_of(const struct object_meta *claim, const struct object_me
 {
     for (size_t i = 0; i < claim->owner_references.count; i++) {
         const struct owner_reference *r = &claim->owner_references.items[i];
-        if (r->controller.set && r->controller.value && same(r->uid, pod->uid))
+        if (r->controller.set && r->controller.value && text_equal(r->uid, pod->uid))
             return true;
     }
     return false;

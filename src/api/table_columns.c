@@ -7,22 +7,19 @@
 
 #include "api/selector.h"
 #include "base/arena.h"
+#include "base/text.h"
 
 /* More addresses or ports than these are only counted. */
 #define SHOWN_MAX 3
 
-#define NAME {"Name", "string", "name", "Name of the object, unique within its namespace and kind.", 0}
-#define AGE {"Age", "string", NULL, "Time since the object was created.", 0}
-
-static const char *text_or_empty(const char *s)
-{
-    return s ? s : "";
-}
-
-static bool is(const char *a, const char *b)
-{
-    return strcmp(text_or_empty(a), b) == 0;
-}
+#define NAME                                                                                                           \
+    {                                                                                                                  \
+        "Name", "string", "name", "Name of the object, unique within its namespace and kind.", 0                       \
+    }
+#define AGE                                                                                                            \
+    {                                                                                                                  \
+        "Age", "string", NULL, "Time since the object was created.", 0                                                 \
+    }
 
 static const struct table_column default_columns[] = {NAME, AGE, {0}};
 
@@ -188,8 +185,8 @@ static void external_ip_cell(struct cells *cells, const struct service *s)
 {
     cleanup_buffer struct buffer list = {0};
     const struct load_balancer_ingress_array *ingress = &s->status.load_balancer.ingress;
-    bool balanced = is(s->spec.type, "LoadBalancer");
-    if (is(s->spec.type, "ExternalName")) {
+    bool balanced = text_equal(s->spec.type, "LoadBalancer");
+    if (text_equal(s->spec.type, "ExternalName")) {
         cell_text(cells, s->spec.external_name);
         return;
     }
@@ -295,7 +292,7 @@ static void roles_cell(struct cells *cells, const struct string_map *labels)
         const char *key = labels->items[i].key;
         if (strncmp(key, prefix, sizeof(prefix) - 1) == 0 && key[sizeof(prefix) - 1])
             roles[count++] = key + sizeof(prefix) - 1;
-        else if (is(key, "kubernetes.io/role") && *text_or_empty(labels->items[i].value))
+        else if (text_equal(key, "kubernetes.io/role") && *text_or_empty(labels->items[i].value))
             roles[count++] = labels->items[i].value;
     }
     qsort(roles, count, sizeof(*roles), compare_texts);
@@ -309,7 +306,7 @@ static void roles_cell(struct cells *cells, const struct string_map *labels)
 static const char *node_address(const struct node *n, const char *type)
 {
     for (size_t i = 0; i < n->status.addresses.count; i++)
-        if (is(n->status.addresses.items[i].type, type))
+        if (text_equal(n->status.addresses.items[i].type, type))
             return n->status.addresses.items[i].address;
     return NULL;
 }
@@ -319,8 +316,8 @@ static void node_cells(struct cells *cells, const void *value)
     const struct node *n = value;
     const char *status = "Unknown";
     for (size_t i = 0; i < n->status.conditions.count; i++)
-        if (is(n->status.conditions.items[i].type, "Ready"))
-            status = is(n->status.conditions.items[i].status, "True") ? "Ready" : "NotReady";
+        if (text_equal(n->status.conditions.items[i].type, "Ready"))
+            status = text_equal(n->status.conditions.items[i].status, "True") ? "Ready" : "NotReady";
     cell_text(cells, n->metadata.name);
     cell_format(cells, "%s%s", status, n->spec.unschedulable ? ",SchedulingDisabled" : "");
     roles_cell(cells, &n->metadata.labels);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "api/table_cells.h"
+#include "base/text.h"
 
 #define STATUS_TEXT_MAX 256
 
@@ -14,35 +15,25 @@ struct summary {
     int64_t last_restart; /* 0: never */
 };
 
-static bool is(const char *a, const char *b)
-{
-    return strcmp(a ? a : "", b) == 0;
-}
-
-static bool blank(const char *s)
-{
-    return !s || !*s;
-}
-
 static const struct pod_condition *find_condition(const struct pod *pod, const char *type)
 {
     for (size_t i = 0; i < pod->status.conditions.count; i++)
-        if (is(pod->status.conditions.items[i].type, type))
+        if (text_equal(pod->status.conditions.items[i].type, type))
             return &pod->status.conditions.items[i];
     return NULL;
 }
 
 static bool is_true(const struct pod_condition *condition)
 {
-    return condition && is(condition->status, "True");
+    return condition && text_equal(condition->status, "True");
 }
 
 /* An init container that goes on running beside the others. */
 static bool is_sidecar(const struct pod *pod, const char *name)
 {
     for (size_t i = 0; i < pod->spec.init_containers.count; i++)
-        if (is(pod->spec.init_containers.items[i].name, name ? name : ""))
-            return is(pod->spec.init_containers.items[i].restart_policy, "Always");
+        if (text_equal(pod->spec.init_containers.items[i].name, name ? name : ""))
+            return text_equal(pod->spec.init_containers.items[i].restart_policy, "Always");
     return false;
 }
 
@@ -60,7 +51,7 @@ static void say(struct summary *s, const char *prefix, const char *text)
 
 static void say_ended(struct summary *s, const char *prefix, const struct container_state_terminated *t)
 {
-    if (!blank(t->reason))
+    if (!text_empty(t->reason))
         say(s, prefix, t->reason);
     else
         snprintf(s->status, sizeof(s->status), t->signal ? "%sSignal:%d" : "%sExitCode:%d", prefix,
@@ -87,8 +78,8 @@ static bool sum_up_init_containers(const struct pod *pod, struct summary *s, int
         }
         if (ended)
             say_ended(s, "Init:", ended);
-        else if (c->state.waiting && !blank(c->state.waiting->reason) &&
-                 !is(c->state.waiting->reason, "PodInitializing"))
+        else if (c->state.waiting && !text_empty(c->state.waiting->reason) &&
+                 !text_equal(c->state.waiting->reason, "PodInitializing"))
             say(s, "Init:", c->state.waiting->reason);
         else
             snprintf(s->status, sizeof(s->status), "Init:%zu/%zu", i, pod->spec.init_containers.count);
@@ -104,7 +95,7 @@ static void sum_up_containers(const struct pod *pod, struct summary *s)
     for (size_t i = statuses->count; i-- > 0;) {
         const struct container_status *c = &statuses->items[i];
         count_restarts(c, &s->restarts, &s->last_restart);
-        if (c->state.waiting && !blank(c->state.waiting->reason)) {
+        if (c->state.waiting && !text_empty(c->state.waiting->reason)) {
             say(s, "", c->state.waiting->reason);
         } else if (c->state.terminated) {
             say_ended(s, "", c->state.terminated);
@@ -113,7 +104,7 @@ static void sum_up_containers(const struct pod *pod, struct summary *s)
             s->ready++;
         }
     }
-    if (running && is(s->status, "Completed"))
+    if (running && text_equal(s->status, "Completed"))
         say(s, "", is_true(find_condition(pod, "Ready")) ? "Running" : "NotReady");
 }
 
@@ -121,11 +112,11 @@ static struct summary sum_up(const struct pod *pod)
 {
     struct summary s = {.total = (int)pod->spec.containers.count};
     const struct pod_condition *scheduled = find_condition(pod, "PodScheduled");
-    say(&s, "", blank(pod->status.reason) ? pod->status.phase : pod->status.reason);
-    if (scheduled && is(scheduled->reason, "SchedulingGated"))
+    say(&s, "", text_empty(pod->status.reason) ? pod->status.phase : pod->status.reason);
+    if (scheduled && text_equal(scheduled->reason, "SchedulingGated"))
         say(&s, "", "SchedulingGated");
     for (size_t i = 0; i < pod->spec.init_containers.count; i++)
-        s.total += is(pod->spec.init_containers.items[i].restart_policy, "Always");
+        s.total += text_equal(pod->spec.init_containers.items[i].restart_policy, "Always");
     int64_t restarts = 0, last = 0;
     bool initializing = sum_up_init_containers(pod, &s, &restarts, &last);
     if (!initializing || is_true(find_condition(pod, "Initialized"))) {
@@ -133,8 +124,8 @@ static struct summary sum_up(const struct pod *pod)
         s.last_restart = last;
         sum_up_containers(pod, &s);
     }
-    bool ended = is(pod->status.phase, "Succeeded") || is(pod->status.phase, "Failed");
-    if (pod->metadata.deletion_timestamp && is(pod->status.reason, "NodeLost"))
+    bool ended = text_equal(pod->status.phase, "Succeeded") || text_equal(pod->status.phase, "Failed");
+    if (pod->metadata.deletion_timestamp && text_equal(pod->status.reason, "NodeLost"))
         say(&s, "", "Unknown");
     else if (pod->metadata.deletion_timestamp && !ended)
         say(&s, "", "Terminating");
@@ -181,10 +172,11 @@ void pod_cells(struct cells *cells, const void *value)
 const char *pod_row_conditions(const void *value)
 {
     const struct pod *pod = value;
-    if (is(pod->status.phase, "Succeeded"))
-        return "[{\"type\":\"Completed\",\"status\":\"True\",\"reason\":\"Succeeded\",\"message\":\"The pod has completed "
+    if (text_equal(pod->status.phase, "Succeeded"))
+        return "[{\"type\":\"Completed\",\"status\":\"True\",\"reason\":\"Succeeded\",\"message\":\"The pod has "
+               "completed "
                "successfully.\"}]";
-    if (is(pod->status.phase, "Failed"))
+    if (text_equal(pod->status.phase, "Failed"))
         return "[{\"type\":\"Completed\",\"status\":\"True\",\"reason\":\"Failed\",\"message\":\"The pod failed.\"}]";
     return NULL;
 }

@@ -19,52 +19,77 @@ struct rules {
 };
 
 static const struct rules rules[API_RESOURCE_COUNT] = {
-    [API_NAMESPACES] = {.name = format_dns_label, .object = validate_namespace, .status_update = validate_namespace_status_update},
-    [API_NODES] = {.name = format_dns_subdomain, .object = validate_node, .update = validate_node_update,
+    [API_NAMESPACES] = {.name = format_dns_label,
+                        .object = validate_namespace,
+                        .status_update = validate_namespace_status_update},
+    [API_NODES] = {.name = format_dns_subdomain,
+                   .object = validate_node,
+                   .update = validate_node_update,
                    .status_update = validate_node_update},
-    [API_PODS] = {.name = format_dns_subdomain, .create = validate_pod_create, .update = validate_pod_update,
+    [API_PODS] = {.name = format_dns_subdomain,
+                  .create = validate_pod_create,
+                  .update = validate_pod_update,
                   .status_update = validate_pod_status_update},
-    [API_SERVICES] = {.name = format_dns1035_label, .object = validate_service, .update = validate_service_update,
+    [API_SERVICES] = {.name = format_dns1035_label,
+                      .object = validate_service,
+                      .update = validate_service_update,
                       .status_update = validate_service_status_update},
     [API_ENDPOINTS] = {.name = format_dns_subdomain, .object = validate_endpoints},
-    [API_CONFIGMAPS] = {.name = format_dns_subdomain, .object = validate_config_map,
+    [API_CONFIGMAPS] = {.name = format_dns_subdomain,
+                        .object = validate_config_map,
                         .update = validate_config_map_update},
     [API_SECRETS] = {.name = format_dns_subdomain, .object = validate_secret, .update = validate_secret_update},
     [API_SERVICEACCOUNTS] = {.name = format_dns_subdomain},
     [API_EVENTS] = {.name = format_dns_subdomain, .object = validate_event},
-    [API_REPLICASETS] = {.name = format_dns_subdomain, .object = validate_replica_set,
+    [API_REPLICASETS] = {.name = format_dns_subdomain,
+                         .object = validate_replica_set,
                          .update = validate_replica_set_update,
                          .status_update = validate_replica_set_status_update},
-    [API_DEPLOYMENTS] = {.name = format_dns_subdomain, .object = validate_deployment,
+    [API_DEPLOYMENTS] = {.name = format_dns_subdomain,
+                         .object = validate_deployment,
                          .update = validate_deployment_update,
                          .status_update = validate_deployment_status_update},
-    [API_JOBS] = {.name = format_dns_subdomain, .object = validate_job, .update = validate_job_update,
+    [API_JOBS] = {.name = format_dns_subdomain,
+                  .object = validate_job,
+                  .update = validate_job_update,
                   .status_update = validate_job_status_update},
-    [API_CRONJOBS] = {.name = format_dns_subdomain, .create = validate_cron_job_create,
+    [API_CRONJOBS] = {.name = format_dns_subdomain,
+                      .create = validate_cron_job_create,
                       .update = validate_cron_job_update},
-    [API_ENDPOINTSLICES] = {.name = format_dns_subdomain, .object = validate_endpoint_slice,
+    [API_ENDPOINTSLICES] = {.name = format_dns_subdomain,
+                            .object = validate_endpoint_slice,
                             .update = validate_endpoint_slice_update},
-    [API_EVENTS_EVENTS] = {.name = format_dns_subdomain, .object = validate_events_event,
+    [API_EVENTS_EVENTS] = {.name = format_dns_subdomain,
+                           .object = validate_events_event,
                            .update = validate_events_event_update},
     [API_ROLES] = {.name = format_path_segment, .object = validate_role},
     [API_CLUSTERROLES] = {.name = format_path_segment, .object = validate_cluster_role},
-    [API_ROLEBINDINGS] = {.name = format_path_segment, .object = validate_role_binding,
+    [API_ROLEBINDINGS] = {.name = format_path_segment,
+                          .object = validate_role_binding,
                           .update = validate_role_binding_update},
-    [API_CLUSTERROLEBINDINGS] = {.name = format_path_segment, .object = validate_cluster_role_binding,
+    [API_CLUSTERROLEBINDINGS] = {.name = format_path_segment,
+                                 .object = validate_cluster_role_binding,
                                  .update = validate_cluster_role_binding_update},
     [API_LEASES] = {.name = format_dns_subdomain, .object = validate_lease},
-    [API_PERSISTENTVOLUMES] = {.name = format_dns_subdomain, .object = validate_persistent_volume,
+    [API_PERSISTENTVOLUMES] = {.name = format_dns_subdomain,
+                               .object = validate_persistent_volume,
                                .update = validate_persistent_volume_update},
-    [API_PERSISTENTVOLUMECLAIMS] = {.name = format_dns_subdomain, .object = validate_persistent_volume_claim,
+    [API_PERSISTENTVOLUMECLAIMS] = {.name = format_dns_subdomain,
+                                    .object = validate_persistent_volume_claim,
                                     .update = validate_persistent_volume_claim_update,
                                     .status_update = validate_persistent_volume_claim_status_update},
-    [API_PRIORITYCLASSES] = {.name = format_dns_subdomain, .object = validate_priority_class,
+    [API_PRIORITYCLASSES] = {.name = format_dns_subdomain,
+                             .object = validate_priority_class,
                              .update = validate_priority_class_update},
-    [API_STORAGECLASSES] = {.name = format_dns_subdomain, .object = validate_storage_class,
+    [API_STORAGECLASSES] = {.name = format_dns_subdomain,
+                            .object = validate_storage_class,
                             .update = validate_storage_class_update},
-    [API_INGRESSES] = {.name = format_dns_subdomain, .create = validate_ingress_create,
-                       .update = validate_ingress_update, .status_update = validate_ingress_status_update},
-    [API_INGRESSCLASSES] = {.name = format_dns_subdomain, .create = validate_ingress_class,
+    [API_INGRESSES] = {.name = format_dns_subdomain,
+                       .create = validate_ingress_create,
+                       .update = validate_ingress_update,
+                       .status_update = validate_ingress_status_update},
+    [API_INGRESSCLASSES] = {.name = format_dns_subdomain,
+                            .create = validate_ingress_class,
                             .update = validate_ingress_class_update},
     [API_NETWORKPOLICIES] = {.name = format_dns_subdomain, .object = validate_network_policy},
 };
@@ -116,9 +141,9 @@ void api_validate_binding(const struct binding *binding, struct api_field_errors
 {
     static const char *const kinds[] = {"Node", "<empty>", NULL};
     const struct api_path *target = PATH(NULL, "target");
-    if (!blank(binding->target.kind) && !is(binding->target.kind, "Node"))
+    if (!text_empty(binding->target.kind) && !text_equal(binding->target.kind, "Node"))
         field_not_supported(errors, PATH(target, "kind"), binding->target.kind, kinds);
-    if (blank(binding->target.name))
+    if (text_empty(binding->target.name))
         field_required(errors, PATH(target, "name"), NULL);
 }
 
@@ -168,7 +193,7 @@ void validate_port(struct api_field_errors *errors, const struct api_path *path,
 bool validate_is_one_of(const char *value, const char *const *values)
 {
     for (; *values; values++)
-        if (is(value, *values))
+        if (text_equal(value, *values))
             return true;
     return false;
 }
@@ -176,7 +201,7 @@ bool validate_is_one_of(const char *value, const char *const *values)
 void validate_one_of(struct api_field_errors *errors, const struct api_path *path, const char *value,
                      const char *const *values)
 {
-    if (blank(value))
+    if (text_empty(value))
         field_required(errors, path, NULL);
     else if (!validate_is_one_of(value, values))
         field_not_supported(errors, path, value, values);
@@ -192,7 +217,7 @@ void validate_optional_one_of(struct api_field_errors *errors, const struct api_
 void validate_string_unchanged(struct api_field_errors *errors, const struct api_path *path, const char *value,
                                const char *old)
 {
-    if (!is(value, old))
+    if (!text_equal(value, old))
         field_invalid(errors, path, value, FIELD_IS_IMMUTABLE);
 }
 

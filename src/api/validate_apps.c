@@ -33,7 +33,7 @@ static void validate_selector_and_template(struct api_field_errors *errors, cons
         field_invalid_map(errors, PATH(PATH(template_path, "metadata"), "labels"), &template->metadata.labels,
                           "`selector` does not match template `labels`");
     validate_pod_template(errors, template_path, template);
-    if (!is(template->spec.restart_policy, "Always"))
+    if (!text_equal(template->spec.restart_policy, "Always"))
         field_not_supported(errors, PATH(spec, "restartPolicy"), template->spec.restart_policy, always);
     if (template->spec.active_deadline_seconds.set)
         field_forbidden(errors, PATH(spec, "activeDeadlineSeconds"),
@@ -88,10 +88,10 @@ static void validate_strategy(struct api_field_errors *errors, const struct api_
                               const struct deployment_strategy *s)
 {
     const struct api_path *rolling_update = PATH(path, "rollingUpdate");
-    if (is(s->type, "Recreate")) {
+    if (text_equal(s->type, "Recreate")) {
         if (s->rolling_update)
             field_forbidden(errors, rolling_update, "may not be specified when strategy `type` is 'Recreate'");
-    } else if (!is(s->type, "RollingUpdate")) {
+    } else if (!text_equal(s->type, "RollingUpdate")) {
         cleanup_buffer struct buffer json = {0};
         buffer_add_string(&json, "{\"Type\":");
         json_encode_string(&json, s->type ? s->type : "");

@@ -11,8 +11,7 @@
 #define PARAMETERS_MAX 512
 #define PARAMETERS_SIZE_MAX (256 * 1024)
 
-static const char *const access_modes[] = {"ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod",
-                                           NULL};
+static const char *const access_modes[] = {"ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod", NULL};
 static const char *const volume_modes[] = {"Block", "Filesystem", NULL};
 static const char *const volume_policies[] = {"Delete", "Recycle", "Retain", NULL};
 static const char *const class_policies[] = {"Delete", "Retain", NULL};
@@ -24,7 +23,7 @@ static void validate_access_modes(struct api_field_errors *errors, const struct 
     bool once_pod = false, other = false;
     for (size_t i = 0; i < modes->count; i++) {
         validate_optional_one_of(errors, path, modes->items[i], access_modes);
-        if (is(modes->items[i], "ReadWriteOncePod"))
+        if (text_equal(modes->items[i], "ReadWriteOncePod"))
             once_pod = true;
         else
             other |= validate_is_one_of(modes->items[i], access_modes);
@@ -35,7 +34,7 @@ static void validate_access_modes(struct api_field_errors *errors, const struct 
 
 static void validate_class_name(struct api_field_errors *errors, const struct api_path *path, const char *name)
 {
-    if (!blank(name))
+    if (!text_empty(name))
         field_format(errors, path, name, format_dns_subdomain);
 }
 
@@ -56,7 +55,7 @@ static void validate_local(struct api_field_errors *errors, const struct api_pat
                            const struct persistent_volume_spec *spec)
 {
     const struct api_path *local = PATH(path, "local");
-    if (blank(spec->local->path))
+    if (text_empty(spec->local->path))
         field_required(errors, PATH(local, "path"), NULL);
     else
         validate_no_backsteps(errors, PATH(local, "path"), spec->local->path);
@@ -67,11 +66,11 @@ static void validate_local(struct api_field_errors *errors, const struct api_pat
 static void validate_volume_source(struct api_field_errors *errors, const struct api_path *path,
                                    const struct persistent_volume_spec *spec, const struct api_field *f)
 {
-    if (is(f->name, "hostPath"))
+    if (text_equal(f->name, "hostPath"))
         validate_host_path(errors, PATH(path, f->name), spec->host_path);
-    else if (is(f->name, "local"))
+    else if (text_equal(f->name, "local"))
         validate_local(errors, path, spec);
-    else if (is(f->name, "nfs"))
+    else if (text_equal(f->name, "nfs"))
         validate_nfs(errors, PATH(path, f->name), spec->nfs);
     else
         validate_foreign_source(errors, PATH(path, f->name), f->type, source_of(spec, f));
@@ -129,7 +128,8 @@ void validate_persistent_volume(struct api_field_errors *errors, const void *val
     }
     if (!sources)
         field_required(errors, path, "must specify a volume type");
-    if (spec->host_path && is_root(spec->host_path->path) && is(spec->persistent_volume_reclaim_policy, "Recycle"))
+    if (spec->host_path && is_root(spec->host_path->path) &&
+        text_equal(spec->persistent_volume_reclaim_policy, "Recycle"))
         field_forbidden(errors, policy, "may not be 'recycle' for a hostPath mount of '/'");
     validate_class_name(errors, PATH(path, "storageClassName"), spec->storage_class_name);
     validate_optional_one_of(errors, PATH(path, "volumeMode"), spec->volume_mode, volume_modes);
@@ -143,7 +143,7 @@ void validate_persistent_volume(struct api_field_errors *errors, const void *val
 
 static void keep_mode(struct api_field_errors *errors, const char *mode, const char *old)
 {
-    if (!is(mode, old))
+    if (!text_equal(mode, old))
         field_invalid(errors, PATH(NULL, "volumeMode"), mode, FIELD_IS_IMMUTABLE);
 }
 
@@ -173,8 +173,7 @@ void validate_persistent_volume_update(struct api_field_errors *errors, const vo
     }
     keep_mode(errors, spec->volume_mode, old->volume_mode);
     if (old->node_affinity &&
-        (!spec->node_affinity ||
-         !api_equal(&api_type_volume_node_affinity, spec->node_affinity, old->node_affinity)))
+        (!spec->node_affinity || !api_equal(&api_type_volume_node_affinity, spec->node_affinity, old->node_affinity)))
         field_invalid_struct(errors, PATH(NULL, "nodeAffinity"), &api_type_volume_node_affinity, spec->node_affinity,
                              "field is immutable, except for updating from beta label to GA");
     keep_attributes(errors, spec->volume_attributes_class_name, old->volume_attributes_class_name, false);
@@ -185,13 +184,13 @@ void validate_persistent_volume_update(struct api_field_errors *errors, const vo
 static void validate_data_source(struct api_field_errors *errors, const struct api_path *path, const char *group,
                                  const char *kind, const char *name)
 {
-    if (blank(name))
+    if (text_empty(name))
         field_required(errors, PATH(path, "name"), NULL);
-    if (blank(kind))
+    if (text_empty(kind))
         field_required(errors, PATH(path, "kind"), NULL);
-    if (blank(group) && !is(kind, "PersistentVolumeClaim"))
+    if (text_empty(group) && !text_equal(kind, "PersistentVolumeClaim"))
         field_invalid(errors, path, kind, "must be 'PersistentVolumeClaim' when referencing the default apiGroup");
-    if (!blank(group))
+    if (!text_empty(group))
         field_format(errors, PATH(path, "apiGroup"), group, format_dns_subdomain);
 }
 
@@ -204,13 +203,15 @@ static void validate_data_sources(struct api_field_errors *errors, const struct 
         validate_data_source(errors, PATH(path, "dataSource"), local->api_group, local->kind, local->name);
     if (any)
         validate_data_source(errors, PATH(path, "dataSourceRef"), any->api_group, any->kind, any->name);
-    if (any && !blank(any->namespace))
+    if (any && !text_empty(any->namespace))
         field_format(errors, PATH(PATH(path, "dataSourceRef"), "namespace"), any->namespace, format_dns_label);
     if (!local || !any)
         return;
-    if (!blank(any->namespace))
-        field_invalid(errors, path, "spec.dataSource", "may not be specified when dataSourceRef.namespace is specified");
-    else if (!is(local->api_group, any->api_group) || !is(local->kind, any->kind) || !is(local->name, any->name))
+    if (!text_empty(any->namespace))
+        field_invalid(errors, path, "spec.dataSource",
+                      "may not be specified when dataSourceRef.namespace is specified");
+    else if (!text_equal(local->api_group, any->api_group) || !text_equal(local->kind, any->kind) ||
+             !text_equal(local->name, any->name))
         field_invalid(errors, path, "spec.dataSource", "must match dataSourceRef");
 }
 
@@ -245,15 +246,15 @@ static void level_claim_specs(struct arena *arena, const struct persistent_volum
 {
     *now = claim->spec;
     *before = old->spec;
-    if (blank(before->volume_name))
+    if (text_empty(before->volume_name))
         before->volume_name = now->volume_name;
     const char *annotated = string_map_get(&old->metadata.annotations, STORAGE_CLASS_BETA);
     /* A default class may come later; one from the annotation of old may move to its field. */
     if (!before->storage_class_name && now->storage_class_name &&
-        (!annotated || is(annotated, now->storage_class_name)))
+        (!annotated || text_equal(annotated, now->storage_class_name)))
         now->storage_class_name = NULL;
     const char *size = string_map_get(&before->resources.requests, "storage");
-    if (is(claim->status.phase, "Bound") && now->resources.requests.count && size)
+    if (text_equal(claim->status.phase, "Bound") && now->resources.requests.count && size)
         string_map_set(arena, &now->resources.requests, "storage", size);
     now->volume_attributes_class_name = before->volume_attributes_class_name;
 }
@@ -264,8 +265,8 @@ void validate_persistent_volume_claim_update(struct api_field_errors *errors, co
     const struct api_path *spec = PATH(NULL, "spec");
     struct persistent_volume_claim_spec now, before;
     level_claim_specs(errors->arena, claim, old, &now, &before);
-    if (!is(string_map_get(&claim->metadata.annotations, STORAGE_CLASS_BETA),
-            string_map_get(&old->metadata.annotations, STORAGE_CLASS_BETA)))
+    if (!text_equal(string_map_get(&claim->metadata.annotations, STORAGE_CLASS_BETA),
+                    string_map_get(&old->metadata.annotations, STORAGE_CLASS_BETA)))
         field_invalid(errors, PATH(PATH(NULL, "metadata"), "annotations"),
                       string_map_get(&claim->metadata.annotations, STORAGE_CLASS_BETA), FIELD_IS_IMMUTABLE);
     if (!api_equal(&api_type_persistent_volume_claim_spec, &now, &before)) {
@@ -284,8 +285,7 @@ void validate_persistent_volume_claim_update(struct api_field_errors *errors, co
     keep_attributes(errors, claim->spec.volume_attributes_class_name, old->spec.volume_attributes_class_name, true);
 }
 
-void validate_persistent_volume_claim_status_update(struct api_field_errors *errors, const void *value,
-                                                    const void *old)
+void validate_persistent_volume_claim_status_update(struct api_field_errors *errors, const void *value, const void *old)
 {
     const struct persistent_volume_claim *claim = value;
     const struct api_path *capacity = PATH(PATH(NULL, "status"), "capacity");
@@ -307,7 +307,7 @@ static void validate_parameters(struct api_field_errors *errors, const struct ap
         return;
     }
     for (size_t i = 0; i < parameters->count; i++) {
-        if (blank(parameters->items[i].key))
+        if (text_empty(parameters->items[i].key))
             field_invalid(errors, path, parameters->items[i].key, "field can not be empty.");
         size += strlen(parameters->items[i].key) + strlen(parameters->items[i].value);
     }
@@ -338,7 +338,7 @@ void validate_storage_class(struct api_field_errors *errors, const void *value)
 {
     const struct storage_class *class = value;
     const struct api_path *topologies = PATH(NULL, "allowedTopologies");
-    if (blank(class->provisioner)) {
+    if (text_empty(class->provisioner)) {
         field_required(errors, PATH(NULL, "provisioner"), NULL);
     } else {
         char *lower = arena_string(errors->arena, class->provisioner);
@@ -347,7 +347,7 @@ void validate_storage_class(struct api_field_errors *errors, const void *value)
         field_format(errors, PATH(NULL, "provisioner"), lower, format_qualified_name);
     }
     validate_parameters(errors, PATH(NULL, "parameters"), &class->parameters);
-    if (!blank(class->reclaim_policy))
+    if (!text_empty(class->reclaim_policy))
         validate_optional_one_of(errors, PATH(NULL, "reclaimPolicy"), class->reclaim_policy, class_policies);
     if (!class->volume_binding_mode)
         field_required(errors, PATH(NULL, "volumeBindingMode"), NULL);
@@ -361,13 +361,13 @@ void validate_storage_class_update(struct api_field_errors *errors, const void *
     const struct storage_class *class = value, *old = old_value;
     bool same = class->parameters.count == old->parameters.count;
     for (size_t i = 0; same && i < old->parameters.count; i++)
-        same = is(class->parameters.items[i].key, old->parameters.items[i].key) &&
-               is(class->parameters.items[i].value, old->parameters.items[i].value);
+        same = text_equal(class->parameters.items[i].key, old->parameters.items[i].key) &&
+               text_equal(class->parameters.items[i].value, old->parameters.items[i].value);
     if (!same)
         field_forbidden(errors, PATH(NULL, "parameters"), "updates to parameters are forbidden.");
-    if (!is(class->provisioner, old->provisioner))
+    if (!text_equal(class->provisioner, old->provisioner))
         field_forbidden(errors, PATH(NULL, "provisioner"), "updates to provisioner are forbidden.");
-    if (!is(class->reclaim_policy, old->reclaim_policy))
+    if (!text_equal(class->reclaim_policy, old->reclaim_policy))
         field_forbidden(errors, PATH(NULL, "reclaimPolicy"), "updates to reclaimPolicy are forbidden.");
     validate_string_unchanged(errors, PATH(NULL, "volumeBindingMode"), class->volume_binding_mode,
                               old->volume_binding_mode);

@@ -17,7 +17,7 @@ static void validate_ports(struct api_field_errors *errors, const struct api_pat
     for (size_t i = 0; i < ports->count; i++) {
         const struct container_port *p = &ports->items[i];
         const struct api_path *at = PATH_INDEX(path, i);
-        if (!blank(p->name) && field_format(errors, PATH(at, "name"), p->name, format_port_name) &&
+        if (!text_empty(p->name) && field_format(errors, PATH(at, "name"), p->name, format_port_name) &&
             !name_set_add(&names, p->name))
             field_duplicate(errors, PATH(at, "name"), p->name);
         if (!p->container_port)
@@ -40,9 +40,8 @@ static void validate_resize_policy(struct api_field_errors *errors, const struct
             field_duplicate(errors, PATH_INDEX(path, i), p->resource_name);
         validate_one_of(errors, path, p->resource_name, resize_resources);
         validate_one_of(errors, path, p->restart_policy, resize_policies);
-        if (is(restart_policy, "Never") && !is(p->restart_policy, "NotRequired"))
-            field_invalid(errors, path, p->restart_policy,
-                          "must be 'NotRequired' when `restartPolicy` is 'Never'");
+        if (text_equal(restart_policy, "Never") && !text_equal(p->restart_policy, "NotRequired"))
+            field_invalid(errors, path, p->restart_policy, "must be 'NotRequired' when `restartPolicy` is 'Never'");
     }
 }
 
@@ -50,14 +49,13 @@ static void validate_common(struct api_field_errors *errors, const struct api_pa
                             const struct pod_names *pod)
 {
     const struct pod_spec *spec = pod->spec;
-    if (blank(c->name))
+    if (text_empty(c->name))
         field_required(errors, PATH(path, "name"), NULL);
     else
         field_format(errors, PATH(path, "name"), c->name, format_dns_label);
-    if (blank(c->image))
+    if (text_empty(c->image))
         field_required(errors, PATH(path, "image"), NULL);
-    validate_one_of(errors, PATH(path, "terminationMessagePolicy"), c->termination_message_policy,
-                    message_policies);
+    validate_one_of(errors, PATH(path, "terminationMessagePolicy"), c->termination_message_policy, message_policies);
     validate_ports(errors, PATH(path, "ports"), &c->ports);
     validate_env(errors, PATH(path, "env"), &c->env);
     validate_env_from(errors, PATH(path, "envFrom"), &c->env_from);
@@ -113,8 +111,7 @@ static void validate_restart_rules(struct api_field_errors *errors, const struct
         validate_optional_one_of(errors, PATH(codes, "operator"),
                                  rule->exit_codes->operator ? rule->exit_codes->operator : "", operators);
         if (rule->exit_codes->values.count > RESTART_EXIT_CODE_MAX)
-            field_too_many(errors, PATH(codes, "values"), (int)rule->exit_codes->values.count,
-                           RESTART_EXIT_CODE_MAX);
+            field_too_many(errors, PATH(codes, "values"), (int)rule->exit_codes->values.count, RESTART_EXIT_CODE_MAX);
     }
 }
 
@@ -138,8 +135,7 @@ void validate_containers(struct api_field_errors *errors, const struct api_path 
     validate_host_port_conflicts(errors, path, containers->items, containers->count);
 }
 
-void validate_init_containers(struct api_field_errors *errors, const struct api_path *path,
-                              const struct pod_names *pod)
+void validate_init_containers(struct api_field_errors *errors, const struct api_path *path, const struct pod_names *pod)
 {
     static const char message[] = "may not be set for init containers without restartPolicy=Always";
     const struct container_array *containers = &pod->spec->init_containers;
@@ -149,10 +145,10 @@ void validate_init_containers(struct api_field_errors *errors, const struct api_
         const struct api_path *at = PATH_INDEX(path, i);
         validate_common(errors, at, c, pod);
         validate_restart_rules(errors, at, c);
-        if (name_set_has(&pod->containers, c->name) || (!blank(c->name) && !name_set_add(&names, c->name)))
+        if (name_set_has(&pod->containers, c->name) || (!text_empty(c->name) && !name_set_add(&names, c->name)))
             field_duplicate(errors, PATH(at, "name"), c->name);
         validate_host_port_conflicts(errors, path, c, 1);
-        if (is(c->restart_policy, "Always")) {
+        if (text_equal(c->restart_policy, "Always")) {
             validate_container_probes(errors, at, c, pod->spec);
             continue;
         }
@@ -185,15 +181,18 @@ void validate_ephemeral_containers(struct api_field_errors *errors, const struct
         if (name_set_has(&others, e->name) || !name_set_add(&names, e->name))
             field_duplicate(errors, PATH(at, "name"), e->name);
         const char *target = e->target_container_name;
-        if (!blank(target) && !name_set_has(&others, target))
+        if (!text_empty(target) && !name_set_has(&others, target))
             field_not_found(errors, PATH(at, "targetContainerName"), target);
         const struct {
             const char *name;
             bool set;
         } refused[] = {
-            {"ports", e->ports.count},          {"livenessProbe", e->liveness_probe},
-            {"readinessProbe", e->readiness_probe}, {"startupProbe", e->startup_probe},
-            {"lifecycle", e->lifecycle},        {"restartPolicy", e->restart_policy},
+            {"ports", e->ports.count},
+            {"livenessProbe", e->liveness_probe},
+            {"readinessProbe", e->readiness_probe},
+            {"startupProbe", e->startup_probe},
+            {"lifecycle", e->lifecycle},
+            {"restartPolicy", e->restart_policy},
             {"restartPolicyRules", e->restart_policy_rules.count},
             {"resizePolicy", e->resize_policy.count},
             {"resources", e->resources.limits.count || e->resources.requests.count || e->resources.claims.count},
@@ -203,9 +202,9 @@ void validate_ephemeral_containers(struct api_field_errors *errors, const struct
                 field_forbidden(errors, PATH(at, refused[k].name), message);
         for (size_t k = 0; k < e->volume_mounts.count; k++) {
             const struct api_path *mount = PATH_INDEX(PATH(at, "volumeMounts"), k);
-            if (!blank(e->volume_mounts.items[k].sub_path))
+            if (!text_empty(e->volume_mounts.items[k].sub_path))
                 field_forbidden(errors, PATH(mount, "subPath"), message);
-            if (!blank(e->volume_mounts.items[k].sub_path_expr))
+            if (!text_empty(e->volume_mounts.items[k].sub_path_expr))
                 field_forbidden(errors, PATH(mount, "subPathExpr"), message);
         }
     }

@@ -21,7 +21,7 @@ void validate_namespace_status_update(struct api_field_errors *errors, const voi
     (void)old;
     const struct namespace *n = value;
     bool ends = n->metadata.deletion_timestamp != 0;
-    if (!is(n->status.phase, ends ? "Terminating" : "Active"))
+    if (!text_equal(n->status.phase, ends ? "Terminating" : "Active"))
         field_invalid(errors, PATH(PATH(NULL, "status"), "Phase"), n->status.phase,
                       ends ? "may only be 'Terminating' if `deletionTimestamp` is not empty"
                            : "may only be 'Active' if `deletionTimestamp` is empty");
@@ -61,21 +61,21 @@ void validate_node_update(struct api_field_errors *errors, const void *value, co
     }
     bool same = n->spec.pod_cidrs.count == old->spec.pod_cidrs.count;
     for (size_t i = 0; same && i < old->spec.pod_cidrs.count; i++)
-        same = is(n->spec.pod_cidrs.items[i], old->spec.pod_cidrs.items[i]);
+        same = text_equal(n->spec.pod_cidrs.items[i], old->spec.pod_cidrs.items[i]);
     if (old->spec.pod_cidrs.count && !same)
         field_forbidden(errors, PATH(spec, "podCIDRs"),
                         "node updates may not change podCIDR except from \"\" to valid");
-    if (!blank(old->spec.provider_id) && !is(n->spec.provider_id, old->spec.provider_id))
+    if (!text_empty(old->spec.provider_id) && !text_equal(n->spec.provider_id, old->spec.provider_id))
         field_forbidden(errors, PATH(spec, "providerID"),
                         "node updates may not change providerID except from \"\" to valid");
-    if (!is(n->spec.external_id, old->spec.external_id))
+    if (!text_equal(n->spec.external_id, old->spec.external_id))
         field_forbidden(errors, PATH(spec, "externalID"), "may not be updated");
 }
 
 static const struct bytes *find_data(const struct secret *s, const char *key)
 {
     for (size_t i = 0; i < s->data.count; i++)
-        if (is(s->data.items[i].key, key))
+        if (text_equal(s->data.items[i].key, key))
             return &s->data.items[i].value;
     return NULL;
 }
@@ -104,23 +104,23 @@ static void require_json_object(struct api_field_errors *errors, const struct se
 static void validate_secret_type(struct api_field_errors *errors, const struct secret *s)
 {
     static const char account[] = "kubernetes.io/service-account.name";
-    if (is(s->type, "kubernetes.io/service-account-token")) {
-        if (blank(string_map_get(&s->metadata.annotations, account)))
+    if (text_equal(s->type, "kubernetes.io/service-account-token")) {
+        if (text_empty(string_map_get(&s->metadata.annotations, account)))
             field_required(errors, PATH_KEY(PATH(PATH(NULL, "metadata"), "annotations"), account), NULL);
-    } else if (is(s->type, "kubernetes.io/dockercfg")) {
+    } else if (text_equal(s->type, "kubernetes.io/dockercfg")) {
         require_json_object(errors, s, ".dockercfg");
-    } else if (is(s->type, "kubernetes.io/dockerconfigjson")) {
+    } else if (text_equal(s->type, "kubernetes.io/dockerconfigjson")) {
         require_json_object(errors, s, ".dockerconfigjson");
-    } else if (is(s->type, "kubernetes.io/basic-auth")) {
+    } else if (text_equal(s->type, "kubernetes.io/basic-auth")) {
         if (!find_data(s, "username") && !find_data(s, "password")) {
             require_data(errors, s, "username");
             require_data(errors, s, "password");
         }
-    } else if (is(s->type, "kubernetes.io/ssh-auth")) {
+    } else if (text_equal(s->type, "kubernetes.io/ssh-auth")) {
         const struct bytes *key = find_data(s, "ssh-privatekey");
         if (!key || !key->size)
             field_required(errors, PATH_KEY(PATH(NULL, "data"), "ssh-privatekey"), NULL);
-    } else if (is(s->type, "kubernetes.io/tls")) {
+    } else if (text_equal(s->type, "kubernetes.io/tls")) {
         require_data(errors, s, "tls.crt");
         require_data(errors, s, "tls.key");
     }
@@ -146,7 +146,7 @@ static bool same_bytes(const struct bytes_map *a, const struct bytes_map *b)
         return false;
     for (size_t i = 0; i < a->count; i++) {
         const struct bytes_pair *x = &a->items[i], *y = &b->items[i];
-        if (!is(x->key, y->key) || x->value.size != y->value.size ||
+        if (!text_equal(x->key, y->key) || x->value.size != y->value.size ||
             (x->value.size && memcmp(x->value.data, y->value.data, x->value.size) != 0))
             return false;
     }
@@ -158,7 +158,7 @@ static bool same_strings(const struct string_map *a, const struct string_map *b)
     if (a->count != b->count)
         return false;
     for (size_t i = 0; i < a->count; i++)
-        if (!is(a->items[i].key, b->items[i].key) || !is(a->items[i].value, b->items[i].value))
+        if (!text_equal(a->items[i].key, b->items[i].key) || !text_equal(a->items[i].value, b->items[i].value))
             return false;
     return true;
 }
@@ -187,7 +187,7 @@ void validate_config_map(struct api_field_errors *errors, const void *value)
         field_format(errors, at, p->key, format_config_key);
         while (k < c->binary_data.count && strcmp(c->binary_data.items[k].key, p->key) < 0)
             k++;
-        if (k < c->binary_data.count && is(c->binary_data.items[k].key, p->key))
+        if (k < c->binary_data.count && text_equal(c->binary_data.items[k].key, p->key))
             field_invalid(errors, at, p->key, "duplicate of key present in binaryData");
         total += p->value ? strlen(p->value) : 0;
     }
@@ -222,7 +222,6 @@ void validate_lease(struct api_field_errors *errors, const void *value)
                           "must be greater than 0");
     if (spec->lease_transitions.set)
         validate_nonnegative(errors, PATH(path, "leaseTransitions"), spec->lease_transitions.value);
-    if (spec->preferred_holder && blank(spec->strategy))
-        field_forbidden(errors, PATH(path, "preferredHolder"),
-                        "may only be specified when `strategy` is defined");
+    if (spec->preferred_holder && text_empty(spec->strategy))
+        field_forbidden(errors, PATH(path, "preferredHolder"), "may only be specified when `strategy` is defined");
 }

@@ -58,7 +58,7 @@ static void validate_spec(struct api_field_errors *errors, const struct cron_job
 {
     static const char *const policies[] = {"Allow", "Forbid", "Replace", NULL};
     const struct api_path *path = PATH(NULL, "spec");
-    if (blank(spec->schedule))
+    if (text_empty(spec->schedule))
         field_required(errors, PATH(path, "schedule"), NULL);
     else
         validate_schedule(errors, PATH(path, "schedule"), spec, old && old->schedule && strstr(old->schedule, "TZ"));

@@ -16,15 +16,15 @@ static void validate_slice_address(struct api_field_errors *errors, const struct
                                    const char *address)
 {
     int family = format_ip_family(address);
-    if (is(type, "FQDN")) {
+    if (text_equal(type, "FQDN")) {
         field_format(errors, path, address, format_dns_subdomain);
         return;
     }
-    if (is(type, "IPv4") && family != 4)
+    if (text_equal(type, "IPv4") && family != 4)
         field_invalid(errors, path, address, "must be a valid IPv4 address");
-    else if (is(type, "IPv6") && family != 6)
+    else if (text_equal(type, "IPv6") && family != 6)
         field_invalid(errors, path, address, "must be a valid IPv6 address");
-    if (is(type, "IPv4") || is(type, "IPv6"))
+    if (text_equal(type, "IPv4") || text_equal(type, "IPv6"))
         validate_ordinary_ip(errors, path, address);
 }
 
@@ -59,7 +59,7 @@ static void validate_endpoint(struct api_field_errors *errors, const struct api_
     for (size_t i = 0; i < e->hints->for_zones.count; i++) {
         const char *name = e->hints->for_zones.items[i].name;
         for (size_t k = 0; k < i; k++)
-            if (is(e->hints->for_zones.items[k].name, name)) {
+            if (text_equal(e->hints->for_zones.items[k].name, name)) {
                 field_duplicate(errors, PATH(PATH_INDEX(zones, i), "name"), name);
                 break;
             }
@@ -85,7 +85,7 @@ void validate_endpoint_slice(struct api_field_errors *errors, const void *value)
     for (size_t i = 0; i < s->ports.count; i++) {
         const struct discovery_endpoint_port *p = &s->ports.items[i];
         const struct api_path *at = PATH_INDEX(ports, i);
-        if (!blank(p->name))
+        if (!text_empty(p->name))
             field_format(errors, PATH(at, "name"), p->name, format_dns_label);
         if (!name_set_add(&names, p->name))
             field_duplicate(errors, PATH(at, "name"), p->name);
@@ -97,14 +97,13 @@ void validate_endpoint_slice(struct api_field_errors *errors, const void *value)
 
 void validate_endpoint_slice_update(struct api_field_errors *errors, const void *value, const void *old)
 {
-    validate_string_unchanged(errors, PATH(NULL, "addressType"),
-                              ((const struct endpoint_slice *)value)->address_type,
+    validate_string_unchanged(errors, PATH(NULL, "addressType"), ((const struct endpoint_slice *)value)->address_type,
                               ((const struct endpoint_slice *)old)->address_type);
 }
 
 static void validate_event_text(struct api_field_errors *errors, const struct api_path *path, const char *text)
 {
-    if (blank(text))
+    if (text_empty(text))
         field_required(errors, path, NULL);
     else if (strlen(text) > EVENT_TEXT_MAX)
         field_invalid(errors, path, "", "can have at most 128 characters");
@@ -115,7 +114,7 @@ static void validate_new_event(struct api_field_errors *errors, const char *cont
                                const char *instance, const char *action, const char *reason)
 {
     const struct api_path *at = PATH(NULL, controller_field);
-    if (blank(controller))
+    if (text_empty(controller))
         field_required(errors, at, NULL);
     field_format(errors, at, controller, format_qualified_name);
     validate_event_text(errors, PATH(NULL, "reportingInstance"), instance);
@@ -130,11 +129,11 @@ void validate_event(struct api_field_errors *errors, const void *value)
     const struct api_path *namespace = PATH(PATH(NULL, "involvedObject"), "namespace");
     const char *home = e->metadata.namespace, *involved = e->involved_object.namespace;
     if (!e->event_time) {
-        if (blank(involved) ? !blank(home) && !is(home, "default") : !is(home, involved))
+        if (text_empty(involved) ? !text_empty(home) && !text_equal(home, "default") : !text_equal(home, involved))
             field_invalid(errors, namespace, involved, message);
         return;
     }
-    if (blank(involved) && !is(home, "default") && !is(home, "kube-system"))
+    if (text_empty(involved) && !text_equal(home, "default") && !text_equal(home, "kube-system"))
         field_invalid(errors, namespace, involved, message);
     validate_new_event(errors, "reportingController", e->reporting_component, e->reporting_instance, e->action,
                        e->reason);
@@ -159,7 +158,7 @@ void validate_events_event(struct api_field_errors *errors, const void *value)
         field_invalid(errors, PATH(NULL, "firstTimestamp"), "", "needs to be unset");
     if (e->deprecated_last_timestamp)
         field_invalid(errors, PATH(NULL, "lastTimestamp"), "", "needs to be unset");
-    if (!blank(e->deprecated_source.component) || !blank(e->deprecated_source.host))
+    if (!text_empty(e->deprecated_source.component) || !text_empty(e->deprecated_source.host))
         field_invalid(errors, PATH(NULL, "source"), "", "needs to be unset");
     if (e->series && e->series->count < 2)
         field_invalid(errors, PATH(PATH(NULL, "series"), "count"), "", "should be at least 2");

@@ -7,14 +7,18 @@
 /* What fieldRef may name; the labels and annotations also with a subscript. */
 static const char *const env_fields[] = {
     "metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName", "spec.serviceAccountName",
-    "status.hostIP", "status.hostIPs", "status.podIP", "status.podIPs", NULL};
+    "status.hostIP", "status.hostIPs",     "status.podIP", "status.podIPs", NULL};
 static const char *const volume_fields[] = {"metadata.annotations", "metadata.labels", "metadata.name",
-                                            "metadata.namespace", "metadata.uid", NULL};
-static const char *const container_resources[] = {
-    "limits.cpu", "limits.ephemeral-storage", "limits.memory", "requests.cpu", "requests.ephemeral-storage",
-    "requests.memory", NULL};
-static const char *const binary_divisors[] = {"1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi",
-                                              "1Ti", "1Pi", "1Ei", NULL};
+                                            "metadata.namespace",   "metadata.uid",    NULL};
+static const char *const container_resources[] = {"limits.cpu",
+                                                  "limits.ephemeral-storage",
+                                                  "limits.memory",
+                                                  "requests.cpu",
+                                                  "requests.ephemeral-storage",
+                                                  "requests.memory",
+                                                  NULL};
+static const char *const binary_divisors[] = {"1",   "1k",  "1M",  "1G",  "1T",  "1P",  "1E",
+                                              "1Ki", "1Mi", "1Gi", "1Ti", "1Pi", "1Ei", NULL};
 static const char *const cpu_divisors[] = {"1m", "1", NULL};
 
 /* Splits "metadata.labels['key']". Returns whether there is a subscript. */
@@ -32,10 +36,10 @@ static bool split_subscript(struct arena *arena, const char *text, const char **
 /* The fields that exist at all; upstream refuses others before it asks where they are used. */
 static bool is_known_field(const char *path, bool has_subscript)
 {
-    static const char *const more[] = {"metadata.annotations", "metadata.labels", "spec.restartPolicy",
-                                       "status.phase", "spec.schedulerName", NULL};
+    static const char *const more[] = {"metadata.annotations", "metadata.labels",    "spec.restartPolicy",
+                                       "status.phase",         "spec.schedulerName", NULL};
     if (has_subscript)
-        return is(path, "metadata.annotations") || is(path, "metadata.labels");
+        return text_equal(path, "metadata.annotations") || text_equal(path, "metadata.labels");
     return validate_is_one_of(path, env_fields) || validate_is_one_of(path, more);
 }
 
@@ -43,17 +47,17 @@ void validate_field_selector(struct api_field_errors *errors, const struct api_p
                              const struct object_field_selector *selector, bool in_volume)
 {
     const struct api_path *field = PATH(path, "fieldPath");
-    if (blank(selector->api_version)) {
+    if (text_empty(selector->api_version)) {
         field_required(errors, PATH(path, "apiVersion"), NULL);
         return;
     }
-    if (blank(selector->field_path)) {
+    if (text_empty(selector->field_path)) {
         field_required(errors, field, NULL);
         return;
     }
     const char *name = selector->field_path, *subscript = NULL;
     bool has_subscript = split_subscript(errors->arena, selector->field_path, &name, &subscript);
-    if (!is(selector->api_version, "v1")) {
+    if (!text_equal(selector->api_version, "v1")) {
         field_invalid(errors, field, selector->field_path,
                       arena_printf(errors->arena, "error converting fieldPath: unsupported pod version: %s",
                                    selector->api_version));
@@ -63,7 +67,7 @@ void validate_field_selector(struct api_field_errors *errors, const struct api_p
                                    selector->field_path));
     } else if (has_subscript) {
         char *key = arena_string(errors->arena, subscript);
-        for (char *c = key; is(name, "metadata.annotations") && *c; c++)
+        for (char *c = key; text_equal(name, "metadata.annotations") && *c; c++)
             *c = (char)tolower((unsigned char)*c);
         field_format(errors, path, key, format_qualified_name);
     } else if (!validate_is_one_of(name, in_volume ? volume_fields : env_fields)) {
@@ -79,28 +83,28 @@ static void validate_divisor(struct api_field_errors *errors, const struct api_p
         return;
     const char *dot = strchr(resource, '.');
     const char *name = dot ? dot + 1 : "";
-    const char *const *allowed = is(name, "cpu") ? cpu_divisors : binary_divisors;
-    const char *list = is(name, "cpu") ? "1m and 1" : binary_list;
-    const char *title = is(name, "cpu") || is(name, "memory")     ? name
-                        : is(name, "ephemeral-storage")           ? "local ephemeral storage"
-                        : strncmp(name, "hugepages-", 10) == 0    ? "hugepages"
-                                                                  : NULL;
+    const char *const *allowed = text_equal(name, "cpu") ? cpu_divisors : binary_divisors;
+    const char *list = text_equal(name, "cpu") ? "1m and 1" : binary_list;
+    const char *title = text_equal(name, "cpu") || text_equal(name, "memory") ? name
+                        : text_equal(name, "ephemeral-storage")               ? "local ephemeral storage"
+                        : strncmp(name, "hugepages-", 10) == 0                ? "hugepages"
+                                                                              : NULL;
     if (title && !validate_is_one_of(divisor, allowed))
-        field_invalid(errors, PATH(path, "divisor"), resource,
-                      arena_printf(errors->arena, "only divisor's values %s are supported with the %s resource", list,
-                                   title));
+        field_invalid(
+            errors, PATH(path, "divisor"), resource,
+            arena_printf(errors->arena, "only divisor's values %s are supported with the %s resource", list, title));
 }
 
 void validate_resource_field_selector(struct api_field_errors *errors, const struct api_path *path,
                                       const struct resource_field_selector *selector, bool in_volume)
 {
     const char *resource = selector->resource ? selector->resource : "";
-    if (in_volume && blank(selector->container_name))
+    if (in_volume && text_empty(selector->container_name))
         field_required(errors, PATH(path, "containerName"), NULL);
     else if (!*resource)
         field_required(errors, PATH(path, "resource"), NULL);
-    else if (!validate_is_one_of(resource, container_resources) &&
-             strncmp(resource, "requests.hugepages-", 19) != 0 && strncmp(resource, "limits.hugepages-", 17) != 0)
+    else if (!validate_is_one_of(resource, container_resources) && strncmp(resource, "requests.hugepages-", 19) != 0 &&
+             strncmp(resource, "limits.hugepages-", 17) != 0)
         field_not_supported(errors, PATH(path, "resource"), resource, container_resources);
     validate_divisor(errors, path, resource, selector->divisor);
 }
@@ -109,7 +113,7 @@ static void validate_key_selector(struct api_field_errors *errors, const struct 
                                   const char *key)
 {
     field_format(errors, PATH(path, "name"), name, format_dns_subdomain);
-    if (blank(key))
+    if (text_empty(key))
         field_required(errors, PATH(path, "key"), NULL);
     else
         field_format(errors, PATH(path, "key"), key, format_config_key);
@@ -118,13 +122,13 @@ static void validate_key_selector(struct api_field_errors *errors, const struct 
 static void validate_file_key(struct api_field_errors *errors, const struct api_path *path,
                               const struct file_key_selector *file)
 {
-    if (blank(file->key))
+    if (text_empty(file->key))
         field_required(errors, PATH(path, "key"), NULL);
     else
         field_format(errors, PATH(path, "key"), file->key, format_env_name);
-    if (blank(file->volume_name))
+    if (text_empty(file->volume_name))
         field_required(errors, PATH(path, "volumeName"), NULL);
-    if (blank(file->path))
+    if (text_empty(file->path))
         field_required(errors, PATH(path, "path"), NULL);
     else
         validate_relative_path(errors, PATH(path, "path"), file->path);
@@ -153,7 +157,7 @@ static void validate_value_from(struct api_field_errors *errors, const struct ap
         field_invalid(errors, path, "",
                       "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or "
                       "`fileKeyRef`");
-    else if (!blank(variable->value))
+    else if (!text_empty(variable->value))
         field_invalid(errors, path, "", "may not be specified when `value` is not empty");
     else if (sources > 1)
         field_invalid(errors, path, "", "may not have more than one field specified at a time");
@@ -163,7 +167,7 @@ void validate_env(struct api_field_errors *errors, const struct api_path *path, 
 {
     for (size_t i = 0; i < env->count; i++) {
         const struct api_path *at = PATH_INDEX(path, i);
-        if (blank(env->items[i].name))
+        if (text_empty(env->items[i].name))
             field_required(errors, PATH(at, "name"), NULL);
         else
             field_format(errors, PATH(at, "name"), env->items[i].name, format_env_name);
@@ -173,7 +177,7 @@ void validate_env(struct api_field_errors *errors, const struct api_path *path, 
 
 static void validate_source_name(struct api_field_errors *errors, const struct api_path *path, const char *name)
 {
-    if (blank(name))
+    if (text_empty(name))
         field_required(errors, PATH(path, "name"), NULL);
     else
         validate_generate_name(errors, PATH(path, "name"), name, format_dns_subdomain);
@@ -185,7 +189,7 @@ void validate_env_from(struct api_field_errors *errors, const struct api_path *p
     for (size_t i = 0; i < env_from->count; i++) {
         const struct env_from_source *e = &env_from->items[i];
         const struct api_path *at = PATH_INDEX(path, i);
-        if (!blank(e->prefix))
+        if (!text_empty(e->prefix))
             field_format(errors, PATH(at, "prefix"), e->prefix, format_env_name);
         if (e->config_map_ref)
             validate_source_name(errors, PATH(at, "configMapRef"), e->config_map_ref->name);

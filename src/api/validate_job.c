@@ -34,7 +34,7 @@ static void validate_optional(struct api_field_errors *errors, const struct api_
 static void validate_choice(struct api_field_errors *errors, const struct api_path *path, const char *value,
                             const char *const *choices)
 {
-    if (!blank(value)) {
+    if (!text_empty(value)) {
         if (!validate_is_one_of(value, choices))
             field_not_supported(errors, path, value, choices);
         return;
@@ -111,7 +111,7 @@ static void validate_completion_mode(struct api_field_errors *errors, const stru
     validate_optional_one_of(errors, PATH(path, "completionMode"), spec->completion_mode, completion_modes);
     if (job_is_indexed(spec)) {
         validate_indexed(errors, path, spec);
-    } else if (!spec->completion_mode || is(spec->completion_mode, "NonIndexed")) {
+    } else if (!spec->completion_mode || text_equal(spec->completion_mode, "NonIndexed")) {
         if (spec->backoff_limit_per_index.set)
             field_invalid_int(errors, PATH(path, "backoffLimitPerIndex"), spec->backoff_limit_per_index.value,
                               "requires indexed completion mode");
@@ -138,10 +138,10 @@ static void validate_conditions(struct api_field_errors *errors, const struct ap
 static bool has_container(const struct pod_spec *spec, const char *name)
 {
     for (size_t i = 0; i < spec->containers.count; i++)
-        if (is(spec->containers.items[i].name, name))
+        if (text_equal(spec->containers.items[i].name, name))
             return true;
     for (size_t i = 0; i < spec->init_containers.count; i++)
-        if (is(spec->init_containers.items[i].name, name))
+        if (text_equal(spec->init_containers.items[i].name, name))
             return true;
     return false;
 }
@@ -175,7 +175,7 @@ static void validate_exit_codes(struct api_field_errors *errors, const struct ap
         const struct api_path *at = PATH_INDEX(values, i);
         int32_t code = r->values.items[i];
         const char *text = arena_printf(errors->arena, "%d", code);
-        if (is(r->operator, "In") && code == 0)
+        if (text_equal(r->operator, "In") && code == 0)
             field_invalid_int(errors, at, code, "must not be 0 for the In operator");
         if (!name_set_add(&seen, text))
             field_duplicate_json(errors, at, text);
@@ -189,7 +189,7 @@ static void validate_failure_rule(struct api_field_errors *errors, const struct 
                                   const struct pod_failure_policy_rule *rule, const struct job_spec *spec)
 {
     const struct api_path *action = PATH(path, "action");
-    if (!is(rule->action, "FailIndex"))
+    if (!text_equal(rule->action, "FailIndex"))
         validate_choice(errors, action, rule->action, actions);
     else if (!spec->backoff_limit_per_index.set)
         field_invalid(errors, action, rule->action, "requires the backoffLimitPerIndex to be set");
@@ -273,11 +273,11 @@ static void validate_restart_policy(struct api_field_errors *errors, const struc
 {
     static const char *const policies[] = {"OnFailure", "Never", NULL};
     const char *policy = spec->template.spec.restart_policy;
-    if (blank(policy) || is(policy, "Always"))
+    if (text_empty(policy) || text_equal(policy, "Always"))
         field_required(errors, path, "valid values: \"OnFailure\", \"Never\"");
     else if (!validate_is_one_of(policy, policies))
         field_not_supported(errors, path, policy, policies);
-    else if (spec->pod_failure_policy && !is(policy, "Never"))
+    else if (spec->pod_failure_policy && !text_equal(policy, "Never"))
         field_invalid(errors, path, policy, "only \"Never\" is supported when podFailurePolicy is specified");
 }
 
@@ -330,7 +330,7 @@ static void validate_label(struct api_field_errors *errors, const struct string_
     const char *detail = arena_printf(errors->arena, "must be '%s'", expected ? expected : "");
     if (!value)
         field_required(errors, path, detail);
-    else if (!is(value, expected))
+    else if (!text_equal(value, expected))
         field_invalid_map(errors, path, labels, detail);
 }
 
@@ -341,7 +341,7 @@ static void validate_generated(struct api_field_errors *errors, const struct job
         return;
     const struct string_map *labels = &job->spec.template.metadata.labels;
     const char *uid = job->metadata.uid, *name = job->metadata.name;
-    if (blank(uid))
+    if (text_empty(uid))
         field_required(errors, PATH(PATH(NULL, "metadata"), "uid"), NULL);
     validate_label(errors, labels, JOB_LEGACY_UID_LABEL, uid);
     validate_label(errors, labels, JOB_LEGACY_NAME_LABEL, name);

@@ -18,7 +18,7 @@ static void validate_uids(struct api_field_errors *errors, const struct api_path
                           struct name_set *seen)
 {
     for (size_t i = 0; i < uids->count; i++) {
-        if (blank(uids->items[i]))
+        if (text_empty(uids->items[i]))
             field_invalid(errors, PATH_INDEX(path, i), uids->items[i], "must not be empty");
         else if (!name_set_add(seen, uids->items[i]))
             field_duplicate(errors, PATH_INDEX(path, i), uids->items[i]);
@@ -71,9 +71,9 @@ static struct change compare(const struct job *job, const struct job *old_job)
     c.complete_changed = c.complete != job_condition_is_true(old, "Complete");
     c.failed_changed = c.failed != job_condition_is_true(old, "Failed");
     c.failure_target_changed = c.failure_target != job_condition_is_true(old, "FailureTarget");
-    c.completed_indexes_changed = !is(now->completed_indexes, old->completed_indexes);
+    c.completed_indexes_changed = !text_equal(now->completed_indexes, old->completed_indexes);
     c.failed_indexes_changed =
-        !now->failed_indexes != !old->failed_indexes || !is(now->failed_indexes, old->failed_indexes);
+        !now->failed_indexes != !old->failed_indexes || !text_equal(now->failed_indexes, old->failed_indexes);
     c.start_changed = now->start_time != old->start_time;
     c.completion_changed = now->completion_time != old->completion_time;
     return c;
@@ -142,7 +142,7 @@ static void validate_indexes(struct api_field_errors *errors, const struct api_p
         validate_index_text(errors, path, "completedIndexes", now->completed_indexes, completions->value);
     if (c->failed_indexes_changed && completions->set && per_index && now->failed_indexes)
         validate_index_text(errors, path, "failedIndexes", now->failed_indexes, completions->value);
-    if (c->completed_indexes_changed && !blank(now->completed_indexes) && !job_is_indexed(c->spec))
+    if (c->completed_indexes_changed && !text_empty(now->completed_indexes) && !job_is_indexed(c->spec))
         field_invalid(errors, PATH(path, "completedIndexes"), now->completed_indexes,
                       "cannot set non-empty completedIndexes when non-indexed completion mode");
     if (c->failed_indexes_changed && !per_index && now->failed_indexes)

@@ -40,8 +40,7 @@ void validate_finalizer(struct api_field_errors *errors, const struct api_path *
 {
     static const char *const standard[] = {"kubernetes", "orphan", "foregroundDeletion", NULL};
     if (!strchr(finalizer ? finalizer : "", '/') && !validate_is_one_of(finalizer, standard))
-        field_invalid(errors, path, finalizer,
-                      "name is neither a standard finalizer name nor is it fully qualified");
+        field_invalid(errors, path, finalizer, "name is neither a standard finalizer name nor is it fully qualified");
 }
 
 static void validate_finalizers(struct api_field_errors *errors, const struct api_path *path,
@@ -50,12 +49,11 @@ static void validate_finalizers(struct api_field_errors *errors, const struct ap
     bool orphan = false, foreground = false;
     for (size_t i = 0; i < finalizers->count; i++) {
         field_format(errors, path, finalizers->items[i], format_qualified_name);
-        orphan |= is(finalizers->items[i], "orphan");
-        foreground |= is(finalizers->items[i], "foregroundDeletion");
+        orphan |= text_equal(finalizers->items[i], "orphan");
+        foreground |= text_equal(finalizers->items[i], "foregroundDeletion");
     }
     if (orphan && foreground)
-        field_invalid_strings(errors, path, finalizers,
-                              "finalizer orphan and foregroundDeletion cannot be both set");
+        field_invalid_strings(errors, path, finalizers, "finalizer orphan and foregroundDeletion cannot be both set");
     for (size_t i = 0; i < finalizers->count; i++)
         validate_finalizer(errors, PATH_INDEX(path, i), finalizers->items[i]);
 }
@@ -67,15 +65,15 @@ static void validate_owner_references(struct api_field_errors *errors, const str
     for (size_t i = 0; i < owners->count; i++) {
         const struct owner_reference *o = &owners->items[i];
         const char *slash = strrchr(o->api_version ? o->api_version : "", '/');
-        if (blank(slash ? slash + 1 : o->api_version))
+        if (text_empty(slash ? slash + 1 : o->api_version))
             field_invalid(errors, PATH(path, "apiVersion"), o->api_version, "version must not be empty");
-        if (blank(o->kind))
+        if (text_empty(o->kind))
             field_invalid(errors, PATH(path, "kind"), o->kind, "must not be empty");
-        if (blank(o->name))
+        if (text_empty(o->name))
             field_invalid(errors, PATH(path, "name"), o->name, "must not be empty");
-        if (blank(o->uid))
+        if (text_empty(o->uid))
             field_invalid(errors, PATH(path, "uid"), o->uid, "must not be empty");
-        if (is(o->kind, "Event") && is(o->api_version, "v1"))
+        if (text_equal(o->kind, "Event") && text_equal(o->api_version, "v1"))
             field_invalid_struct(errors, path, &api_type_owner_reference, o,
                                  "/v1, Kind=Event is disallowed from being an owner");
         if (is_true(o->controller) && controller && !field_errors_full(errors)) {
@@ -112,18 +110,18 @@ void validate_generate_name(struct api_field_errors *errors, const struct api_pa
 void validate_meta(struct api_field_errors *errors, const struct api_path *path, const struct object_meta *meta,
                    bool namespaced, format_rule name_rule)
 {
-    if (!blank(meta->generate_name))
+    if (!text_empty(meta->generate_name))
         validate_generate_name(errors, PATH(path, "generateName"), meta->generate_name, name_rule);
-    if (blank(meta->name))
+    if (text_empty(meta->name))
         field_required(errors, PATH(path, "name"), "name or generateName is required");
     else
         field_format(errors, PATH(path, "name"), meta->name, name_rule);
     const struct api_path *namespace_path = PATH(path, "namespace");
-    if (namespaced && blank(meta->namespace))
+    if (namespaced && text_empty(meta->namespace))
         field_required(errors, namespace_path, NULL);
     else if (namespaced)
         field_format(errors, namespace_path, meta->namespace, format_dns_label);
-    else if (!blank(meta->namespace))
+    else if (!text_empty(meta->namespace))
         field_forbidden(errors, namespace_path, "not allowed on this type");
     validate_nonnegative(errors, PATH(path, "generation"), meta->generation);
     validate_labels(errors, PATH(path, "labels"), &meta->labels);
@@ -159,27 +157,23 @@ static void validate_time_unchanged(struct api_field_errors *errors, const struc
         return;
     char text[TIME_TEXT_MAX];
     time_format(value, text);
-    field_invalid_json(errors, path, value ? arena_printf(errors->arena, "\"%s\"", text) : "null",
-                       FIELD_IS_IMMUTABLE);
+    field_invalid_json(errors, path, value ? arena_printf(errors->arena, "\"%s\"", text) : "null", FIELD_IS_IMMUTABLE);
 }
 
-void validate_meta_update(struct api_field_errors *errors, const struct api_path *path,
-                          const struct object_meta *meta, const struct object_meta *old)
+void validate_meta_update(struct api_field_errors *errors, const struct api_path *path, const struct object_meta *meta,
+                          const struct object_meta *old)
 {
     if (old->deletion_timestamp)
         validate_no_new_finalizers(errors, PATH(path, "finalizers"), &meta->finalizers, &old->finalizers);
-    if (blank(meta->resource_version))
-        field_invalid(errors, PATH(path, "resourceVersion"), meta->resource_version,
-                      "must be specified for an update");
+    if (text_empty(meta->resource_version))
+        field_invalid(errors, PATH(path, "resourceVersion"), meta->resource_version, "must be specified for an update");
     if (meta->generation < old->generation)
         field_invalid_int(errors, PATH(path, "generation"), meta->generation, "must not be decremented");
     validate_string_unchanged(errors, PATH(path, "name"), meta->name, old->name);
     validate_string_unchanged(errors, PATH(path, "namespace"), meta->namespace, old->namespace);
     validate_string_unchanged(errors, PATH(path, "uid"), meta->uid, old->uid);
-    validate_time_unchanged(errors, PATH(path, "creationTimestamp"), meta->creation_timestamp,
-                            old->creation_timestamp);
-    validate_time_unchanged(errors, PATH(path, "deletionTimestamp"), meta->deletion_timestamp,
-                            old->deletion_timestamp);
+    validate_time_unchanged(errors, PATH(path, "creationTimestamp"), meta->creation_timestamp, old->creation_timestamp);
+    validate_time_unchanged(errors, PATH(path, "deletionTimestamp"), meta->deletion_timestamp, old->deletion_timestamp);
     const struct opt_int64 *seconds = &meta->deletion_grace_period_seconds;
     if (seconds->set != old->deletion_grace_period_seconds.set ||
         seconds->value != old->deletion_grace_period_seconds.value)
@@ -196,10 +190,10 @@ static void validate_requirement(struct api_field_errors *errors, const struct a
                                  const struct label_selector_requirement *r)
 {
     const struct api_path *values = PATH(path, "values");
-    if (is(r->operator, "In") || is(r->operator, "NotIn")) {
+    if (text_equal(r->operator, "In") || text_equal(r->operator, "NotIn")) {
         if (!r->values.count)
             field_required(errors, values, "must be specified when `operator` is 'In' or 'NotIn'");
-    } else if (is(r->operator, "Exists") || is(r->operator, "DoesNotExist")) {
+    } else if (text_equal(r->operator, "Exists") || text_equal(r->operator, "DoesNotExist")) {
         if (r->values.count)
             field_forbidden(errors, values, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
     } else {

@@ -13,11 +13,11 @@ static void validate_reference(struct api_field_errors *errors, const struct api
 {
     if (api_group)
         field_format(errors, PATH(path, "apiGroup"), api_group, format_dns_subdomain);
-    if (blank(kind))
+    if (text_empty(kind))
         field_required(errors, PATH(path, "kind"), NULL);
     else
         field_format(errors, PATH(path, "kind"), kind, format_path_segment);
-    if (blank(name))
+    if (text_empty(name))
         field_required(errors, PATH(path, "name"), NULL);
     else
         field_format(errors, PATH(path, "name"), name, format_path_segment);
@@ -27,13 +27,13 @@ static void validate_service_backend(struct api_field_errors *errors, const stru
                                      const struct ingress_service_backend *service)
 {
     const struct api_path *at = PATH(path, "service"), *port = PATH(at, "port");
-    if (blank(service->name))
+    if (text_empty(service->name))
         field_required(errors, PATH(at, "name"), NULL);
     else
         field_format(errors, PATH(at, "name"), service->name, format_dns1035_label);
-    if (!blank(service->port.name) && service->port.number)
+    if (!text_empty(service->port.name) && service->port.number)
         field_invalid(errors, path, "", "cannot set both port name & port number");
-    else if (!blank(service->port.name))
+    else if (!text_empty(service->port.name))
         field_format(errors, PATH(port, "name"), service->port.name, format_port_name);
     else if (service->port.number)
         validate_port_number(errors, PATH(port, "number"), service->port.number);
@@ -83,9 +83,9 @@ static void validate_http_path(struct api_field_errors *errors, const struct api
         field_required(errors, PATH(path, "pathType"), "pathType must be specified");
         return;
     }
-    if (is(p->path_type, "Exact") || is(p->path_type, "Prefix"))
+    if (text_equal(p->path_type, "Exact") || text_equal(p->path_type, "Prefix"))
         validate_exact_path(errors, PATH(path, "path"), text);
-    else if (!is(p->path_type, "ImplementationSpecific"))
+    else if (!text_equal(p->path_type, "ImplementationSpecific"))
         field_not_supported(errors, PATH(path, "pathType"), p->path_type, path_types);
     else if (*text && *text != '/')
         field_invalid(errors, PATH(path, "path"), text, "must be an absolute path");
@@ -99,7 +99,7 @@ static void validate_host(struct api_field_errors *errors, const struct api_path
 
 static void validate_rule(struct api_field_errors *errors, const struct api_path *path, const struct ingress_rule *rule)
 {
-    if (!blank(rule->host)) {
+    if (!text_empty(rule->host)) {
         if (format_ip_family(rule->host))
             field_invalid(errors, PATH(path, "host"), rule->host, "must be a DNS name, not an IP address");
         validate_host(errors, PATH(path, "host"), rule->host);
@@ -128,7 +128,7 @@ static void validate_ingress(struct api_field_errors *errors, const void *value)
         const struct api_path *at = PATH_INDEX(tls, i), *hosts = PATH(at, "hosts");
         for (size_t k = 0; k < t->hosts.count; k++)
             validate_host(errors, PATH_INDEX(hosts, k), t->hosts.items[k]);
-        if (!blank(t->secret_name))
+        if (!text_empty(t->secret_name))
             field_format(errors, PATH(at, "secretName"), t->secret_name, format_dns_subdomain);
     }
     if (spec->ingress_class_name)
@@ -140,7 +140,7 @@ void validate_ingress_create(struct api_field_errors *errors, const void *value)
     const struct ingress *ingress = value;
     const char *class = string_map_get(&ingress->metadata.annotations, CLASS_ANNOTATION);
     validate_ingress(errors, value);
-    if (class && ingress->spec.ingress_class_name && !is(class, ingress->spec.ingress_class_name))
+    if (class && ingress->spec.ingress_class_name && !text_equal(class, ingress->spec.ingress_class_name))
         field_invalid(errors, PATH(PATH(NULL, "annotations"), CLASS_ANNOTATION), class,
                       "must match `ingressClassName` when both are specified");
 }
@@ -160,9 +160,9 @@ void validate_ingress_status_update(struct api_field_errors *errors, const void 
     for (size_t i = 0; i < list->count; i++) {
         const struct ingress_load_balancer_ingress *in = &list->items[i];
         const struct api_path *at = PATH_INDEX(path, i);
-        if (!blank(in->ip))
+        if (!text_empty(in->ip))
             field_format(errors, PATH(at, "ip"), in->ip, format_ip);
-        if (blank(in->hostname))
+        if (text_empty(in->hostname))
             continue;
         field_format(errors, PATH(at, "hostname"), in->hostname, format_dns_subdomain);
         if (format_ip_family(in->hostname))
@@ -203,11 +203,11 @@ static void validate_parameters(struct api_field_errors *errors, const struct ap
         field_required(errors, PATH(path, "scope"), NULL);
     else if (!validate_is_one_of(p->scope, scopes))
         field_not_supported(errors, PATH(path, "scope"), p->scope, scopes);
-    else if (is(p->scope, "Cluster") && p->namespace)
+    else if (text_equal(p->scope, "Cluster") && p->namespace)
         field_forbidden(errors, namespace, "`parameters.scope` is set to 'Cluster'");
-    else if (is(p->scope, "Namespace") && !p->namespace)
+    else if (text_equal(p->scope, "Namespace") && !p->namespace)
         field_required(errors, namespace, "`parameters.scope` is set to 'Namespace'");
-    else if (is(p->scope, "Namespace"))
+    else if (text_equal(p->scope, "Namespace"))
         field_format(errors, namespace, p->namespace, format_dns_label);
 }
 
@@ -215,7 +215,7 @@ void validate_ingress_class(struct api_field_errors *errors, const void *value)
 {
     const struct ingress_class_spec *spec = &((const struct ingress_class *)value)->spec;
     const struct api_path *path = PATH(NULL, "spec"), *controller = PATH(path, "controller");
-    if (blank(spec->controller)) {
+    if (text_empty(spec->controller)) {
         field_required(errors, controller, NULL);
     } else {
         if (strlen(spec->controller) > CONTROLLER_MAX)
@@ -265,7 +265,7 @@ static void validate_ip_block(struct api_field_errors *errors, const struct api_
                               const struct ip_block *block)
 {
     struct format_cidr cidr, except;
-    if (blank(block->cidr)) {
+    if (text_empty(block->cidr)) {
         field_required(errors, PATH(path, "cidr"), NULL);
         return;
     }

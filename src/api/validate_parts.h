@@ -10,23 +10,13 @@
 #include "api/format.h"
 #include "api/name_set.h"
 #include "api/types.h"
+#include "base/text.h"
 
 #define FIELD_IS_IMMUTABLE "field is immutable"
 
 /* Sizes of data maps, all values together, as upstream's MaxSecretSize. */
 #define VALIDATE_DATA_MAX (1024 * 1024)
 #define VALIDATE_ANNOTATIONS_MAX (256 * 1024)
-
-static inline bool blank(const char *s)
-{
-    return !s || !*s;
-}
-
-/* NULL equals "". */
-static inline bool is(const char *a, const char *b)
-{
-    return strcmp(a ? a : "", b ? b : "") == 0;
-}
 
 static inline bool is_true(struct opt_bool value)
 {
@@ -38,8 +28,8 @@ extern const char *const validate_protocols[];
 /* validate_meta.c */
 void validate_meta(struct api_field_errors *errors, const struct api_path *path, const struct object_meta *meta,
                    bool namespaced, format_rule name_rule);
-void validate_meta_update(struct api_field_errors *errors, const struct api_path *path,
-                          const struct object_meta *meta, const struct object_meta *old);
+void validate_meta_update(struct api_field_errors *errors, const struct api_path *path, const struct object_meta *meta,
+                          const struct object_meta *old);
 /* A prefix that a random suffix will complete: it may end in '-'. */
 void validate_generate_name(struct api_field_errors *errors, const struct api_path *path, const char *name,
                             format_rule name_rule);
@@ -131,8 +121,8 @@ void validate_host_path(struct api_field_errors *errors, const struct api_path *
                         const struct host_path_volume_source *source);
 void validate_nfs(struct api_field_errors *errors, const struct api_path *path, const struct nfs_volume_source *source);
 /* The required fields of a source that belongs to outside storage, which has no other rules here. */
-void validate_foreign_source(struct api_field_errors *errors, const struct api_path *path,
-                             const struct api_type *type, const void *source);
+void validate_foreign_source(struct api_field_errors *errors, const struct api_path *path, const struct api_type *type,
+                             const void *source);
 /* validate_claim.c */
 void validate_claim_spec(struct api_field_errors *errors, const struct api_path *path,
                          const struct persistent_volume_claim_spec *spec);

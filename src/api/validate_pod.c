@@ -20,7 +20,7 @@ static void validate_pod_annotations(struct api_field_errors *errors, const stru
 {
     static const char cost[] = "controller.kubernetes.io/pod-deletion-cost";
     const char *value = string_map_get(annotations, POD_MIRROR_ANNOTATION);
-    if (value && blank(spec->node_name))
+    if (value && text_empty(spec->node_name))
         field_invalid(errors, PATH_KEY(path, POD_MIRROR_ANNOTATION), value,
                       "must set spec.nodeName if mirror pod annotation is set");
     value = string_map_get(annotations, cost);
@@ -38,7 +38,7 @@ static void validate_resource_claims(struct api_field_errors *errors, const stru
     for (size_t i = 0; i < claims->count; i++) {
         const struct pod_resource_claim *c = &claims->items[i];
         const struct api_path *at = PATH_INDEX(path, i);
-        if (blank(c->name))
+        if (text_empty(c->name))
             field_required(errors, PATH(at, "name"), NULL);
         else if (!name_set_add(names, c->name))
             field_duplicate(errors, PATH(at, "name"), c->name);
@@ -79,7 +79,7 @@ static void validate_host_network(struct api_field_errors *errors, const struct 
 static void validate_dns_config(struct api_field_errors *errors, const struct api_path *path,
                                 const struct pod_dns_config *config, const char *policy)
 {
-    if (is(policy, "None")) {
+    if (text_equal(policy, "None")) {
         if (!config) {
             field_required(errors, path, "must provide `dnsConfig` when `dnsPolicy` is None");
             return;
@@ -108,14 +108,14 @@ static void validate_dns_config(struct api_field_errors *errors, const struct ap
     for (size_t i = 0; i < config->searches.count; i++) {
         const char *search = config->searches.items[i];
         size_t n = strlen(search);
-        if (is(search, "."))
+        if (text_equal(search, "."))
             continue;
         if (n && search[n - 1] == '.')
             search = arena_string_n(errors->arena, search, n - 1);
         field_format(errors, PATH_INDEX(searches, i), search, format_dns_search);
     }
     for (size_t i = 0; i < config->options.count; i++)
-        if (blank(config->options.items[i].name))
+        if (text_empty(config->options.items[i].name))
             field_required(errors, PATH_INDEX(PATH(path, "options"), i), "must not be empty");
 }
 
@@ -161,7 +161,7 @@ static void validate_pod_names(struct api_field_errors *errors, const struct api
         {"priorityClassName", spec->priority_class_name, format_dns_subdomain},
     };
     for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
-        if (!blank(fields[i].value))
+        if (!text_empty(fields[i].value))
             field_format(errors, PATH(path, fields[i].name), fields[i].value, fields[i].rule);
     if (spec->runtime_class_name)
         field_format(errors, PATH(path, "runtimeClassName"), spec->runtime_class_name, format_dns_subdomain);
@@ -212,17 +212,16 @@ void validate_pod_spec(struct api_field_errors *errors, const struct api_path *p
     validate_host_users(errors, path, spec);
     validate_pod_names(errors, path, spec);
     if (spec->active_deadline_seconds.set)
-        validate_range(errors, PATH(path, "activeDeadlineSeconds"), spec->active_deadline_seconds.value, 1,
-                       INT32_MAX);
+        validate_range(errors, PATH(path, "activeDeadlineSeconds"), spec->active_deadline_seconds.value, 1, INT32_MAX);
     validate_tolerations(errors, PATH(path, "tolerations"), &spec->tolerations);
     validate_host_aliases(errors, PATH(path, "hostAliases"), &spec->host_aliases);
     if (spec->preemption_policy)
         validate_one_of(errors, PATH(path, "preemptionPolicy"), spec->preemption_policy, preemption_policies);
     const struct api_path *overhead = PATH(path, "overhead");
     for (size_t i = 0; i < spec->overhead.count; i++)
-        validate_resource_quantity(errors, PATH_KEY(overhead, spec->overhead.items[i].key),
-                                   spec->overhead.items[i].key, spec->overhead.items[i].value);
-    if (spec->os && blank(spec->os->name))
+        validate_resource_quantity(errors, PATH_KEY(overhead, spec->overhead.items[i].key), spec->overhead.items[i].key,
+                                   spec->overhead.items[i].value);
+    if (spec->os && text_empty(spec->os->name))
         field_required(errors, PATH(PATH(path, "os"), "name"), "cannot be empty");
     else if (spec->os)
         validate_optional_one_of(errors, PATH(path, "os"), spec->os->name, operating_systems);
@@ -237,8 +236,7 @@ void validate_pod_template(struct api_field_errors *errors, const struct api_pat
     validate_pod_annotations(errors, annotations, &template->metadata.annotations, &template->spec);
     validate_pod_spec(errors, spec, &template->spec, false);
     if (template->spec.ephemeral_containers.count)
-        field_forbidden(errors, PATH(spec, "ephemeralContainers"),
-                        "ephemeral containers not allowed in pod template");
+        field_forbidden(errors, PATH(spec, "ephemeralContainers"), "ephemeral containers not allowed in pod template");
 }
 
 static void validate_image_padding(struct api_field_errors *errors, const struct api_path *path, const char *image)
@@ -278,7 +276,6 @@ void validate_pod_create(struct api_field_errors *errors, const void *value)
     const struct api_path *spec = PATH(NULL, "spec");
     if (pod->spec.ephemeral_containers.count)
         field_forbidden(errors, PATH(spec, "ephemeralContainers"), "cannot be set on create");
-    if (!blank(pod->spec.node_name) && pod->spec.scheduling_gates.count)
-        field_forbidden(errors, PATH(spec, "nodeName"),
-                        "cannot be set until all schedulingGates have been cleared");
+    if (!text_empty(pod->spec.node_name) && pod->spec.scheduling_gates.count)
+        field_forbidden(errors, PATH(spec, "nodeName"), "cannot be set until all schedulingGates have been cleared");
 }

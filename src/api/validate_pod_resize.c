@@ -29,7 +29,7 @@ static bool validate_same_list(struct api_field_errors *errors, const struct api
     if (!same)
         field_forbidden(errors, path, arena_printf(errors->arena, "%s may not be added or removed on resize", what));
     for (size_t i = 0; i < now->count && now->count == old->count; i++)
-        if (!is(now->items[i].name, old->items[i].name)) {
+        if (!text_equal(now->items[i].name, old->items[i].name)) {
             field_forbidden(errors, PATH(PATH_INDEX(path, i), "name"),
                             arena_printf(errors->arena, "%s may not be renamed or reordered on resize", what));
             same = false;
@@ -48,7 +48,7 @@ static void put_back(struct arena *arena, struct string_map *now, const struct s
         } else if (string_map_get(now, mutable[i])) {
             struct string_map without = {arena_alloc(arena, now->count * sizeof(*now->items)), 0};
             for (size_t k = 0; k < now->count; k++)
-                if (!is(now->items[k].key, mutable[i]))
+                if (!text_equal(now->items[k].key, mutable[i]))
                     without.items[without.count++] = now->items[k];
             *now = without;
         }
@@ -85,7 +85,7 @@ static void validate_resized_inits(struct api_field_errors *errors, const struct
                                    const struct container_array *now, const struct container_array *old)
 {
     for (size_t i = 0; i < old->count; i++) {
-        bool sidecar = is(now->items[i].restart_policy, "Always");
+        bool sidecar = text_equal(now->items[i].restart_policy, "Always");
         struct container munged =
             sidecar ? without_change(errors->arena, &now->items[i], &old->items[i]) : now->items[i];
         if (!api_equal(&api_type_container, &munged, &old->items[i]))
@@ -105,8 +105,8 @@ void validate_pod_resize(struct api_field_errors *errors, const void *value, con
         return;
     }
     validate_pod_metadata_and_spec(errors, pod);
-    const char *before = blank(old->status.qos_class) ? api_pod_qos_class(&old->spec) : old->status.qos_class;
-    if (!is(before, api_pod_qos_class(&pod->spec)))
+    const char *before = text_empty(old->status.qos_class) ? api_pod_qos_class(&old->spec) : old->status.qos_class;
+    if (!text_equal(before, api_pod_qos_class(&pod->spec)))
         field_invalid(errors, path, pod->status.qos_class, "Pod QOS Class may not change as a result of resizing");
     if (!node_supports_resize(old))
         field_forbidden(errors, path, "Pod running on node without support for resize");
@@ -130,7 +130,7 @@ static bool same_names(const struct container_array *now, const struct container
 {
     bool same = now->count == old->count;
     for (size_t i = 0; same && i < now->count; i++)
-        same = is(now->items[i].name, old->items[i].name);
+        same = text_equal(now->items[i].name, old->items[i].name);
     return same;
 }
 

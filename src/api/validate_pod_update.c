@@ -90,8 +90,7 @@ void validate_diff(struct api_field_errors *errors, const struct api_type *type,
     size_t head = 0, tail = 0;
     while (head < a.count && head < b.count && same_line(&a, head, &b, head))
         head++;
-    while (tail < a.count - head && tail < b.count - head &&
-           same_line(&a, a.count - 1 - tail, &b, b.count - 1 - tail))
+    while (tail < a.count - head && tail < b.count - head && same_line(&a, a.count - 1 - tail, &b, b.count - 1 - tail))
         tail++;
     size_t from = head > DIFF_CONTEXT ? head - DIFF_CONTEXT : 0;
     size_t a_end = a.count - tail, b_end = b.count - tail;
@@ -115,8 +114,8 @@ static bool validate_container_list(struct api_field_errors *errors, const struc
 }
 
 /* Returns whether the rest may be compared. */
-static bool validate_deadline(struct api_field_errors *errors, const struct api_path *path,
-                              const struct opt_int64 *now, const struct opt_int64 *old)
+static bool validate_deadline(struct api_field_errors *errors, const struct api_path *path, const struct opt_int64 *now,
+                              const struct opt_int64 *old)
 {
     if (!now->set) {
         if (old->set)
@@ -192,7 +191,7 @@ static void validate_gated(struct api_field_errors *errors, const struct api_pat
         return;
     for (size_t i = 0; i < old->node_selector.count; i++) {
         const char *value = string_map_get(&now->node_selector, old->node_selector.items[i].key);
-        if (!value || !is(value, old->node_selector.items[i].value)) {
+        if (!value || !text_equal(value, old->node_selector.items[i].value)) {
             field_invalid_map(errors, PATH(path, "nodeSelector"), &now->node_selector,
                               "only additions to spec.nodeSelector are allowed (no mutations or deletions)");
             break;
@@ -212,9 +211,10 @@ static void validate_mirror(struct api_field_errors *errors, const struct pod *p
 {
     const char *before = string_map_get(&old->metadata.annotations, POD_MIRROR_ANNOTATION);
     const char *now = string_map_get(&pod->metadata.annotations, POD_MIRROR_ANNOTATION);
-    if (before ? !now || !is(before, now) : now != NULL)
+    if (before ? !now || !text_equal(before, now) : now != NULL)
         field_forbidden(errors, PATH_KEY(PATH(PATH(NULL, "metadata"), "annotations"), POD_MIRROR_ANNOTATION),
-                        before ? "may not remove or update mirror pod annotation" : "may not add mirror pod annotation");
+                        before ? "may not remove or update mirror pod annotation"
+                               : "may not add mirror pod annotation");
 }
 
 void validate_pod_update(struct api_field_errors *errors, const void *value, const void *old_value)
@@ -255,12 +255,12 @@ static void validate_kept(struct api_field_errors *errors, const struct api_path
                           const struct ephemeral_container *old, const struct ephemeral_container_array *now)
 {
     size_t i = 0;
-    while (i < now->count && !is(now->items[i].name, old->name))
+    while (i < now->count && !text_equal(now->items[i].name, old->name))
         i++;
     if (i == now->count) {
-        field_forbidden(errors, path,
-                        arena_printf(errors->arena, "existing ephemeral containers \"%s\" may not be removed\n",
-                                     old->name));
+        field_forbidden(
+            errors, path,
+            arena_printf(errors->arena, "existing ephemeral containers \"%s\" may not be removed\n", old->name));
         return;
     }
     if (api_equal(&api_type_ephemeral_container, old, &now->items[i]))
@@ -282,8 +282,8 @@ void validate_pod_ephemeral_update(struct api_field_errors *errors, const void *
     validate_pod_metadata_and_spec(errors, pod);
     validate_mirror(errors, pod, old);
     for (size_t i = 0; i < old->spec.ephemeral_containers.count; i++)
-        validate_kept(errors, PATH(PATH(NULL, "spec"), "ephemeralContainers"),
-                      &old->spec.ephemeral_containers.items[i], &pod->spec.ephemeral_containers);
+        validate_kept(errors, PATH(PATH(NULL, "spec"), "ephemeralContainers"), &old->spec.ephemeral_containers.items[i],
+                      &pod->spec.ephemeral_containers);
 }
 
 static void validate_conditions(struct api_field_errors *errors, const struct api_path *path,
@@ -305,7 +305,7 @@ static void validate_conditions(struct api_field_errors *errors, const struct ap
 static void add_restarting(struct name_set *names, const struct pod_spec *spec)
 {
     for (size_t i = 0; i < spec->init_containers.count; i++)
-        if (is(spec->init_containers.items[i].restart_policy, "Always"))
+        if (text_equal(spec->init_containers.items[i].restart_policy, "Always"))
             name_set_add(names, spec->init_containers.items[i].name);
     for (size_t i = 0; i < spec->containers.count; i++)
         if (spec->containers.items[i].restart_policy)
@@ -319,7 +319,7 @@ static void validate_transitions(struct api_field_errors *errors, const struct a
 {
     cleanup_name_set struct name_set alive = {0}, restarting = {0};
     const char *policy = spec ? spec->restart_policy : "Never";
-    if (is(policy, "Always"))
+    if (text_equal(policy, "Always"))
         return;
     if (spec)
         add_restarting(&restarting, spec);
@@ -328,7 +328,8 @@ static void validate_transitions(struct api_field_errors *errors, const struct a
             name_set_add(&alive, now->items[i].name);
     for (size_t i = 0; i < old->count; i++) {
         const struct container_state_terminated *ended = old->items[i].state.terminated;
-        if (!ended || (ended->exit_code && is(policy, "OnFailure")) || name_set_has(&restarting, old->items[i].name))
+        if (!ended || (ended->exit_code && text_equal(policy, "OnFailure")) ||
+            name_set_has(&restarting, old->items[i].name))
             continue;
         if (name_set_has(&alive, old->items[i].name))
             field_forbidden(errors, PATH(PATH_INDEX(path, i), "state"),
@@ -361,9 +362,9 @@ void validate_pod_status_update(struct api_field_errors *errors, const void *val
     const struct pod_status *s = &pod->status;
     const struct api_path *path = PATH(NULL, "status");
     validate_conditions(errors, PATH(path, "conditions"), &s->conditions);
-    if (!is(pod->spec.node_name, old->spec.node_name))
+    if (!text_equal(pod->spec.node_name, old->spec.node_name))
         field_forbidden(errors, PATH(path, "nodeName"), "may not be changed directly");
-    if (!is(s->nominated_node_name, old->status.nominated_node_name) && !blank(s->nominated_node_name))
+    if (!text_equal(s->nominated_node_name, old->status.nominated_node_name) && !text_empty(s->nominated_node_name))
         field_format(errors, PATH(path, "nominatedNodeName"), s->nominated_node_name, format_dns_subdomain);
     if (s->observed_generation < 0)
         field_invalid_int(errors, PATH(path, "observedGeneration"), s->observed_generation,
@@ -376,7 +377,7 @@ void validate_pod_status_update(struct api_field_errors *errors, const void *val
     validate_transitions(errors, PATH(path, "ephemeralContainerStatuses"), &s->ephemeral_container_statuses,
                          &old->status.ephemeral_container_statuses, NULL);
     validate_ips(errors, PATH(path, "podIPs"), &s->pod_ips);
-    if (s->host_ips.count && !is(s->host_ip, s->host_ips.items[0].ip))
+    if (s->host_ips.count && !text_equal(s->host_ip, s->host_ips.items[0].ip))
         field_invalid(errors, PATH(PATH_INDEX(PATH(path, "hostIPs"), 0), "ip"), s->host_ips.items[0].ip,
                       "must be equal to `hostIP`");
 }

@@ -6,14 +6,16 @@
 static const char *const schemes[] = {"HTTP", "HTTPS", NULL};
 /* Signals that may stop a container, in the order of upstream's message. */
 static const char *const linux_signals[] = {
-    "SIGABRT", "SIGALRM", "SIGBUS", "SIGCHLD", "SIGCLD", "SIGCONT", "SIGFPE", "SIGHUP", "SIGILL", "SIGINT", "SIGIO",
-    "SIGIOT", "SIGKILL", "SIGPIPE", "SIGPOLL", "SIGPROF", "SIGPWR", "SIGQUIT", "SIGRTMAX", "SIGRTMAX-1",
-    "SIGRTMAX-10", "SIGRTMAX-11", "SIGRTMAX-12", "SIGRTMAX-13", "SIGRTMAX-14", "SIGRTMAX-2", "SIGRTMAX-3",
-    "SIGRTMAX-4", "SIGRTMAX-5", "SIGRTMAX-6", "SIGRTMAX-7", "SIGRTMAX-8", "SIGRTMAX-9", "SIGRTMIN", "SIGRTMIN+1",
+    "SIGABRT",     "SIGALRM",     "SIGBUS",      "SIGCHLD",     "SIGCLD",      "SIGCONT",     "SIGFPE",
+    "SIGHUP",      "SIGILL",      "SIGINT",      "SIGIO",       "SIGIOT",      "SIGKILL",     "SIGPIPE",
+    "SIGPOLL",     "SIGPROF",     "SIGPWR",      "SIGQUIT",     "SIGRTMAX",    "SIGRTMAX-1",  "SIGRTMAX-10",
+    "SIGRTMAX-11", "SIGRTMAX-12", "SIGRTMAX-13", "SIGRTMAX-14", "SIGRTMAX-2",  "SIGRTMAX-3",  "SIGRTMAX-4",
+    "SIGRTMAX-5",  "SIGRTMAX-6",  "SIGRTMAX-7",  "SIGRTMAX-8",  "SIGRTMAX-9",  "SIGRTMIN",    "SIGRTMIN+1",
     "SIGRTMIN+10", "SIGRTMIN+11", "SIGRTMIN+12", "SIGRTMIN+13", "SIGRTMIN+14", "SIGRTMIN+15", "SIGRTMIN+2",
-    "SIGRTMIN+3", "SIGRTMIN+4", "SIGRTMIN+5", "SIGRTMIN+6", "SIGRTMIN+7", "SIGRTMIN+8", "SIGRTMIN+9", "SIGSEGV",
-    "SIGSTKFLT", "SIGSTOP", "SIGSYS", "SIGTERM", "SIGTRAP", "SIGTSTP", "SIGTTIN", "SIGTTOU", "SIGURG", "SIGUSR1",
-    "SIGUSR2", "SIGVTALRM", "SIGWINCH", "SIGXCPU", "SIGXFSZ", NULL};
+    "SIGRTMIN+3",  "SIGRTMIN+4",  "SIGRTMIN+5",  "SIGRTMIN+6",  "SIGRTMIN+7",  "SIGRTMIN+8",  "SIGRTMIN+9",
+    "SIGSEGV",     "SIGSTKFLT",   "SIGSTOP",     "SIGSYS",      "SIGTERM",     "SIGTRAP",     "SIGTSTP",
+    "SIGTTIN",     "SIGTTOU",     "SIGURG",      "SIGUSR1",     "SIGUSR2",     "SIGVTALRM",   "SIGWINCH",
+    "SIGXCPU",     "SIGXFSZ",     NULL};
 static const char *const windows_signals[] = {"SIGKILL", "SIGTERM", NULL};
 
 /* The actions that a probe or a hook may name; at most one is set. */
@@ -28,7 +30,7 @@ struct handler {
 static void validate_http_get(struct api_field_errors *errors, const struct api_path *path,
                               const struct http_get_action *http)
 {
-    if (blank(http->path))
+    if (text_empty(http->path))
         field_required(errors, PATH(path, "path"), NULL);
     validate_port(errors, PATH(path, "port"), &http->port);
     if (!validate_is_one_of(http->scheme, schemes))
@@ -49,8 +51,7 @@ static void validate_sleep(struct api_field_errors *errors, const struct api_pat
 }
 
 /* Returns whether the action may be looked at: it is set, and the first one. */
-static bool first_handler(struct api_field_errors *errors, const struct api_path *path, const void *action,
-                          int *count)
+static bool first_handler(struct api_field_errors *errors, const struct api_path *path, const void *action, int *count)
 {
     if (action && (*count)++ == 0)
         return true;
@@ -91,8 +92,10 @@ static void validate_stop_signal(struct api_field_errors *errors, const struct a
                                  const struct pod_os *os)
 {
     const char *system = os ? os->name : NULL;
-    const char *const *known = is(system, "linux") ? linux_signals : is(system, "windows") ? windows_signals : NULL;
-    if (blank(system))
+    const char *const *known = text_equal(system, "linux")     ? linux_signals
+                               : text_equal(system, "windows") ? windows_signals
+                                                               : NULL;
+    if (text_empty(system))
         field_forbidden(errors, path, "may not be set for containers with empty `spec.os.name`");
     else if (known && !validate_is_one_of(signal, known))
         field_not_supported(errors, path, signal, known);

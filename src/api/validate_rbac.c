@@ -39,18 +39,18 @@ static void validate_subject(struct api_field_errors *errors, const struct api_p
 {
     static const char *const kinds[] = {"ServiceAccount", "User", "Group", NULL};
     static const char *const rbac[] = {RBAC_GROUP, NULL}, *const core[] = {"", NULL};
-    bool account = is(s->kind, "ServiceAccount");
-    if (blank(s->name))
+    bool account = text_equal(s->kind, "ServiceAccount");
+    if (text_empty(s->name))
         field_required(errors, PATH(path, "name"), NULL);
     if (!validate_is_one_of(s->kind ? s->kind : "", kinds)) {
         field_not_supported(errors, PATH(path, "kind"), s->kind ? s->kind : "", kinds);
         return;
     }
-    if (account && !blank(s->api_group))
+    if (account && !text_empty(s->api_group))
         field_not_supported(errors, PATH(path, "apiGroup"), s->api_group, core);
-    if (!account && !blank(s->api_group) && !is(s->api_group, RBAC_GROUP))
+    if (!account && !text_empty(s->api_group) && !text_equal(s->api_group, RBAC_GROUP))
         field_not_supported(errors, PATH(path, "apiGroup"), s->api_group, rbac);
-    if (account && !namespaced && blank(s->namespace))
+    if (account && !namespaced && text_empty(s->namespace))
         field_required(errors, PATH(path, "namespace"), NULL);
 }
 
@@ -61,11 +61,11 @@ static void validate_binding(struct api_field_errors *errors, const struct role_
     static const char *const any[] = {"Role", "ClusterRole", NULL}, *const cluster[] = {"ClusterRole", NULL};
     const char *const *kinds = namespaced ? any : cluster;
     const struct api_path *at = PATH(NULL, "roleRef");
-    if (!is(ref->api_group, RBAC_GROUP))
+    if (!text_equal(ref->api_group, RBAC_GROUP))
         field_not_supported(errors, PATH(at, "apiGroup"), ref->api_group ? ref->api_group : "", groups);
     if (!validate_is_one_of(ref->kind ? ref->kind : "", kinds))
         field_not_supported(errors, PATH(at, "kind"), ref->kind ? ref->kind : "", kinds);
-    if (blank(ref->name))
+    if (text_empty(ref->name))
         field_required(errors, PATH(at, "name"), NULL);
     for (size_t i = 0; i < subjects->count; i++)
         validate_subject(errors, PATH_INDEX(PATH(NULL, "subjects"), i), &subjects->items[i], namespaced);
@@ -85,7 +85,8 @@ void validate_cluster_role_binding(struct api_field_errors *errors, const void *
 
 static void validate_same_role(struct api_field_errors *errors, const struct role_ref *now, const struct role_ref *old)
 {
-    if (!is(now->kind, old->kind) || !is(now->name, old->name) || !is(now->api_group, old->api_group))
+    if (!text_equal(now->kind, old->kind) || !text_equal(now->name, old->name) ||
+        !text_equal(now->api_group, old->api_group))
         field_invalid_struct(errors, PATH(NULL, "roleRef"), &api_type_role_ref, now, "cannot change roleRef");
 }
 

@@ -4,11 +4,27 @@
 #include "api/quantity.h"
 #include "api/validate_parts.h"
 
-static const char *const standard[] = {
-    "cpu", "memory", "ephemeral-storage", "requests.cpu", "requests.memory", "requests.ephemeral-storage",
-    "limits.cpu", "limits.memory", "limits.ephemeral-storage", "pods", "resourcequotas", "services",
-    "replicationcontrollers", "secrets", "configmaps", "persistentvolumeclaims", "storage", "requests.storage",
-    "services.nodeports", "services.loadbalancers", NULL};
+static const char *const standard[] = {"cpu",
+                                       "memory",
+                                       "ephemeral-storage",
+                                       "requests.cpu",
+                                       "requests.memory",
+                                       "requests.ephemeral-storage",
+                                       "limits.cpu",
+                                       "limits.memory",
+                                       "limits.ephemeral-storage",
+                                       "pods",
+                                       "resourcequotas",
+                                       "services",
+                                       "replicationcontrollers",
+                                       "secrets",
+                                       "configmaps",
+                                       "persistentvolumeclaims",
+                                       "storage",
+                                       "requests.storage",
+                                       "services.nodeports",
+                                       "services.loadbalancers",
+                                       NULL};
 static const char *const of_containers[] = {"cpu", "ephemeral-storage", "memory", NULL};
 static const char *const of_pods[] = {"cpu", "hugepages-", "memory", NULL};
 
@@ -32,8 +48,7 @@ static bool allows_overcommit(const char *name)
     return is_native(name) && !is_huge_page(name);
 }
 
-static void validate_name(struct api_field_errors *errors, const struct api_path *path, const char *name,
-                          bool of_pod)
+static void validate_name(struct api_field_errors *errors, const struct api_path *path, const char *name, bool of_pod)
 {
     if (!field_format(errors, path, name, format_qualified_name) && of_pod)
         return;
@@ -44,7 +59,7 @@ static void validate_name(struct api_field_errors *errors, const struct api_path
             return;
     }
     if (of_pod) {
-        if (!is(name, "cpu") && !is(name, "memory") && !is_huge_page(name))
+        if (!text_equal(name, "cpu") && !text_equal(name, "memory") && !is_huge_page(name))
             field_not_supported(errors, path, name, of_pods);
     } else if (plain) {
         if (!validate_is_one_of(name, of_containers) && !is_huge_page(name))
@@ -59,7 +74,7 @@ void validate_resource_quantity(struct api_field_errors *errors, const struct ap
 {
     if (quantity_compare(quantity, "0") < 0)
         field_invalid(errors, path, quantity, "must be greater than or equal to 0");
-    if ((is(resource, "pods") || is_extended(resource)) && quantity_milli_value(quantity) % 1000 != 0)
+    if ((text_equal(resource, "pods") || is_extended(resource)) && quantity_milli_value(quantity) % 1000 != 0)
         field_invalid(errors, path, quantity, "must be an integer");
 }
 
@@ -83,16 +98,16 @@ static void validate_claims(struct api_field_errors *errors, const struct api_pa
     for (size_t i = 0; i < claims->count; i++) {
         const struct resource_claim *c = &claims->items[i];
         const struct api_path *at = PATH_INDEX(path, i);
-        if (blank(c->name)) {
+        if (text_empty(c->name)) {
             field_required(errors, at, NULL);
             continue;
         }
-        if (!blank(c->request))
+        if (!text_empty(c->request))
             field_format(errors, PATH(at, "request"), c->request, format_dns_label);
         bool known = !name_set_add(&names, c->name);
         bool whole = known && name_set_has(&entries, arena_printf(errors->arena, "%s/", c->name));
         bool added = name_set_add_format(&entries, "%s/%s", c->name, c->request ? c->request : "");
-        if (whole || !added || (known && blank(c->request)))
+        if (whole || !added || (known && text_empty(c->request)))
             field_duplicate(errors, at, c->name);
         if (!name_set_has(&pod->claims, c->name))
             field_not_found(errors, at, c->name);
@@ -115,8 +130,7 @@ static void validate_request(struct api_field_errors *errors, const struct api_p
                       arena_printf(errors->arena, "must be equal to %s limit of %s", request->key, limit));
     else if (order > 0)
         field_invalid(errors, requests, request->value,
-                      arena_printf(errors->arena, "must be less than or equal to %s limit of %s", request->key,
-                                   limit));
+                      arena_printf(errors->arena, "must be less than or equal to %s limit of %s", request->key, limit));
 }
 
 static bool has_huge_pages(const struct string_map *map)

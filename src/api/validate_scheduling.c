@@ -16,8 +16,7 @@ static void validate_value(struct api_field_errors *errors, const struct api_pat
     if (problems.count == 1)
         field_invalid(errors, path, value, problems.items[0]);
     else if (problems.count)
-        field_invalid(errors, path, value,
-                      arena_printf(errors->arena, "%s;%s", problems.items[0], problems.items[1]));
+        field_invalid(errors, path, value, arena_printf(errors->arena, "%s;%s", problems.items[0], problems.items[1]));
 }
 
 void validate_tolerations(struct api_field_errors *errors, const struct api_path *path,
@@ -27,22 +26,22 @@ void validate_tolerations(struct api_field_errors *errors, const struct api_path
         const struct toleration *t = &tolerations->items[i];
         const struct api_path *at = PATH_INDEX(path, i);
         const struct api_path *operator= PATH(at, "operator");
-        if (!blank(t->key))
+        if (!text_empty(t->key))
             field_format(errors, PATH(at, "key"), t->key, format_qualified_name);
-        else if (!is(t->operator, "Exists"))
+        else if (!text_equal(t->operator, "Exists"))
             field_invalid(errors, operator, t->operator,
                           "operator must be Exists when `key` is empty, which means \"match all values and all "
                           "keys\"");
-        if (t->toleration_seconds.set && !is(t->effect, "NoExecute"))
+        if (t->toleration_seconds.set && !text_equal(t->effect, "NoExecute"))
             field_invalid(errors, PATH(at, "effect"), t->effect,
                           "effect must be 'NoExecute' when `tolerationSeconds` is set");
-        if (blank(t->operator) || is(t->operator, "Equal"))
+        if (text_empty(t->operator) || text_equal(t->operator, "Equal"))
             validate_value(errors, operator, t->value);
-        else if (!is(t->operator, "Exists"))
+        else if (!text_equal(t->operator, "Exists"))
             field_not_supported(errors, operator, t->operator, toleration_operators);
-        else if (!blank(t->value))
+        else if (!text_empty(t->value))
             field_invalid(errors, operator, t->value, "value must be empty when `operator` is 'Exists'");
-        if (!blank(t->effect))
+        if (!text_empty(t->effect))
             validate_optional_one_of(errors, PATH(at, "effect"), t->effect, effects);
     }
 }
@@ -65,13 +64,13 @@ static void validate_node_requirement(struct api_field_errors *errors, const str
                                       const struct node_selector_requirement *r, bool required)
 {
     const struct api_path *values = PATH(path, "values");
-    if (is(r->operator, "In") || is(r->operator, "NotIn")) {
+    if (text_equal(r->operator, "In") || text_equal(r->operator, "NotIn")) {
         if (!r->values.count)
             field_required(errors, values, "must be specified when `operator` is 'In' or 'NotIn'");
-    } else if (is(r->operator, "Exists") || is(r->operator, "DoesNotExist")) {
+    } else if (text_equal(r->operator, "Exists") || text_equal(r->operator, "DoesNotExist")) {
         if (r->values.count)
             field_forbidden(errors, values, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
-    } else if (is(r->operator, "Gt") || is(r->operator, "Lt")) {
+    } else if (text_equal(r->operator, "Gt") || text_equal(r->operator, "Lt")) {
         if (r->values.count != 1)
             field_required(errors, values, "must be specified single value when `operator` is 'Lt' or 'Gt'");
     } else {
@@ -86,12 +85,12 @@ static void validate_node_field(struct api_field_errors *errors, const struct ap
                                 const struct node_selector_requirement *r)
 {
     const struct api_path *values = PATH(path, "values");
-    if (!is(r->operator, "In") && !is(r->operator, "NotIn"))
+    if (!text_equal(r->operator, "In") && !text_equal(r->operator, "NotIn"))
         field_invalid(errors, PATH(path, "operator"), r->operator, "not a valid selector operator");
     else if (r->values.count != 1)
         field_required(errors, values,
                        "must be only one value when `operator` is 'In' or 'NotIn' for node field selector");
-    if (!is(r->key, "metadata.name"))
+    if (!text_equal(r->key, "metadata.name"))
         field_invalid(errors, PATH(path, "key"), r->key, "not a valid field selector key");
     else
         for (size_t i = 0; i < r->values.count; i++)
@@ -161,7 +160,7 @@ static void validate_keys_and_selector(struct api_field_errors *errors, const st
     for (size_t i = 0; selector && i < selector->match_expressions.count; i++) {
         const char *key = selector->match_expressions.items[i].key;
         for (size_t k = keys->count; k-- > 0;)
-            if (is(key, keys->items[k]) && name_set_has(&seen, key)) {
+            if (text_equal(key, keys->items[k]) && name_set_has(&seen, key)) {
                 field_invalid(errors, PATH_INDEX(path, k), key, "exists in both matchLabelKeys and labelSelector");
                 break;
             }
@@ -187,7 +186,7 @@ static void validate_pod_term(struct api_field_errors *errors, const struct api_
         if (name_set_has(&mismatched, term->match_label_keys.items[i]))
             field_invalid(errors, PATH_INDEX(keys, i), term->match_label_keys.items[i],
                           "exists in both matchLabelKeys and mismatchLabelKeys");
-    if (blank(term->topology_key))
+    if (text_empty(term->topology_key))
         field_required(errors, PATH(path, "topologyKey"), "can not be empty");
     field_format(errors, PATH(path, "topologyKey"), term->topology_key, format_qualified_name);
 }
@@ -227,7 +226,7 @@ static void validate_spread(struct api_field_errors *errors, const struct api_pa
                             const struct topology_spread_constraint *c, struct name_set *seen)
 {
     validate_positive(errors, PATH(path, "maxSkew"), c->max_skew);
-    if (blank(c->topology_key))
+    if (text_empty(c->topology_key))
         field_required(errors, PATH(path, "topologyKey"), "can not be empty");
     if (!validate_is_one_of(c->when_unsatisfiable, unsatisfiable_actions))
         field_not_supported(errors, PATH(path, "whenUnsatisfiable"), c->when_unsatisfiable, unsatisfiable_actions);
@@ -237,7 +236,7 @@ static void validate_spread(struct api_field_errors *errors, const struct api_pa
         field_duplicate(errors, PATH(path, "{topologyKey, whenUnsatisfiable}"), pair);
     if (c->min_domains.set) {
         validate_positive(errors, PATH(path, "minDomains"), c->min_domains.value);
-        if (!is(c->when_unsatisfiable, "DoNotSchedule"))
+        if (!text_equal(c->when_unsatisfiable, "DoNotSchedule"))
             field_invalid_int(errors, PATH(path, "minDomains"), c->min_domains.value,
                               arena_printf(errors->arena,
                                            "can only use minDomains if whenUnsatisfiable=DoNotSchedule, not %s",

@@ -22,11 +22,11 @@ static void validate_seccomp(struct api_field_errors *errors, const struct api_p
     if (!profile)
         return;
     const struct api_path *local = PATH(path, "localhostProfile");
-    if (blank(profile->type))
+    if (text_empty(profile->type))
         field_required(errors, PATH(path, "type"), "type is required when seccompProfile is set");
     else
         validate_one_of(errors, PATH(path, "type"), profile->type, seccomp_types);
-    if (is(profile->type, "Localhost")) {
+    if (text_equal(profile->type, "Localhost")) {
         if (!profile->localhost_profile)
             field_required(errors, local, "must be set when seccomp type is Localhost");
         else
@@ -50,14 +50,14 @@ static void validate_app_armor(struct api_field_errors *errors, const struct api
         return;
     const struct api_path *local = PATH(path, "localhostProfile");
     const char *name = profile->localhost_profile;
-    if (is(profile->type, "Localhost")) {
+    if (text_equal(profile->type, "Localhost")) {
         if (name && is_padded(name))
             field_invalid(errors, local, name, "must not be padded with whitespace");
-        else if (blank(name))
+        else if (text_empty(name))
             field_required(errors, local, "must be set when AppArmor type is Localhost");
         if (name && strlen(name) > PROFILE_PATH_MAX)
             field_too_long(errors, local, PROFILE_PATH_MAX);
-    } else if (blank(profile->type)) {
+    } else if (text_empty(profile->type)) {
         field_required(errors, PATH(path, "type"), "type is required when appArmorProfile is set");
     } else if (!validate_is_one_of(profile->type, seccomp_types)) {
         field_not_supported(errors, PATH(path, "type"), profile->type, seccomp_types);
@@ -69,7 +69,7 @@ static void validate_app_armor(struct api_field_errors *errors, const struct api
 static bool has_capability(const struct capabilities *capabilities, const char *name)
 {
     for (size_t i = 0; capabilities && i < capabilities->add.count; i++)
-        if (is(capabilities->add.items[i], name))
+        if (text_equal(capabilities->add.items[i], name))
             return true;
     return false;
 }
@@ -80,7 +80,7 @@ void validate_security_context(struct api_field_errors *errors, const struct api
     validate_id(errors, PATH(path, "runAsUser"), &c->run_as_user);
     validate_id(errors, PATH(path, "runAsGroup"), &c->run_as_group);
     validate_optional_one_of(errors, PATH(path, "procMount"), c->proc_mount, proc_mounts);
-    if (host_users && c->proc_mount && is(c->proc_mount, "Unmasked"))
+    if (host_users && c->proc_mount && text_equal(c->proc_mount, "Unmasked"))
         field_invalid(errors, PATH(path, "procMount"), c->proc_mount, "`hostUsers` must be false to use `Unmasked`");
     validate_seccomp(errors, PATH(path, "seccompProfile"), c->seccomp_profile);
     if (c->allow_privilege_escalation.set && !c->allow_privilege_escalation.value) {
@@ -119,7 +119,7 @@ static void validate_sysctls(struct api_field_errors *errors, const struct api_p
     for (size_t i = 0; i < sysctls->count; i++) {
         const char *name = sysctls->items[i].name;
         const struct api_path *at = PATH(PATH_INDEX(path, i), "name");
-        if (blank(name))
+        if (text_empty(name))
             field_required(errors, at, NULL);
         else if (!is_sysctl_name(name))
             field_invalid(errors, at, name,

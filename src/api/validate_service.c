@@ -20,30 +20,29 @@ static const char only_for_load_balancers[] = "may only be used when `type` is '
 
 static bool is_headless(const struct service_spec *spec)
 {
-    return spec->cluster_ips.count == 1 && is(spec->cluster_ips.items[0], "None");
+    return spec->cluster_ips.count == 1 && text_equal(spec->cluster_ips.items[0], "None");
 }
 
 static bool is_externally_accessible(const struct service_spec *spec)
 {
-    return is(spec->type, "LoadBalancer") || is(spec->type, "NodePort") ||
-           (is(spec->type, "ClusterIP") && spec->external_ips.count);
+    return text_equal(spec->type, "LoadBalancer") || text_equal(spec->type, "NodePort") ||
+           (text_equal(spec->type, "ClusterIP") && spec->external_ips.count);
 }
 
 static bool needs_health_check(const struct service_spec *spec)
 {
-    return is(spec->type, "LoadBalancer") && is(spec->external_traffic_policy, "Local");
+    return text_equal(spec->type, "LoadBalancer") && text_equal(spec->external_traffic_policy, "Local");
 }
 
-static void validate_type(struct api_field_errors *errors, const struct api_path *path,
-                          const struct service_spec *spec)
+static void validate_type(struct api_field_errors *errors, const struct api_path *path, const struct service_spec *spec)
 {
     const struct api_path *ips = PATH(path, "clusterIPs");
-    if (!spec->ports.count && !is_headless(spec) && !is(spec->type, "ExternalName"))
+    if (!spec->ports.count && !is_headless(spec) && !text_equal(spec->type, "ExternalName"))
         field_required(errors, PATH(path, "ports"), NULL);
-    if (is_headless(spec) && (is(spec->type, "LoadBalancer") || is(spec->type, "NodePort")))
+    if (is_headless(spec) && (text_equal(spec->type, "LoadBalancer") || text_equal(spec->type, "NodePort")))
         field_invalid(errors, PATH_INDEX(ips, 0), "None",
                       arena_printf(errors->arena, "may not be set to 'None' for %s services", spec->type));
-    if (!is(spec->type, "ExternalName"))
+    if (!text_equal(spec->type, "ExternalName"))
         return;
     static const char message[] = "may not be set for ExternalName services";
     if (spec->cluster_ips.count)
@@ -65,9 +64,9 @@ static void validate_type(struct api_field_errors *errors, const struct api_path
 static void validate_service_port(struct api_field_errors *errors, const struct api_path *path,
                                   const struct service_port *p, bool several, struct name_set *names)
 {
-    if (several && blank(p->name)) {
+    if (several && text_empty(p->name)) {
         field_required(errors, PATH(path, "name"), NULL);
-    } else if (!blank(p->name)) {
+    } else if (!text_empty(p->name)) {
         field_format(errors, PATH(path, "name"), p->name, format_dns_label);
         if (!name_set_add(names, p->name))
             field_duplicate(errors, PATH(path, "name"), p->name);
@@ -84,7 +83,7 @@ static void validate_port_pairs(struct api_field_errors *errors, const struct ap
                                 const struct service_spec *spec)
 {
     const struct service_port_array *ports = &spec->ports;
-    for (size_t i = 0; is(spec->type, "ClusterIP") && i < ports->count; i++)
+    for (size_t i = 0; text_equal(spec->type, "ClusterIP") && i < ports->count; i++)
         if (ports->items[i].node_port)
             field_forbidden(errors, PATH(PATH_INDEX(path, i), "nodePort"),
                             "may not be used when `type` is 'ClusterIP'");
@@ -116,9 +115,9 @@ static void validate_affinity(struct api_field_errors *errors, const struct api_
     const struct api_path *at = PATH(path, "sessionAffinityConfig"), *client_ip = PATH(at, "clientIP");
     const struct api_path *seconds = PATH(client_ip, "timeoutSeconds");
     validate_one_of(errors, PATH(path, "sessionAffinity"), spec->session_affinity, affinities);
-    if (is(spec->session_affinity, "None") && config) {
+    if (text_equal(spec->session_affinity, "None") && config) {
         field_forbidden(errors, at, "must not be set when session affinity is None");
-    } else if (is(spec->session_affinity, "ClientIP")) {
+    } else if (text_equal(spec->session_affinity, "ClientIP")) {
         if (!config)
             field_required(errors, at, when);
         else if (!config->client_ip)
@@ -134,7 +133,7 @@ static void validate_affinity(struct api_field_errors *errors, const struct api_
 
 static bool has_ip_of_family(const char *ip, const char *family)
 {
-    return (format_ip_family(ip) == 6) == is(family, "IPv6");
+    return (format_ip_family(ip) == 6) == text_equal(family, "IPv6");
 }
 
 static void validate_cluster_ips(struct api_field_errors *errors, const struct api_path *path,
@@ -142,13 +141,13 @@ static void validate_cluster_ips(struct api_field_errors *errors, const struct a
 {
     const struct string_array *ips = &spec->cluster_ips;
     const struct api_path *at = PATH(path, "clusterIPs"), *family_path = PATH(path, "ipFamilies");
-    if (is(spec->type, "ExternalName"))
+    if (text_equal(spec->type, "ExternalName"))
         return;
-    if (!blank(spec->cluster_ip) && !ips->count)
+    if (!text_empty(spec->cluster_ip) && !ips->count)
         field_required(errors, at, NULL);
-    else if (!blank(spec->cluster_ip) && !is(ips->items[0], spec->cluster_ip))
+    else if (!text_empty(spec->cluster_ip) && !text_equal(ips->items[0], spec->cluster_ip))
         field_invalid_strings(errors, at, ips, "first value must match `clusterIP`");
-    else if (blank(spec->cluster_ip) && ips->count)
+    else if (text_empty(spec->cluster_ip) && ips->count)
         field_invalid_strings(errors, at, ips, "must be empty when `clusterIP` is not specified");
     cleanup_name_set struct name_set seen = {0};
     for (size_t i = 0; i < spec->ip_families.count; i++) {
@@ -160,7 +159,7 @@ static void validate_cluster_ips(struct api_field_errors *errors, const struct a
     validate_optional_one_of(errors, PATH(path, "ipFamilyPolicy"), spec->ip_family_policy, family_policies);
     bool valid = true;
     for (size_t i = 0; i < ips->count; i++) {
-        if (i == 0 && is(ips->items[0], "None")) {
+        if (i == 0 && text_equal(ips->items[0], "None")) {
             if (ips->count > 1)
                 field_invalid_strings(errors, at, ips, "'None' must be the first and only value");
             valid &= ips->count == 1;
@@ -184,7 +183,7 @@ static void validate_cluster_ips(struct api_field_errors *errors, const struct a
 static void validate_load_balancer(struct api_field_errors *errors, const struct api_path *path,
                                    const struct service_spec *spec)
 {
-    bool is_load_balancer = is(spec->type, "LoadBalancer");
+    bool is_load_balancer = text_equal(spec->type, "LoadBalancer");
     const struct api_path *ranges = PATH(path, "LoadBalancerSourceRanges");
     if (spec->load_balancer_source_ranges.count && !is_load_balancer)
         field_forbidden(errors, ranges, only_for_load_balancers);
@@ -201,8 +200,7 @@ static void validate_load_balancer(struct api_field_errors *errors, const struct
         if (!is_load_balancer)
             field_forbidden(errors, PATH(path, "loadBalancerClass"), only_for_load_balancers);
         else
-            field_format(errors, PATH(path, "loadBalancerClass"), spec->load_balancer_class,
-                         format_qualified_name);
+            field_format(errors, PATH(path, "loadBalancerClass"), spec->load_balancer_class, format_qualified_name);
     }
 }
 
@@ -213,7 +211,7 @@ static void validate_traffic(struct api_field_errors *errors, const struct api_p
     const struct api_path *health = PATH(path, "healthCheckNodePort");
     if (is_externally_accessible(spec))
         validate_one_of(errors, external, spec->external_traffic_policy, traffic_policies);
-    else if (!blank(spec->external_traffic_policy))
+    else if (!text_empty(spec->external_traffic_policy))
         field_invalid(errors, external, spec->external_traffic_policy,
                       "may only be set for externally-accessible services");
     if (!needs_health_check(spec)) {
@@ -226,7 +224,7 @@ static void validate_traffic(struct api_field_errors *errors, const struct api_p
     if (spec->internal_traffic_policy)
         validate_optional_one_of(errors, PATH(path, "internalTrafficPolicy"), spec->internal_traffic_policy,
                                  traffic_policies);
-    else if (!is(spec->type, "ExternalName"))
+    else if (!text_equal(spec->type, "ExternalName"))
         field_required(errors, PATH(path, "internalTrafficPolicy"), NULL);
     validate_optional_one_of(errors, PATH(path, "trafficDistribution"), spec->traffic_distribution, distributions);
 }
@@ -261,22 +259,24 @@ void validate_service_update(struct api_field_errors *errors, const void *value,
     if (needs_health_check(spec) && needs_health_check(old) &&
         spec->health_check_node_port != old->health_check_node_port)
         field_forbidden(errors, PATH(path, "healthCheckNodePort"), FIELD_IS_IMMUTABLE);
-    if (is(spec->type, "LoadBalancer") && is(old->type, "LoadBalancer") &&
+    if (text_equal(spec->type, "LoadBalancer") && text_equal(old->type, "LoadBalancer") &&
         (!spec->load_balancer_class != !old->load_balancer_class ||
-         !is(spec->load_balancer_class, old->load_balancer_class)))
+         !text_equal(spec->load_balancer_class, old->load_balancer_class)))
         field_invalid(errors, PATH(path, "loadBalancerClass"), spec->load_balancer_class, "may not change once set");
-    if (is(spec->type, "ExternalName") || is(old->type, "ExternalName") || (is_headless(spec) && is_headless(old)))
+    if (text_equal(spec->type, "ExternalName") || text_equal(old->type, "ExternalName") ||
+        (is_headless(spec) && is_headless(old)))
         return;
     if (old->cluster_ips.count && !spec->cluster_ips.count)
         field_invalid_strings(errors, PATH_INDEX(ips, 0), &spec->cluster_ips, "primary clusterIP can not be unset");
     for (size_t i = 0; i < old->cluster_ips.count && i < spec->cluster_ips.count; i++)
-        if (!is(old->cluster_ips.items[i], spec->cluster_ips.items[i]))
+        if (!text_equal(old->cluster_ips.items[i], spec->cluster_ips.items[i]))
             field_invalid_strings(errors, PATH_INDEX(ips, i), &spec->cluster_ips, "may not change once set");
-    if (old->cluster_ips.count == 2 && spec->cluster_ips.count == 1 && !is(spec->ip_family_policy, "SingleStack"))
+    if (old->cluster_ips.count == 2 && spec->cluster_ips.count == 1 &&
+        !text_equal(spec->ip_family_policy, "SingleStack"))
         field_invalid(errors, PATH(path, "ipFamilyPolicy"), spec->ip_family_policy,
                       "must be set to 'SingleStack' when releasing the secondary clusterIP");
     for (size_t i = 0; i < old->ip_families.count && i < spec->ip_families.count; i++)
-        if (!is(old->ip_families.items[i], spec->ip_families.items[i]))
+        if (!text_equal(old->ip_families.items[i], spec->ip_families.items[i]))
             field_invalid_strings(errors, PATH_INDEX(PATH(path, "ipFamilies"), i), &spec->ip_families,
                                   "may not change once set");
 }
@@ -287,26 +287,25 @@ void validate_service_status_update(struct api_field_errors *errors, const void 
     const struct service *service = value;
     const struct api_path *path = PATH(PATH(PATH(NULL, "status"), "loadBalancer"), "ingress");
     const struct load_balancer_ingress_array *ingress = &service->status.load_balancer.ingress;
-    if (!is(service->spec.type, "LoadBalancer") && ingress->count) {
+    if (!text_equal(service->spec.type, "LoadBalancer") && ingress->count) {
         field_forbidden(errors, path, "may only be used when `spec.type` is 'LoadBalancer'");
         return;
     }
     for (size_t i = 0; i < ingress->count; i++) {
         const struct load_balancer_ingress *in = &ingress->items[i];
         const struct api_path *at = PATH_INDEX(path, i), *mode = PATH(at, "ipMode");
-        if (!blank(in->ip))
+        if (!text_empty(in->ip))
             field_format(errors, PATH(at, "ip"), in->ip, format_ip);
-        if (!in->ip_mode && !blank(in->ip))
+        if (!in->ip_mode && !text_empty(in->ip))
             field_required(errors, mode, "must be specified when `ip` is set");
-        else if (in->ip_mode && blank(in->ip))
+        else if (in->ip_mode && text_empty(in->ip))
             field_forbidden(errors, mode, "may not be specified when `ip` is not set");
         else
             validate_optional_one_of(errors, mode, in->ip_mode, ip_modes);
-        if (!blank(in->hostname)) {
+        if (!text_empty(in->hostname)) {
             field_format(errors, PATH(at, "hostname"), in->hostname, format_dns_subdomain);
             if (format_ip_family(in->hostname))
-                field_invalid(errors, PATH(at, "hostname"), in->hostname,
-                              "must be a DNS name, not an IP address");
+                field_invalid(errors, PATH(at, "hostname"), in->hostname, "must be a DNS name, not an IP address");
         }
     }
 }
@@ -315,7 +314,7 @@ static void validate_address(struct api_field_errors *errors, const struct api_p
                              const struct endpoint_address *a)
 {
     field_format(errors, PATH(path, "ip"), a->ip, format_ip);
-    if (!blank(a->hostname))
+    if (!text_empty(a->hostname))
         field_format(errors, PATH(path, "hostname"), a->hostname, format_dns_label);
     if (a->node_name)
         field_format(errors, PATH(path, "nodeName"), a->node_name, format_dns_subdomain);
@@ -334,9 +333,9 @@ static void validate_subset(struct api_field_errors *errors, const struct api_pa
     for (size_t i = 0; i < s->ports.count; i++) {
         const struct endpoint_port *p = &s->ports.items[i];
         const struct api_path *at = PATH_INDEX(PATH(path, "ports"), i);
-        if (s->ports.count > 1 && blank(p->name))
+        if (s->ports.count > 1 && text_empty(p->name))
             field_required(errors, PATH(at, "name"), NULL);
-        else if (!blank(p->name))
+        else if (!text_empty(p->name))
             field_format(errors, PATH(at, "name"), p->name, format_dns_label);
         validate_port_number(errors, PATH(at, "port"), p->port);
         validate_one_of(errors, PATH(at, "protocol"), p->protocol, validate_protocols);

@@ -10,8 +10,8 @@
 
 #define MODE_MESSAGE "must be a number between 0 and 0777 (octal), both inclusive"
 
-static const char *const host_path_types[] = {
-    "", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket", NULL};
+static const char *const host_path_types[] = {"",     "BlockDevice",  "CharDevice", "Directory", "DirectoryOrCreate",
+                                              "File", "FileOrCreate", "Socket",     NULL};
 static const char *const mount_propagations[] = {"Bidirectional", "HostToContainer", "None", NULL};
 static const char *const recursive_read_only[] = {"Disabled", "Enabled", "IfPossible", NULL};
 static const char *const pull_policies[] = {"Always", "IfNotPresent", "Never", NULL};
@@ -55,7 +55,7 @@ static void validate_mode(struct api_field_errors *errors, const struct api_path
 
 static void validate_name_required(struct api_field_errors *errors, const struct api_path *path, const char *value)
 {
-    if (blank(value))
+    if (text_empty(value))
         field_required(errors, path, NULL);
 }
 
@@ -91,9 +91,9 @@ static void validate_downward_file(struct api_field_errors *errors, const struct
 }
 
 void validate_host_path(struct api_field_errors *errors, const struct api_path *path,
-                               const struct host_path_volume_source *source)
+                        const struct host_path_volume_source *source)
 {
-    if (blank(source->path)) {
+    if (text_empty(source->path)) {
         field_required(errors, PATH(path, "path"), NULL);
         return;
     }
@@ -109,10 +109,10 @@ static void validate_empty_dir(struct api_field_errors *errors, const struct api
 }
 
 /* Notes a path in a projected volume; two sources may not write the same. */
-static void claim_path(struct api_field_errors *errors, const struct api_path *path, struct map *seen,
-                       const char *text, const char *shown)
+static void claim_path(struct api_field_errors *errors, const struct api_path *path, struct map *seen, const char *text,
+                       const char *shown)
 {
-    if (!blank(text) && map_set(seen, text, errors))
+    if (!text_empty(text) && map_set(seen, text, errors))
         field_invalid(errors, path, shown, "conflicting duplicate paths");
 }
 
@@ -125,7 +125,7 @@ static void validate_token(struct api_field_errors *errors, const struct api_pat
         field_invalid_int(errors, seconds, value, "may not specify a duration less than 10 minutes");
     if (value > TOKEN_EXPIRATION_MAX)
         field_invalid_int(errors, seconds, value, "may not specify a duration larger than 2^32 seconds");
-    if (blank(token->path))
+    if (text_empty(token->path))
         field_required(errors, PATH(path, "path"), NULL);
     else
         validate_file_path(errors, PATH(path, "path"), token->path);
@@ -149,8 +149,7 @@ static void validate_trust_bundle(struct api_field_errors *errors, const struct 
 }
 
 static void validate_projection(struct api_field_errors *errors, const struct api_path *path,
-                                const struct api_path *source_path, const struct volume_projection *s,
-                                struct map *seen)
+                                const struct api_path *source_path, const struct volume_projection *s, struct map *seen)
 {
     int sources = 0;
     if (s->secret && ++sources) {
@@ -217,12 +216,11 @@ static void validate_csi(struct api_field_errors *errors, const struct api_path 
                                source->node_publish_secret_ref->name);
 }
 
-void validate_nfs(struct api_field_errors *errors, const struct api_path *path,
-                         const struct nfs_volume_source *source)
+void validate_nfs(struct api_field_errors *errors, const struct api_path *path, const struct nfs_volume_source *source)
 {
     validate_name_required(errors, PATH(path, "server"), source->server);
     validate_name_required(errors, PATH(path, "path"), source->path);
-    if (blank(source->path) || source->path[0] != '/')
+    if (text_empty(source->path) || source->path[0] != '/')
         field_invalid(errors, PATH(path, "path"), source->path, "must be an absolute path");
 }
 
@@ -231,17 +229,16 @@ static void validate_iscsi(struct api_field_errors *errors, const struct api_pat
 {
     validate_name_required(errors, PATH(path, "targetPortal"), source->target_portal);
     validate_name_required(errors, PATH(path, "iqn"), source->iqn);
-    if (!blank(source->iqn) && strncmp(source->iqn, "iqn", 3) != 0 && strncmp(source->iqn, "eui", 3) != 0 &&
+    if (!text_empty(source->iqn) && strncmp(source->iqn, "iqn", 3) != 0 && strncmp(source->iqn, "eui", 3) != 0 &&
         strncmp(source->iqn, "naa", 3) != 0)
-        field_invalid(errors, PATH(path, "iqn"), source->iqn,
-                      "must be valid format starting with iqn, eui, or naa");
+        field_invalid(errors, PATH(path, "iqn"), source->iqn, "must be valid format starting with iqn, eui, or naa");
     validate_range(errors, PATH(path, "lun"), source->lun, 0, 255);
     if ((source->chap_auth_discovery || source->chap_auth_session) && !source->secret_ref)
         field_required(errors, PATH(path, "secretRef"), NULL);
 }
 
-void validate_foreign_source(struct api_field_errors *errors, const struct api_path *path,
-                                    const struct api_type *type, const void *source)
+void validate_foreign_source(struct api_field_errors *errors, const struct api_path *path, const struct api_type *type,
+                             const void *source)
 {
     for (uint32_t i = 0; i < type->field_count; i++) {
         const struct api_field *f = &type->fields[i];
@@ -249,7 +246,7 @@ void validate_foreign_source(struct api_field_errors *errors, const struct api_p
             continue;
         const char *at = (const char *)source + f->offset;
         bool missing = f->shape == API_ARRAY      ? !((const struct any_array *)(const void *)at)->count
-                       : f->kind == API_STRING    ? blank(*(const char *const *)(const void *)at)
+                       : f->kind == API_STRING    ? text_empty(*(const char *const *)(const void *)at)
                        : f->shape == API_OPTIONAL ? !*(void *const *)(const void *)at
                                                   : false;
         if (missing)
@@ -297,7 +294,7 @@ static void validate_source(struct api_field_errors *errors, const struct api_pa
         validate_iscsi(errors, PATH(path, "iscsi"), v->iscsi);
     if (v->image) {
         const struct api_path *at = PATH(path, "image");
-        if (blank(v->image->reference))
+        if (text_empty(v->image->reference))
             field_required(errors, PATH(at, "reference"), NULL);
         if (v->image->pull_policy)
             validate_one_of(errors, PATH(at, "pullPolicy"), v->image->pull_policy, pull_policies);
@@ -310,8 +307,8 @@ static void validate_source(struct api_field_errors *errors, const struct api_pa
 }
 
 static const char *const sources_with_rules[] = {
-    "emptyDir", "hostPath", "configMap", "secret", "downwardAPI", "projected", "persistentVolumeClaim",
-    "ephemeral", "csi", "nfs", "iscsi", "image", "gitRepo", NULL};
+    "emptyDir",  "hostPath", "configMap", "secret", "downwardAPI", "projected", "persistentVolumeClaim",
+    "ephemeral", "csi",      "nfs",       "iscsi",  "image",       "gitRepo",   NULL};
 
 static void validate_volume(struct api_field_errors *errors, const struct api_path *path, const struct volume *v)
 {
@@ -341,7 +338,7 @@ void validate_volumes(struct api_field_errors *errors, const struct api_path *pa
         const struct volume *v = &volumes->items[i];
         const struct api_path *at = PATH_INDEX(path, i);
         validate_volume(errors, at, v);
-        if (blank(v->name))
+        if (text_empty(v->name))
             field_required(errors, PATH(at, "name"), NULL);
         else if (field_format(errors, PATH(at, "name"), v->name, format_dns_label) && !name_set_add(&names, v->name))
             field_duplicate(errors, PATH(at, "name"), v->name);
@@ -355,14 +352,14 @@ static void validate_mount_propagation(struct api_field_errors *errors, const st
         return;
     validate_optional_one_of(errors, path, mount->mount_propagation, mount_propagations);
     bool privileged = container->security_context && is_true(container->security_context->privileged);
-    if (is(mount->mount_propagation, "Bidirectional") && !privileged)
+    if (text_equal(mount->mount_propagation, "Bidirectional") && !privileged)
         field_forbidden(errors, path, "Bidirectional mount propagation is available only to privileged containers");
 }
 
 static void validate_recursive_read_only(struct api_field_errors *errors, const struct api_path *path,
                                          const struct volume_mount *mount)
 {
-    if (!mount->recursive_read_only || is(mount->recursive_read_only, "Disabled"))
+    if (!mount->recursive_read_only || text_equal(mount->recursive_read_only, "Disabled"))
         return;
     if (!validate_is_one_of(mount->recursive_read_only, recursive_read_only)) {
         field_not_supported(errors, path, mount->recursive_read_only, recursive_read_only);
@@ -370,7 +367,7 @@ static void validate_recursive_read_only(struct api_field_errors *errors, const 
     }
     if (!mount->read_only)
         field_forbidden(errors, path, "may only be specified when readOnly is true");
-    if (mount->mount_propagation && !is(mount->mount_propagation, "None"))
+    if (mount->mount_propagation && !text_equal(mount->mount_propagation, "None"))
         field_forbidden(errors, path, "may only be specified when mountPropagation is None or not specified");
 }
 
@@ -387,11 +384,11 @@ void validate_volume_mounts(struct api_field_errors *errors, const struct api_pa
         const struct volume_mount *m = &mounts->items[i];
         const struct api_path *at = PATH_INDEX(path, i);
         const struct volume *volume = map_get(volumes, m->name ? m->name : "");
-        if (blank(m->name))
+        if (text_empty(m->name))
             field_required(errors, PATH(at, "name"), NULL);
         if (!volume)
             field_not_found(errors, PATH(at, "name"), m->name);
-        if (blank(m->mount_path))
+        if (text_empty(m->mount_path))
             field_required(errors, PATH(at, "mountPath"), NULL);
         if (!name_set_add(&paths, m->mount_path))
             field_invalid(errors, PATH(at, "mountPath"), m->mount_path, "must be unique");
@@ -400,10 +397,10 @@ void validate_volume_mounts(struct api_field_errors *errors, const struct api_pa
         if (name_set_has(&device_paths, m->mount_path))
             field_invalid(errors, PATH(at, "mountPath"), m->mount_path,
                           "must not already exist as a path in volumeDevices");
-        if (!blank(m->sub_path))
+        if (!text_empty(m->sub_path))
             validate_relative_path(errors, PATH(path, "subPath"), m->sub_path);
-        if (!blank(m->sub_path_expr)) {
-            if (!blank(m->sub_path))
+        if (!text_empty(m->sub_path_expr)) {
+            if (!text_empty(m->sub_path))
                 field_invalid(errors, PATH(at, "subPathExpr"), m->sub_path_expr,
                               "subPathExpr and subPath are mutually exclusive");
             validate_relative_path(errors, PATH(path, "subPathExpr"), m->sub_path_expr);
@@ -426,9 +423,9 @@ void validate_volume_devices(struct api_field_errors *errors, const struct api_p
         const struct volume_device *d = &devices->items[i];
         const struct api_path *at = PATH_INDEX(path, i);
         const struct volume *volume = map_get(volumes, d->name ? d->name : "");
-        if (blank(d->name))
+        if (text_empty(d->name))
             field_required(errors, PATH(at, "name"), NULL);
-        if (!blank(d->name) && !name_set_add(&names, d->name))
+        if (!text_empty(d->name) && !name_set_add(&names, d->name))
             field_invalid(errors, PATH(at, "name"), d->name, "must be unique");
         if (!name_set_add(&paths, d->device_path))
             field_invalid(errors, PATH(at, "devicePath"), d->device_path, "must be unique");
@@ -437,7 +434,7 @@ void validate_volume_devices(struct api_field_errors *errors, const struct api_p
                           "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode");
         if (!volume)
             field_not_found(errors, PATH(at, "name"), d->name);
-        if (blank(d->device_path))
+        if (text_empty(d->device_path))
             field_required(errors, PATH(at, "devicePath"), NULL);
         else if (has_backstep(d->device_path))
             field_invalid(errors, PATH(at, "devicePath"), d->device_path, "can not contain backsteps ('..')");

@@ -6,6 +6,7 @@
 #include "api/json_text.h"
 #include "api/quantity.h"
 #include "api/walk.h"
+#include "base/text.h"
 
 struct copier {
     struct arena *arena;
@@ -122,11 +123,6 @@ void *api_copy(struct arena *arena, const struct api_type *type, const void *val
     return to;
 }
 
-static bool equal_strings(const char *a, const char *b)
-{
-    return a == b || strcmp(a ? a : "", b ? b : "") == 0;
-}
-
 static bool equal_bytes(const struct bytes *a, const struct bytes *b)
 {
     return a->size == b->size && (!a->size || memcmp(a->data, b->data, a->size) == 0);
@@ -137,7 +133,7 @@ static bool equal_int_or_string(const struct int_or_string *a, const struct int_
     bool text = a->kind == INT_OR_STRING_STRING;
     if (text != (b->kind == INT_OR_STRING_STRING))
         return false;
-    return text ? equal_strings(a->text, b->text) : a->number == b->number;
+    return text ? text_equal(a->text, b->text) : a->number == b->number;
 }
 
 /* Two values that are both set, or, where nothing tells the unset one, any. */
@@ -146,7 +142,7 @@ static bool equal_values(const struct api_field *f, bool optional, const char *a
     switch ((enum api_kind)f->kind) {
     case API_STRING:
     case API_RAW:
-        return equal_strings(*(const char *const *)a, *(const char *const *)b);
+        return text_equal(*(const char *const *)a, *(const char *const *)b);
     case API_QUANTITY:
         return quantity_compare(*(const char *const *)a, *(const char *const *)b) == 0;
     case API_BOOL:

@@ -5,6 +5,7 @@
 
 #include "api/json.h"
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "control/controller.h"
 #include "control/cron_job_decide.h"
 
@@ -15,19 +16,14 @@ struct cron_jobs {
 
 /* ---- Events ---- */
 
-static bool same(const char *a, const char *b)
-{
-    return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
 static void cron_job_changed(void *context, enum informer_change change, struct object *object, struct object *old)
 {
     struct controller *c = context;
     const struct cron_job *now = object->value, *before = change == INFORMER_UPDATED && old ? old->value : NULL;
     int64_t next = 0;
     /* A new schedule counts from now on: what it would have started before is not made up for. */
-    if (before &&
-        (!same(before->spec.schedule, now->spec.schedule) || !same(before->spec.time_zone, now->spec.time_zone)))
+    if (before && (!text_equal(before->spec.schedule, now->spec.schedule) ||
+                   !text_equal(before->spec.time_zone, now->spec.time_zone)))
         next = cron_job_next(now, env_now(c->env));
     if (next > 0)
         queue_add_after(c->queue, object->meta->namespace, object->meta->name, next);
@@ -118,8 +114,8 @@ static void found(void *context, const struct client_result *result)
     const struct owner_reference *r = client_ok(result) ? controller_of(result->object->meta) : NULL;
     bool listed = false;
     for (size_t i = 0; r && i < run->plan.status.active.count; i++)
-        listed = listed || same(run->plan.status.active.items[i].uid, result->object->meta->uid);
-    if (r && same(r->uid, run->cron_job->metadata.uid) && !listed)
+        listed = listed || text_equal(run->plan.status.active.items[i].uid, result->object->meta->uid);
+    if (r && text_equal(r->uid, run->cron_job->metadata.uid) && !listed)
         note_started(run, result->object);
     write_status(run);
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "base/timestamp.h"
 #include "control/controller.h"
 
@@ -19,11 +20,6 @@ struct deciding {
     struct cron_job_status *status;
     size_t event_room;
 };
-
-static bool text_is(const char *a, const char *b)
-{
-    return a && b && strcmp(a, b) == 0;
-}
 
 static void __attribute__((format(printf, 4, 5)))
 event(struct deciding *d, const char *type, const char *reason, const char *format, ...)
@@ -51,7 +47,7 @@ static const struct job *job_of(const struct object *object)
 static bool is_listed(const struct deciding *d, const char *uid)
 {
     for (size_t i = 0; i < d->status->active.count; i++)
-        if (text_is(d->status->active.items[i].uid, uid))
+        if (text_equal(d->status->active.items[i].uid, uid))
             return true;
     return false;
 }
@@ -61,7 +57,7 @@ static void unlist(struct deciding *d, const char *uid)
     struct object_reference_array *active = &d->status->active;
     size_t kept = 0;
     for (size_t i = 0; i < active->count; i++)
-        if (!text_is(active->items[i].uid, uid))
+        if (!text_equal(active->items[i].uid, uid))
             active->items[kept++] = active->items[i];
     active->count = kept;
 }
@@ -69,7 +65,7 @@ static void unlist(struct deciding *d, const char *uid)
 static struct object *find_job(const struct deciding *d, const char *uid)
 {
     for (size_t i = 0; i < d->count; i++)
-        if (text_is(d->jobs[i]->meta->uid, uid))
+        if (text_equal(d->jobs[i]->meta->uid, uid))
             return d->jobs[i];
     return NULL;
 }
@@ -233,7 +229,7 @@ static bool is_started(const struct deciding *d, int64_t scheduled)
 {
     const char *name = job_name(d->arena, d->cron_job, scheduled);
     for (size_t i = 0; i < d->status->active.count; i++)
-        if (text_is(d->status->active.items[i].name, name))
+        if (text_equal(d->status->active.items[i].name, name))
             return true;
     return d->status->last_schedule_time == scheduled;
 }
@@ -247,12 +243,12 @@ static void start_at(struct deciding *d, int64_t scheduled)
     }
     if (is_started(d, scheduled))
         return;
-    if (text_is(d->spec->concurrency_policy, "Forbid") && d->status->active.count) {
+    if (text_equal(d->spec->concurrency_policy, "Forbid") && d->status->active.count) {
         event(d, "Normal", "JobAlreadyActive",
               "Not starting job because prior execution is running and concurrency policy is Forbid");
         return;
     }
-    if (text_is(d->spec->concurrency_policy, "Replace")) {
+    if (text_equal(d->spec->concurrency_policy, "Replace")) {
         for (size_t i = 0; i < d->status->active.count; i++) {
             struct object *job = find_job(d, d->status->active.items[i].uid);
             if (job)

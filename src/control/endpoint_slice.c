@@ -1,15 +1,16 @@
-/* The EndpointSlice controller: the addresses of a Service's pods in slices of at most 100, each with its conditions, one
- * set of slices for each address family.
+/* The EndpointSlice controller: the addresses of a Service's pods in slices of at most 100, each with its conditions,
+ * one set of slices for each address family.
  *
- * As upstream packs them: endpoints stay in the slice that they are in. New ones fill the slices that are written anyway,
- * the fullest first; what is left and fits into one other slice goes there, else into new slices. Only slices with a
- * difference are written. */
+ * As upstream packs them: endpoints stay in the slice that they are in. New ones fill the slices that are written
+ * anyway, the fullest first; what is left and fits into one other slice goes there, else into new slices. Only slices
+ * with a difference are written. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "api/json.h"
 #include "base/cleanup.h"
 #include "base/map.h"
+#include "base/text.h"
 #include "base/vector.h"
 #include "control/endpoints.h"
 
@@ -81,8 +82,8 @@ struct wanted {
 static struct discovery_endpoint_port_array pod_ports(struct arena *arena, const struct pod *pod,
                                                       const struct service *service)
 {
-    struct discovery_endpoint_port_array out = {
-        .items = arena_alloc(arena, service->spec.ports.count * sizeof(*out.items))};
+    struct discovery_endpoint_port_array out = {.items =
+                                                    arena_alloc(arena, service->spec.ports.count * sizeof(*out.items))};
     for (size_t i = 0; i < service->spec.ports.count; i++) {
         const struct service_port *port = &service->spec.ports.items[i];
         int32_t number = endpoints_port(pod, port);
@@ -96,21 +97,6 @@ static struct discovery_endpoint_port_array pod_ports(struct arena *arena, const
     return out;
 }
 
-static bool same_ports(const struct discovery_endpoint_port_array *a, const struct discovery_endpoint_port_array *b)
-{
-    if (a->count != b->count)
-        return false;
-    for (size_t i = 0; i < a->count; i++)
-        if (!api_equal(&api_type_discovery_endpoint_port, &a->items[i], &b->items[i]))
-            return false;
-    return true;
-}
-
-static bool is(const char *value, const char *word)
-{
-    return value && strcmp(value, word) == 0;
-}
-
 static const char *zone_of(const struct slices *own, const struct pod *pod)
 {
     struct object *node = pod->spec.node_name ? informer_get(own->nodes, NULL, pod->spec.node_name) : NULL;
@@ -121,8 +107,9 @@ static const char *zone_of(const struct slices *own, const struct pod *pod)
 static struct endpoint_hints *hints_of(struct wanted *w, const struct endpoint *e)
 {
     const char *distribution = w->service->spec.traffic_distribution;
-    bool same_node = is(distribution, "PreferSameNode");
-    bool zone = e->zone && (same_node || is(distribution, "PreferClose") || is(distribution, "PreferSameZone"));
+    bool same_node = text_equal(distribution, "PreferSameNode");
+    bool zone =
+        e->zone && (same_node || text_equal(distribution, "PreferClose") || text_equal(distribution, "PreferSameZone"));
     bool node = e->node_name && same_node;
     if (!e->conditions.ready.value || (!zone && !node))
         return NULL;
@@ -162,7 +149,8 @@ static struct group *group_of(struct wanted *w, const char *address_type,
                               const struct discovery_endpoint_port_array *ports)
 {
     for (size_t i = 0; i < w->groups.count; i++)
-        if (is(w->groups.items[i]->address_type, address_type) && same_ports(&w->groups.items[i]->ports, ports))
+        if (text_equal(w->groups.items[i]->address_type, address_type) &&
+            endpoint_slice_same_ports(&w->groups.items[i]->ports, ports))
             return w->groups.items[i];
     return NULL;
 }
@@ -268,7 +256,7 @@ static struct present *empty_one(struct presents *presents, const char *address_
 {
     for (size_t i = 0; i < presents->items.count; i++)
         if (!presents->items.items[i].slice.endpoints.count &&
-            is(presents->items.items[i].slice.address_type, address_type))
+            text_equal(presents->items.items[i].slice.address_type, address_type))
             return &presents->items.items[i];
     return NULL;
 }
@@ -324,7 +312,7 @@ static void keep_placeholder(struct wanted *w, struct slice_frame *frame, struct
                              const char *address_type)
 {
     for (size_t i = 0; i < w->groups.count; i++)
-        if (is(w->groups.items[i]->address_type, address_type))
+        if (text_equal(w->groups.items[i]->address_type, address_type))
             return;
     struct present *p = empty_one(presents, address_type);
     if (!p) {

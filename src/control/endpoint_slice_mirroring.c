@@ -1,5 +1,5 @@
-/* The EndpointSlice mirroring controller: Endpoints that somebody made by hand, for a Service without a selector, become
- * slices, one for each set of ports and address family. */
+/* The EndpointSlice mirroring controller: Endpoints that somebody made by hand, for a Service without a selector,
+ * become slices, one for each set of ports and address family. */
 #include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,6 +7,7 @@
 #include "api/json.h"
 #include "base/cleanup.h"
 #include "base/map.h"
+#include "base/text.h"
 #include "base/vector.h"
 #include "control/endpoints.h"
 
@@ -24,17 +25,12 @@ struct mirroring {
     int by_service;
 };
 
-static bool is(const char *value, const char *word)
-{
-    return value && strcmp(value, word) == 0;
-}
-
 /* ---- Events ---- */
 
 static bool mirrored_service(struct object *object, char *out, size_t size)
 {
     const char *name = string_map_get(&object->meta->labels, SERVICE_NAME_LABEL);
-    if (!name || !is(string_map_get(&object->meta->labels, MANAGED_BY_LABEL), MANAGED_BY) ||
+    if (!name || !text_equal(string_map_get(&object->meta->labels, MANAGED_BY_LABEL), MANAGED_BY) ||
         strlen(name) + strlen(object->meta->namespace) + 2 > size)
         return false;
     strcpy(stpcpy(stpcpy(out, object->meta->namespace), "/"), name);
@@ -52,7 +48,7 @@ static void slice_changed(void *context, enum informer_change change, struct obj
     struct controller *c = context;
     const char *name = string_map_get(&object->meta->labels, SERVICE_NAME_LABEL);
     (void)change, (void)old;
-    if (name && is(string_map_get(&object->meta->labels, MANAGED_BY_LABEL), MANAGED_BY))
+    if (name && text_equal(string_map_get(&object->meta->labels, MANAGED_BY_LABEL), MANAGED_BY))
         queue_add(c->queue, object->meta->namespace, name);
 }
 
@@ -104,21 +100,12 @@ static struct discovery_endpoint_port_array slice_ports(struct arena *arena, con
     return out;
 }
 
-static bool same_ports(const struct discovery_endpoint_port_array *a, const struct discovery_endpoint_port_array *b)
-{
-    if (a->count != b->count)
-        return false;
-    for (size_t i = 0; i < a->count; i++)
-        if (!api_equal(&api_type_discovery_endpoint_port, &a->items[i], &b->items[i]))
-            return false;
-    return true;
-}
-
 static struct group *group_of(struct wanted *w, const char *address_type,
                               const struct discovery_endpoint_port_array *ports)
 {
     for (size_t i = 0; i < w->groups.count; i++)
-        if (is(w->groups.items[i].address_type, address_type) && same_ports(&w->groups.items[i].ports, ports))
+        if (text_equal(w->groups.items[i].address_type, address_type) &&
+            endpoint_slice_same_ports(&w->groups.items[i].ports, ports))
             return &w->groups.items[i];
     struct group fresh = {.address_type = address_type, .ports = *ports};
     fresh.endpoints.items = arena_alloc(w->arena, SLICE_ENDPOINTS_MAX * sizeof(struct endpoint));
@@ -185,8 +172,8 @@ static struct string_map slice_annotations(struct arena *arena, const struct str
 {
     struct string_map out = {arena_alloc(arena, from->count * sizeof(*out.items)), 0};
     for (size_t i = 0; i < from->count; i++)
-        if (!is(from->items[i].key, "endpoints.kubernetes.io/last-change-trigger-time") &&
-            !is(from->items[i].key, "kubectl.kubernetes.io/last-applied-configuration"))
+        if (!text_equal(from->items[i].key, "endpoints.kubernetes.io/last-change-trigger-time") &&
+            !text_equal(from->items[i].key, "kubectl.kubernetes.io/last-applied-configuration"))
             out.items[out.count++] = from->items[i];
     return out;
 }
@@ -230,8 +217,8 @@ static struct group *unplaced(struct wanted *w, const char *address_type, const 
 {
     for (size_t i = 0; i < w->groups.count; i++) {
         struct group *g = &w->groups.items[i];
-        if (!g->placed && is(g->address_type, address_type) &&
-            (!with_ports || same_ports(&g->ports, &with_ports->ports)))
+        if (!g->placed && text_equal(g->address_type, address_type) &&
+            (!with_ports || endpoint_slice_same_ports(&g->ports, &with_ports->ports)))
             return g;
     }
     return NULL;
@@ -271,7 +258,7 @@ static bool is_to_be_mirrored(const struct object *service, const struct object 
 {
     return service && !service->meta->deletion_timestamp && endpoints && !endpoints->meta->deletion_timestamp &&
            !((const struct service *)service->value)->spec.selector.count &&
-           !is(string_map_get(&endpoints->meta->labels, SKIP_LABEL), "true") &&
+           !text_equal(string_map_get(&endpoints->meta->labels, SKIP_LABEL), "true") &&
            !string_map_get(&endpoints->meta->annotations, LEADER_ANNOTATION);
 }
 

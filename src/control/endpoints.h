@@ -1,4 +1,4 @@
-/* Shared by the EndpointSlice and the Endpoints controller: which pods stand behind a Service, at which ports. */
+/* Shared by the controllers of EndpointSlices and Endpoints: which pods stand behind a Service, at which ports. */
 #ifndef CORACLE_CONTROL_ENDPOINTS_H
 #define CORACLE_CONTROL_ENDPOINTS_H
 
@@ -16,8 +16,8 @@ struct service_watch {
 void endpoints_watch(struct controller *controller, struct service_watch *watch);
 
 /* Calls visit for each pod that the Service selects and that has an address and has not ended. */
-void endpoints_each_pod(const struct service_watch *watch, const struct service *service,
-                        informer_visit visit, void *context);
+void endpoints_each_pod(const struct service_watch *watch, const struct service *service, informer_visit visit,
+                        void *context);
 /* True when the Service has a selector, so that its endpoints are ours to make. */
 bool endpoints_managed(const struct service *service);
 /* The pod's address of the family ("IPv4" or "IPv6"), or NULL. */
@@ -30,5 +30,8 @@ struct string_map endpoints_labels(struct arena *arena, const struct service *se
                                    const char *value);
 /* The hostname under which a headless Service publishes the pod, or NULL. */
 const char *endpoints_hostname(const struct pod *pod, const struct service *service);
+/* Whether slices with these ports may be one. */
+bool endpoint_slice_same_ports(const struct discovery_endpoint_port_array *a,
+                               const struct discovery_endpoint_port_array *b);
 
 #endif

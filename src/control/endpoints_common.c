@@ -1,6 +1,8 @@
 /* What both endpoint controllers know about Services and pods. */
 #include <string.h>
 
+#include "api/json.h"
+#include "base/text.h"
 #include "control/endpoints.h"
 
 bool endpoints_managed(const struct service *service)
@@ -38,17 +40,12 @@ static void service_changed(void *context, enum informer_change change, struct o
     controller_enqueue(((struct service_watch *)context)->controller, object->meta);
 }
 
-static bool same_text(const char *a, const char *b)
-{
-    return strcmp(a ? a : "", b ? b : "") == 0;
-}
-
 static bool same_addresses(const struct pod_ip_array *a, const struct pod_ip_array *b)
 {
     if (a->count != b->count)
         return false;
     for (size_t i = 0; i < a->count; i++)
-        if (!same_text(a->items[i].ip, b->items[i].ip))
+        if (!text_equal(a->items[i].ip, b->items[i].ip))
             return false;
     return true;
 }
@@ -66,8 +63,8 @@ const char *endpoints_pod_address(const struct pod *pod, const char *family)
 static bool pod_differs(const struct pod *a, const struct pod *b)
 {
     return !a->metadata.deletion_timestamp != !b->metadata.deletion_timestamp || pod_is_ready(a) != pod_is_ready(b) ||
-           !same_addresses(&a->status.pod_ips, &b->status.pod_ips) || !same_text(a->status.phase, b->status.phase) ||
-           !same_text(a->spec.node_name, b->spec.node_name);
+           !same_addresses(&a->status.pod_ips, &b->status.pod_ips) || !text_equal(a->status.phase, b->status.phase) ||
+           !text_equal(a->spec.node_name, b->spec.node_name);
 }
 
 static void pod_changed(void *context, enum informer_change change, struct object *object, struct object *old)
@@ -149,4 +146,15 @@ const char *endpoints_hostname(const struct pod *pod, const struct service *serv
         strcmp(pod->spec.subdomain, service->metadata.name) != 0)
         return NULL;
     return pod->spec.hostname;
+}
+
+bool endpoint_slice_same_ports(const struct discovery_endpoint_port_array *a,
+                               const struct discovery_endpoint_port_array *b)
+{
+    if (a->count != b->count)
+        return false;
+    for (size_t i = 0; i < a->count; i++)
+        if (!api_equal(&api_type_discovery_endpoint_port, &a->items[i], &b->items[i]))
+            return false;
+    return true;
 }

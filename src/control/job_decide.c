@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "control/controller.h"
 #include "control/victims.h"
 
@@ -41,15 +42,10 @@ struct deciding {
     struct job_condition *finish; /* SuccessCriteriaMet, FailureTarget or Failed: the Job is to end */
 };
 
-static bool text_is(const char *a, const char *b)
-{
-    return a && strcmp(a, b) == 0;
-}
-
 static bool has_text(const struct string_array *list, const char *text)
 {
     for (size_t i = 0; i < list->count; i++)
-        if (text_is(list->items[i], text))
+        if (text_equal(list->items[i], text))
             return true;
     return false;
 }
@@ -81,14 +77,14 @@ static int32_t ignored_of(const struct pod *pod)
 static void observe(struct deciding *d, struct object *object, struct fact *f)
 {
     const struct pod *pod = object->value;
-    bool ended_badly = text_is(pod->status.phase, "Failed"), deleted = pod->metadata.deletion_timestamp != 0;
+    bool ended_badly = text_equal(pod->status.phase, "Failed"), deleted = pod->metadata.deletion_timestamp != 0;
     f->object = object;
     f->pod = pod;
     f->any_index = annotation(pod, JOB_COMPLETION_INDEX);
     f->index = d->indexed && f->any_index < d->spec->completions.value ? f->any_index : NO_INDEX;
     f->tracked = has_text(&pod->metadata.finalizers, JOB_TRACKING_FINALIZER);
     f->active = pod_is_active(pod);
-    f->succeeded = text_is(pod->status.phase, "Succeeded");
+    f->succeeded = text_equal(pod->status.phase, "Succeeded");
     f->terminating = deleted && !f->succeeded && !ended_badly;
     f->failed = ended_badly || (f->terminating && !d->only_replace_failed);
     if (f->failed)
@@ -242,15 +238,15 @@ static bool set_condition(struct deciding *d, const struct job_condition *wanted
     struct job_condition_array *list = &d->status->conditions;
     for (size_t i = 0; i < list->count; i++) {
         struct job_condition *c = &list->items[i];
-        if (!text_is(c->type, wanted->type))
+        if (!text_equal(c->type, wanted->type))
             continue;
-        if (text_is(c->status, wanted->status) && text_is(c->reason ? c->reason : "", wanted->reason) &&
-            text_is(c->message ? c->message : "", wanted->message))
+        if (text_equal(c->status, wanted->status) && text_equal(c->reason ? c->reason : "", wanted->reason) &&
+            text_equal(c->message ? c->message : "", wanted->message))
             return false;
         *c = *wanted;
         return true;
     }
-    if (text_is(wanted->status, "False"))
+    if (text_equal(wanted->status, "False"))
         return false;
     list->items[list->count++] = *wanted;
     return true;
@@ -265,11 +261,11 @@ static void fail(struct deciding *d, const char *reason, const char *message)
 static bool restarted_too_often(const struct deciding *d)
 {
     int64_t restarts = 0;
-    if (!text_is(d->spec->template.spec.restart_policy, "OnFailure"))
+    if (!text_equal(d->spec->template.spec.restart_policy, "OnFailure"))
         return false;
     for (size_t i = 0; i < d->count; i++) {
         const struct pod_status *s = &d->facts[i].pod->status;
-        if (!text_is(s->phase, "Running") && !text_is(s->phase, "Pending"))
+        if (!text_equal(s->phase, "Running") && !text_equal(s->phase, "Pending"))
             continue;
         for (size_t k = 0; k < s->init_container_statuses.count; k++)
             restarts += s->init_container_statuses.items[k].restart_count;
@@ -307,11 +303,11 @@ static void find_end(struct deciding *d)
 {
     const struct job_condition *met = job_condition_find(d->status, "SuccessCriteriaMet");
     const struct job_condition *target = job_condition_find(d->status, "FailureTarget");
-    if (met && text_is(met->status, "True")) {
+    if (met && text_equal(met->status, "True")) {
         d->finish = condition(d, met->type, met->status, met->reason, met->message);
         return;
     }
-    if (target && text_is(target->status, "True")) {
+    if (target && text_equal(target->status, "True")) {
         d->finish = condition(d, "Failed", "True", target->reason, target->message);
         return;
     }
@@ -511,7 +507,7 @@ static size_t keep_tracked(struct deciding *d, struct string_array *uids)
     for (size_t i = 0; i < before; i++) {
         bool tracked = false;
         for (size_t k = 0; k < d->count && !tracked; k++)
-            tracked = d->facts[k].tracked && text_is(d->facts[k].object->meta->uid, uids->items[i]);
+            tracked = d->facts[k].tracked && text_equal(d->facts[k].object->meta->uid, uids->items[i]);
         if (tracked)
             uids->items[kept++] = uids->items[i];
     }
@@ -533,7 +529,7 @@ static void list_pod(struct deciding *d, const struct fact *f, struct uncounted_
                      size_t *new_indexes)
 {
     const char *uid = f->object->meta->uid;
-    bool failing = d->finish && !text_is(d->finish->type, "SuccessCriteriaMet");
+    bool failing = d->finish && !text_equal(d->finish->type, "SuccessCriteriaMet");
     if (f->succeeded && !has_text(&uncounted->failed, uid)) {
         if (d->indexed)
             *new_indexes += f->index != NO_INDEX && !index_set_has(&d->previous_indexes, f->index);
@@ -571,8 +567,8 @@ static void track(struct deciding *d)
     if (!d->finish)
         return;
     /* The reason is written down before the pods that gave it go; the end itself when all of them are counted. */
-    bool met = text_is(d->finish->type, "SuccessCriteriaMet");
-    if (!text_is(d->finish->type, "Failed") && !job_condition_is_true(status, d->finish->type))
+    bool met = text_equal(d->finish->type, "SuccessCriteriaMet");
+    if (!text_equal(d->finish->type, "Failed") && !job_condition_is_true(status, d->finish->type))
         set_condition(d, d->finish);
     if (full || plan->release_count || uncounted->succeeded.count || uncounted->failed.count || d->terminating)
         return;
@@ -617,7 +613,7 @@ void job_decide(struct arena *arena, const struct job_observation *seen, struct 
     d.second = seen->now / SECOND * SECOND;
     d.indexed = job_is_indexed(spec);
     d.per_index = d.indexed && spec->backoff_limit_per_index.set;
-    d.only_replace_failed = spec->pod_failure_policy || text_is(spec->pod_replacement_policy, "Failed");
+    d.only_replace_failed = spec->pod_failure_policy || text_equal(spec->pod_replacement_policy, "Failed");
     d.suspended = spec->suspend.set && spec->suspend.value;
     begin(&d, seen);
     observe_all(&d, seen);

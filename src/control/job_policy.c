@@ -1,19 +1,15 @@
 /* What failed pods mean to a Job, and when it has succeeded early. */
 #include <string.h>
 
+#include "base/text.h"
 #include "control/job_decide.h"
-
-static bool same(const char *a, const char *b)
-{
-    return strcmp(a ? a : "", b ? b : "") == 0;
-}
 
 static bool code_matches(const struct pod_failure_policy_on_exit_codes_requirement *r, int32_t code)
 {
     bool listed = false;
     for (size_t i = 0; i < r->values.count; i++)
         listed = listed || r->values.items[i] == code;
-    return same(r->operator, "In") ? listed : same(r->operator, "NotIn") && !listed;
+    return text_equal(r->operator, "In") ? listed : text_equal(r->operator, "NotIn") && !listed;
 }
 
 static const struct container_status *match_codes(const struct container_status_array *containers,
@@ -21,7 +17,7 @@ static const struct container_status *match_codes(const struct container_status_
 {
     for (size_t i = 0; i < containers->count; i++) {
         const struct container_status *c = &containers->items[i];
-        if (c->state.terminated && (!r->container_name || same(r->container_name, c->name)) &&
+        if (c->state.terminated && (!r->container_name || text_equal(r->container_name, c->name)) &&
             c->state.terminated->exit_code && code_matches(r, c->state.terminated->exit_code))
             return c;
     }
@@ -33,8 +29,8 @@ static const struct pod_condition *match_conditions(const struct pod_status *sta
 {
     for (size_t i = 0; i < status->conditions.count; i++)
         for (size_t k = 0; k < rule->on_pod_conditions.count; k++)
-            if (same(status->conditions.items[i].type, rule->on_pod_conditions.items[k].type) &&
-                same(status->conditions.items[i].status, rule->on_pod_conditions.items[k].status))
+            if (text_equal(status->conditions.items[i].type, rule->on_pod_conditions.items[k].type) &&
+                text_equal(status->conditions.items[i].status, rule->on_pod_conditions.items[k].status))
                 return &status->conditions.items[i];
     return NULL;
 }
@@ -49,7 +45,7 @@ static enum job_action action_of(const char *name)
                  {"Count", JOB_ACTION_COUNT},
                  {"FailJob", JOB_ACTION_FAIL_JOB}};
     for (size_t i = 0; i < sizeof(table) / sizeof(*table); i++)
-        if (same(name, table[i].name))
+        if (text_equal(name, table[i].name))
             return table[i].action;
     return JOB_ACTION_NONE;
 }

@@ -11,6 +11,7 @@
 #include "base/address_range.h"
 #include "base/cleanup.h"
 #include "base/map.h"
+#include "base/text.h"
 #include "base/vector.h"
 #include "control/control.h"
 #include "control/controller.h"
@@ -25,22 +26,17 @@ struct balancers {
     struct map holders;                /* "ip", or "ip/port/protocol" of a node's -> owned "namespace/name" */
 };
 
-static bool is(const char *value, const char *word)
-{
-    return value && strcmp(value, word) == 0;
-}
-
 static bool wants_balancer(const struct object *object)
 {
     const struct service *service = object->value;
-    return is(service->spec.type, "LoadBalancer") && !service->spec.load_balancer_class &&
+    return text_equal(service->spec.type, "LoadBalancer") && !service->spec.load_balancer_class &&
            !object->meta->deletion_timestamp;
 }
 
 static bool has_finalizer(const struct object_meta *meta)
 {
     for (size_t i = 0; i < meta->finalizers.count; i++)
-        if (is(meta->finalizers.items[i], FINALIZER))
+        if (text_equal(meta->finalizers.items[i], FINALIZER))
             return true;
     return false;
 }
@@ -130,7 +126,7 @@ static void tell_changes(struct controller *c, struct object *object, const stru
         {"LoadbalancerIP", before->spec.load_balancer_ip, now->spec.load_balancer_ip},
         {"ExternalTrafficPolicy", before->spec.external_traffic_policy, now->spec.external_traffic_policy},
     };
-    if (!is(now->spec.type, "LoadBalancer") && !is(before->spec.type, "LoadBalancer"))
+    if (!text_equal(now->spec.type, "LoadBalancer") && !text_equal(before->spec.type, "LoadBalancer"))
         return;
     for (size_t i = 0; i < ARRAY_COUNT(changes); i++) {
         const char *a = changes[i].before ? changes[i].before : "", *b = changes[i].now ? changes[i].now : "";
@@ -155,7 +151,7 @@ static void service_changed(void *context, enum informer_change change, struct o
     }
     if (change == INFORMER_UPDATED && old)
         tell_changes(c, object, service, old->value);
-    if (is(service->spec.type, "LoadBalancer") || has_finalizer(object->meta))
+    if (text_equal(service->spec.type, "LoadBalancer") || has_finalizer(object->meta))
         controller_enqueue(c, object->meta);
 }
 
@@ -165,7 +161,7 @@ static bool same_addresses(const struct node *a, const struct node *b)
     if (x->count != y->count)
         return false;
     for (size_t i = 0; i < x->count; i++)
-        if (!is(x->items[i].address, y->items[i].address))
+        if (!text_equal(x->items[i].address, y->items[i].address))
             return false;
     return true;
 }
@@ -210,7 +206,7 @@ struct choice {
 
 static bool is_of_family(const char *ip, const char *family)
 {
-    return !strchr(ip, ':') != is(family, "IPv6");
+    return !strchr(ip, ':') != text_equal(family, "IPv6");
 }
 
 static void add(struct choice *c, const char *ip)
@@ -236,7 +232,7 @@ static void choose_of_pool(struct choice *c, const char *family)
     const struct address_ranges *pool = c->balancers->pool;
     const char *asked = c->service->spec.load_balancer_ip, *kept;
     char ip[INET6_ADDRSTRLEN];
-    int number = is(family, "IPv6") ? AF_INET6 : AF_INET;
+    int number = text_equal(family, "IPv6") ? AF_INET6 : AF_INET;
     if (asked && *asked && is_of_family(asked, family)) {
         if (can_have(c->balancers, c->service, asked, c->key))
             add(c, asked);
@@ -272,7 +268,7 @@ static bool add_node(void *context, struct object *object)
     const struct node *node = object->value;
     for (size_t i = 0; i < node->status.addresses.count && c->ingress.count < NODE_ADDRESSES_MAX; i++) {
         const struct node_address *a = &node->status.addresses.items[i];
-        if (!is(a->type, "InternalIP") || !is_of_family(a->address, v->family))
+        if (!text_equal(a->type, "InternalIP") || !is_of_family(a->address, v->family))
             continue;
         if (can_have(c->balancers, c->service, a->address, c->key))
             add(c, a->address);
@@ -304,7 +300,7 @@ static void write_finalizer(struct work *work, struct object *object, bool there
     struct string_array *finalizers = &fresh->metadata.finalizers;
     size_t kept = 0;
     for (size_t i = 0; i < finalizers->count; i++)
-        if (!is(finalizers->items[i], FINALIZER))
+        if (!text_equal(finalizers->items[i], FINALIZER))
             finalizers->items[kept++] = finalizers->items[i];
     finalizers->count = kept;
     if (there) {

@@ -4,17 +4,8 @@
 #include "api/json.h"
 #include "api/quantity.h"
 #include "base/buffer.h"
+#include "base/text.h"
 #include "control/volume_binder.h"
-
-static bool same(const char *a, const char *b)
-{
-    return strcmp(a ? a : "", b ? b : "") == 0;
-}
-
-static bool blank(const char *s)
-{
-    return !s || !*s;
-}
 
 static void tell(struct volume_binder *b, struct object *object, const char *type, const char *reason,
                  const char *message)
@@ -43,7 +34,7 @@ static void lose(struct volume_binder *b, struct work *work, struct object *obje
                  const char *message)
 {
     const struct persistent_volume_claim *claim = object->value;
-    if (same(claim->status.phase, "Lost"))
+    if (text_equal(claim->status.phase, "Lost"))
         return;
     set_phase(work, object, "Lost", NULL);
     tell(b, object, "Warning", reason, message);
@@ -63,7 +54,8 @@ static void grow_volume(struct work *work, struct object *volume_object, const s
 
 static bool wants_to_grow(const struct persistent_volume *volume, const struct persistent_volume_claim *claim)
 {
-    return same(string_map_get(&volume->metadata.annotations, STORAGE_PROVISIONED_BY), STORAGE_LOCAL_PROVISIONER) &&
+    return text_equal(string_map_get(&volume->metadata.annotations, STORAGE_PROVISIONED_BY),
+                      STORAGE_LOCAL_PROVISIONER) &&
            quantity_compare(string_map_get(&claim->spec.resources.requests, "storage"),
                             string_map_get(&volume->spec.capacity, "storage")) > 0;
 }
@@ -87,7 +79,7 @@ static void take_volume(struct work *work, struct object *object, struct object 
 static void complete_claim(struct work *work, struct object *object, const char *volume)
 {
     struct persistent_volume_claim fresh = *(const struct persistent_volume_claim *)object->value;
-    if (!same(fresh.spec.volume_name, volume))
+    if (!text_equal(fresh.spec.volume_name, volume))
         string_map_set(work_arena(work), &fresh.metadata.annotations, STORAGE_BOUND_BY_CONTROLLER, "yes");
     string_map_set(work_arena(work), &fresh.metadata.annotations, STORAGE_BIND_COMPLETED, "yes");
     fresh.spec.volume_name = volume;
@@ -101,12 +93,12 @@ static void bind(struct work *work, struct object *object, struct object *volume
     const struct persistent_volume *volume = volume_object->value;
     const struct persistent_volume_claim *claim = object->value;
     work_hold(work, volume_object);
-    if (!storage_volume_is_for(volume, claim) || blank(volume->spec.claim_ref->uid)) {
+    if (!storage_volume_is_for(volume, claim) || text_empty(volume->spec.claim_ref->uid)) {
         take_volume(work, object, volume_object);
         return;
     }
     volume_binder_set_phase(work, volume_object, "Bound", NULL);
-    if (!storage_claim_is_bound(claim) || !same(claim->spec.volume_name, volume->metadata.name))
+    if (!storage_claim_is_bound(claim) || !text_equal(claim->spec.volume_name, volume->metadata.name))
         complete_claim(work, object, volume->metadata.name);
     else if (!set_phase(work, object, "Bound", volume) && wants_to_grow(volume, claim))
         grow_volume(work, volume_object, claim);
@@ -123,7 +115,7 @@ struct search {
 
 static bool is_free(const struct persistent_volume *volume)
 {
-    return !volume->spec.claim_ref && same(volume->status.phase, "Available");
+    return !volume->spec.claim_ref && text_equal(volume->status.phase, "Available");
 }
 
 /* The volume that is kept for the claim, else the smallest that will do. */
@@ -170,7 +162,7 @@ static bool note_pod(void *context, struct object *object)
 {
     struct waiting_pods *w = context;
     const struct pod *pod = object->value;
-    if (blank(pod->spec.node_name) && storage_pod_uses(pod, w->claim))
+    if (text_empty(pod->spec.node_name) && storage_pod_uses(pod, w->claim))
         buffer_printf(&w->names, "%s%s", w->count++ ? "," : "", object->meta->name);
     return true;
 }
@@ -189,8 +181,8 @@ static void tell_what_is_awaited(struct volume_binder *b, struct object *object)
 
 static bool names_provisioner(const struct persistent_volume_claim *claim, const char *provisioner)
 {
-    return same(string_map_get(&claim->metadata.annotations, STORAGE_PROVISIONER), provisioner) &&
-           same(string_map_get(&claim->metadata.annotations, STORAGE_PROVISIONER_BETA), provisioner);
+    return text_equal(string_map_get(&claim->metadata.annotations, STORAGE_PROVISIONER), provisioner) &&
+           text_equal(string_map_get(&claim->metadata.annotations, STORAGE_PROVISIONER_BETA), provisioner);
 }
 
 /* Asks the provisioner by an annotation; it works on its own from there. */
@@ -250,7 +242,7 @@ static void look_for_volume(struct volume_binder *b, struct work *work, struct o
     const char *class_name = storage_claim_class(claim);
     struct object *class_object = *class_name ? informer_get(b->classes, NULL, class_name) : NULL;
     const struct storage_class *class = class_object ? class_object->value : NULL;
-    bool waits = class && same(class->volume_binding_mode, "WaitForFirstConsumer");
+    bool waits = class && text_equal(class->volume_binding_mode, "WaitForFirstConsumer");
     struct object *volume = find_volume(b, work, claim, waits);
     if (volume) {
         bind(work, object, volume);
@@ -301,8 +293,8 @@ static void keep_bound(struct volume_binder *b, struct work *work, struct object
     const struct persistent_volume *volume = volume_object ? volume_object->value : NULL;
     if (!volume)
         lose(b, work, object, "ClaimLost", "Bound claim has lost its PersistentVolume. Data on the volume is lost!");
-    else if (!volume->spec.claim_ref || same(volume->spec.claim_ref->uid, claim->metadata.uid) ||
-             (blank(volume->spec.claim_ref->uid) && storage_volume_is_for(volume, claim)))
+    else if (!volume->spec.claim_ref || text_equal(volume->spec.claim_ref->uid, claim->metadata.uid) ||
+             (text_empty(volume->spec.claim_ref->uid) && storage_volume_is_for(volume, claim)))
         bind(work, object, volume_object);
     else
         lose(b, work, object, "ClaimMisbound",
@@ -313,14 +305,14 @@ void volume_binder_claim(struct volume_binder *b, struct work *work, struct obje
 {
     const struct persistent_volume_claim *claim = object->value;
     if (string_map_get(&claim->metadata.annotations, STORAGE_BIND_COMPLETED)) {
-        if (blank(claim->spec.volume_name))
+        if (text_empty(claim->spec.volume_name))
             lose(b, work, object, "ClaimLost",
                  "Bound claim has lost reference to PersistentVolume. Data on the volume is lost!");
         else
             keep_bound(b, work, object);
     } else if (claim->metadata.deletion_timestamp) {
         return;
-    } else if (blank(claim->spec.volume_name)) {
+    } else if (text_empty(claim->spec.volume_name)) {
         look_for_volume(b, work, object);
     } else {
         look_for_named(b, work, object);

@@ -2,22 +2,13 @@
 #include <string.h>
 
 #include "api/json.h"
+#include "base/text.h"
 #include "control/volume_binder.h"
-
-static bool same(const char *a, const char *b)
-{
-    return strcmp(a ? a : "", b ? b : "") == 0;
-}
-
-static bool blank(const char *s)
-{
-    return !s || !*s;
-}
 
 void volume_binder_set_phase(struct work *work, struct object *object, const char *phase, const char *message)
 {
     struct persistent_volume fresh = *(const struct persistent_volume *)object->value;
-    if (same(fresh.status.phase, phase))
+    if (text_equal(fresh.status.phase, phase))
         return;
     fresh.status.phase = phase;
     fresh.status.message = message;
@@ -28,7 +19,7 @@ static void fail(struct volume_binder *b, struct work *work, struct object *obje
                  const char *message)
 {
     const struct persistent_volume *volume = object->value;
-    if (same(volume->status.phase, "Failed"))
+    if (text_equal(volume->status.phase, "Failed"))
         return;
     volume_binder_set_phase(work, object, "Failed", message);
     recorder_event(b->controller->recorder, object->resource, object->meta, NULL, "Warning", reason, "%s", message);
@@ -40,9 +31,9 @@ static void reclaim(struct volume_binder *b, struct work *work, struct object *o
     const struct persistent_volume *volume = object->value;
     const char *policy = volume->spec.persistent_volume_reclaim_policy;
     bool provisioned = string_map_get(&volume->metadata.annotations, STORAGE_PROVISIONED_BY) != NULL;
-    if (same(policy, "Recycle"))
+    if (text_equal(policy, "Recycle"))
         fail(b, work, object, "VolumeFailedRecycle", "No recycler plugin found for the volume!");
-    else if (same(policy, "Delete") && !provisioned)
+    else if (text_equal(policy, "Delete") && !provisioned)
         fail(b, work, object, "VolumeFailedDelete",
              arena_printf(work_arena(work),
                           "error getting deleter volume plugin for volume \"%s\": no deletable volume plugin matched",
@@ -59,7 +50,7 @@ static void claim_looked_up(void *context, const struct client_result *result)
 {
     const struct confirmation *c = context;
     const struct persistent_volume *volume = c->volume->value;
-    bool there = client_ok(result) && same(result->object->meta->uid, volume->spec.claim_ref->uid);
+    bool there = client_ok(result) && text_equal(result->object->meta->uid, volume->spec.claim_ref->uid);
     if (there)
         work_retry(c->work);
     else if (client_ok(result) || result->code == 404)
@@ -70,17 +61,17 @@ static void release(struct volume_binder *b, struct work *work, struct object *o
 {
     const struct persistent_volume *volume = object->value;
     const struct object_reference *r = volume->spec.claim_ref;
-    if (same(volume->status.phase, "Released")) {
+    if (text_equal(volume->status.phase, "Released")) {
         reclaim(b, work, object);
-    } else if (same(volume->status.phase, "Failed")) {
+    } else if (text_equal(volume->status.phase, "Failed")) {
         return;
     } else if (claim_seen) {
         volume_binder_set_phase(work, object, "Released", NULL);
     } else {
         struct confirmation *c = arena_alloc(work_arena(work), sizeof(*c));
         *c = (struct confirmation){work, object};
-        work_submit(work, client_request_new(CLIENT_GET, &api_resources[API_PERSISTENTVOLUMECLAIMS], r->namespace,
-                                             r->name),
+        work_submit(work,
+                    client_request_new(CLIENT_GET, &api_resources[API_PERSISTENTVOLUMECLAIMS], r->namespace, r->name),
                     claim_looked_up, c);
     }
 }
@@ -109,20 +100,20 @@ void volume_binder_volume(struct volume_binder *b, struct work *work, struct obj
 {
     const struct persistent_volume *volume = object->value;
     const struct object_reference *r = volume->spec.claim_ref;
-    if (!r || blank(r->uid)) {
+    if (!r || text_empty(r->uid)) {
         volume_binder_set_phase(work, object, "Available", NULL);
         return;
     }
     struct object *claim_object = informer_get(b->claims, r->namespace, r->name);
     const struct persistent_volume_claim *claim = claim_object ? claim_object->value : NULL;
-    if (!claim || !same(claim->metadata.uid, r->uid)) {
+    if (!claim || !text_equal(claim->metadata.uid, r->uid)) {
         release(b, work, object, false);
-    } else if (blank(claim->spec.volume_name)) {
+    } else if (text_empty(claim->spec.volume_name)) {
         controller_enqueue(b->controller, claim_object->meta);
-    } else if (same(claim->spec.volume_name, volume->metadata.name)) {
+    } else if (text_equal(claim->spec.volume_name, volume->metadata.name)) {
         volume_binder_set_phase(work, object, "Bound", NULL);
     } else if (string_map_get(&volume->metadata.annotations, STORAGE_PROVISIONED_BY) &&
-               same(volume->spec.persistent_volume_reclaim_policy, "Delete")) {
+               text_equal(volume->spec.persistent_volume_reclaim_policy, "Delete")) {
         release(b, work, object, true);
     } else {
         unbind(work, object);

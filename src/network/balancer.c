@@ -5,6 +5,7 @@
 
 #include "base/cleanup.h"
 #include "base/env.h"
+#include "base/text.h"
 #include "base/vector.h"
 #include "network/announce_packet.h"
 #include "network/endpoint_slices.h"
@@ -19,11 +20,6 @@ struct balancer {
     VECTOR(struct ip_address) said; /* what the announcer has */
     bool arranged, freed;
 };
-
-static bool is(const char *value, const char *word)
-{
-    return value && strcmp(value, word) == 0;
-}
 
 static void flush(void *context);
 
@@ -40,8 +36,8 @@ static void changed(void *context, enum informer_change change, struct object *o
 static bool is_ready(const struct node *node)
 {
     for (size_t i = 0; i < node->status.conditions.count; i++)
-        if (is(node->status.conditions.items[i].type, "Ready"))
-            return is(node->status.conditions.items[i].status, "True");
+        if (text_equal(node->status.conditions.items[i].type, "Ready"))
+            return text_equal(node->status.conditions.items[i].status, "True");
     return false;
 }
 
@@ -63,7 +59,7 @@ static bool look_for_local(void *context, struct object *object)
     const struct endpoint_slice *slice = object->value;
     for (size_t i = 0; i < slice->endpoints.count && !look->found; i++) {
         const struct endpoint *e = &slice->endpoints.items[i];
-        look->found = endpoint_condition(e->conditions.ready, true) && is(e->node_name, look->node);
+        look->found = endpoint_condition(e->conditions.ready, true) && text_equal(e->node_name, look->node);
     }
     return !look->found;
 }
@@ -88,9 +84,9 @@ static bool add_service(void *context, struct object *object)
     struct balancer *b = c->balancer;
     const struct service *service = object->value;
     const struct load_balancer_ingress_array *ingress = &service->status.load_balancer.ingress;
-    if (!is(service->spec.type, "LoadBalancer") || service->spec.load_balancer_class || !ingress->count)
+    if (!text_equal(service->spec.type, "LoadBalancer") || service->spec.load_balancer_class || !ingress->count)
         return true;
-    cleanup_free char *key = is(service->spec.external_traffic_policy, "Local")
+    cleanup_free char *key = text_equal(service->spec.external_traffic_policy, "Local")
                                  ? mem_printf("%s/%s", object->meta->namespace, object->meta->name)
                                  : NULL;
     c->key = key;
@@ -100,7 +96,7 @@ static bool add_service(void *context, struct object *object)
         struct ip_address address;
         if (!ip_address_parse(ingress->items[i].ip, &address) || !address_ranges_contain(b->pool, ingress->items[i].ip))
             continue;
-        if (is(announce_owner(&address, c->nodes.items, c->nodes.count), b->node_name))
+        if (text_equal(announce_owner(&address, c->nodes.items, c->nodes.count), b->node_name))
             vector_push(&c->addresses, address);
     }
     return true;

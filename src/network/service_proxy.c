@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/task.h"
+#include "base/text.h"
 #include "base/vector.h"
 #include "network/endpoint_slices.h"
 #include "network/host_ports.h"
@@ -113,16 +114,6 @@ struct translation {
     VECTOR(const struct endpoint_hints *) hints; /* of each endpoint */
 };
 
-static bool same_name(const char *a, const char *b)
-{
-    return strcmp(a ? a : "", b ? b : "") == 0;
-}
-
-static bool is(const char *value, const char *word)
-{
-    return value && strcmp(value, word) == 0;
-}
-
 static struct dataplane_endpoint look_at_endpoint(const struct translation *t, const struct endpoint *e)
 {
     struct dataplane_endpoint out = {.ready = endpoint_condition(e->conditions.ready, true),
@@ -140,11 +131,11 @@ static bool add_slice(void *context, struct object *object)
 {
     struct translation *t = context;
     const struct endpoint_slice *slice = object->value;
-    if (!is(slice->address_type, t->family == AF_INET6 ? "IPv6" : "IPv4"))
+    if (!text_equal(slice->address_type, t->family == AF_INET6 ? "IPv6" : "IPv4"))
         return true;
     int32_t number = 0;
     for (size_t i = 0; i < slice->ports.count; i++)
-        if (same_name(slice->ports.items[i].name, t->port->name) && slice->ports.items[i].port.set)
+        if (text_equal(slice->ports.items[i].name, t->port->name) && slice->ports.items[i].port.set)
             number = slice->ports.items[i].port.value;
     for (size_t i = 0; number && i < slice->endpoints.count; i++) {
         struct dataplane_endpoint out = look_at_endpoint(t, &slice->endpoints.items[i]);
@@ -205,8 +196,8 @@ static void add_external(const struct service *service, struct external *to, str
     for (size_t i = 0; i < spec->external_ips.count; i++)
         add_address(to->addresses, &out->external_address_count, spec->external_ips.items[i], out->family);
     out->external_addresses = to->addresses;
-    for (size_t i = 0; is(spec->type, "LoadBalancer") && i < ingress->count; i++)
-        if (!is(ingress->items[i].ip_mode, "Proxy"))
+    for (size_t i = 0; text_equal(spec->type, "LoadBalancer") && i < ingress->count; i++)
+        if (!text_equal(ingress->items[i].ip_mode, "Proxy"))
             add_address(to->balancers, &out->balancer_address_count, ingress->items[i].ip, out->family);
     out->balancer_addresses = to->balancers;
     if (out->balancer_address_count)
@@ -216,7 +207,7 @@ static void add_external(const struct service *service, struct external *to, str
 static uint32_t affinity_seconds(const struct service_spec *spec)
 {
     const struct session_affinity_config *config = spec->session_affinity_config;
-    if (!is(spec->session_affinity, "ClientIP"))
+    if (!text_equal(spec->session_affinity, "ClientIP"))
         return 0;
     return config && config->client_ip && config->client_ip->timeout_seconds.set
                ? (uint32_t)config->client_ip->timeout_seconds.value
@@ -238,8 +229,8 @@ static bool install(struct translation *t, const char *name, const struct ip_add
         .cluster_address = *cluster_address,
         .node_port = (uint16_t)t->port->node_port,
         .affinity_seconds = affinity_seconds(spec),
-        .internal_local = is(spec->internal_traffic_policy, "Local"),
-        .external_local = is(spec->external_traffic_policy, "Local"),
+        .internal_local = text_equal(spec->internal_traffic_policy, "Local"),
+        .external_local = text_equal(spec->external_traffic_policy, "Local"),
     };
     add_external(t->service, external, &out);
     t->endpoints.count = t->hints.count = 0;
@@ -337,7 +328,8 @@ static void translate(struct service_proxy *p, const char *key)
     cleanup_free char *namespace = mem_string_n(key, (size_t)(slash - key));
     struct object *object = informer_get(p->services, namespace, slash + 1);
     const struct service *service = object ? object->value : NULL;
-    if (service && (!service->spec.cluster_ip || !*service->spec.cluster_ip || is(service->spec.cluster_ip, "None")))
+    if (service &&
+        (!service->spec.cluster_ip || !*service->spec.cluster_ip || text_equal(service->spec.cluster_ip, "None")))
         service = NULL;
     struct translation t = {.proxy = p, .key = key, .service = service};
     struct installed *now = mem_zero(1, sizeof(*now)), *before = map_get(&p->installed, key);
@@ -485,7 +477,7 @@ struct pod_look {
     struct service_proxy *proxy;
     const struct pod *pod;
     size_t terminating[2], alive; /* how often the slices name it, the former by family */
-    uint64_t revision;         /* of the newest slice that was looked at */
+    uint64_t revision;            /* of the newest slice that was looked at */
     bool drained;
 };
 
@@ -502,12 +494,13 @@ static bool look_at_slice(void *context, struct object *object)
     if (object->revision > look->revision)
         look->revision = object->revision;
     /* What others say in their slices need not follow the pod. */
-    if (!is(manager, MANAGED_BY))
+    if (!text_equal(manager, MANAGED_BY))
         return true;
-    size_t *terminating = &look->terminating[is(slice->address_type, "IPv6")];
+    size_t *terminating = &look->terminating[text_equal(slice->address_type, "IPv6")];
     for (size_t i = 0; i < slice->endpoints.count; i++)
         if (names_pod(&slice->endpoints.items[i], look->pod))
-            ++*(endpoint_condition(slice->endpoints.items[i].conditions.terminating, false) ? terminating : &look->alive);
+            ++*(endpoint_condition(slice->endpoints.items[i].conditions.terminating, false) ? terminating
+                                                                                            : &look->alive);
     return true;
 }
 
@@ -516,7 +509,7 @@ static bool is_withdrawn(const struct pod_look *look, const struct service_spec 
 {
     bool any = false;
     for (size_t i = 0; i < spec->ip_families.count; i++) {
-        bool v6 = is(spec->ip_families.items[i], "IPv6"), has = false;
+        bool v6 = text_equal(spec->ip_families.items[i], "IPv6"), has = false;
         for (size_t k = 0; k < look->pod->status.pod_ips.count; k++)
             has |= !strchr(look->pod->status.pod_ips.items[k].ip, ':') != v6;
         if (has && !look->terminating[v6])

@@ -2,29 +2,25 @@
 #include <string.h>
 
 #include "api/storage.h"
+#include "base/text.h"
 #include "node/provisioner.h"
 
 /* The node that a volume was made on, as rancher's provisioner notes it. */
 #define MADE_ON "local.path.provisioner/selected-node"
-
-static bool same(const char *a, const char *b)
-{
-    return strcmp(a ? a : "", b ? b : "") == 0;
-}
 
 bool provisioner_decide_claim(const struct persistent_volume_claim *claim, const struct storage_class *class,
                               const char *node, const char **why)
 {
     const struct string_map *annotations = &claim->metadata.annotations;
     const char *selected = string_map_get(annotations, STORAGE_SELECTED_NODE);
-    bool waits = class && same(class->volume_binding_mode, "WaitForFirstConsumer");
+    bool waits = class && text_equal(class->volume_binding_mode, "WaitForFirstConsumer");
     *why = NULL;
-    if (!class || !same(class->provisioner, STORAGE_LOCAL_PROVISIONER) ||
-        !same(string_map_get(annotations, STORAGE_PROVISIONER), STORAGE_LOCAL_PROVISIONER) ||
-        claim->metadata.deletion_timestamp || !same(claim->spec.volume_name, NULL) ||
+    if (!class || !text_equal(class->provisioner, STORAGE_LOCAL_PROVISIONER) ||
+        !text_equal(string_map_get(annotations, STORAGE_PROVISIONER), STORAGE_LOCAL_PROVISIONER) ||
+        claim->metadata.deletion_timestamp || !text_equal(claim->spec.volume_name, NULL) ||
         (selected ? strcmp(selected, node) != 0 : waits))
         return false;
-    if (same(claim->spec.volume_mode, "Block"))
+    if (text_equal(claim->spec.volume_mode, "Block"))
         *why = STORAGE_LOCAL_PROVISIONER " does not support block volume provisioning";
     else if (claim->spec.selector)
         *why = "claim.Spec.Selector is not supported";
@@ -37,12 +33,12 @@ bool provisioner_decide_claim(const struct persistent_volume_claim *claim, const
 enum provisioner_release provisioner_decide_volume(const struct persistent_volume *volume, const char *node)
 {
     const struct string_map *annotations = &volume->metadata.annotations;
-    bool deleted = volume->metadata.deletion_timestamp != 0, released = same(volume->status.phase, "Released");
-    if (!same(string_map_get(annotations, STORAGE_PROVISIONED_BY), STORAGE_LOCAL_PROVISIONER) ||
-        !same(string_map_get(annotations, MADE_ON), node) || !volume->spec.local ||
-        same(volume->status.phase, "Bound"))
+    bool deleted = volume->metadata.deletion_timestamp != 0, released = text_equal(volume->status.phase, "Released");
+    if (!text_equal(string_map_get(annotations, STORAGE_PROVISIONED_BY), STORAGE_LOCAL_PROVISIONER) ||
+        !text_equal(string_map_get(annotations, MADE_ON), node) || !volume->spec.local ||
+        text_equal(volume->status.phase, "Bound"))
         return RELEASE_NOTHING;
-    if (same(volume->spec.persistent_volume_reclaim_policy, "Delete"))
+    if (text_equal(volume->spec.persistent_volume_reclaim_policy, "Delete"))
         return deleted || released ? RELEASE_FOLDER : RELEASE_NOTHING;
     return deleted ? RELEASE_OBJECT : RELEASE_NOTHING;
 }
@@ -54,7 +50,7 @@ static struct volume_node_affinity *only_on(struct arena *arena, const char *nod
     struct node_selector_requirement *r = arena_alloc(arena, sizeof(*r));
     const char **values = arena_alloc(arena, sizeof(*values));
     values[0] = node;
-    *r = (struct node_selector_requirement){.key = "kubernetes.io/hostname", .operator = "In", .values = {values, 1}};
+    *r = (struct node_selector_requirement){.key = "kubernetes.io/hostname", .operator= "In", .values = {values, 1}};
     term->match_expressions = (struct node_selector_requirement_array){r, 1};
     affinity->required = arena_alloc(arena, sizeof(*affinity->required));
     affinity->required->node_selector_terms = (struct node_selector_term_array){term, 1};

@@ -6,6 +6,7 @@
 #include "api/status.h"
 #include "api/types.h"
 #include "base/list.h"
+#include "base/text.h"
 #include "base/vector.h"
 #include "registry/registry.h"
 
@@ -26,16 +27,16 @@ struct task {
     const struct api_resource *stored;   /* as the store holds it; differs for a second view (events.k8s.io) */
     client_done done;
     void *context;
-    int code;                 /* the answer's, when the write succeeds */
-    struct object *answer;    /* held; what a delete that took two writes answers with, ... */
-    bool answer_status;       /* a delete answers with a Status, not the object */
-    bool answer_scale;        /* answer with the Scale of the object written */
-    bool evicts;              /* a delete that was asked for by an Eviction: answered with 201 */
-    bool removes;             /* the write takes the object away */
-    bool refused;             /* the queue was full */
-    bool internal;            /* made by the registry: answered even while it is being freed */
-    bool service_write;       /* the service's addresses are settled when the write is */
-    struct object *old;       /* held; the state that the write is based on */
+    int code;              /* the answer's, when the write succeeds */
+    struct object *answer; /* held; what a delete that took two writes answers with, ... */
+    bool answer_status;    /* a delete answers with a Status, not the object */
+    bool answer_scale;     /* answer with the Scale of the object written */
+    bool evicts;           /* a delete that was asked for by an Eviction: answered with 201 */
+    bool removes;          /* the write takes the object away */
+    bool refused;          /* the queue was full */
+    bool internal;         /* made by the registry: answered even while it is being freed */
+    bool service_write;    /* the service's addresses are settled when the write is */
+    struct object *old;    /* held; the state that the write is based on */
     const char *const *warnings;
     size_t warning_count;
 };
@@ -47,8 +48,8 @@ struct triggers;
 struct registry {
     struct env *env;
     struct store *store;
-    const struct token_issuer *issuer; /* NULL: no tokens */
-    char *service_cidr, *service_cidr6; /* the latter NULL: no IPv6 */
+    const struct token_issuer *issuer;                                                 /* NULL: no tokens */
+    char *service_cidr, *service_cidr6;                                                /* the latter NULL: no IPv6 */
     int64_t (*memory_used)(void *context, const char *pod_uid, const char *container); /* NULL: nobody knows */
     void *memory_context;
     int node_port_first, node_port_last;
@@ -76,13 +77,13 @@ enum generation_rule {
 /* How upstream's strategies for a resource differ from each other. */
 struct strategy {
     enum generation_rule generation;
-    bool create_on_update; /* PUT of what is not there creates it */
-    bool must_have_revision; /* PUT without a resourceVersion is refused */
-    bool returns_deleted;  /* delete answers with the object, not a Status */
-    bool graceful;         /* has a grace period (pods) */
+    bool create_on_update;      /* PUT of what is not there creates it */
+    bool must_have_revision;    /* PUT without a resourceVersion is refused */
+    bool returns_deleted;       /* delete answers with the object, not a Status */
+    bool graceful;              /* has a grace period (pods) */
     bool no_garbage_collection; /* propagation policies mean nothing (events) */
-    bool keeps_status;     /* a create may bring a status (nodes) */
-    bool no_collection;    /* cannot be deleted as a collection (namespaces) */
+    bool keeps_status;          /* a create may bring a status (nodes) */
+    bool no_collection;         /* cannot be deleted as a collection (namespaces) */
 };
 const struct strategy *registry_strategy(const struct api_resource *resource);
 
@@ -190,7 +191,8 @@ struct status *service_account_admit_create(struct task *task, struct pod *pod);
 void storage_admit_create(struct task *task, void *value);
 struct status *storage_admit_update(struct task *task, const struct persistent_volume_claim *claim);
 
-/* networking.c: the part of admission that concerns ingresses, and upstream's warnings about them and network policies. */
+/* networking.c: the part of admission that concerns ingresses, and upstream's warnings about them and network policies.
+ */
 struct status *networking_admit_create(struct task *task, void *value);
 void networking_warn(struct task *task, const void *value, bool created);
 
@@ -203,8 +205,8 @@ struct status *priority_admit_delete(struct task *task, const char *name);
  * replaces (NULL: none) does not have. */
 void registry_lint(struct task *task, const void *value, const void *old);
 
-/* service_families.c: completes ipFamilies and ipFamilyPolicy as upstream does, with what the cluster has, and takes back
- * what a downgrade gives up; old NULL on create. NULL, or the Status that refuses it. */
+/* service_families.c: completes ipFamilies and ipFamilyPolicy as upstream does, with what the cluster has, and takes
+ * back what a downgrade gives up; old NULL on create. NULL, or the Status that refuses it. */
 struct status *service_choose_families(struct task *task, struct service *service, const struct service *old);
 
 /* service.c */
@@ -234,15 +236,5 @@ struct client_watch *registry_watch(struct client *client, struct registry *regi
                                     void *context);
 void registry_watch_free(struct client_watch *watch);
 void registry_bookmarks_free(struct registry *registry);
-
-static inline bool text_empty(const char *text)
-{
-    return !text || !*text;
-}
-
-static inline bool text_equal(const char *a, const char *b)
-{
-    return __builtin_strcmp(a ? a : "", b ? b : "") == 0;
-}
 
 #endif

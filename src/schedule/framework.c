@@ -37,8 +37,7 @@ bool schedule_prepare(struct schedule_pod *pod, struct schedule_tally *tally)
 static const struct schedule_plugin *run_filters(const struct schedule_pod *pod, const struct node_info *node,
                                                  struct schedule_verdict *verdict)
 {
-    verdict->count = 0;
-    verdict->unresolvable = false;
+    *verdict = (struct schedule_verdict){.count = 0};
     for (size_t i = 0; i < pod->filter_count; i++) {
         pod->filters[i]->filter(pod, node, verdict);
         if (verdict->count)

@@ -67,8 +67,8 @@ static bool select_victims(struct schedule_pod *pod, struct node_info *node, str
 {
     size_t count, victims = 0;
     struct placed **pods = lower_pods(pod, node, &count);
-    *verdict = (struct schedule_verdict){.count = 0};
     if (!count) {
+        *verdict = (struct schedule_verdict){.count = 0};
         schedule_object(verdict, "No preemption victims found for incoming pod", true);
         return false;
     }

@@ -10,6 +10,7 @@
 #include "api/pod_condition.h"
 #include "base/cleanup.h"
 #include "base/env.h"
+#include "base/text.h"
 #include "schedule/private.h"
 
 /* Attempts in one turn of the loop. */
@@ -61,11 +62,6 @@ static const char *nominated_node(const struct object *pod)
     return name && *name ? name : NULL;
 }
 
-static bool same_text(const char *a, const char *b)
-{
-    return a == b || (a && b && strcmp(a, b) == 0);
-}
-
 static void pod_waits(struct scheduler *s, struct object *object)
 {
     struct pending *p = pending_of(s, object->meta->uid);
@@ -76,9 +72,10 @@ static void pod_waits(struct scheduler *s, struct object *object)
     cleanup_object struct object *old = p->pod;
     p->pod = object_ref(object);
     /* Somebody else may nominate, too. */
-    if (!same_text(nominated_node(old), nominated_node(object)))
+    if (!text_equal(nominated_node(old), nominated_node(object)))
         evict_nominate(p, nominated_node(object));
-    if (old->meta->generation != object->meta->generation || !string_map_equal(&old->meta->labels, &object->meta->labels))
+    if (old->meta->generation != object->meta->generation ||
+        !string_map_equal(&old->meta->labels, &object->meta->labels))
         queue_requeue(p);
 }
 

@@ -7,6 +7,7 @@
 
 #include "base/arena.h"
 #include "base/buffer.h"
+#include "base/text.h"
 #include "schedule/plugin.h"
 
 #define HOSTNAME "kubernetes.io/hostname"
@@ -33,11 +34,6 @@ struct spread_state {
     bool defaults; /* the soft ones are not the pod's own */
 };
 
-static bool is(const char *text, const char *wanted)
-{
-    return text && strcmp(text, wanted) == 0;
-}
-
 static void make(struct schedule_pod *pod, const struct topology_spread_constraint *c, struct spread *out)
 {
     cleanup_buffer struct buffer key = {0};
@@ -46,8 +42,8 @@ static void make(struct schedule_pod *pod, const struct topology_spread_constrai
         .topology = census_topology(pod->census, c->topology_key),
         .max_skew = c->max_skew,
         .min_domains = c->min_domains.set ? c->min_domains.value : 1,
-        .honor_affinity = !is(c->node_affinity_policy, "Ignore"),
-        .honor_taints = is(c->node_taints_policy, "Honor"),
+        .honor_affinity = !text_equal(c->node_affinity_policy, "Ignore"),
+        .honor_taints = text_equal(c->node_taints_policy, "Honor"),
         .by_node = strcmp(c->topology_key, HOSTNAME) == 0,
     };
     buffer_add_string(&key, "living ");
@@ -126,7 +122,7 @@ static struct spread_state *state_of(struct schedule_pod *pod)
     state->hard = arena_alloc(pod->arena, all->count * sizeof(*state->hard));
     state->soft = arena_alloc(pod->arena, all->count * sizeof(*state->soft));
     for (size_t i = 0; i < all->count; i++) {
-        bool hard = is(all->items[i].when_unsatisfiable, "DoNotSchedule");
+        bool hard = text_equal(all->items[i].when_unsatisfiable, "DoNotSchedule");
         make(pod, &all->items[i], hard ? &state->hard[state->hard_count++] : &state->soft[state->soft_count++]);
     }
     if (!all->count)

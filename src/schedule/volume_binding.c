@@ -11,11 +11,7 @@
 #include "base/arena.h"
 #include "base/buffer.h"
 #include "base/cleanup.h"
-
-static bool same(const char *a, const char *b)
-{
-    return strcmp(a ? a : "", b ? b : "") == 0;
-}
+#include "base/text.h"
 
 void volume_book_init(struct volume_book *book, struct informer_set *informers)
 {
@@ -54,7 +50,7 @@ static const struct storage_class *class_of(const struct volume_book *book, cons
 
 static bool waits_for_consumer(const struct storage_class *class)
 {
-    return class && same(class->volume_binding_mode, "WaitForFirstConsumer");
+    return class && text_equal(class->volume_binding_mode, "WaitForFirstConsumer");
 }
 
 /* ---- Before any node is looked at ---- */
@@ -71,24 +67,24 @@ static const char *claim_objection(const struct schedule_pod *pod, const struct 
                                 ? "waiting for ephemeral volume controller to create the persistentvolumeclaim \"%s\""
                                 : "persistentvolumeclaim \"%s\" not found",
                             name);
-    if (same(claim->status.phase, "Lost"))
-        return arena_printf(pod->arena,
-                            "persistentvolumeclaim \"%s\" bound to non-existent persistentvolume \"%s\"", name,
-                            claim->spec.volume_name ? claim->spec.volume_name : "");
+    if (text_equal(claim->status.phase, "Lost"))
+        return arena_printf(pod->arena, "persistentvolumeclaim \"%s\" bound to non-existent persistentvolume \"%s\"",
+                            name, claim->spec.volume_name ? claim->spec.volume_name : "");
     if (claim->metadata.deletion_timestamp)
         return arena_printf(pod->arena, "persistentvolumeclaim \"%s\" is being deleted", name);
     if (volume->ephemeral && !storage_claim_is_of(object->meta, meta))
         return arena_printf(pod->arena, "PVC %s/%s was not created for pod %s/%s (pod is not owner)", meta->namespace,
                             name, meta->namespace, meta->name);
-    if (!storage_claim_is_bound(claim) && (!waits_for_consumer(class_of(pod->book, claim)) ||
-                                           (claim->spec.volume_name && *claim->spec.volume_name)))
+    if (!storage_claim_is_bound(claim) &&
+        (!waits_for_consumer(class_of(pod->book, claim)) || (claim->spec.volume_name && *claim->spec.volume_name)))
         return "pod has unbound immediate PersistentVolumeClaims";
     return NULL;
 }
 
 static int by_size(const void *a, const void *b)
 {
-    const struct persistent_volume_claim *x = (*(struct object *const *)a)->value, *y = (*(struct object *const *)b)->value;
+    const struct persistent_volume_claim *x = (*(struct object *const *)a)->value,
+                                         *y = (*(struct object *const *)b)->value;
     return quantity_compare(string_map_get(&x->spec.resources.requests, "storage"),
                             string_map_get(&y->spec.resources.requests, "storage"));
 }
@@ -154,10 +150,10 @@ static bool look_at(void *context, struct object *object)
 {
     struct search *s = context;
     const struct persistent_volume *volume = object->value;
-    if (volume->metadata.deletion_timestamp || volume->spec.claim_ref || !same(volume->status.phase, "Available") ||
-        storage_mismatch(volume, s->claim) || !storage_volume_reaches(volume, s->node) ||
-        (s->selector && !selector_matches(s->selector, &volume->metadata.labels)) ||
-        is_taken(s, volume->metadata.name))
+    if (volume->metadata.deletion_timestamp || volume->spec.claim_ref ||
+        !text_equal(volume->status.phase, "Available") || storage_mismatch(volume, s->claim) ||
+        !storage_volume_reaches(volume, s->node) ||
+        (s->selector && !selector_matches(s->selector, &volume->metadata.labels)) || is_taken(s, volume->metadata.name))
         return true;
     const struct persistent_volume *best = s->best ? s->best->value : NULL;
     if (!best || quantity_compare(string_map_get(&volume->spec.capacity, "storage"),
@@ -200,7 +196,8 @@ static bool choose(const struct schedule_pod *pod, struct object *object, const 
         return false;
     if (!node_of_old)
         informer_each(pod->book->volumes, NULL, look_at, &search);
-    if (!search.best && (!class || same(class->provisioner, STORAGE_NO_PROVISIONER) || !topology_allows(class, node)))
+    if (!search.best &&
+        (!class || text_equal(class->provisioner, STORAGE_NO_PROVISIONER) || !topology_allows(class, node)))
         return false;
     plan->items[plan->count++] = (struct volume_choice){object, search.best};
     return true;
@@ -248,7 +245,7 @@ void filter_volume_restrictions(const struct schedule_pod *pod, const struct nod
     for (size_t i = 0; i < pod->claim_count; i++) {
         const struct persistent_volume_claim *claim = pod->claims[i]->value;
         for (size_t m = 0; m < claim->spec.access_modes.count; m++)
-            if (same(claim->spec.access_modes.items[m], "ReadWriteOncePod") &&
+            if (text_equal(claim->spec.access_modes.items[m], "ReadWriteOncePod") &&
                 pod->book->in_use(pod->book->context, claim->metadata.namespace, claim->metadata.name,
                                   pod->pod->metadata.uid)) {
                 schedule_object(verdict,
@@ -366,14 +363,15 @@ enum volume_progress volume_progress(const struct volume_book *book, const struc
         if (!name)
             continue;
         if (!claim || claim->metadata.deletion_timestamp) {
-            *why = arena_printf(arena, "persistentvolumeclaim \"%s\" %s", name, claim ? "is being deleted" : "not found");
+            *why =
+                arena_printf(arena, "persistentvolumeclaim \"%s\" %s", name, claim ? "is being deleted" : "not found");
             return VOLUMES_FAILED;
         }
         const char *chosen = string_map_get(&claim->metadata.annotations, STORAGE_SELECTED_NODE);
         if (!storage_claim_is_bound(claim)) {
             progress = VOLUMES_WAIT;
             /* The provisioner takes the annotation away when it cannot make the volume there. */
-            if (!same(chosen, node->name) && !is_promised(book, claim)) {
+            if (!text_equal(chosen, node->name) && !is_promised(book, claim)) {
                 *why = arena_printf(arena, "provisioning failed for PVC \"%s\"", name);
                 return VOLUMES_FAILED;
             }
@@ -381,8 +379,10 @@ enum volume_progress volume_progress(const struct volume_book *book, const struc
         }
         struct object *volume = informer_get(book->volumes, NULL, claim->spec.volume_name);
         if (volume && !storage_volume_reaches(volume->value, node)) {
-            *why = arena_printf(arena, "pv \"%s\" node affinity doesn't match node \"%s\": no matching "
-                                       "NodeSelectorTerms", volume->meta->name, node->name);
+            *why = arena_printf(arena,
+                                "pv \"%s\" node affinity doesn't match node \"%s\": no matching "
+                                "NodeSelectorTerms",
+                                volume->meta->name, node->name);
             return VOLUMES_FAILED;
         }
         if (!volume)

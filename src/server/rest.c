@@ -9,6 +9,7 @@
 #include "api/discovery.h"
 #include "api/warnings.h"
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "base/timestamp.h"
 #include "base/vector.h"
 #include "server/private.h"
@@ -25,7 +26,7 @@ struct rest_job {
     struct negotiated negotiated;
     struct table_options table;
     struct client_request *request;
-    enum request_verb verb; /* for metrics */
+    enum request_verb verb;        /* for metrics */
     VECTOR(const char *) warnings; /* in the arena */
     /* The answer, filled on the core thread. */
     int code;
@@ -272,28 +273,24 @@ static struct status *decode(struct rest_job *job, const struct body_type *expec
     return status ? status : report_problems(job, report, expected);
 }
 
-static bool is_empty(const char *text)
-{
-    return !text || !*text;
-}
-
 static struct status *read_object(struct rest_job *job)
 {
     const struct api_resource *resource = job->route.resource;
     const struct body_type object = {
         .type = resource->type, .api_version = resource->api_version, .kind = resource->kind};
     struct client_request *r = job->request;
-    struct status *status = options_for_write(
-        job->arena, job->http, r->verb == CLIENT_CREATE ? "CreateOptions" : "UpdateOptions", r);
+    struct status *status =
+        options_for_write(job->arena, job->http, r->verb == CLIENT_CREATE ? "CreateOptions" : "UpdateOptions", r);
     if (status)
         return status;
     const struct api_subresource *sub = job->route.subresource ? api_subresource_find(job->route.subresource) : NULL;
     if (sub && sub->type) {
-        const struct body_type own = {
-            .type = sub->type,
-            .api_version = sub->group ? arena_printf(job->arena, "%s/%s", sub->group, sub->version) : resource->api_version,
-            .kind = sub->kind,
-            .older = sub->older};
+        const struct body_type own = {.type = sub->type,
+                                      .api_version = sub->group
+                                                         ? arena_printf(job->arena, "%s/%s", sub->group, sub->version)
+                                                         : resource->api_version,
+                                      .kind = sub->kind,
+                                      .older = sub->older};
         return decode(job, &own, &r->body);
     }
     status = decode(job, &object, &r->body);
@@ -357,9 +354,10 @@ static struct status *read_list(struct rest_job *job)
     struct client_request *r = job->request;
     struct status *status = options_for_list(job->arena, job->http, &job->route, r);
     const char *revision = r->resource_version;
-    job->whole_list = !status && !job->route.resource->computed && r->verb == CLIENT_LIST && job->negotiated.form == ANSWER_OBJECT && !r->limit &&
-                      !r->label_selector && !r->field_selector && is_empty(r->continue_) &&
-                      is_empty(r->resource_version_match) && (is_empty(revision) || strcmp(revision, "0") == 0);
+    job->whole_list = !status && !job->route.resource->computed && r->verb == CLIENT_LIST &&
+                      job->negotiated.form == ANSWER_OBJECT && !r->limit && !r->label_selector && !r->field_selector &&
+                      text_empty(r->continue_) && text_empty(r->resource_version_match) &&
+                      (text_empty(revision) || strcmp(revision, "0") == 0);
     return status;
 }
 
@@ -429,8 +427,11 @@ static bool allowed(const struct rest_job *job, const struct method *m)
             return !job->route.name && !all_namespaces;
         return !(m->verb == CLIENT_DELETE_COLLECTION && all_namespaces);
     }
-    static const char *const verbs[] = {[CLIENT_GET] = "get", [CLIENT_CREATE] = "create", [CLIENT_UPDATE] = "update",
-                                        [CLIENT_PATCH] = "patch", [CLIENT_DELETE_COLLECTION] = NULL};
+    static const char *const verbs[] = {[CLIENT_GET] = "get",
+                                        [CLIENT_CREATE] = "create",
+                                        [CLIENT_UPDATE] = "update",
+                                        [CLIENT_PATCH] = "patch",
+                                        [CLIENT_DELETE_COLLECTION] = NULL};
     const struct api_subresource *known = api_subresource_find(sub);
     for (const char *const *v = known ? known->verbs : NULL; v && *v; v++)
         if (verbs[m->verb] && strcmp(*v, verbs[m->verb]) == 0)
