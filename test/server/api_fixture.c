@@ -53,7 +53,7 @@ static struct {
     struct server *server;
     struct list logs;
     int port;
-    bool ready, hold, held, stop_begun, stopped;
+    bool ready, hold, held, released, stop_begun, stopped;
     struct pki_pair pair; /* of the administrator */
     SSL_CTX *admin, *nobody;
     struct connection *shared;
@@ -217,19 +217,23 @@ static void be_held(void *context)
     while (api.hold)
         pthread_cond_wait(&api.changed, &api.lock);
     pthread_mutex_unlock(&api.lock);
+    set(&api.released, true);
 }
 
 void api_core_hold(void)
 {
     set(&api.hold, true);
     set(&api.held, false);
+    set(&api.released, false);
     mailbox_send(api.mailbox, be_held, NULL);
     wait_for(&api.held);
 }
 
+/* Waits for the core thread to go on: a hold that came before it did would be taken for the old one. */
 void api_core_release(void)
 {
     set(&api.hold, false);
+    wait_for(&api.released);
 }
 
 static void timer_start(struct env_timer *timer, int64_t delay)
