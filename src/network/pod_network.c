@@ -10,12 +10,10 @@
 
 #include <arpa/inet.h>
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_bridge.h>
 #include <linux/if_link.h>
-#include <linux/neighbour.h>
 #include <linux/veth.h>
 #include <net/if.h>
 #include <net/if_arp.h>
@@ -29,16 +27,12 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/vector.h"
+#include "network/link.h"
 #include "network/namespace.h"
 #include "network/netlink.h"
+#include "network/network_settings.h"
 
 #define POD_LINK "eth0"
-#define DEFAULT_MTU 1500
-#define ADDRESS_SIZE 6
-/* The kernel's IFALIASZ. */
-#define ALIAS_SIZE 256
-/* IN6_ADDR_GEN_MODE_NONE: no link-local address, hence no neighbour discovery chatter on every new link. */
-#define ADDRESS_GENERATION_NONE 1
 
 struct pod {
     struct in_addr address;
@@ -62,9 +56,9 @@ struct pod_network {
     struct netlink removal;
 };
 
-/* ---- the parts of messages ---- */
+/* ---- names ---- */
 
-static void hardware_address(struct in_addr address, unsigned char out[ADDRESS_SIZE])
+static void hardware_address(struct in_addr address, unsigned char out[LINK_ADDRESS_SIZE])
 {
     out[0] = 0x0a; /* locally administered */
     out[1] = 0xc0;
@@ -76,237 +70,14 @@ static void link_name(struct in_addr address, char out[IF_NAMESIZE])
     snprintf(out, IF_NAMESIZE, "pod%08x", ntohl(address.s_addr));
 }
 
-static void message_link(struct netlink_batch *batch, uint16_t type, uint16_t flags, const char *name, bool up)
-{
-    struct ifinfomsg header = {.ifi_family = AF_UNSPEC, .ifi_flags = up ? IFF_UP : 0, .ifi_change = up ? IFF_UP : 0};
-    netlink_message(batch, type, flags, &header, sizeof(header));
-    netlink_add_string(batch, IFLA_IFNAME, name);
-}
-
-/* Opens a message for the link `name`, with its IPv6 silent. */
-static void message_quiet_link(struct netlink_batch *batch, const struct pod_network *network, const char *name)
-{
-    message_link(batch, RTM_SETLINK, 0, name, false);
-    if (!network->ipv6)
-        return;
-    size_t families = netlink_nest(batch, IFLA_AF_SPEC | NLA_F_NESTED);
-    size_t inet6 = netlink_nest(batch, AF_INET6 | NLA_F_NESTED);
-    netlink_add_u8(batch, IFLA_INET6_ADDR_GEN_MODE, ADDRESS_GENERATION_NONE);
-    netlink_nest_end(batch, inet6);
-    netlink_nest_end(batch, families);
-}
-
-static void message_address(struct netlink_batch *batch, int link, const struct ip_address *address, int length)
-{
-    /* Nobody else can have such an address: it is not asked for first. */
-    struct ifaddrmsg header = {.ifa_family = (uint8_t)address->family,
-                               .ifa_prefixlen = (uint8_t)length,
-                               .ifa_flags = address->family == AF_INET6 ? IFA_F_NODAD : 0,
-                               .ifa_index = (uint32_t)link};
-    netlink_message(batch, RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, &header, sizeof(header));
-    netlink_add(batch, IFA_LOCAL, &address->v6, ip_address_size(address->family));
-    netlink_add(batch, IFA_ADDRESS, &address->v6, ip_address_size(address->family));
-    if (address->family == AF_INET && length < 31) {
-        struct in_addr broadcast = {address->v4.s_addr | htonl(UINT32_MAX >> length)};
-        netlink_add(batch, IFA_BROADCAST, &broadcast, sizeof(broadcast));
-    }
-}
-
-/* gateway NULL: directly on the link. */
-static void message_route(struct netlink_batch *batch, int link, const struct ip_prefix *to,
-                          const struct ip_address *gateway)
-{
-    struct rtmsg header = {.rtm_family = (uint8_t)to->address.family,
-                           .rtm_dst_len = (uint8_t)to->length,
-                           .rtm_table = RT_TABLE_MAIN,
-                           .rtm_protocol = RTPROT_STATIC,
-                           .rtm_scope = gateway ? RT_SCOPE_UNIVERSE : RT_SCOPE_LINK,
-                           .rtm_type = RTN_UNICAST};
-    netlink_message(batch, RTM_NEWROUTE, NLM_F_CREATE | NLM_F_REPLACE, &header, sizeof(header));
-    if (to->length)
-        netlink_add(batch, RTA_DST, &to->address.v6, ip_address_size(to->address.family));
-    if (gateway)
-        netlink_add(batch, RTA_GATEWAY, &gateway->v6, ip_address_size(gateway->family));
-    netlink_add_u32(batch, RTA_OIF, (uint32_t)link);
-}
-
-/* Tells which hardware address an IPv6 address has, for good. */
-static void message_neighbour(struct netlink_batch *batch, int link, const struct ip_address *address,
-                              const unsigned char hardware[ADDRESS_SIZE])
-{
-    struct ndmsg header = {.ndm_family = AF_INET6, .ndm_ifindex = link, .ndm_state = NUD_PERMANENT};
-    netlink_message(batch, RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, &header, sizeof(header));
-    netlink_add(batch, NDA_DST, &address->v6, sizeof(address->v6));
-    netlink_add(batch, NDA_LLADDR, hardware, ADDRESS_SIZE);
-}
-
-/* ---- looking at links ---- */
-
-struct link_view {
-    int index;
-    int mtu;
-    bool bridge;
-    unsigned char address[ADDRESS_SIZE];
-    char alias[ALIAS_SIZE];
-};
-
-static void attribute_text(const struct nlattr *attribute, char *out, size_t size)
-{
-    size_t n = attribute ? strnlen(netlink_data(attribute), netlink_size(attribute)) : 0;
-    n = n < size ? n : size - 1;
-    if (n)
-        memcpy(out, netlink_data(attribute), n);
-    out[n] = 0;
-}
-
-static void see_link(void *context, const struct nlmsghdr *message)
-{
-    struct link_view *view = context;
-    const struct ifinfomsg *header = NLMSG_DATA(message);
-    if (message->nlmsg_type != RTM_NEWLINK)
-        return;
-    char kind[16];
-    const struct nlattr *address = netlink_find(message, sizeof(*header), IFLA_ADDRESS);
-    view->index = header->ifi_index;
-    view->mtu = (int)netlink_u32(netlink_find(message, sizeof(*header), IFLA_MTU));
-    if (address && netlink_size(address) == ADDRESS_SIZE)
-        memcpy(view->address, netlink_data(address), ADDRESS_SIZE);
-    attribute_text(netlink_find(message, sizeof(*header), IFLA_IFALIAS), view->alias, sizeof(view->alias));
-    attribute_text(netlink_find_in(netlink_find(message, sizeof(*header), IFLA_LINKINFO), IFLA_INFO_KIND), kind,
-                   sizeof(kind));
-    view->bridge = strcmp(kind, "bridge") == 0;
-}
-
-/* By name, or by index if name is NULL. */
-static int look_at_link(struct netlink *netlink, const char *name, int index, struct link_view *view, struct error *err)
-{
-    cleanup_netlink_batch struct netlink_batch batch = {0};
-    struct ifinfomsg header = {.ifi_family = AF_UNSPEC, .ifi_index = index};
-    netlink_message(&batch, RTM_GETLINK, 0, &header, sizeof(header));
-    if (name)
-        netlink_add_string(&batch, IFLA_IFNAME, name);
-    *view = (struct link_view){0};
-    return netlink_query(netlink, &batch, see_link, view, err);
-}
-
-static void see_route(void *context, const struct nlmsghdr *message)
-{
-    int *link = context;
-    const struct rtmsg *header = NLMSG_DATA(message);
-    if (message->nlmsg_type == RTM_NEWROUTE && header->rtm_dst_len == 0 && header->rtm_table == RT_TABLE_MAIN &&
-        header->rtm_type == RTN_UNICAST && *link == 0)
-        *link = (int)netlink_u32(netlink_find(message, sizeof(*header), RTA_OIF));
-}
-
-static int uplink_mtu(struct netlink *netlink)
-{
-    cleanup_netlink_batch struct netlink_batch batch = {0};
-    struct rtmsg header = {.rtm_family = AF_INET, .rtm_table = RT_TABLE_MAIN};
-    struct link_view view;
-    int link = 0;
-    netlink_message(&batch, RTM_GETROUTE, NLM_F_DUMP, &header, sizeof(header));
-    if (netlink_query(netlink, &batch, see_route, &link, NULL) < 0 || link == 0 ||
-        look_at_link(netlink, NULL, link, &view, NULL) < 0 || view.mtu < 576)
-        return DEFAULT_MTU;
-    return view.mtu;
-}
-
-/* ---- kernel settings ---- */
-
-/* Writes only where the value is another: some settings reset others when written. */
-static int set_sysctl(const char *path, const char *value, struct error *err)
-{
-    cleanup_buffer struct buffer now = {0};
-    if (file_read(path, 64, &now, NULL) == 0 && now.size >= strlen(value) &&
-        memcmp(now.data, value, strlen(value)) == 0 && (now.size == strlen(value) || now.data[strlen(value)] == '\n'))
-        return 0;
-    return file_poke(path, value, err);
-}
-
-/* A router does not listen to other routers, unless a link is told to: those that did go on. */
-static int forward_ipv6(struct error *err)
-{
-    static const char links[] = "/proc/sys/net/ipv6/conf", forwarding[] = "/proc/sys/net/ipv6/conf/all/forwarding";
-    cleanup_buffer struct buffer now = {0};
-    if (file_read(forwarding, 16, &now, NULL) == 0 && now.size && now.data[0] == '1')
-        return 0;
-    DIR *directory = opendir(links);
-    for (struct dirent *entry; directory && (entry = readdir(directory));) {
-        cleanup_free char *path = mem_printf("%s/%s/accept_ra", links, entry->d_name);
-        buffer_clear(&now);
-        if (entry->d_name[0] != '.' && file_read(path, 16, &now, NULL) == 0 && now.size && now.data[0] == '1')
-            set_sysctl(path, "2", NULL);
-    }
-    if (directory)
-        closedir(directory);
-    return set_sysctl(forwarding, "1", err);
-}
-
-static bool is_on(const char *path)
-{
-    cleanup_buffer struct buffer now = {0};
-    return file_read(path, 64, &now, NULL) == 0 && now.size && now.data[0] != '0';
-}
-
-/* In the node's namespace. Forwarding makes it a router. route_localnet lets node ports answer on 127.0.0.1, the
- * data plane refuses what pods would do with it. Redirects would send pods past the node, where services are not,
- * and use up what the kernel allows of ICMP errors; "all" has to be off for that, and other links keep their own
- * setting. br_netfilter, which a machine may have for others, is only a detour here. */
-static int set_node_sysctls(struct pod_network *network, bool own_namespace, struct error *err)
-{
-    static const char *const detours[] = {"/proc/sys/net/bridge/bridge-nf-call-iptables",
-                                          "/proc/sys/net/bridge/bridge-nf-call-ip6tables"};
-    const char *bridge = network->bridge;
-    char path[128];
-    if (set_sysctl("/proc/sys/net/ipv4/ip_forward", "1", err) < 0 || (network->dual && forward_ipv6(err) < 0))
-        return -1;
-    for (size_t i = 0; own_namespace && i < ARRAY_COUNT(detours); i++)
-        if (access(detours[i], F_OK) == 0 && set_sysctl(detours[i], "0", err) < 0)
-            return -1;
-    for (size_t i = 0; i < ARRAY_COUNT(detours); i++)
-        network->detour |= is_on(detours[i]);
-    if (set_sysctl("/proc/sys/net/ipv4/conf/all/send_redirects", "0", err) < 0)
-        return -1;
-    snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/send_redirects", bridge);
-    if (set_sysctl(path, "0", err) < 0)
-        return -1;
-    snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/route_localnet", bridge);
-    return set_sysctl(path, "1", err);
-}
-
-/* In a pod's namespace, before its link is made. The last two let any user of a pod bind low ports and ping, as
- * containerd does by default. */
-static int set_pod_sysctls(const struct pod_network *network, struct error *err)
-{
-    static const char *const settings6[][2] = {
-        {"/proc/sys/net/ipv6/conf/default/disable_ipv6", "0"},
-        {"/proc/sys/net/ipv6/conf/default/accept_ra", "0"},
-        {"/proc/sys/net/ipv6/conf/default/accept_redirects", "0"},
-        {"/proc/sys/net/ipv6/conf/lo/disable_ipv6", "0"},
-    };
-    static const char *const settings[][2] = {
-        {"/proc/sys/net/ipv4/conf/all/accept_redirects", "0"},
-        {"/proc/sys/net/ipv4/conf/default/accept_redirects", "0"},
-        {"/proc/sys/net/ipv4/ip_unprivileged_port_start", "0"},
-        {"/proc/sys/net/ipv4/ping_group_range", "0 2147483647"},
-    };
-    for (size_t i = 0; i < ARRAY_COUNT(settings); i++)
-        if (file_poke(settings[i][0], settings[i][1], err) < 0)
-            return -1;
-    for (size_t i = 0; network->dual && i < ARRAY_COUNT(settings6); i++)
-        if (set_sysctl(settings6[i][0], settings6[i][1], err) < 0)
-            return -1;
-    return 0;
-}
-
 /* ---- the bridge ---- */
 
 static int make_bridge(struct pod_network *network, struct error *err)
 {
     cleanup_netlink_batch struct netlink_batch batch = {0};
-    unsigned char address[ADDRESS_SIZE];
+    unsigned char address[LINK_ADDRESS_SIZE];
     hardware_address(network->gateway, address);
-    message_link(&batch, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, network->bridge, false);
+    link_message(&batch, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, network->bridge, false);
     netlink_add(&batch, IFLA_ADDRESS, address, sizeof(address));
     size_t info = netlink_nest(&batch, IFLA_LINKINFO);
     netlink_add_string(&batch, IFLA_INFO_KIND, "bridge");
@@ -324,8 +95,8 @@ static int make_bridge(struct pod_network *network, struct error *err)
 static void message_bridge_family(struct netlink_batch *batch, const struct pod_network *network,
                                   const struct ip_address *gateway, int length, const struct ip_prefix *services)
 {
-    message_address(batch, network->bridge_index, gateway, length);
-    message_route(batch, network->bridge_index, services, NULL);
+    link_message_address(batch, network->bridge_index, gateway, length);
+    link_message_route(batch, network->bridge_index, services, NULL);
 }
 
 static int configure_bridge(struct pod_network *network, const struct pod_network_config *config,
@@ -335,14 +106,14 @@ static int configure_bridge(struct pod_network *network, const struct pod_networ
     struct link_view view;
     if (make_bridge(network, err) < 0)
         return -1;
-    if (look_at_link(&network->netlink, network->bridge, 0, &view, err) < 0)
+    if (link_look(&network->netlink, network->bridge, 0, &view, err) < 0)
         return error_wrap(err, "bridge %s", network->bridge);
     if (!view.bridge)
         return error_set(err, EEXIST, "there is a link named %s already, and it is not a bridge", network->bridge);
     network->bridge_index = view.index;
 
-    message_quiet_link(&batch, network, network->bridge);
-    message_link(&batch, RTM_SETLINK, 0, network->bridge, true);
+    link_message_quiet(&batch, network->bridge, network->ipv6);
+    link_message(&batch, RTM_SETLINK, 0, network->bridge, true);
     netlink_add_u32(&batch, IFLA_MTU, (uint32_t)network->mtu);
     struct ip_address gateway = ip_address_v4(network->gateway), gateway6;
     message_bridge_family(&batch, network, &gateway, network->pool.prefix.length, services);
@@ -354,14 +125,14 @@ static int configure_bridge(struct pod_network *network, const struct pod_networ
     struct in_addr last;
     if (inet_pton(AF_INET, view.alias, &last) == 1)
         address_pool_continue(&network->pool, last);
-    return set_node_sysctls(network, config->own_namespace, err);
+    return network_settings_of_node(network->bridge, network->dual, config->own_namespace, &network->detour, err);
 }
 
 /* A port of the bridge with an alias "KEY ADDRESS" is a pod. */
 static void see_port(void *context, const struct nlmsghdr *message)
 {
     struct pod_network *network = context;
-    char alias[ALIAS_SIZE];
+    char alias[LINK_ALIAS_SIZE];
     if (message->nlmsg_type != RTM_NEWLINK ||
         (int)netlink_u32(netlink_find(message, sizeof(struct ifinfomsg), IFLA_MASTER)) != network->bridge_index)
         return;
@@ -444,7 +215,7 @@ static int open_in_namespace(struct pod_network *network, const struct pod_netwo
     if (netlink_open(-1, NETLINK_ROUTE, &network->netlink, err) < 0 ||
         netlink_open(-1, NETLINK_ROUTE, &network->removal, err) < 0)
         return -1;
-    network->mtu = config->mtu > 0 ? config->mtu : uplink_mtu(&network->netlink);
+    network->mtu = config->mtu > 0 ? config->mtu : link_uplink_mtu(&network->netlink);
     if (configure_bridge(network, config, &services, &services6, err) < 0)
         return -1;
     return find_pods(network, err);
@@ -489,13 +260,13 @@ void pod_network_close(struct pod_network *network)
 static void message_veth(struct netlink_batch *batch, const struct pod_network *network, const char *key,
                          struct in_addr address, int pod_namespace)
 {
-    char name[IF_NAMESIZE], alias[ALIAS_SIZE], text[INET_ADDRSTRLEN];
-    unsigned char hardware[ADDRESS_SIZE];
+    char name[IF_NAMESIZE], alias[LINK_ALIAS_SIZE], text[INET_ADDRSTRLEN];
+    unsigned char hardware[LINK_ADDRESS_SIZE];
     link_name(address, name);
     hardware_address(address, hardware);
     snprintf(alias, sizeof(alias), "%s %s", key, inet_ntop(AF_INET, &address, text, sizeof(text)));
 
-    message_link(batch, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, name, false);
+    link_message(batch, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, name, false);
     netlink_add_u32(batch, IFLA_MTU, (uint32_t)network->mtu);
     size_t info = netlink_nest(batch, IFLA_LINKINFO);
     netlink_add_string(batch, IFLA_INFO_KIND, "veth");
@@ -513,10 +284,10 @@ static void message_veth(struct netlink_batch *batch, const struct pod_network *
     netlink_nest_end(batch, info);
 
     /* The alias makes it a pod for pod_network_open, together with the master: both come in one message. */
-    message_quiet_link(batch, network, name);
+    link_message_quiet(batch, name, network->ipv6);
     netlink_add_u32(batch, IFLA_MASTER, (uint32_t)network->bridge_index);
     netlink_add_string(batch, IFLA_IFALIAS, alias);
-    message_link(batch, RTM_NEWLINK, 0, name, true);
+    link_message(batch, RTM_NEWLINK, 0, name, true);
     info = netlink_nest(batch, IFLA_LINKINFO);
     netlink_add_string(batch, IFLA_INFO_SLAVE_KIND, "bridge");
     data = netlink_nest(batch, IFLA_INFO_SLAVE_DATA);
@@ -530,7 +301,7 @@ static void message_veth(struct netlink_batch *batch, const struct pod_network *
     netlink_nest_end(batch, data);
     netlink_nest_end(batch, info);
 
-    message_link(batch, RTM_SETLINK, 0, network->bridge, false);
+    link_message(batch, RTM_SETLINK, 0, network->bridge, false);
     netlink_add_string(batch, IFLA_IFALIAS, text);
 }
 
@@ -542,7 +313,7 @@ static int open_pod(const struct pod_network *network, const char *path, int *fd
     cleanup_close int opened = network_namespace_open(path, err);
     if (opened < 0 || network_namespace_enter(opened, &previous, err) < 0)
         return -1;
-    int result = set_pod_sysctls(network, err);
+    int result = network_settings_of_pod(network->dual, err);
     if (result == 0)
         result = netlink_open(-1, NETLINK_ROUTE, netlink, err);
     network_namespace_leave(&previous);
@@ -556,9 +327,9 @@ static void message_pod_family(struct netlink_batch *batch, int link, const stru
                                const struct ip_address *gateway)
 {
     int bits = (int)ip_address_size(address->family) * 8;
-    message_address(batch, link, address, bits);
-    message_route(batch, link, &(struct ip_prefix){*gateway, bits}, NULL);
-    message_route(batch, link, &(struct ip_prefix){{.family = address->family}, 0}, gateway);
+    link_message_address(batch, link, address, bits);
+    link_message_route(batch, link, &(struct ip_prefix){*gateway, bits}, NULL);
+    link_message_route(batch, link, &(struct ip_prefix){{.family = address->family}, 0}, gateway);
 }
 
 /* The node's side of what IPv6 has to know of a pod. Addresses come back with the same hardware address: this never
@@ -566,12 +337,12 @@ static void message_pod_family(struct netlink_batch *batch, int link, const stru
 static int introduce(struct pod_network *network, struct in_addr address, struct error *err)
 {
     cleanup_netlink_batch struct netlink_batch batch = {0};
-    unsigned char hardware[ADDRESS_SIZE];
+    unsigned char hardware[LINK_ADDRESS_SIZE];
     struct ip_address address6;
     if (!pod_network_address6(network, address, &address6))
         return 0;
     hardware_address(address, hardware);
-    message_neighbour(&batch, network->bridge_index, &address6, hardware);
+    link_message_neighbour(&batch, network->bridge_index, &address6, hardware);
     return netlink_commit(&network->netlink, &batch, NULL, err);
 }
 
@@ -580,17 +351,17 @@ static int configure_pod(struct pod_network *network, struct netlink *netlink, s
 {
     cleanup_netlink_batch struct netlink_batch batch = {0};
     struct ip_address own = ip_address_v4(address), gateway = ip_address_v4(network->gateway), own6, gateway6;
-    unsigned char hardware[ADDRESS_SIZE];
+    unsigned char hardware[LINK_ADDRESS_SIZE];
     struct link_view view;
-    if (look_at_link(netlink, POD_LINK, 0, &view, err) < 0)
+    if (link_look(netlink, POD_LINK, 0, &view, err) < 0)
         return error_wrap(err, "the pod's " POD_LINK);
-    message_link(&batch, RTM_SETLINK, 0, "lo", true);
-    message_quiet_link(&batch, network, POD_LINK);
-    message_link(&batch, RTM_SETLINK, 0, POD_LINK, true);
+    link_message(&batch, RTM_SETLINK, 0, "lo", true);
+    link_message_quiet(&batch, POD_LINK, network->ipv6);
+    link_message(&batch, RTM_SETLINK, 0, POD_LINK, true);
     message_pod_family(&batch, view.index, &own, &gateway);
     if (pod_network_address6(network, address, &own6) && pod_network_address6(network, network->gateway, &gateway6)) {
         hardware_address(network->gateway, hardware);
-        message_neighbour(&batch, view.index, &gateway6, hardware);
+        link_message_neighbour(&batch, view.index, &gateway6, hardware);
         message_pod_family(&batch, view.index, &own6, &gateway6);
     }
     if (netlink_commit(netlink, &batch, NULL, err) < 0)
@@ -602,10 +373,10 @@ static int configure_pod(struct pod_network *network, struct netlink *netlink, s
 static bool is_attached(struct netlink *pod_netlink, struct in_addr address)
 {
     struct link_view view;
-    unsigned char hardware[ADDRESS_SIZE];
+    unsigned char hardware[LINK_ADDRESS_SIZE];
     hardware_address(address, hardware);
-    return look_at_link(pod_netlink, POD_LINK, 0, &view, NULL) == 0 &&
-           memcmp(view.address, hardware, ADDRESS_SIZE) == 0;
+    return link_look(pod_netlink, POD_LINK, 0, &view, NULL) == 0 &&
+           memcmp(view.address, hardware, LINK_ADDRESS_SIZE) == 0;
 }
 
 /* Deletes the node's side of a pod's link, and with it the other. */
@@ -615,7 +386,7 @@ static int delete_link(struct pod_network *network, struct in_addr address, stru
     struct error e = {0};
     char name[IF_NAMESIZE];
     link_name(address, name);
-    message_link(&batch, RTM_DELLINK, 0, name, false);
+    link_message(&batch, RTM_DELLINK, 0, name, false);
     pthread_mutex_lock(&network->removal_lock);
     int result = netlink_commit(&network->removal, &batch, NULL, &e);
     pthread_mutex_unlock(&network->removal_lock);
@@ -777,7 +548,7 @@ int pod_network_destroy(const struct pod_network_config *config, struct error *e
     struct error e;
     if (bridge_name(config, name, err) < 0 || netlink_open(config->namespace_fd, NETLINK_ROUTE, &netlink, err) < 0)
         return -1;
-    if (look_at_link(&netlink, name, 0, &view, &e) < 0)
+    if (link_look(&netlink, name, 0, &view, &e) < 0)
         return e.code == ENODEV ? 0 : error_set(err, e.code, "bridge %s: %s", name, e.text);
     if (!view.bridge)
         return error_set(err, EEXIST, "the link %s is not a bridge: it is left alone", name);
@@ -790,7 +561,6 @@ int pod_network_destroy(const struct pod_network_config *config, struct error *e
         remove_link(&netlink, ports.links.items[i]);
     vector_free(&ports.links);
     remove_link(&netlink, view.index);
-    return look_at_link(&netlink, name, 0, &view, NULL) < 0
-               ? 0
-               : error_set(err, EBUSY, "bridge %s cannot be removed", name);
+    return link_look(&netlink, name, 0, &view, NULL) < 0 ? 0
+                                                         : error_set(err, EBUSY, "bridge %s cannot be removed", name);
 }
