@@ -73,15 +73,6 @@ void link_message_neighbour(struct netlink_batch *batch, int link, const struct 
 
 /* ---- looking at links ---- */
 
-static void attribute_text(const struct nlattr *attribute, char *out, size_t size)
-{
-    size_t n = attribute ? strnlen(netlink_data(attribute), netlink_size(attribute)) : 0;
-    n = n < size ? n : size - 1;
-    if (n)
-        memcpy(out, netlink_data(attribute), n);
-    out[n] = 0;
-}
-
 static void see_link(void *context, const struct nlmsghdr *message)
 {
     struct link_view *view = context;
@@ -94,8 +85,8 @@ static void see_link(void *context, const struct nlmsghdr *message)
     view->mtu = (int)netlink_u32(netlink_find(message, sizeof(*header), IFLA_MTU));
     if (address && netlink_size(address) == LINK_ADDRESS_SIZE)
         memcpy(view->address, netlink_data(address), LINK_ADDRESS_SIZE);
-    attribute_text(netlink_find(message, sizeof(*header), IFLA_IFALIAS), view->alias, sizeof(view->alias));
-    attribute_text(netlink_find_in(netlink_find(message, sizeof(*header), IFLA_LINKINFO), IFLA_INFO_KIND), kind,
+    netlink_text(netlink_find(message, sizeof(*header), IFLA_IFALIAS), view->alias, sizeof(view->alias));
+    netlink_text(netlink_find_in(netlink_find(message, sizeof(*header), IFLA_LINKINFO), IFLA_INFO_KIND), kind,
                    sizeof(kind));
     view->bridge = strcmp(kind, "bridge") == 0;
 }

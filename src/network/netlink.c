@@ -274,3 +274,12 @@ uint32_t netlink_u32(const struct nlattr *attribute)
         memcpy(&value, netlink_data(attribute), sizeof(value));
     return value;
 }
+
+void netlink_text(const struct nlattr *attribute, char *out, size_t size)
+{
+    size_t n = attribute ? strnlen(netlink_data(attribute), netlink_size(attribute)) : 0;
+    n = n < size ? n : size - 1;
+    if (n)
+        memcpy(out, netlink_data(attribute), n);
+    out[n] = 0;
+}

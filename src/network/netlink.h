@@ -71,5 +71,7 @@ const void *netlink_data(const struct nlattr *attribute);
 size_t netlink_size(const struct nlattr *attribute);
 /* The attribute's bytes as a number; 0 if it is NULL or too short. */
 uint32_t netlink_u32(const struct nlattr *attribute);
+/* The text of an attribute, "" if it is NULL, cut to size - 1 characters. */
+void netlink_text(const struct nlattr *attribute, char *out, size_t size);
 
 #endif

@@ -136,7 +136,7 @@ static void see_port(void *context, const struct nlmsghdr *message)
     if (message->nlmsg_type != RTM_NEWLINK ||
         (int)netlink_u32(netlink_find(message, sizeof(struct ifinfomsg), IFLA_MASTER)) != network->bridge_index)
         return;
-    attribute_text(netlink_find(message, sizeof(struct ifinfomsg), IFLA_IFALIAS), alias, sizeof(alias));
+    netlink_text(netlink_find(message, sizeof(struct ifinfomsg), IFLA_IFALIAS), alias, sizeof(alias));
     char *space = strchr(alias, ' ');
     struct in_addr address;
     if (!space || inet_pton(AF_INET, space + 1, &address) != 1)
