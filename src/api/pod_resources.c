@@ -30,9 +30,12 @@ const char *pod_resize_pending(const struct pod *pod)
 }
 
 struct counting {
-    const struct pod *pod;
+    const struct pod_spec *spec;
     const char *name;
-    enum pod_count count;
+    int64_t (*amount_of)(const struct container *container, const struct counting *counting);
+    /* Of requests: */
+    const struct pod_status *status; /* NULL: only the specification counts */
+    const char *pending;             /* of a resize; NULL: none is */
     int64_t otherwise;
 };
 
@@ -44,17 +47,20 @@ static int64_t most(int64_t a, int64_t b)
 /* A change that never will be made does not count. */
 static int64_t request_of(const struct container *c, const struct counting *k)
 {
-    const struct container_status *s =
-        k->count == POD_COUNT_STATUS ? pod_container_status(&k->pod->status, c->name) : NULL;
+    const struct container_status *s = k->status ? pod_container_status(k->status, c->name) : NULL;
     int64_t asked = string_map_get(&c->resources.requests, k->name)
                         ? pod_resource_amount(&c->resources.requests, k->name)
                         : k->otherwise;
     if (!s || !s->resources)
         return asked;
-    const char *pending = pod_resize_pending(k->pod);
     int64_t given = most(pod_resource_amount(&s->resources->requests, k->name),
                          pod_resource_amount(&s->allocated_resources, k->name));
-    return pending && strcmp(pending, "Infeasible") == 0 && given ? given : most(asked, given);
+    return k->pending && strcmp(k->pending, "Infeasible") == 0 && given ? given : most(asked, given);
+}
+
+static int64_t limit_of(const struct container *c, const struct counting *k)
+{
+    return pod_resource_amount(&c->resources.limits, k->name);
 }
 
 static bool is_sidecar(const struct container *c)
@@ -62,15 +68,16 @@ static bool is_sidecar(const struct container *c)
     return c->restart_policy && strcmp(c->restart_policy, "Always") == 0;
 }
 
+/* While an init container runs, the sidecars before it do, too. */
 static int64_t add_up(const struct counting *k)
 {
-    const struct pod_spec *spec = &k->pod->spec;
+    const struct pod_spec *spec = k->spec;
     int64_t sum = 0, sidecars = 0, largest = 0;
     for (size_t i = 0; i < spec->containers.count; i++)
-        sum += request_of(&spec->containers.items[i], k);
+        sum += k->amount_of(&spec->containers.items[i], k);
     for (size_t i = 0; i < spec->init_containers.count; i++) {
         const struct container *c = &spec->init_containers.items[i];
-        int64_t own = request_of(c, k);
+        int64_t own = k->amount_of(c, k);
         if (is_sidecar(c))
             sidecars += own;
         largest = most(largest, is_sidecar(c) ? sidecars : own + sidecars);
@@ -85,48 +92,37 @@ static bool is_pod_level(const struct pod_spec *spec, const char *name)
 
 int64_t pod_resource_request(const struct pod *pod, const char *name, enum pod_count count, int64_t otherwise)
 {
-    struct counting k = {pod, name, count, otherwise};
+    struct counting k = {.spec = &pod->spec,
+                         .name = name,
+                         .amount_of = request_of,
+                         .status = count == POD_COUNT_STATUS ? &pod->status : NULL,
+                         .pending = pod_resize_pending(pod),
+                         .otherwise = otherwise};
     int64_t sum =
         is_pod_level(&pod->spec, name) ? pod_resource_amount(&pod->spec.resources->requests, name) : add_up(&k);
     return sum + pod_resource_amount(&pod->spec.overhead, name);
 }
 
-static bool add_limits(const struct container_array *containers, const char *name, bool sidecars_only, int64_t *sum)
+static bool all_limited(const struct container_array *containers, const char *name)
 {
-    bool all = true;
-    for (size_t i = 0; i < containers->count; i++) {
-        const struct container *c = &containers->items[i];
-        if (sidecars_only && !is_sidecar(c))
-            continue;
-        int64_t limit = pod_resource_amount(&c->resources.limits, name);
-        all = all && limit > 0;
-        *sum += limit;
-    }
-    return all;
+    for (size_t i = 0; i < containers->count; i++)
+        if (!pod_resource_amount(&containers->items[i].resources.limits, name))
+            return false;
+    return true;
 }
 
 bool pod_resource_limit(const struct pod_spec *spec, const char *name, int64_t *out)
 {
-    int64_t sum = 0;
-    if (spec->resources && string_map_get(&spec->resources->limits, name)) {
-        *out = pod_resource_amount(&spec->resources->limits, name) + pod_resource_amount(&spec->overhead, name);
-        return true;
-    }
-    bool all = add_limits(&spec->containers, name, false, &sum) && add_limits(&spec->init_containers, name, true, &sum);
-    for (size_t i = 0; i < spec->init_containers.count && all; i++) {
-        int64_t limit = pod_resource_amount(&spec->init_containers.items[i].resources.limits, name);
-        all = limit > 0;
-        sum = most(sum, limit);
-    }
-    *out = sum + pod_resource_amount(&spec->overhead, name);
-    return all && sum > 0;
+    struct counting k = {.spec = spec, .name = name, .amount_of = limit_of};
+    bool pod_level = spec->resources && string_map_get(&spec->resources->limits, name);
+    int64_t sum = pod_level ? pod_resource_amount(&spec->resources->limits, name) : add_up(&k);
+    *out = sum ? sum + pod_resource_amount(&spec->overhead, name) : 0;
+    return sum && (pod_level || (all_limited(&spec->containers, name) && all_limited(&spec->init_containers, name)));
 }
 
 static const char *sum_of_requests(struct arena *arena, const struct pod_spec *spec, const char *name)
 {
-    struct pod pod = {.spec = *spec};
-    struct counting k = {&pod, name, POD_COUNT_SPEC, 0};
-    pod.spec.resources = NULL;
+    struct counting k = {.spec = spec, .name = name, .amount_of = request_of};
     bool cpu = strcmp(name, "cpu") == 0;
     quantity_t unit = cpu ? 1000000 : 1000000000;
     int64_t sum = add_up(&k);

@@ -18,7 +18,8 @@ enum pod_count {
 int64_t pod_resource_amount(const struct string_map *map, const char *name);
 /* `otherwise`: of a container that does not name the resource. */
 int64_t pod_resource_request(const struct pod *pod, const char *name, enum pod_count count, int64_t otherwise);
-/* The limits, in the same way; false when a container has none, so that the pod has none either. */
+/* The limits, in the same way, of those that have one (upstream's PodLimits); 0: none has. False when a container has
+ * none, so that nothing holds the pod as a whole. */
 bool pod_resource_limit(const struct pod_spec *spec, const char *name, int64_t *out);
 /* Pod-level requests that are left out: what the containers ask for or, if they do not, the limit. */
 void pod_resources_default(struct arena *arena, struct pod_spec *spec);

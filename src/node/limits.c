@@ -5,6 +5,10 @@
 
 #include "api/pod_qos.h"
 #include "api/quantity.h"
+#include "base/text.h"
+#include "node/eviction.h"
+
+/* ---- Groups ---- */
 
 static int64_t limit_of(const struct pod_spec *spec, const struct resource_requirements *r, const char *name)
 {
@@ -38,17 +42,70 @@ struct cgroup_resources limits_of_pod(const struct pod *pod)
     return r;
 }
 
+/* ---- Kills by memory ---- */
+
+#define SCORE_LEAST (-997)
+#define SCORE_MOST 1000
+
+static int64_t memory_request(const struct container *c)
+{
+    return pod_resource_amount(&c->resources.requests, "memory");
+}
+
+/* What the pod as a whole asks for beyond its containers, in equal parts for each of them. */
+static int64_t share_of_pod(const struct pod *pod)
+{
+    struct pod containers = *pod;
+    int64_t whole = pod->spec.resources ? pod_resource_amount(&pod->spec.resources->requests, "memory") : 0;
+    if (!whole)
+        return 0;
+    containers.spec.resources = NULL;
+    containers.spec.overhead = (struct string_map){0};
+    int64_t rest = whole - pod_resource_request(&containers, "memory", POD_COUNT_SPEC, 0);
+    return rest / (int64_t)(pod->spec.containers.count + pod->spec.init_containers.count);
+}
+
+static bool is_sidecar_of(const struct pod *pod, const struct container *container)
+{
+    for (size_t i = 0; i < pod->spec.init_containers.count; i++)
+        if (text_equal(pod->spec.init_containers.items[i].name, container->name))
+            return text_equal(container->restart_policy, "Always");
+    return false;
+}
+
+static int64_t least_request(const struct pod *pod)
+{
+    int64_t least = INT64_MAX;
+    for (size_t i = 0; i < pod->spec.containers.count; i++) {
+        int64_t request = memory_request(&pod->spec.containers.items[i]);
+        least = request < least ? request : least;
+    }
+    return least;
+}
+
+static bool is_node_critical(const struct pod *pod)
+{
+    return eviction_is_critical(pod) && text_equal(pod->spec.priority_class_name, "system-node-critical");
+}
+
 int limits_oom_score(const struct pod *pod, const struct container *container, int64_t node_memory)
 {
     const char *qos = api_pod_qos_class(&pod->spec);
-    if (strcmp(qos, "Guaranteed") == 0)
-        return -997;
-    int64_t request = quantity_value(string_map_get(&container->resources.requests, "memory"));
-    if (strcmp(qos, "BestEffort") == 0 || !request)
-        return 1000;
-    int64_t score = 1000 - 1000 * request / node_memory;
-    return score < 3 ? 3 : score > 999 ? 999 : (int)score;
+    if (is_node_critical(pod) || text_equal(qos, "Guaranteed"))
+        return SCORE_LEAST;
+    if (text_equal(qos, "BestEffort"))
+        return SCORE_MOST;
+    int64_t request = memory_request(container), share = share_of_pod(pod);
+    /* A sidecar outlives the containers that it serves. */
+    if (is_sidecar_of(pod, container) && least_request(pod) > request)
+        request = least_request(pod);
+    quantity_t score = SCORE_MOST - 1000 * ((quantity_t)request + share) / node_memory;
+    return score < SCORE_MOST + SCORE_LEAST ? SCORE_MOST + SCORE_LEAST
+           : score >= SCORE_MOST            ? SCORE_MOST - 1
+                                            : (int)score;
 }
+
+/* ---- What is in force ---- */
 
 static const char *cpu_text(struct arena *arena, int64_t milli)
 {

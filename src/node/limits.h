@@ -11,7 +11,8 @@
 struct cgroup_resources limits_of_container(const struct pod_spec *spec, const struct resource_requirements *allocated);
 /* What the pod's own group gets. */
 struct cgroup_resources limits_of_pod(const struct pod *pod);
-/* What kills by memory spare: -997 the last, 1000 the first. */
+/* What kills by memory spare: -997 the last, 1000 the first, as upstream's GetContainerOOMScoreAdjust. Pod and container
+ * name what has been allotted to them; node_memory is in bytes. */
 int limits_oom_score(const struct pod *pod, const struct container *container, int64_t node_memory);
 
 /* What the status says is in force: what has been allotted, but where the group has other limits, those. */

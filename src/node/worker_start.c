@@ -288,8 +288,10 @@ static void prepare(void *context)
 static void set_resources(struct start *s)
 {
     const struct worker *w = s->worker;
-    s->config.resources = limits_of_container(&worker_pod(w)->spec, &w->state.records[s->container].allocated);
-    s->config.oom_score_adj = limits_oom_score(worker_pod(w), s->spec, w->agent->memory);
+    struct container spec = *s->spec;
+    spec.resources = w->state.records[s->container].allocated;
+    s->config.resources = limits_of_container(&worker_pod(w)->spec, &spec.resources);
+    s->config.oom_score_adj = limits_oom_score(worker_allocated_pod(w, s->arena), &spec, w->agent->memory);
 }
 
 struct service_visit {

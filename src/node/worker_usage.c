@@ -10,6 +10,7 @@
 #include "api/quantity.h"
 #include "base/cleanup.h"
 #include "base/task.h"
+#include "base/text.h"
 #include "base/timestamp.h"
 #include "node/eviction.h"
 #include "node/runtime/log.h"
@@ -87,9 +88,10 @@ static int64_t measure_container(const struct usage *u, const struct container *
     return sum;
 }
 
-static const char *storage_limit(const struct container *c)
+/* NULL: none, or it comes and goes before the others: the pod's limit holds for it. */
+static const char *own_limit(const struct container *c, bool init)
 {
-    return string_map_get(&c->resources.limits, STORAGE);
+    return init && !text_equal(c->restart_policy, "Always") ? NULL : string_map_get(&c->resources.limits, STORAGE);
 }
 
 static int64_t measure_containers(const struct usage *u, const struct pod *pod, const struct container_array *list,
@@ -101,19 +103,19 @@ static int64_t measure_containers(const struct usage *u, const struct pod *pod, 
         const struct container_status *s = pod_container_status(&pod->status, c->name);
         int64_t size = measure_container(u, c, s ? s->restart_count : 0);
         sum += size;
-        if (storage_limit(c) && size > quantity_value(storage_limit(c)) && !*message)
-            *message = mem_printf("Container %s exceeded its local ephemeral storage limit \"%s\". ", c->name,
-                                  storage_limit(c));
+        const char *limit = own_limit(c, list == &pod->spec.init_containers);
+        int64_t most = quantity_value(limit);
+        if (most && size > most && !*message)
+            *message = mem_printf("Container %s exceeded its local ephemeral storage limit \"%s\". ", c->name, limit);
     }
     return sum;
 }
 
-/* Of all containers that have one; 0: none has. */
+/* Of the pod as a whole; 0: there is none. */
 static int64_t pod_limit(const struct pod *pod)
 {
-    int64_t limit = 0;
-    for (size_t i = 0; i < pod->spec.containers.count; i++)
-        limit += quantity_value(storage_limit(&pod->spec.containers.items[i]));
+    int64_t limit;
+    pod_resource_limit(&pod->spec, STORAGE, &limit);
     return limit;
 }
 
@@ -175,7 +177,7 @@ void worker_watch_usage(struct worker *w)
     bool wanted = pod_limit(pod) > 0;
     for (size_t i = 0; i < pod->spec.volumes.count && !wanted; i++)
         wanted = is_limited(&pod->spec.volumes.items[i]);
-    if (!wanted || w->usage)
+    if (!wanted || w->usage || eviction_is_critical(pod))
         return;
     w->usage = env_timer_new(w->agent->env, look, w);
     env_timer_start(w->usage, USAGE_PERIOD);

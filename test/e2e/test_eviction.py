@@ -123,11 +123,16 @@ def test_a_container_that_outgrows_its_ephemeral_storage_is_evicted(api, pods):
     two["spec"]["containers"].append({"name": "other", "image": harness.IMAGE_V1, "command": ["sleep", "600"],
                                       "resources": {"limits": {"ephemeral-storage": "100Mi"}}})
     api.create(pods, two)
+    # The limits of sidecars and of init containers are the pod's, too.
+    before = {"name": "before", "image": harness.IMAGE_V1, "command": ["sh", "-c", fill], **limited}
+    api.create(pods, harness.shell_pod("beside", "sleep 600", initContainers=[{**before, "restartPolicy": "Always"}]))
+    api.create(pods, harness.shell_pod("prepares", "sleep 600", initContainers=[before]))
     api.create(pods, harness.shell_pod("modest", "sleep 600", container=limited))
-    items = harness.wait_for(api, pods, lambda items: is_evicted(named(items, "layer"))
-                             and is_evicted(named(items, "pair")) and items)
-    assert named(items, "layer")["status"]["message"] == \
-        "Pod ephemeral local storage usage exceeds the total limit of containers 10Mi. "
+    items = harness.wait_for(api, pods, lambda items: all(
+        is_evicted(named(items, name)) for name in ("layer", "pair", "beside", "prepares")) and items)
+    for name in ("layer", "beside", "prepares"):
+        assert named(items, name)["status"]["message"] == \
+            "Pod ephemeral local storage usage exceeds the total limit of containers 10Mi. "
     assert named(items, "pair")["status"]["message"] == \
         'Container main exceeded its local ephemeral storage limit "10Mi". '
     assert not is_evicted(named(items, "modest"))

@@ -25,6 +25,9 @@ static struct pod *pod_of(struct arena *arena, const char *spec)
 
 #define CONTAINER(name, requests, limits)                                                                              \
     "{\"name\":\"" name "\",\"image\":\"i\",\"resources\":{\"requests\":{" requests "},\"limits\":{" limits "}}}"
+#define SIDECAR(name, requests, limits)                                                                                \
+    "{\"name\":\"" name "\",\"image\":\"i\",\"restartPolicy\":\"Always\",\"resources\":{\"requests\":{" requests       \
+    "},\"limits\":{" limits "}}}"
 #define CPU(n) "\"cpu\":\"" n "\""
 #define MEMORY(n) "\"memory\":\"" n "\""
 #define BOTH(cpu, memory) CPU(cpu) "," MEMORY(memory)
@@ -47,6 +50,37 @@ static void a_pod_s_group_is_limited_when_all_of_its_containers_are(void **state
         {"{\"initContainers\":[" CONTAINER("i", "", BOTH("2", "1Gi")) "],\"containers\":[" CONTAINER(
              "a", "", BOTH("500m", "64Mi")) "]}",
          2048, 200000, 1 << 30},
+        /* An init container runs beside the sidecars before it, not beside those after it. */
+        {"{\"initContainers\":[" SIDECAR("s", "", BOTH("100m", "100Mi")) "," CONTAINER(
+             "i", "", BOTH("250m", "250Mi")) "],\"containers\":[" CONTAINER("a", "", BOTH("100m", "100Mi")) "]}",
+         358, 35000, 350 << 20},
+        {"{\"initContainers\":[" CONTAINER("i", "", BOTH("250m", "250Mi")) "," SIDECAR(
+             "s", "", BOTH("100m", "100Mi")) "],\"containers\":[" CONTAINER("a", "", BOTH("100m", "100Mi")) "]}",
+         256, 25000, 250 << 20},
+        /* Sidecars and containers together are more than any init container. */
+        {"{\"initContainers\":[" SIDECAR("s", "", BOTH("200m", "200Mi")) "," CONTAINER(
+             "i", "",
+             BOTH("50m", "50Mi")) "," SIDECAR("t", "",
+                                              BOTH("100m", "100Mi")) "],\"containers\":[" CONTAINER("a", "",
+                                                                                                    BOTH("100m",
+                                                                                                         "100Mi")) "]}",
+         409, 40000, 400 << 20},
+        /* Two sidecars before it. */
+        {"{\"initContainers\":[" SIDECAR("s", "", BOTH("100m", "100Mi")) "," SIDECAR(
+             "t", "",
+             BOTH("100m", "100Mi")) "," CONTAINER("i", "",
+                                                  BOTH("500m",
+                                                       "500Mi")) "],\"containers\":[" CONTAINER("a", "",
+                                                                                                BOTH("100m",
+                                                                                                     "100Mi")) "]}",
+         716, 70000, 700 << 20},
+        /* A sidecar or an init container without a limit, and the pod has none. */
+        {"{\"initContainers\":[" SIDECAR("s", BOTH("100m", "100Mi"),
+                                         "") "],\"containers\":[" CONTAINER("a", "", BOTH("100m", "100Mi")) "]}",
+         204, 0, 0},
+        {"{\"initContainers\":[" CONTAINER("i", "", CPU("100m")) "],\"containers\":[" CONTAINER(
+             "a", "", BOTH("100m", "100Mi")) "]}",
+         102, 10000, 0},
         /* The pod as a whole. */
         {"{\"resources\":{\"limits\":{" BOTH("1", "1Gi") "}},\"containers\":[" CONTAINER("a", CPU("250m"), "") "]}",
          256, 100000, 1 << 30},
@@ -187,6 +221,84 @@ static void changes_count_until_they_are_done(void **state)
     arena_free(arena);
 }
 
+/* Upstream's table, on a node of 4,000,000,000 bytes. */
+static void the_last_to_go_is_who_asked_for_most(void **state)
+{
+    static const char critical[] = "\"priority\":2000001000,\"priorityClassName\":\"system-node-critical\",";
+    static const char cluster_critical[] = "\"priority\":2000000000,\"priorityClassName\":\"system-cluster-critical\",";
+#define ONE(requests, limits) "\"containers\":[" CONTAINER("a", requests, limits) "]"
+    static const struct {
+        const char *priority, *spec;
+        bool init; /* the first init container is asked about, not the first container */
+        int score;
+    } cases[] = {
+        {"", ONE("", ""), false, 1000},
+        {"", ONE("", BOTH("100m", "1000M")), false, -997},
+        {"", ONE(MEMORY("2000M"), ""), false, 500},
+        {"", ONE(MEMORY("4000M"), ""), false, 3},
+        {"", ONE(MEMORY("3999M"), ""), false, 3},
+        {"", ONE(MEMORY("1"), ""), false, 999},
+        {"", ONE(MEMORY("3M"), ""), false, 999},
+        {"", ONE(MEMORY("8M"), ""), false, 998},
+        {"", ONE(CPU("100m"), ""), false, 999},
+        {critical, ONE("", ""), false, -997},
+        {critical, ONE(MEMORY("2000M"), ""), false, -997},
+        {cluster_critical, ONE("", ""), false, 1000},
+        /* A sidecar goes no sooner than any of the containers, and an init container as it asks. */
+        {"", "\"initContainers\":[" SIDECAR("s", MEMORY("1000M"), "") "]," ONE(MEMORY("2000M"), ""), true, 500},
+        {"", "\"initContainers\":[" SIDECAR("s", MEMORY("3000M"), "") "]," ONE(MEMORY("2000M"), ""), true, 250},
+        {"",
+         "\"initContainers\":[" SIDECAR("s", "", "") "],\"containers\":[" CONTAINER(
+             "a", MEMORY("2000M"), "") "," CONTAINER("b", MEMORY("1000M"), "") "]",
+         true, 750},
+        {"", "\"initContainers\":[" SIDECAR("s", "", "") "]," ONE(CPU("1"), ""), true, 999},
+        {"", "\"initContainers\":[" CONTAINER("i", MEMORY("1000M"), "") "]," ONE(MEMORY("2000M"), ""), true, 750},
+        /* What the pod as a whole asks for beyond its containers is theirs in equal parts. */
+        {"",
+         "\"resources\":{\"requests\":{" MEMORY("2000M") "}},\"containers\":[" CONTAINER(
+             "a", MEMORY("1000M"), "") "," CONTAINER("b", "", "") "]",
+         false, 625},
+        {"",
+         "\"resources\":{\"requests\":{" MEMORY("2000M") "}},\"initContainers\":[" SIDECAR("s", "", "") "]," ONE(
+             MEMORY("1000M"), ""),
+         true, 625},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct arena *arena = arena_new(0);
+        const struct pod *pod = pod_of(arena, arena_printf(arena, "{%s%s}", cases[i].priority, cases[i].spec));
+        const struct container_array *list = cases[i].init ? &pod->spec.init_containers : &pod->spec.containers;
+        assert_int_equal(limits_oom_score(pod, &list->items[0], INT64_C(4000000000)), cases[i].score);
+        arena_free(arena);
+    }
+#undef ONE
+}
+
+/* For storage on disk the sum of those that have a limit counts, whoever has none. */
+static void storage_is_limited_by_any_limit(void **state)
+{
+#define STORAGE(n) "\"ephemeral-storage\":\"" n "\""
+    static const struct {
+        const char *spec;
+        int64_t limit;
+    } cases[] = {
+        {"{\"containers\":[" CONTAINER("a", "", "") "]}", 0},
+        {"{\"containers\":[" CONTAINER("a", "", STORAGE("5")) "," CONTAINER("b", "", "") "]}", 5},
+        {"{\"initContainers\":[" SIDECAR("s", "", STORAGE("7")) "],\"containers\":[" CONTAINER("a", "", "") "]}", 7},
+        {"{\"initContainers\":[" CONTAINER("i", "", STORAGE("7")) "],\"containers\":[" CONTAINER("a", "", "") "]}", 7},
+        {"{\"initContainers\":[" SIDECAR("s", "", STORAGE("7")) "],\"containers\":[" CONTAINER("a", "",
+                                                                                               STORAGE("5")) "]}",
+         12},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct arena *arena = arena_new(0);
+        int64_t limit;
+        pod_resource_limit(&pod_of(arena, cases[i].spec)->spec, "ephemeral-storage", &limit);
+        assert_int_equal(limit, cases[i].limit);
+        arena_free(arena);
+    }
+#undef STORAGE
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -197,6 +309,8 @@ int main(void)
         cmocka_unit_test(a_new_start_is_for_the_resource_that_asks_for_it),
         cmocka_unit_test(what_does_not_fit_waits_or_is_in_vain),
         cmocka_unit_test(changes_count_until_they_are_done),
+        cmocka_unit_test(the_last_to_go_is_who_asked_for_most),
+        cmocka_unit_test(storage_is_limited_by_any_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
