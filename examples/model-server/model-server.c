@@ -8,7 +8,8 @@
  *   GET /healthz              200 as soon as the socket is open
  *   GET /ready                200 once the weights are loaded and until SIGTERM; 503 otherwise
  *   GET /metrics              counters in Prometheus' text format
- *   POST /admin/ready|unready|exit   need "Authorization: Bearer $ADMIN_TOKEN"; 404 when no token is configured
+ *   POST /admin/ready|unready|exit|pause   need "Authorization: Bearer $ADMIN_TOKEN"; 404 when no token is configured;
+ *                             exit?code=N ends it, pause?ms=N accepts no connection for so long
  *
  * Environment:
  *   PORT                      port to listen on (8080)
@@ -19,6 +20,7 @@
  *   PREDICT_DELAY_MS          time that one prediction takes (0)
  *   SIGTERM_MODE              drain: keep accepting, tell each client to close, exit when no connection is left
  *                             close: close the listening socket at once, otherwise as drain
+ *                             reject: as drain, but answer 503 to every request from then on
  *                             ignore: carry on as if nothing had been said
  *   DRAIN_TIMEOUT_MS          how long an idle connection may delay the exit after SIGTERM (5000)
  *   UDP_PORT                  answer every datagram on this port with version and pod; 0 is not to listen (0)
@@ -80,7 +82,7 @@ struct feature {
     double weight;
 };
 
-enum sigterm_mode { SIGTERM_DRAIN, SIGTERM_CLOSE, SIGTERM_IGNORE };
+enum sigterm_mode { SIGTERM_DRAIN, SIGTERM_CLOSE, SIGTERM_IGNORE, SIGTERM_REJECT };
 
 static struct {
     const char *model_path, *version, *pod, *admin_token;
@@ -95,6 +97,7 @@ static struct {
     struct connection *connections, *waiting_first, *waiting_last;
     int connection_count;
     bool accept_paused;
+    int64_t accept_again_ms; /* paused by the administrator until then; 0: not */
 
     int weights_fd;
     char *weights;
@@ -170,7 +173,7 @@ static int64_t number_setting(const char *name, int64_t fallback, int64_t maximu
 
 static void read_configuration(void)
 {
-    static const char *const modes[] = {"drain", "close", "ignore"};
+    static const char *const modes[] = {"drain", "close", "ignore", "reject"};
     static char host_name[256];
     gethostname(host_name, sizeof host_name - 1);
     config.model_path = setting("MODEL_PATH", "/models/weights");
@@ -185,12 +188,12 @@ static void read_configuration(void)
     config.drain_timeout_ms = number_setting("DRAIN_TIMEOUT_MS", 5000, 3600 * 1000);
     config.log_requests = number_setting("LOG_REQUESTS", 0, 1) == 1;
     const char *mode = setting("SIGTERM_MODE", "drain");
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < 4; i++)
         if (!strcmp(mode, modes[i])) {
             config.sigterm_mode = (enum sigterm_mode)i;
             return;
         }
-    fail("SIGTERM_MODE must be drain, close or ignore, not \"%s\"", mode);
+    fail("SIGTERM_MODE must be drain, close, reject or ignore, not \"%s\"", mode);
 }
 
 /* ---- the model ---- */
@@ -296,6 +299,20 @@ static void watch(int operation, int fd, uint32_t events, void *data)
         fail("epoll_ctl: %s", strerror(errno));
 }
 
+static void pause_accepting(void)
+{
+    if (!server.accept_paused && server.listener >= 0)
+        epoll_ctl(server.epoll, EPOLL_CTL_DEL, server.listener, NULL);
+    server.accept_paused = true;
+}
+
+static void resume_accepting(void)
+{
+    server.accept_paused = false;
+    if (server.listener >= 0)
+        watch(EPOLL_CTL_ADD, server.listener, EPOLLIN, &server.listener);
+}
+
 static void connection_close(struct connection *connection)
 {
     if (connection->state == STATE_WAITING) {
@@ -318,18 +335,15 @@ static void connection_close(struct connection *connection)
     free(connection->request);
     free(connection);
     server.connection_count--;
-    if (server.accept_paused && server.listener >= 0) {
-        server.accept_paused = false;
-        watch(EPOLL_CTL_ADD, server.listener, EPOLLIN, &server.listener);
-    }
+    if (server.accept_paused && !server.accept_again_ms)
+        resume_accepting();
 }
 
 static void accept_connections(void)
 {
     for (;;) {
         if (server.connection_count >= CONNECTIONS_MAX) {
-            epoll_ctl(server.epoll, EPOLL_CTL_DEL, server.listener, NULL);
-            server.accept_paused = true;
+            pause_accepting();
             return;
         }
         int fd = accept4(server.listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -459,7 +473,12 @@ static void answer_admin(struct connection *connection, const struct request *re
     else if (!is_administrator(request))
         respond(connection, "401 Unauthorized", "text/plain", "the administrator's token is needed\n");
     else {
-        server.held_unready = !strcmp(request->path, "/admin/unready");
+        if (!strcmp(request->path, "/admin/pause")) {
+            server.accept_again_ms = now_ms() + (int64_t)feature_value(request->query, "ms");
+            pause_accepting();
+        } else {
+            server.held_unready = !strcmp(request->path, "/admin/unready");
+        }
         if (!strcmp(request->path, "/admin/exit")) {
             server.exit_code = (int)feature_value(request->query, "code");
             server.exit_now = true;
@@ -477,13 +496,17 @@ static const struct route {
     {"/predict", answer_predict, false},    {"/healthz", answer_healthz, false},
     {"/ready", answer_ready, false},        {"/metrics", answer_metrics, false},
     {"/admin/ready", answer_admin, true},   {"/admin/unready", answer_admin, true},
-    {"/admin/exit", answer_admin, true},
+    {"/admin/exit", answer_admin, true},    {"/admin/pause", answer_admin, true},
 };
 
 static void answer(struct connection *connection, const struct request *request)
 {
     if (strcmp(request->path, "/predict"))
         server.other_requests++;
+    if (server.draining && config.sigterm_mode == SIGTERM_REJECT) {
+        respond(connection, "503 Service Unavailable", "application/json", "{\"detail\":\"shutting down\"}\n");
+        return;
+    }
     bool post = !strcmp(request->method, "POST");
     if (!post && strcmp(request->method, "GET")) {
         respond(connection, "405 Method Not Allowed", "text/plain", "use GET or POST\n");
@@ -647,7 +670,7 @@ static void begin_termination(void)
     if (config.sigterm_mode == SIGTERM_CLOSE) {
         close(server.listener);
         server.listener = -1;
-    } else {
+    } else if (!server.accept_paused) {
         accept_connections();
     }
 }
@@ -726,6 +749,12 @@ static void run(void)
         timeout = earlier(timeout, load_step(now));
         if (is_finished(now))
             return;
+        if (server.accept_again_ms && now >= server.accept_again_ms) {
+            server.accept_again_ms = 0;
+            resume_accepting();
+        }
+        if (server.accept_again_ms)
+            timeout = earlier(timeout, server.accept_again_ms - now);
         if (server.waiting_first)
             timeout = earlier(timeout, server.waiting_first->due_ms > now ? server.waiting_first->due_ms - now : 0);
         if (server.draining)

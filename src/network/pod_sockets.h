@@ -14,8 +14,15 @@ struct pod_sockets {
     uint64_t unsent; /* bytes of those */
 };
 
-/* Counts them. Costs what a walk over the kernel's table of connections costs: below a millisecond on most machines. Any
- * thread, but not the loop's. */
-int pod_sockets_count(const char *namespace_path, struct pod_sockets *out, struct error *err);
+/* Which sockets are a pod's. */
+struct pod_sockets_scope {
+    const char *namespace_path; /* NULL: the network of the calling thread */
+    const uint16_t *ports;      /* only those at these local ports; NULL: all of the namespace */
+    size_t port_count;
+};
+
+/* Counts them. Costs what a walk over the kernel's table of connections costs: below a millisecond on most machines.
+ * Any thread, but not the loop's. */
+int pod_sockets_count(const struct pod_sockets_scope *scope, struct pod_sockets *out, struct error *err);
 
 #endif

@@ -10,10 +10,10 @@
 #include "node/node.h"
 #include "node/pod_state.h"
 
-struct drain;
 struct hook;
 struct prober;
 struct worker_context;
+struct worker_drain;
 
 struct worker {
     struct agent *agent;
@@ -35,7 +35,7 @@ struct worker {
     int64_t volumes_delay;
     bool volumes_stale; /* what volumes show has changed while they were made or brought up to date */
     int64_t sandbox_delay;
-    struct drain *drain;      /* node/worker_drain.c; NULL: it has not begun */
+    struct worker_drain *drain;    /* node/worker_drain.c; NULL: it has not begun */
     bool withheld;            /* this node's data plane knows that the pod is not ready */
     struct map volume_images;    /* volume -> char *: the image that it shows */
     struct worker_token *tokens; /* that volumes show */

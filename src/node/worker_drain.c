@@ -1,38 +1,28 @@
-/* Around a pod's end: before its processes are told to stop, nobody is sent to it any more and nobody waits to be let in;
- * after they have ended and before their network goes, what they have said has been taken.
- *
- *     WITHDRAWING --data plane confirms--> SETTLING --nobody is arriving--> over
- *                                            ^  |
- *                                            +--+ somebody still is
- */
+/* Around a pod's end: before its processes are told to stop, nobody is sent to it any more and nobody waits to be let
+ * in (node/drain.h decides when that is so); after they have ended and before their network goes, what they have said
+ * has been taken. */
 #include <stdlib.h>
 
-#include "api/pod_condition.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/task.h"
 #include "base/timestamp.h"
 #include "network/pod_sockets.h"
+#include "node/drain.h"
 #include "node/runtime/sandbox.h"
 #include "node/worker.h"
 
-/* How long the data plane may take to confirm: half of the grace period, and at most this. */
-#define WITHDRAW_MAX (10 * SECOND)
-/* After the confirmation: packets that the rules before it have sent on their way arrive within this time. */
-#define SETTLE_TIME (20 * MILLISECOND)
-/* Then clients may be in their handshake, or wait to be accepted; how often to look, and for how long. A client further
- * away than this takes its handshake to nobody. */
-#define SETTLE_LOOK (5 * MILLISECOND)
-#define SETTLE_MAX (1 * SECOND)
-/* While the last bytes of ended connections are taken, by clients as slow as they are: how often to look, how long without
- * any progress, and how long at all where the grace period is over. */
+/* While the last bytes of ended connections are taken, by clients as slow as they are: how often to look, how long
+ * without any progress, and how long at all where the grace period is over. */
 #define FLUSH_LOOK (10 * MILLISECOND)
 #define FLUSH_STALLED (300 * MILLISECOND)
 #define FLUSH_MIN (1 * SECOND)
 
 /* One look at a pod's sockets, on another thread. */
 struct look {
-    char *path; /* the pod's network namespace */
+    char *path; /* the pod's network namespace; NULL: the node's, and only the sockets of these ports */
+    uint16_t *ports;
+    size_t port_count;
     struct pod_sockets sockets;
     struct error err;
     bool failed;
@@ -40,7 +30,15 @@ struct look {
 
 static void look(struct look *l)
 {
-    l->failed = pod_sockets_count(l->path, &l->sockets, &l->err) < 0;
+    const struct pod_sockets_scope scope = {l->path, l->ports, l->port_count};
+    l->failed = pod_sockets_count(&scope, &l->sockets, &l->err) < 0;
+}
+
+static void look_free(struct look *l)
+{
+    free(l->path);
+    free(l->ports);
+    *l = (struct look){0};
 }
 
 /* NULL: the node's network, or none. */
@@ -65,80 +63,105 @@ void worker_withhold(struct worker *w, bool withhold)
 
 /* ---- Before the signal ---- */
 
-struct drain {
+struct worker_drain {
     struct worker *worker;
     struct env_timer *timer;
-    enum { WITHDRAWING, SETTLING, OVER } state;
-    int64_t end; /* of the state, in env_monotonic's time */
+    struct drain drain;
     struct look look;
 };
 
-static void drain_over(struct drain *d)
+static void add_ports(const struct container_array *containers, uint16_t *ports, size_t *count)
 {
-    d->state = OVER;
-    env_timer_stop(d->timer);
-    d->worker->state.seen.drain = PART_READY;
-    worker_poke(d->worker);
+    for (size_t i = 0; i < containers->count; i++)
+        for (size_t k = 0; k < containers->items[i].ports.count; k++, ++*count)
+            if (ports)
+                ports[*count] = (uint16_t)containers->items[i].ports.items[k].container_port;
 }
 
-static void drain_looked(void *context)
+/* The ports at which a pod in the node's network says that it listens. */
+static uint16_t *declared_ports(const struct pod *pod, size_t *count)
 {
-    struct drain *d = context;
+    uint16_t *ports = NULL;
+    for (int filling = 0; filling < 2; filling++) {
+        *count = 0;
+        add_ports(&pod->spec.init_containers, ports, count);
+        add_ports(&pod->spec.containers, ports, count);
+        if (!filling)
+            ports = mem_zero(*count + 1, sizeof(*ports));
+    }
+    return ports;
+}
+
+/* Waits until something is due, or ends. */
+static void drain_proceed(struct worker_drain *d)
+{
+    struct worker *w = d->worker;
+    if (d->drain.phase != DRAIN_OVER) {
+        int64_t wait = d->drain.due - env_monotonic(w->agent->env);
+        if (!w->agent->stopping)
+            env_timer_start(d->timer, wait > 0 ? wait : 0);
+        return;
+    }
+    env_timer_stop(d->timer);
+    w->state.seen.drain = PART_READY;
+    worker_poke(w);
+}
+
+static void drain_have_looked(void *context)
+{
+    struct worker_drain *d = context;
     struct worker *w = d->worker;
     if (d->look.failed)
         log_warning("Pod %s ends without a look at its connections: %s", w->state.pod->meta->name, d->look.err.text);
-    if (d->look.failed || !d->look.sockets.arriving || env_monotonic(w->agent->env) >= d->end)
-        drain_over(d);
-    else if (!w->agent->stopping)
-        env_timer_start(d->timer, SETTLE_LOOK);
-    free(d->look.path);
-    d->look.path = NULL;
+    drain_looked(&d->drain, env_monotonic(w->agent->env), d->look.failed ? 0 : d->look.sockets.arriving);
+    look_free(&d->look);
+    drain_proceed(d);
     worker_release(w);
 }
 
 static void drain_look(void *context)
 {
-    look(&((struct drain *)context)->look);
+    look(&((struct worker_drain *)context)->look);
 }
 
 static void drain_timer(void *context)
 {
-    struct drain *d = context;
+    struct worker_drain *d = context;
     struct worker *w = d->worker;
-    if (d->state == SETTLING)
-        d->look.path = network_of(w);
-    if (!d->look.path) {
-        drain_over(d);
+    if (!drain_due(&d->drain)) {
+        drain_proceed(d);
         return;
     }
+    d->look.path = network_of(w);
+    if (!d->look.path)
+        d->look.ports = declared_ports(worker_pod(w), &d->look.port_count);
     worker_hold(w);
-    task_run(w->agent->env, drain_look, drain_looked, d);
+    task_run(w->agent->env, drain_look, drain_have_looked, d);
 }
 
 void worker_data_plane_changed(struct worker *w)
 {
     const struct agent_options *o = &w->agent->options;
-    struct drain *d = w->drain;
-    if (!d || d->state != WITHDRAWING || (o->drained && !o->drained(o->context, worker_pod(w))))
+    struct worker_drain *d = w->drain;
+    if (!d || d->drain.phase != DRAIN_WITHDRAWING || (o->drained && !o->drained(o->context, worker_pod(w))))
         return;
-    if (!o->drained || !pod_is_ready(worker_pod(w))) {
-        drain_over(d);
-        return;
-    }
-    d->state = SETTLING;
-    d->end = env_monotonic(w->agent->env) + SETTLE_MAX;
-    env_timer_start(d->timer, SETTLE_TIME);
+    drain_confirmed(&d->drain, env_monotonic(w->agent->env));
+    drain_proceed(d);
 }
 
 void worker_drain(struct worker *w)
 {
-    struct drain *d = mem_zero(1, sizeof(*d));
-    int64_t left = w->state.seen.terminate_by - env_now(w->agent->env);
+    const struct agent_options *o = &w->agent->options;
+    struct worker_drain *d = mem_zero(1, sizeof(*d));
+    /* Without a data plane nobody was ever sent here. */
+    bool reachable = o->drained && runtime_sandbox_get(w->agent->runtime, w->state.pod->meta->uid);
     d->worker = w;
     d->timer = env_timer_new(w->agent->env, drain_timer, d);
     w->drain = d;
     w->state.seen.drain = PART_BUSY;
-    env_timer_start(d->timer, left / 2 < WITHDRAW_MAX ? left / 2 : WITHDRAW_MAX);
+    drain_begin(&d->drain, env_monotonic(w->agent->env), w->state.seen.terminate_by - env_now(w->agent->env),
+                reachable);
+    drain_proceed(d);
     worker_data_plane_changed(w);
 }
 
@@ -185,7 +208,7 @@ static void flush_looked(void *context)
     }
     f->done(f->context);
     env_timer_free(f->timer);
-    free(f->look.path);
+    look_free(&f->look);
     free(f);
 }
 

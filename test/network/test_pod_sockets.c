@@ -41,7 +41,8 @@ static int listen_in_pod(int family)
     check_ok((fd = network_namespace_socket(pod_fd, family, SOCK_STREAM, 0, err)) < 0 ? -1 : 0);
     assert_int_equal(setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)), 0);
     assert_int_equal(family == AF_INET ? bind(fd, (struct sockaddr *)&four, sizeof(four))
-                                       : bind(fd, (struct sockaddr *)&six, sizeof(six)), 0);
+                                       : bind(fd, (struct sockaddr *)&six, sizeof(six)),
+                     0);
     assert_int_equal(listen(fd, 16), 0);
     return fd;
 }
@@ -49,7 +50,7 @@ static int listen_in_pod(int family)
 static struct pod_sockets count(void)
 {
     struct pod_sockets sockets;
-    check_ok(pod_sockets_count(pod_path, &sockets, err));
+    check_ok(pod_sockets_count(&(struct pod_sockets_scope){pod_path}, &sockets, err));
     return sockets;
 }
 
@@ -83,6 +84,24 @@ static void connections_are_arriving_until_they_are_accepted(void **state)
     }
 }
 
+static void only_some_ports_count_where_others_share_the_network(void **state)
+{
+    int server = listen_in_pod(AF_INET), client = tcp_connect(pod_fd, local, PORT), previous;
+    const uint16_t mine[] = {1, PORT}, others[] = {1, PORT + 1};
+    const struct pod_sockets_scope scopes[] = {{NULL, mine, 2}, {NULL, others, 2}, {NULL, others, 0}};
+    struct pod_sockets seen[ARRAY_COUNT(scopes)];
+    assert_true(client >= 0);
+    check_ok(network_namespace_enter(pod_fd, &previous, err));
+    for (size_t i = 0; i < ARRAY_COUNT(scopes); i++)
+        check_ok(pod_sockets_count(&scopes[i], &seen[i], err));
+    network_namespace_leave(&previous);
+    assert_int_equal(seen[0].arriving, 1);
+    assert_int_equal(seen[1].arriving, 0);
+    assert_int_equal(seen[2].arriving, 0);
+    close(client);
+    close(server);
+}
+
 static void bytes_are_leaving_until_the_client_has_taken_them(void **state)
 {
     int server = listen_in_pod(AF_INET), client = tcp_connect(pod_fd, local, PORT);
@@ -111,7 +130,7 @@ static void a_namespace_that_is_gone_is_an_error(void **state)
 {
     struct pod_sockets sockets;
     struct error err;
-    assert_int_equal(pod_sockets_count("/nowhere/net", &sockets, &err), -1);
+    assert_int_equal(pod_sockets_count(&(struct pod_sockets_scope){"/nowhere/net"}, &sockets, &err), -1);
     assert_int_equal(err.code, ENOENT);
 }
 
@@ -119,6 +138,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(connections_are_arriving_until_they_are_accepted, set_up),
+        cmocka_unit_test_setup(only_some_ports_count_where_others_share_the_network, set_up),
         cmocka_unit_test_setup(bytes_are_leaving_until_the_client_has_taken_them, set_up),
         cmocka_unit_test(a_namespace_that_is_gone_is_an_error),
     };
