@@ -497,10 +497,15 @@ static bool look_at_slice(void *context, struct object *object)
     if (!text_equal(manager, MANAGED_BY))
         return true;
     size_t *terminating = &look->terminating[text_equal(slice->address_type, "IPv6")];
-    for (size_t i = 0; i < slice->endpoints.count; i++)
-        if (names_pod(&slice->endpoints.items[i], look->pod))
-            ++*(endpoint_condition(slice->endpoints.items[i].conditions.terminating, false) ? terminating
-                                                                                            : &look->alive);
+    for (size_t i = 0; i < slice->endpoints.count; i++) {
+        const struct endpoint_conditions *c = &slice->endpoints.items[i].conditions;
+        if (!names_pod(&slice->endpoints.items[i], look->pod))
+            continue;
+        if (endpoint_condition(c->terminating, false))
+            ++*terminating;
+        else
+            look->alive += endpoint_condition(c->serving, true);
+    }
     return true;
 }
 
@@ -519,7 +524,8 @@ static bool is_withdrawn(const struct pod_look *look, const struct service_spec 
     return any;
 }
 
-/* Slices that were written before the controller saw the deletion call the pod alive, or are still to come. */
+/* Slices that were written before the controller saw the deletion, or that a pod that ends by itself is not ready any
+ * more, call the pod alive, or are still to come. */
 static bool look_at_service(void *context, struct object *object)
 {
     struct pod_look *look = context;

@@ -64,7 +64,8 @@ struct pod_state {
 /* The index of a container by name, init containers first, or -1. */
 int pod_state_find(const struct pod_state *state, const char *name);
 
-/* The whole status. `reported` is the pod as the API has it: conditions that others own (readiness gates, PodScheduled)
+/* The whole status. As in upstream's mergePodStatus, phase, reason and message do not say that the pod is over while a
+ * container of it may run, but it is not ready from the moment that it is to end by itself. `reported` is the pod as the API has it: conditions that others own (readiness gates, PodScheduled)
  * and the transition times of those that did not change are taken from its status. host_ip6, the node's second address,
  * may be NULL. */
 void pod_status_build(struct arena *arena, const struct pod_state *state, const struct pod *reported, const char *host_ip,

@@ -7,6 +7,7 @@
 #include "api/pod_qos.h"
 #include "base/buffer.h"
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "base/timestamp.h"
 #include "node/limits.h"
 #include "node/pod_state.h"
@@ -70,7 +71,8 @@ static void set_resources(struct arena *arena, const struct pod_state *state, si
     const struct container_record *record = &state->records[i];
     const struct pod *pod = state->pod->value;
     struct resource_requirements *shown = arena_alloc(arena, sizeof(*shown));
-    const struct resource_requirements *allocated = api_copy(arena, &api_type_resource_requirements, &record->allocated);
+    const struct resource_requirements *allocated =
+        api_copy(arena, &api_type_resource_requirements, &record->allocated);
     *shown = *allocated;
     if (seen->phase == CONTAINER_RUNNING)
         limits_shown(arena, &pod->spec, allocated, &record->actual, shown);
@@ -88,7 +90,7 @@ static void set_mounts(struct arena *arena, const struct container *spec, struct
         out->items[i] = (struct volume_mount_status){.name = m->name,
                                                      .mount_path = m->mount_path,
                                                      .read_only = m->read_only,
-                                                     .recursive_read_only = !m->read_only  ? NULL
+                                                     .recursive_read_only = !m->read_only ? NULL
                                                                             : recursively ? "Enabled"
                                                                                           : "Disabled"};
     }
@@ -205,7 +207,7 @@ static const char *unmet_gates(struct arena *arena, const struct pod *pod)
 
 static bool ours(const char *type)
 {
-    static const char *const types[] = {"PodReadyToStartContainers", "Initialized",         "Ready",
+    static const char *const types[] = {"PodReadyToStartContainers", "Initialized",      "Ready",
                                         "ContainersReady",           "PodResizePending", "PodResizeInProgress"};
     for (size_t i = 0; i < ARRAY_COUNT(types); i++)
         if (strcmp(type, types[i]) == 0)
@@ -213,12 +215,14 @@ static bool ours(const char *type)
     return false;
 }
 
-static void set_conditions(struct arena *arena, const struct pod_state *state, const struct pod *pod,
+/* `phase`: what the pod comes to, which out->phase may not say yet. */
+static void set_conditions(struct arena *arena, const struct pod_state *state, const struct pod *pod, const char *phase,
                            const struct container_status *statuses, int64_t now, struct pod_status *out)
 {
     struct conditions c = {
         .arena = arena, .old = &pod->status.conditions, .generation = pod->metadata.generation, .now = now};
-    bool succeeded = strcmp(out->phase, "Succeeded") == 0, failed = strcmp(out->phase, "Failed") == 0;
+    bool succeeded = text_equal(phase, "Succeeded"), failed = text_equal(phase, "Failed");
+    bool disrupted = state->disrupted && text_equal(out->phase, "Failed");
     const char *initializing = incomplete_containers(arena, state, statuses);
     const char *unready = unready_containers(arena, state, statuses);
     const char *gates = unmet_gates(arena, pod);
@@ -227,12 +231,16 @@ static void set_conditions(struct arena *arena, const struct pod_state *state, c
     add_condition(&c, "PodReadyToStartContainers", state->seen.sandbox == PART_READY, NULL, NULL);
     add_condition(&c, "Initialized", !initializing || succeeded, "ContainersNotInitialized", initializing);
     add_condition(&c, "Ready", !over && !unready && !gates,
-                  over ? over : unready ? "ContainersNotReady" : "ReadinessGatesNotReady",
-                  over ? NULL : unready ? unready : gates);
+                  over      ? over
+                  : unready ? "ContainersNotReady"
+                            : "ReadinessGatesNotReady",
+                  over      ? NULL
+                  : unready ? unready
+                            : gates);
     add_condition(&c, "ContainersReady", !over && !unready, over ? over : "ContainersNotReady", over ? NULL : unready);
     if (succeeded)
         c.items[1].reason = over;
-    if (state->disrupted) {
+    if (disrupted) {
         add_condition(&c, "DisruptionTarget", true, NULL, NULL);
         c.items[c.count - 1].reason = "TerminationByKubelet";
         c.items[c.count - 1].message = arena_string(arena, state->message);
@@ -251,10 +259,34 @@ static void set_conditions(struct arena *arena, const struct pod_state *state, c
     }
     for (size_t i = 0; i < pod->status.conditions.count && c.count < CONDITIONS_MAX; i++)
         if (!ours(pod->status.conditions.items[i].type) &&
-            !(state->disrupted && strcmp(pod->status.conditions.items[i].type, "DisruptionTarget") == 0))
+            !(disrupted && strcmp(pod->status.conditions.items[i].type, "DisruptionTarget") == 0))
             c.items[c.count++] = pod->status.conditions.items[i];
     out->conditions.items = arena_copy(arena, c.items, c.count * sizeof(c.items[0]));
     out->conditions.count = c.count;
+}
+
+/* Whether a container of it runs, or may be about to. */
+static bool may_run(const struct pod_observation *seen)
+{
+    for (size_t i = 0; i < seen->container_count; i++)
+        if (seen->containers[i].phase == CONTAINER_STARTING || seen->containers[i].phase == CONTAINER_RUNNING)
+            return true;
+    return false;
+}
+
+/* A pod is over for the API, which gives what it held to others, when the last of its containers has ended: until then
+ * it shows the phase and the reason that it had. Returns what it comes to. */
+static const char *set_phase(struct arena *arena, const struct pod_state *state, const struct pod *pod,
+                             struct pod_status *out)
+{
+    const char *phase = state->reason ? "Failed" : pod_phase(&state->seen);
+    bool ends = text_equal(phase, "Failed") || text_equal(phase, "Succeeded");
+    if (ends && !pod_has_ended(pod) && may_run(&state->seen))
+        return phase;
+    out->phase = phase;
+    out->reason = state->reason;
+    out->message = arena_string(arena, state->message);
+    return phase;
 }
 
 void pod_status_build(struct arena *arena, const struct pod_state *state, const struct pod *pod, const char *host_ip,
@@ -262,11 +294,7 @@ void pod_status_build(struct arena *arena, const struct pod_state *state, const 
 {
     /* What others own (nominated node, resize...) stays as it is. */
     *out = pod->status;
-    out->phase = pod_phase(&state->seen);
-    if (state->reason)
-        out->phase = "Failed";
-    out->reason = state->reason;
-    out->message = arena_string(arena, state->message);
+    const char *phase = set_phase(arena, state, pod, out);
     out->qos_class = api_pod_qos_class(&pod->spec);
     out->observed_generation = pod->metadata.generation;
     out->start_time = state->seen.start_time;
@@ -302,5 +330,5 @@ void pod_status_build(struct arena *arena, const struct pod_state *state, const 
     out->container_statuses.count = mains;
     out->ephemeral_container_statuses.items = count > inits + mains ? statuses + inits + mains : NULL;
     out->ephemeral_container_statuses.count = count - inits - mains;
-    set_conditions(arena, state, pod, statuses, now, out);
+    set_conditions(arena, state, pod, phase, statuses, now, out);
 }

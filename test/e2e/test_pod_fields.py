@@ -1,4 +1,6 @@
 """Fields of a pod that change where and how long it runs: deadlines, restart rules, names, and what it shares with others."""
+import pathlib
+
 import harness
 from test_pod import phase, wait_for_event
 
@@ -7,6 +9,10 @@ PROCESSES = "for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null; ec
 
 def ready(items):
     return items and harness.is_true(items[0], "Ready") and items[0]
+
+
+def ready_reason(item):
+    return next((c.get("reason") for c in item["status"].get("conditions", []) if c["type"] == "Ready"), None)
 
 
 def container(name, script, **fields):
@@ -31,12 +37,29 @@ def test_a_pod_fails_at_its_deadline(api, namespace, pods, kubectl):
     assert it["status"]["reason"] == "DeadlineExceeded"
     assert it["status"]["message"] == "Pod was active on the node longer than the specified deadline"
     wait_for_event(api, namespace, "DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
-    it = harness.wait_for(api, pods, lambda items: "terminated" in items[0]["status"]["containerStatuses"][0]["state"]
-                          and items[0])
     assert it["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 3
     # As upstream prints it: how the container ended goes before why the pod did.
     assert kubectl("get", "pod", "it", "--no-headers").split()[2] == "Error"
     assert "DeadlineExceeded" in kubectl("describe", "pod", "it")
+
+
+def test_a_pod_over_its_deadline_is_withdrawn_at_once_and_has_failed_at_its_end(api, cluster, namespace, pods):
+    body = pod(container("main", "trap 'until [ -e /go/on ]; do usleep 10000; done; exit 3' TERM; "
+                         "while :; do usleep 20000; done", volumeMounts=[{"name": "go", "mountPath": "/go"}]),
+               activeDeadlineSeconds=2, terminationGracePeriodSeconds=600, volumes=[{"name": "go", "emptyDir": {}}])
+    body["metadata"]["labels"] = {"app": "it"}
+    api.create(f"/api/v1/namespaces/{namespace}/services", harness.service("it"))
+    uid = api.create(pods, body)["metadata"]["uid"]
+    slices = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
+    it = harness.wait_for(api, pods, lambda items: items and ready_reason(items[0]) == "PodFailed" and items[0])
+    assert it["status"]["phase"] == "Running" and "reason" not in it["status"] and "message" not in it["status"]
+    (endpoint,) = harness.wait_for(api, slices, lambda items: items and items[0].get("endpoints") and
+                                   not items[0]["endpoints"][0]["conditions"]["ready"] and items[0]["endpoints"])
+    assert endpoint["conditions"] == {"ready": False, "serving": False, "terminating": False}
+    (pathlib.Path("/var/lib/coracle") / cluster.name / "pods" / uid / "volumes/go/on").touch()
+    it = harness.wait_for(api, pods, phase("Failed"))[0]
+    assert it["status"]["reason"] == "DeadlineExceeded"
+    assert it["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 3
 
 
 def test_a_deadline_counts_for_pods_that_never_start_too(api, pods):

@@ -47,8 +47,7 @@ static void begin(struct world *w, const char *status)
     const struct pod *pod = w->pod->value;
     w->state = (struct pod_state){
         .pod = w->pod,
-        .seen = {.pod = pod, .containers = w->containers, .container_count = 3,
-                 .start_time = NOW - 60 * SECOND},
+        .seen = {.pod = pod, .containers = w->containers, .container_count = 3, .start_time = NOW - 60 * SECOND},
         .records = w->records,
     };
     w->containers[0].spec = &pod->spec.init_containers.items[0];
@@ -261,22 +260,77 @@ static void a_pod_that_ended_says_how(void **state)
     }
 }
 
-static void an_evicted_pod_has_failed_whatever_its_containers_do(void **state)
+/* Ready goes at once, so that nobody is sent to it; that it has failed frees what it holds on the node. */
+static void an_evicted_pod_has_failed_when_its_last_container_has_ended(void **state)
 {
     struct world w;
     (void)state;
-    begin(&w, "{}");
+    begin(&w, "{\"phase\":\"Running\"}");
     ends(&w, 0, 0);
     runs(&w, 1);
     runs(&w, 2);
-    w.state.seen.terminating = true;
+    w.state.seen.terminating = w.state.disrupted = true;
     w.state.reason = "Evicted";
     w.state.message = "too much";
+    for (size_t i = 1; i < 3; i++) {
+        const char *text = status(&w);
+        assert_string_equal(w.status.phase, "Running");
+        assert_null(w.status.reason);
+        assert_null(w.status.message);
+        assert_null(strstr(text, "DisruptionTarget"));
+        assert_condition(&w, "Ready", "False", "PodFailed");
+        assert_condition(&w, "ContainersReady", "False", "PodFailed");
+        ends(&w, i, 143);
+    }
     status(&w);
     assert_string_equal(w.status.phase, "Failed");
     assert_string_equal(w.status.reason, "Evicted");
     assert_string_equal(w.status.message, "too much");
     assert_condition(&w, "Ready", "False", "PodFailed");
+    assert_condition(&w, "DisruptionTarget", "True", "TerminationByKubelet");
+    end(&w);
+}
+
+/* One that is being made may run the next moment; a pod that waited for its init containers goes on doing so. */
+static void a_container_that_starts_counts_as_one_that_runs(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, "{\"phase\":\"Pending\",\"reason\":\"Earlier\",\"message\":\"of before\"}");
+    w.containers[0].phase = CONTAINER_STARTING;
+    w.state.seen.terminating = true;
+    w.state.reason = "DeadlineExceeded";
+    status(&w);
+    assert_string_equal(w.status.phase, "Pending");
+    assert_string_equal(w.status.reason, "Earlier");
+    assert_string_equal(w.status.message, "of before");
+    assert_condition(&w, "Ready", "False", "PodFailed");
+    w.containers[0].phase = CONTAINER_NONE;
+    status(&w);
+    assert_string_equal(w.status.phase, "Failed");
+    assert_string_equal(w.status.reason, "DeadlineExceeded");
+    assert_null(w.status.message);
+    end(&w);
+}
+
+/* The end of an init container settles how the pod ends; its sidecars have still to go. */
+static void a_pod_that_failed_waits_for_its_sidecars(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, "{\"phase\":\"Pending\"}");
+    struct pod *pod = (struct pod *)w.pod->value;
+    pod->spec.restart_policy = "Never";
+    struct container sidecar = {.name = "beside", .image = "i", .restart_policy = "Always"};
+    w.containers[1].spec = &sidecar; /* in the place of a container */
+    w.containers[1].init = true;
+    ends(&w, 0, 1);
+    runs(&w, 1);
+    status(&w);
+    assert_string_equal(w.status.phase, "Pending");
+    ends(&w, 1, 0);
+    status(&w);
+    assert_string_equal(w.status.phase, "Failed");
     end(&w);
 }
 
@@ -289,7 +343,9 @@ int main(void)
         cmocka_unit_test(a_crash_loop_shows_its_delay_and_the_last_end),
         cmocka_unit_test(an_image_that_cannot_be_had_is_what_the_container_waits_for),
         cmocka_unit_test(a_pod_that_ended_says_how),
-        cmocka_unit_test(an_evicted_pod_has_failed_whatever_its_containers_do),
+        cmocka_unit_test(an_evicted_pod_has_failed_when_its_last_container_has_ended),
+        cmocka_unit_test(a_container_that_starts_counts_as_one_that_runs),
+        cmocka_unit_test(a_pod_that_failed_waits_for_its_sidecars),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
