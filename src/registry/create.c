@@ -242,7 +242,7 @@ void registry_create_value(struct task *task, void *value)
         registry_answer_status(task, refused);
         return;
     }
-    networking_warn(task, value, true);
+    network_warn(task, value, true);
     registry_lint(task, value, NULL);
     task->code = 201;
     registry_put(task, value, 0);

@@ -191,10 +191,12 @@ struct status *service_account_admit_create(struct task *task, struct pod *pod);
 void storage_admit_create(struct task *task, void *value);
 struct status *storage_admit_update(struct task *task, const struct persistent_volume_claim *claim);
 
-/* networking.c: the part of admission that concerns ingresses, and upstream's warnings about them and network policies.
- */
+/* networking.c: the part of admission that concerns ingresses. */
 struct status *networking_admit_create(struct task *task, void *value);
-void networking_warn(struct task *task, const void *value, bool created);
+
+/* network_warnings.c: upstream's warnings about Services, their endpoints, Ingresses and NetworkPolicies; the value is
+ * complete as it will be stored. */
+void network_warn(struct task *task, const void *value, bool created);
 
 /* priority.c: the part of admission that concerns priorities. */
 struct status *priority_admit_create(struct task *task, void *value);

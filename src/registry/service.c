@@ -26,7 +26,7 @@ struct service_addresses {
     struct registry *registry;
     bool valid;
     struct range ranges[2]; /* of IPv4, of IPv6 */
-    struct map taken; /* "10.96.0.1", "TCP:30080" -> how many states name it */
+    struct map taken;       /* "10.96.0.1", "TCP:30080" -> how many states name it */
 };
 
 /* What is taken. */
@@ -259,18 +259,35 @@ static bool address_is_free(const struct service_addresses *addresses, uint32_t 
     return !map_has(&addresses->taken, drawing->text);
 }
 
+static const char *const protocols[] = {"TCP", "UDP", "SCTP"};
+
+/* A number is one Service's for all protocols, as with upstream's allocator. */
+static bool port_is_taken(const struct service_addresses *addresses, int port)
+{
+    char key[32];
+    for (size_t i = 0; i < ARRAY_COUNT(protocols); i++) {
+        port_key(key, protocols[i], port);
+        if (map_has(&addresses->taken, key))
+            return true;
+    }
+    return false;
+}
+
+/* Whether a port of the service has the number, with any protocol. */
+static bool has_node_port(const struct service *service, int port)
+{
+    for (size_t i = 0; service && i < service->spec.ports.count; i++)
+        if (service->spec.ports.items[i].node_port == port)
+            return true;
+    return false;
+}
+
 static bool port_is_free(const struct service_addresses *addresses, uint32_t offset, void *context)
 {
     const struct service *service = context;
     int port = addresses->registry->node_port_first + (int)offset;
-    static const char *const protocols[] = {"TCP", "UDP", "SCTP"};
-    char key[32];
-    for (size_t i = 0; i < ARRAY_COUNT(protocols); i++) {
-        port_key(key, protocols[i], port);
-        if (map_has(&addresses->taken, key) || names_port(service, protocols[i], port))
-            return false;
-    }
-    return true;
+    return !port_is_taken(addresses, port) && !has_node_port(service, port) &&
+           service->spec.health_check_node_port != port;
 }
 
 /* Preparing a service. */
@@ -331,8 +348,8 @@ static const char *draw_ip(struct task *task, const char *family, struct status 
 {
     const struct service_addresses *addresses = task->registry->addresses;
     struct drawing drawing = {.range = &addresses->ranges[text_equal(family, "IPv6")]};
-    uint32_t offset = draw(addresses, usable(drawing.range), lower_part(drawing.range->size, 16, 256), address_is_free,
-                           &drawing);
+    uint32_t offset =
+        draw(addresses, usable(drawing.range), lower_part(drawing.range->size, 16, 256), address_is_free, &drawing);
     if (offset == UINT32_MAX) {
         *refused = api_status_internal_error(task->arena, "failed to allocate a serviceIP: range is full");
         return NULL;
@@ -366,18 +383,16 @@ static struct status *prepare_ip(struct task *task, struct service *service, con
 }
 
 static struct status *claim_port(struct task *task, const struct service *service, const struct api_path *path,
-                                 const char *protocol, int port)
+                                 int port)
 {
     const struct registry *registry = task->registry;
     struct api_field_errors errors = {.arena = task->arena};
-    char key[32];
-    port_key(key, protocol, port);
     if (port < registry->node_port_first || port > registry->node_port_last)
         field_invalid_int(&errors, path, port,
                           arena_printf(task->arena,
                                        "provided port is not in the valid range. The range of valid ports is %d-%d",
                                        registry->node_port_first, registry->node_port_last));
-    else if (map_has(&registry->addresses->taken, key))
+    else if (port_is_taken(registry->addresses, port))
         field_invalid_int(&errors, path, port, "provided port is already allocated");
     return errors.count ? invalid(task, service, &errors) : NULL;
 }
@@ -411,10 +426,10 @@ static struct status *prepare_ports(struct task *task, struct service *service, 
     struct service_spec *spec = &service->spec;
     for (size_t i = 0; i < spec->ports.count; i++) {
         struct service_port *port = &spec->ports.items[i];
-        if (!port->node_port || names_port(old, port->protocol, port->node_port))
+        if (!port->node_port || has_node_port(old, port->node_port))
             continue;
         const struct api_path *path = PATH(PATH_INDEX(PATH(PATH(NULL, "spec"), "ports"), i), "nodePort");
-        struct status *refused = claim_port(task, service, path, port->protocol, port->node_port);
+        struct status *refused = claim_port(task, service, path, port->node_port);
         if (refused)
             return refused;
     }
@@ -436,21 +451,19 @@ static struct status *prepare_ports(struct task *task, struct service *service, 
 }
 
 /* Upstream does not call this one invalid. */
-static struct status *claim_health_port(struct task *task, int port)
+static struct status *claim_health_port(struct task *task, const struct service *service)
 {
+    int port = service->spec.health_check_node_port;
     const struct registry *registry = task->registry;
     const char *why = NULL;
-    char key[32];
-    port_key(key, "TCP", port);
     if (port < registry->node_port_first || port > registry->node_port_last)
         why = arena_printf(task->arena, "provided port is not in the valid range. The range of valid ports is %d-%d",
                            registry->node_port_first, registry->node_port_last);
-    else if (map_has(&registry->addresses->taken, key))
+    else if (port_is_taken(registry->addresses, port) || has_node_port(service, port))
         why = "provided port is already allocated";
-    return why ? api_status_internal_error(task->arena,
-                                           arena_printf(task->arena,
-                                                        "failed to allocate requested HealthCheck NodePort %d: %s",
-                                                        port, why))
+    return why ? api_status_internal_error(
+                     task->arena,
+                     arena_printf(task->arena, "failed to allocate requested HealthCheck NodePort %d: %s", port, why))
                : NULL;
 }
 
@@ -458,11 +471,11 @@ static struct status *claim_health_port(struct task *task, int port)
 static struct status *prepare_health_port(struct task *task, struct service *service, const struct service *old)
 {
     struct service_spec *spec = &service->spec;
-    if (!has_health_port(spec) || (old && spec->health_check_node_port == old->spec.health_check_node_port &&
-                                   spec->health_check_node_port))
+    if (!has_health_port(spec) ||
+        (old && spec->health_check_node_port == old->spec.health_check_node_port && spec->health_check_node_port))
         return NULL;
     if (spec->health_check_node_port)
-        return claim_health_port(task, spec->health_check_node_port);
+        return claim_health_port(task, service);
     spec->health_check_node_port = draw_port(task->registry, service);
     return spec->health_check_node_port ? NULL : range_is_full(task);
 }

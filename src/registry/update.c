@@ -25,8 +25,8 @@ struct status *registry_match_url(struct task *task, const struct object_meta *m
                                       request->name);
     if (!text_equal(meta->name, request->name))
         return api_status_bad_request(task->arena,
-                                      "the name of the object (%s) does not match the name on the URL (%s)",
-                                      meta->name, request->name);
+                                      "the name of the object (%s) does not match the name on the URL (%s)", meta->name,
+                                      request->name);
     if (task->resource->namespaced && !text_empty(meta->namespace) && !text_equal(meta->namespace, request->namespace))
         return api_status_bad_request(
             task->arena, "the namespace of the provided object does not match the namespace sent on the request");
@@ -138,8 +138,7 @@ static void prepare_object(struct task *task, void *value)
 {
     copy_field(task->resource, "status", value, task->old->value);
     if (task->resource->index == API_NAMESPACES)
-        ((struct namespace *)value)->spec.finalizers =
-            ((const struct namespace *)task->old->value)->spec.finalizers;
+        ((struct namespace *)value)->spec.finalizers = ((const struct namespace *)task->old->value)->spec.finalizers;
 }
 
 static void prepare_finalize(struct task *task, void *value)
@@ -201,8 +200,8 @@ static void bump_generation(struct task *task, void *value)
         changed = spec_changed(task->resource, value, task->old->value);
         break;
     case GENERATION_SPEC_ANNOTATIONS:
-        changed = spec_changed(task->resource, value, task->old->value) ||
-                  !map_equal(&meta->annotations, &old->annotations);
+        changed =
+            spec_changed(task->resource, value, task->old->value) || !map_equal(&meta->annotations, &old->annotations);
         break;
     case GENERATION_ENDPOINTS:
         changed = !body_equal(task->resource, value, task->old->value) || !map_equal(&meta->labels, &old->labels);
@@ -298,7 +297,7 @@ void registry_replace(struct task *task, void *value)
         return;
     }
     if (!subresource)
-        networking_warn(task, value, false);
+        network_warn(task, value, false);
     bool changed = !subresource && spec_changed(task->resource, value, task->old->value);
     if (changed && (task->resource->index == API_JOBS || task->resource->index == API_CRONJOBS))
         batch_warn(task, value, task->old->value);

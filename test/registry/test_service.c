@@ -107,15 +107,17 @@ static void node_ports_are_given_once_and_given_back(void **state)
     assert_int_equal(atoi(field(r, "spec/ports/0/nodePort")), port);
 
     char json[200];
-    snprintf(json, sizeof(json),
-             "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":80,\"nodePort\":%d}]}}",
-             port);
+    snprintf(
+        json, sizeof(json),
+        "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":80,\"nodePort\":%d}]}}",
+        port);
     r = create(w, "services/default", json);
     assert_code(r, 422);
     assert_non_null(strstr(r->text, "provided port is already allocated"));
     assert_non_null(strstr(r->text, "Service \"b\" is invalid: spec.ports[0].nodePort: Invalid value: "));
-    r = create(w, "services/default",
-               "{\"metadata\":{\"name\":\"c\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":80,\"nodePort\":80}]}}");
+    r = create(
+        w, "services/default",
+        "{\"metadata\":{\"name\":\"c\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":80,\"nodePort\":80}]}}");
     assert_code(r, 422);
     assert_non_null(
         strstr(r->text, "provided port is not in the valid range. The range of valid ports is 30000-32767"));
@@ -150,14 +152,129 @@ static void a_local_load_balancer_has_a_port_for_its_health(void **state)
     assert_in_range(health, 30000, 32767);
     assert_int_not_equal(health, atoi(field(r, "spec/ports/0/nodePort")));
     char json[200];
-    snprintf(json, sizeof(json),
-             "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":80,\"nodePort\":%d}]}}",
-             health);
+    snprintf(
+        json, sizeof(json),
+        "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":80,\"nodePort\":%d}]}}",
+        health);
     assert_code(create(w, "services/default", json), 422);
     r = patch(w, "services/default/a", "{\"spec\":{\"type\":\"ClusterIP\"}}");
     assert_code(r, 200);
     assert_field(r, "spec/healthCheckNodePort", NULL);
     assert_code(create(w, "services/default", json), 201);
+    world_free(w);
+}
+
+static void what_a_service_has_is_its_own_after_a_restart(void **state)
+{
+    struct world *w = world_new();
+    assert_code(create(w, "services/default",
+                       "{\"metadata\":{\"name\":\"a\"},\"spec\":{\"type\":\"LoadBalancer\",\"externalTrafficPolicy\":"
+                       "\"Local\",\"healthCheckNodePort\":30099,\"clusterIP\":\"10.96.1.2\",\"ports\":[{\"port\":80,"
+                       "\"nodePort\":30080}]}}"),
+                201);
+    world_restart(w);
+    struct reply *r = create(w, "services/default", SERVICE("b", ",\"clusterIP\":\"10.96.1.2\""));
+    assert_code(r, 422);
+    assert_non_null(strstr(r->text, "failed to allocate IP 10.96.1.2: provided IP is already allocated"));
+    static const int ports[] = {30080, 30099};
+    for (size_t i = 0; i < ARRAY_COUNT(ports); i++) {
+        char json[160];
+        snprintf(json, sizeof(json),
+                 "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":80,\"nodePort\":%"
+                 "d}]}}",
+                 ports[i]);
+        r = create(w, "services/default", json);
+        assert_code(r, 422);
+        assert_non_null(strstr(r->text, "provided port is already allocated"));
+    }
+    r = update(w, "services/default/a", SERVICE("a", ",\"type\":\"LoadBalancer\",\"externalTrafficPolicy\":\"Local\""));
+    assert_code(r, 200);
+    assert_field(r, "spec/clusterIP", "10.96.1.2");
+    assert_field(r, "spec/ports/0/nodePort", "30080");
+    assert_field(r, "spec/healthCheckNodePort", "30099");
+    world_free(w);
+}
+
+static void a_number_of_the_nodes_is_one_services_for_all_protocols_and_uses(void **state)
+{
+    struct world *w = world_new();
+    assert_code(create(w, "services/default",
+                       "{\"metadata\":{\"name\":\"a\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":53,"
+                       "\"protocol\":\"UDP\",\"nodePort\":30053}]}}"),
+                201);
+    struct reply *r = create(w, "services/default",
+                             "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[{\"port\":53,"
+                             "\"nodePort\":30053}]}}");
+    assert_code(r, 422);
+    assert_non_null(
+        strstr(r->text, "spec.ports[0].nodePort: Invalid value: 30053: provided port is already allocated"));
+    r = create(w, "services/default",
+               "{\"metadata\":{\"name\":\"c\"},\"spec\":{\"type\":\"LoadBalancer\",\"externalTrafficPolicy\":\"Local\","
+               "\"healthCheckNodePort\":30080,\"ports\":[{\"port\":80,\"nodePort\":30080}]}}");
+    assert_code(r, 500);
+    assert_non_null(strstr(r->text, "failed to allocate requested HealthCheck NodePort 30080: provided port is already "
+                                    "allocated"));
+    /* Both protocols of one Service may have it, also when the second comes later. */
+    r = patch(w, "services/default/a",
+              "{\"spec\":{\"ports\":[{\"name\":\"u\",\"port\":53,\"protocol\":\"UDP\",\"nodePort\":30053},"
+              "{\"name\":\"t\",\"port\":53,\"protocol\":\"TCP\",\"nodePort\":30053}]}}");
+    assert_code(r, 200);
+    world_free(w);
+}
+
+static void assert_warnings(struct world *w, const char *path, const char *json, const char *const *wanted)
+{
+    struct reply *r = create(w, path, json);
+    assert_code(r, 201);
+    size_t count = 0;
+    for (; wanted[count]; count++) {
+        assert_true(count < r->warning_count);
+        assert_string_equal(r->warnings[count], wanted[count]);
+    }
+    assert_int_equal(r->warning_count, count);
+}
+
+static void what_a_service_ignores_is_told_in_upstreams_words(void **state)
+{
+    struct world *w = world_new();
+#define WARNINGS(...) ((const char *const[]){__VA_ARGS__, NULL})
+    assert_warnings(w, "services/default",
+                    SERVICE("a", ",\"clusterIP\":\"None\",\"loadBalancerIP\":\"192.0.2.1\",\"externalIPs\":["
+                                 "\"192.0.2.2\"],\"sessionAffinity\":\"ClientIP\",\"externalName\":\"example.com\""),
+                    WARNINGS("spec.loadBalancerIP is ignored for headless services",
+                             "spec.externalIPs is ignored for headless services",
+                             "spec.SessionAffinity is ignored for headless services",
+                             "spec.externalName is ignored when spec.type is not \"ExternalName\""));
+    assert_warnings(w, "services/default",
+                    SERVICE("b", ",\"type\":\"ExternalName\",\"externalName\":\"example.com\",\"externalIPs\":["
+                                 "\"192.0.2.2\"]"),
+                    WARNINGS("spec.externalIPs is ignored when spec.type is \"ExternalName\""));
+    assert_warnings(w, "services/default", SERVICE("c", ",\"trafficDistribution\":\"PreferClose\""),
+                    WARNINGS("spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\""));
+    assert_warnings(
+        w, "services/default",
+        "{\"metadata\":{\"name\":\"d\",\"annotations\":{\"service.kubernetes.io/topology-aware-hints\":\"Auto\"}},"
+        "\"spec\":{\"ports\":[{\"port\":80}]}}",
+        WARNINGS("annotation service.kubernetes.io/topology-aware-hints is deprecated, please use "
+                 "service.kubernetes.io/topology-mode instead"));
+    assert_warnings(
+        w, "services/default",
+        SERVICE("e", ",\"type\":\"LoadBalancer\",\"externalIPs\":[\"2001:DB8::1\"],\"loadBalancerIP\":"
+                     "\"::ffff:192.0.2.1\",\"loadBalancerSourceRanges\":[\"10.1.2.3/8\",\"2001:DB8::/32\"]"),
+        WARNINGS("spec.externalIPs[0]: IPv6 address \"2001:DB8::1\" should be in RFC 5952 canonical format "
+                 "(\"2001:db8::1\")",
+                 "spec.loadBalancerIP: non-standard IP address \"::ffff:192.0.2.1\" will be considered invalid in a "
+                 "future Kubernetes release: use \"192.0.2.1\"",
+                 "spec.loadBalancerSourceRanges[0]: CIDR value \"10.1.2.3/8\" is ambiguous in this context (should be "
+                 "\"10.0.0.0/8\" or \"10.1.2.3/32\"?)",
+                 "spec.loadBalancerSourceRanges[1]: IPv6 CIDR value \"2001:DB8::/32\" should be in RFC 5952 canonical "
+                 "format (\"2001:db8::/32\")"));
+    assert_warnings(w, "endpoints/default",
+                    "{\"metadata\":{\"name\":\"x\"},\"subsets\":[{\"addresses\":[{\"ip\":\"2001:DB8::1\"}],"
+                    "\"ports\":[{\"port\":80}]}]}",
+                    WARNINGS("subsets[0].addresses[0].ip: IPv6 address \"2001:DB8::1\" should be in RFC 5952 canonical "
+                             "format (\"2001:db8::1\")"));
+#undef WARNINGS
     world_free(w);
 }
 
@@ -222,11 +339,12 @@ static void a_service_has_the_families_that_it_asks_for(void **state)
     r = create(w, "services/default", SERVICE("e", ",\"clusterIP\":\"fd00:10:96::77\""));
     assert_code(r, 422);
     assert_non_null(strstr(r->text, "failed to allocate IP fd00:10:96::77: provided IP is already allocated"));
-    r = create(w, "services/default", SERVICE("e", ",\"clusterIPs\":[\"10.96.5.5\",\"fd00:10:96::78\"],"
-                                                   "\"clusterIP\":\"10.96.5.5\""));
+    r = create(w, "services/default",
+               SERVICE("e", ",\"clusterIPs\":[\"10.96.5.5\",\"fd00:10:96::78\"],"
+                            "\"clusterIP\":\"10.96.5.5\""));
     assert_code(r, 422);
-    assert_non_null(strstr(
-        r->text, "must be 'RequireDualStack' or 'PreferDualStack' when multiple cluster IPs are specified"));
+    assert_non_null(
+        strstr(r->text, "must be 'RequireDualStack' or 'PreferDualStack' when multiple cluster IPs are specified"));
     /* Headless ones have the first family, unless nobody says which pods are behind them. */
     r = create(w, "services/default", SERVICE("f", ",\"clusterIP\":\"None\",\"selector\":{\"a\":\"b\"}"));
     assert_field(r, "spec/ipFamilies", "[\"IPv4\"]");
@@ -261,8 +379,8 @@ static void a_service_gains_and_loses_its_second_family(void **state)
     assert_field(r, "spec/clusterIP", ip);
     /* What it gave up can be had again. */
     char json[200];
-    snprintf(json, sizeof(json), "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"ports\":[{\"port\":80}],\"clusterIP\":\"%s\"}}",
-             second);
+    snprintf(json, sizeof(json),
+             "{\"metadata\":{\"name\":\"b\"},\"spec\":{\"ports\":[{\"port\":80}],\"clusterIP\":\"%s\"}}", second);
     assert_code(create(w, "services/default", json), 201);
     r = patch(w, "services/default/a", "{\"spec\":{\"ipFamilies\":[\"IPv6\"]}}");
     assert_code(r, 422);
@@ -281,6 +399,9 @@ int main(void)
         cmocka_unit_test(node_ports_are_given_once_and_given_back),
         cmocka_unit_test(a_port_for_two_protocols_has_one_number),
         cmocka_unit_test(a_local_load_balancer_has_a_port_for_its_health),
+        cmocka_unit_test(what_a_service_has_is_its_own_after_a_restart),
+        cmocka_unit_test(a_number_of_the_nodes_is_one_services_for_all_protocols_and_uses),
+        cmocka_unit_test(what_a_service_ignores_is_told_in_upstreams_words),
         cmocka_unit_test(the_clusters_own_services_follow_their_ports),
         cmocka_unit_test(thousands_of_services_have_addresses_of_their_own),
     };

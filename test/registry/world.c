@@ -37,6 +37,18 @@ static void bootstrapped(void *context)
     *(bool *)context = true;
 }
 
+static void open_registry(struct world *w)
+{
+    struct registry_options options = {"10.96.0.0/16", "fd00:10:96::/112", 30000, 32767};
+    w->registry = registry_new(w->env, w->store, &options);
+    w->client = registry_client(w->registry, &(struct client_user){.name = "tester"});
+    bool ready = false;
+    registry_bootstrap(w->registry, &(struct registry_bootstrap){.address = "192.0.2.1", .api_port = 6443},
+                       bootstrapped, &ready);
+    settle(w);
+    assert_true(ready);
+}
+
 struct world *world_new(void)
 {
     struct world *w = mem_zero(1, sizeof(*w));
@@ -44,14 +56,17 @@ struct world *world_new(void)
     w->env = env_uv_new(&w->loop);
     w->store = store_new(w->env, engine_memory_new(w->env));
     assert_int_equal(store_open(w->store, NULL), 0);
-    struct registry_options options = {"10.96.0.0/16", "fd00:10:96::/112", 30000, 32767};
-    w->registry = registry_new(w->env, w->store, &options);
-    w->client = registry_client(w->registry, &(struct client_user){.name = "tester"});
-    bool ready = false;
-    registry_bootstrap(w->registry, &(struct registry_bootstrap){.address = "192.0.2.1", .api_port = 6443}, bootstrapped, &ready);
-    settle(w);
-    assert_true(ready);
+    open_registry(w);
     return w;
+}
+
+void world_restart(struct world *w)
+{
+    reply_clear();
+    registry_client_free(w->client);
+    registry_free(w->registry);
+    settle(w);
+    open_registry(w);
 }
 
 void world_free(struct world *w)
@@ -91,8 +106,11 @@ static void answered(void *context, const struct client_result *result)
         last.text = arena_string(last.arena, json.data);
         last.value = api_copy(last.arena, result->value_type, result->value);
     }
-    if (result->warning_count)
-        last.warning = arena_string(last.arena, result->warnings[0]);
+    last.warning_count = result->warning_count;
+    last.warnings = arena_alloc(last.arena, (result->warning_count + 1) * sizeof(*last.warnings));
+    for (size_t i = 0; i < result->warning_count; i++)
+        last.warnings[i] = arena_string(last.arena, result->warnings[i]);
+    last.warning = result->warning_count ? last.warnings[0] : NULL;
     last.items = mem_zero(result->count + 1, sizeof(*last.items));
     last.count = result->count;
     for (size_t i = 0; i < result->count; i++)
@@ -124,8 +142,7 @@ struct client_request *request(enum client_verb verb, const char *path)
             resource = &api_resources[i];
     assert_non_null(resource);
     size_t name = resource->namespaced ? 2 : 1;
-    struct client_request *r =
-        client_request_new(verb, resource, resource->namespaced ? parts[1] : NULL, parts[name]);
+    struct client_request *r = client_request_new(verb, resource, resource->namespaced ? parts[1] : NULL, parts[name]);
     r->subresource = arena_string(r->arena, name + 1 < 4 ? parts[name + 1] : NULL);
     return r;
 }
@@ -177,8 +194,8 @@ struct reply *delete_(struct world *w, const char *path, const char *options)
     struct client_request *r = request(CLIENT_DELETE, path);
     if (options) {
         void *value = arena_alloc(r->arena, api_type_delete_options.size);
-        assert_int_equal(
-            json_decode(&api_type_delete_options, r->arena, options, strlen(options), value, NULL, NULL), 0);
+        assert_int_equal(json_decode(&api_type_delete_options, r->arena, options, strlen(options), value, NULL, NULL),
+                         0);
         r->delete_options = value;
     }
     return call(w, r);
@@ -245,7 +262,7 @@ static void saw(void *context, const struct client_event *event)
         snprintf(at, room, event->initial_events_end ? "B! " : "B ");
     } else {
         const char *label = string_map_get(&event->object->meta->labels, "v");
-        snprintf(at, room, "%c %s%s%s ", "AMD"[event->kind], event->object->meta->name, label ? "=" : "",
+        snprintf(at, room, "%c %s%s%s ", "AMD"[event->kind], event -> object -> meta -> name, label ? "=" : "",
                  label ? label : "");
     }
 }

@@ -37,14 +37,18 @@ struct reply {
     int64_t remaining;
     uint64_t revision;
     const struct status *status;
-    const void *value; /* of a Scale, TokenRequest or review */
+    const void *value;   /* of a Scale, TokenRequest or review */
     const char *warning; /* the first */
+    const char **warnings;
+    size_t warning_count;
     struct arena *arena;
 };
 
 /* Ready to use, with the namespaces and the service that the registry makes at start. */
 struct world *world_new(void);
 void world_free(struct world *w);
+/* A new registry over the same store, as a new process has it. */
+void world_restart(struct world *w);
 /* Runs the loop until nothing is left to do. */
 void settle(struct world *w);
 
