@@ -16,7 +16,18 @@ static const char *const families[] = {"IPv4", "IPv6", NULL};
 static const char *const family_policies[] = {"PreferDualStack", "RequireDualStack", "SingleStack", NULL};
 static const char *const distributions[] = {"PreferClose", "PreferSameNode", "PreferSameZone", NULL};
 static const char *const ip_modes[] = {"Proxy", "VIP", NULL};
+#define SOURCE_RANGES_ANNOTATION "service.beta.kubernetes.io/load-balancer-source-ranges"
 static const char only_for_load_balancers[] = "may only be used when `type` is 'LoadBalancer'";
+
+/* Without the blanks around it. */
+static const char *trim(struct arena *arena, const char *text)
+{
+    static const char blanks[] = " \t\r\n\v\f";
+    size_t before = strspn(text, blanks), n = strlen(text);
+    while (n > before && strchr(blanks, text[n - 1]))
+        n--;
+    return arena_string_n(arena, text + before, n - before);
+}
 
 static bool is_headless(const struct service_spec *spec)
 {
@@ -180,20 +191,34 @@ static void validate_cluster_ips(struct api_field_errors *errors, const struct a
                                        spec->ip_families.items[i], i));
 }
 
+/* The field comes first; the annotation counts where there is none. */
+static void validate_source_ranges(struct api_field_errors *errors, const struct service *service)
+{
+    const struct string_array *fields = &service->spec.load_balancer_source_ranges;
+    const char *annotation = string_map_get(&service->metadata.annotations, SOURCE_RANGES_ANNOTATION);
+    bool is_load_balancer = text_equal(service->spec.type, "LoadBalancer");
+    if (fields->count) {
+        const struct api_path *path = PATH(PATH(NULL, "spec"), "LoadBalancerSourceRanges");
+        if (!is_load_balancer)
+            field_forbidden(errors, path, only_for_load_balancers);
+        for (size_t i = 0; i < fields->count; i++)
+            validate_cidr(errors, PATH_INDEX(path, i), trim(errors->arena, fields->items[i]));
+        return;
+    }
+    if (!annotation)
+        return;
+    const struct api_path *path = PATH_KEY(PATH(PATH(NULL, "metadata"), "annotations"), SOURCE_RANGES_ANNOTATION);
+    if (!is_load_balancer)
+        field_forbidden(errors, path, only_for_load_balancers);
+    cleanup_free char *list = mem_string(trim(errors->arena, annotation));
+    for (char *rest = *list ? list : NULL, *range; (range = strsep(&rest, ","));)
+        validate_cidr(errors, path, trim(errors->arena, range));
+}
+
 static void validate_load_balancer(struct api_field_errors *errors, const struct api_path *path,
                                    const struct service_spec *spec)
 {
     bool is_load_balancer = text_equal(spec->type, "LoadBalancer");
-    const struct api_path *ranges = PATH(path, "LoadBalancerSourceRanges");
-    if (spec->load_balancer_source_ranges.count && !is_load_balancer)
-        field_forbidden(errors, ranges, only_for_load_balancers);
-    for (size_t i = 0; i < spec->load_balancer_source_ranges.count; i++) {
-        const char *text = spec->load_balancer_source_ranges.items[i];
-        size_t before = strspn(text, " \t\r\n"), n = strlen(text);
-        while (n > before && strchr(" \t\r\n", text[n - 1]))
-            n--;
-        validate_cidr(errors, PATH_INDEX(ranges, i), arena_string_n(errors->arena, text + before, n - before));
-    }
     if (spec->allocate_load_balancer_node_ports.set && !is_load_balancer)
         field_forbidden(errors, PATH(path, "allocateLoadBalancerNodePorts"), only_for_load_balancers);
     if (spec->load_balancer_class) {
@@ -247,6 +272,7 @@ void validate_service(struct api_field_errors *errors, const void *value)
     }
     validate_one_of(errors, PATH(path, "type"), spec->type, types);
     validate_port_pairs(errors, ports, spec);
+    validate_source_ranges(errors, value);
     validate_load_balancer(errors, path, spec);
     validate_traffic(errors, path, spec);
 }

@@ -181,7 +181,7 @@ static void add_source_ranges(struct elements *elements, const struct dataplane_
 {
     struct element e = {
         .set = SOURCE_LIMITED, .address = address, .protocol = service->protocol, .port = service->port};
-    if (!service->source_range_count)
+    if (!service->source_limited)
         return;
     add(elements, e);
     e.set = SOURCE_RANGES;

@@ -14,8 +14,9 @@
  *
  * Which endpoints count, as upstream's kube-proxy chooses: the ready ones; where there are none, those that still
  * serve while they terminate. (One that is called ready while it terminates, behind publishNotReadyAddresses, is of
- * the second kind here: new connections to it could be lost.) internalTrafficPolicy and externalTrafficPolicy Local keep to those on
- * this node. Of the ready ones, those that traffic from here had better not go to are left out (network/topology.h). */
+ * the second kind here: new connections to it could be lost.) internalTrafficPolicy and externalTrafficPolicy Local
+ * keep to those on this node. Of the ready ones, those that traffic from here had better not go to are left out
+ * (network/topology.h). */
 #ifndef CORACLE_NETWORK_PLAN_H
 #define CORACLE_NETWORK_PLAN_H
 
@@ -62,7 +63,8 @@ struct dataplane_service {
     size_t external_address_count;
     const struct ip_address *balancer_addresses; /* of the load balancer, as they arrive here */
     size_t balancer_address_count;
-    const struct ip_prefix *source_ranges; /* who may use balancer_addresses; none: everybody */
+    bool source_limited; /* balancer_addresses are open to source_ranges alone; false: to everybody */
+    const struct ip_prefix *source_ranges;
     size_t source_range_count;
     uint32_t affinity_seconds; /* sessionAffinity ClientIP; 0: none */
     bool internal_local;       /* internalTrafficPolicy: Local */
@@ -71,8 +73,8 @@ struct dataplane_service {
     size_t endpoint_count;
 };
 
-/* EINVAL for a service that cannot be: no name, an unknown protocol, port 0, too many addresses, an address of the other
- * family. */
+/* EINVAL for a service that cannot be: no name, an unknown protocol, port 0, too many addresses, an address of the
+ * other family. */
 int dataplane_service_check(const struct dataplane_service *service, struct error *err);
 
 struct dataplane_plan_config {
@@ -118,7 +120,8 @@ struct dataplane_withdrawal {
 struct dataplane_transaction {
     struct buffer script; /* nft syntax; empty: nothing to do */
     VECTOR(struct dataplane_withdrawal) withdrawals;
-    /* Affinity seconds whose chains are new, in a table of IPv6: libnftables cannot write their rule (network/nft.h). */
+    /* Affinity seconds whose chains are new, in a table of IPv6: libnftables cannot write their rule (network/nft.h).
+     */
     VECTOR(uint32_t) remember;
 };
 void dataplane_transaction_free(struct dataplane_transaction *transaction);

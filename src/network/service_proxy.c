@@ -16,6 +16,7 @@
 #include "network/endpoint_slices.h"
 #include "network/host_ports.h"
 #include "network/protocol.h"
+#include "network/service_external.h"
 #include "network/topology.h"
 
 #define MANAGED_BY_LABEL "endpointslice.kubernetes.io/managed-by"
@@ -154,56 +155,6 @@ static char *port_key(const char *service, const struct service_port *port)
     return mem_printf("%s:%s", service, port->name ? port->name : "");
 }
 
-struct external {
-    struct ip_address addresses[DATAPLANE_EXTERNAL_ADDRESSES_MAX], balancers[DATAPLANE_EXTERNAL_ADDRESSES_MAX];
-    struct ip_prefix ranges[DATAPLANE_SOURCE_RANGES_MAX];
-};
-
-static void add_address(struct ip_address *list, size_t *count, const char *text, int family)
-{
-    if (*count < DATAPLANE_EXTERNAL_ADDRESSES_MAX && ip_address_parse(text, &list[*count]) &&
-        list[*count].family == family)
-        ++*count;
-}
-
-/* Ranges may have blanks around them, as upstream's annotation had. */
-static bool parse_range(const char *text, int family, struct ip_prefix *out)
-{
-    text += strspn(text, " \t\r\n");
-    cleanup_free char *word = mem_string_n(text, strcspn(text, " \t\r\n"));
-    return ip_prefix_parse(word, out) && out->address.family == family;
-}
-
-static void add_ranges(const struct service *service, struct external *to, struct dataplane_service *out)
-{
-    const struct string_array *ranges = &service->spec.load_balancer_source_ranges;
-    const char *annotation =
-        string_map_get(&service->metadata.annotations, "service.beta.kubernetes.io/load-balancer-source-ranges");
-    for (size_t i = 0; i < ranges->count && out->source_range_count < DATAPLANE_SOURCE_RANGES_MAX; i++)
-        out->source_range_count += parse_range(ranges->items[i], out->family, &to->ranges[out->source_range_count]);
-    cleanup_free char *list = ranges->count || !annotation ? NULL : mem_string(annotation);
-    for (char *rest = list, *range; rest && out->source_range_count < DATAPLANE_SOURCE_RANGES_MAX;)
-        if ((range = strsep(&rest, ",")))
-            out->source_range_count += parse_range(range, out->family, &to->ranges[out->source_range_count]);
-    out->source_ranges = to->ranges;
-}
-
-/* Addresses from outside. A load balancer of mode Proxy sends to the node ports. */
-static void add_external(const struct service *service, struct external *to, struct dataplane_service *out)
-{
-    const struct service_spec *spec = &service->spec;
-    const struct load_balancer_ingress_array *ingress = &service->status.load_balancer.ingress;
-    for (size_t i = 0; i < spec->external_ips.count; i++)
-        add_address(to->addresses, &out->external_address_count, spec->external_ips.items[i], out->family);
-    out->external_addresses = to->addresses;
-    for (size_t i = 0; text_equal(spec->type, "LoadBalancer") && i < ingress->count; i++)
-        if (!text_equal(ingress->items[i].ip_mode, "Proxy"))
-            add_address(to->balancers, &out->balancer_address_count, ingress->items[i].ip, out->family);
-    out->balancer_addresses = to->balancers;
-    if (out->balancer_address_count)
-        add_ranges(service, to, out);
-}
-
 static uint32_t affinity_seconds(const struct service_spec *spec)
 {
     const struct session_affinity_config *config = spec->session_affinity_config;
@@ -218,7 +169,7 @@ static bool install(struct translation *t, const char *name, const struct ip_add
 {
     struct service_proxy *p = t->proxy;
     const struct service_spec *spec = &t->service->spec;
-    cleanup_free struct external *external = mem_zero(1, sizeof(*external));
+    cleanup_free struct service_external *external = mem_zero(1, sizeof(*external));
     struct object *node = informer_get(p->nodes, NULL, p->options.node_name);
     struct error err;
     struct dataplane_service out = {
@@ -232,7 +183,7 @@ static bool install(struct translation *t, const char *name, const struct ip_add
         .internal_local = text_equal(spec->internal_traffic_policy, "Local"),
         .external_local = text_equal(spec->external_traffic_policy, "Local"),
     };
-    add_external(t->service, external, &out);
+    service_external_add(t->service, t->port, external, &out);
     t->endpoints.count = t->hints.count = 0;
     informer_each_indexed(p->slices, p->slices_by_service, t->key, add_slice, t);
     topology_choose(t->endpoints.items, t->hints.items, t->endpoints.count, p->options.node_name, zone_of(node));

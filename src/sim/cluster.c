@@ -59,7 +59,8 @@ static void start(struct sim_cluster *c)
             sim_link_connect(c->members[i].link, c->api);
     struct client *client = sim_link_client(c->control_link);
     c->informers = informer_set_new(client);
-    c->control = control_new(client, c->informers, NULL);
+    c->control =
+        control_new(client, c->informers, &(struct control_options){.balancer_pool = c->options.balancer_pool});
     c->scheduler = scheduler_new(client, c->informers);
     informer_set_start(c->informers, NULL, NULL);
 }

@@ -24,6 +24,7 @@ struct sim_cluster_options {
     struct sim_disk_options disk;
     struct sim_link_options control_link, node_link, user_link;
     struct sim_behaviour behaviour;
+    const struct address_ranges *balancer_pool; /* as in struct control_options; must outlive the cluster */
 };
 
 struct sim_cluster;

@@ -192,9 +192,13 @@ static void the_first_to_claim_an_address_has_it(void **state)
     settle(plan);
     struct ip_address external = ip("192.0.2.1");
     struct dataplane_endpoint a = ready("10.244.0.2"), b = ready("10.244.0.3");
-    struct dataplane_service first = {.name = "n/first:", .protocol = IPPROTO_TCP, .port = 80,
-                                      .external_addresses = &external, .external_address_count = 1,
-                                      .endpoints = &a, .endpoint_count = 1};
+    struct dataplane_service first = {.name = "n/first:",
+                                      .protocol = IPPROTO_TCP,
+                                      .port = 80,
+                                      .external_addresses = &external,
+                                      .external_address_count = 1,
+                                      .endpoints = &a,
+                                      .endpoint_count = 1};
     struct dataplane_service second = first;
     second.name = "n/second:";
     second.endpoints = &b;
@@ -316,6 +320,7 @@ static void only_the_source_ranges_may_use_a_load_balancer(void **state)
     settle(plan);
     s.balancer_addresses = &balancer;
     s.balancer_address_count = 1;
+    s.source_limited = true;
     s.source_ranges = ranges;
     s.source_range_count = 3;
     dataplane_plan_set(plan, &s, NULL);
@@ -328,6 +333,12 @@ static void only_the_source_ranges_may_use_a_load_balancer(void **state)
     text = diff(plan, NULL);
     assert_non_null(strstr(text, "delete element ip t source-ranges { tcp . 192.0.2.9 . 80 . 10.1.0.0/16 }\n"));
     assert_non_null(strstr(text, "add element ip t source-ranges { tcp . 192.0.2.9 . 80 . 10.1.2.0/24 }\n"));
+    /* Without a range it is open to nobody. */
+    s.source_range_count = 0;
+    dataplane_plan_set(plan, &s, NULL);
+    text = diff(plan, NULL);
+    assert_non_null(strstr(text, "delete element ip t source-ranges { tcp . 192.0.2.9 . 80 . 10.1.2.0/24 }\n"));
+    assert_null(strstr(text, "source-limited"));
     dataplane_plan_free(plan);
 }
 
