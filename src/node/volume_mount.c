@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -18,6 +19,27 @@ static const char *volume_path(struct arena *arena, const char *directory, const
     if (volume->host_path)
         return volume->host_path->path;
     return arena_printf(arena, "%s/volumes/%s%s", directory, volume->name, volume->image ? "/rootfs" : "");
+}
+
+/* crun gives the container's mount the flags that it is told, and takes the others away: what the node's mount has is
+ * told again, so that mountOptions hold inside. */
+static int keep_flags(struct runtime_mount *to, struct error *err)
+{
+    static const struct {
+        unsigned long seen, flag;
+    } kept[] = {{ST_NOSUID, MS_NOSUID},
+                {ST_NODEV, MS_NODEV},
+                {ST_NOEXEC, MS_NOEXEC},
+                {ST_NOATIME, MS_NOATIME},
+                {ST_NODIRATIME, MS_NODIRATIME}};
+    struct statvfs info;
+    if (statvfs(to->source, &info) < 0)
+        return error_errno(err, "look at %s", to->source);
+    for (size_t i = 0; i < ARRAY_COUNT(kept); i++)
+        if (info.f_flag & kept[i].seen)
+            to->flags |= kept[i].flag;
+    to->read_only |= (info.f_flag & ST_RDONLY) != 0;
+    return 0;
 }
 
 static const struct volume *find_volume(const struct pod *pod, const char *name)
@@ -98,15 +120,18 @@ int volume_resolve_mounts(struct arena *arena, const struct pod *pod, const stru
         to->source = volume_path(arena, directory, volume);
         to->destination = *m->mount_path == '/' ? m->mount_path : arena_printf(arena, "/%s", m->mount_path);
         /* What the agent writes is never the container's to change, as upstream has it. */
-        to->no_exec = volume->image != NULL;
-        to->read_only = m->read_only || volume->image || volume->config_map || volume->secret || volume->downward_api || volume->projected ||
+        to->flags = volume->image ? MS_NOEXEC : 0;
+        to->read_only = m->read_only || volume->image || volume->config_map || volume->secret || volume->downward_api ||
+                        volume->projected ||
                         (volume->persistent_volume_claim && volume->persistent_volume_claim->read_only);
         /* IfPossible is possible: crun and the kernel know how. */
         to->recursively = m->read_only && m->recursive_read_only && strcmp(m->recursive_read_only, "Disabled") != 0;
+        if ((volume->persistent_volume_claim || volume->ephemeral || volume->host_path) && keep_flags(to, err) < 0)
+            return -1;
         if (m->mount_propagation)
-            to->propagation = strcmp(m->mount_propagation, "Bidirectional") == 0      ? RUNTIME_PROPAGATION_SHARED
+            to->propagation = strcmp(m->mount_propagation, "Bidirectional") == 0     ? RUNTIME_PROPAGATION_SHARED
                               : strcmp(m->mount_propagation, "HostToContainer") == 0 ? RUNTIME_PROPAGATION_SLAVE
-                                                                                      : RUNTIME_PROPAGATION_PRIVATE;
+                                                                                     : RUNTIME_PROPAGATION_PRIVATE;
         const char *sub_path = m->sub_path_expr && *m->sub_path_expr ? expand(context, m->sub_path_expr)
                                : m->sub_path && *m->sub_path         ? m->sub_path
                                                                      : NULL;

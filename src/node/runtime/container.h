@@ -38,17 +38,17 @@ struct runtime_mount {
     const char *source;      /* absolute, file or directory */
     const char *destination; /* absolute, in the container */
     bool read_only;
-    bool recursively; /* read_only holds for what is mounted below it too */
-    bool no_exec;     /* nothing in it can be run */
+    bool recursively;    /* read_only holds for what is mounted below it too */
+    unsigned long flags; /* of MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_NOATIME and MS_NODIRATIME: those that hold */
     enum runtime_mount_propagation propagation;
 };
 
 struct runtime_container_config {
-    const char *id;      /* runtime_container_id() */
-    const char *pod_uid; /* of a sandbox that exists */
-    const char *name;    /* the container's name in the Pod */
+    const char *id;        /* runtime_container_id() */
+    const char *pod_uid;   /* of a sandbox that exists */
+    const char *name;      /* the container's name in the Pod */
     const char *target_id; /* the container whose processes it sees and shares; NULL: the sandbox says */
-    uint32_t attempt;    /* how many went before it under this name: names the log file */
+    uint32_t attempt;      /* how many went before it under this name: names the log file */
 
     const char *rootfs; /* absolute; mounted by the caller until the container has been deleted */
     bool read_only_rootfs;
@@ -67,12 +67,12 @@ struct runtime_container_config {
     size_t add_capability_count;
     const char *const *drop_capabilities;
     size_t drop_capability_count;
-    bool privileged;        /* every capability and device, nothing masked */
-    bool no_new_privileges; /* allowPrivilegeEscalation: false */
-    bool unmasked_proc;     /* procMount: Unmasked */
+    bool privileged;              /* every capability and device, nothing masked */
+    bool no_new_privileges;       /* allowPrivilegeEscalation: false */
+    bool unmasked_proc;           /* procMount: Unmasked */
     enum runtime_seccomp seccomp; /* without effect when privileged */
     const char *seccomp_profile;  /* of RUNTIME_SECCOMP_PROFILE: the OCI object as JSON text */
-    int oom_score_adj;      /* a value that the kernel does not let us reach becomes the nearest that it does */
+    int oom_score_adj;            /* a value that the kernel does not let us reach becomes the nearest that it does */
 
     const struct runtime_mount *mounts;
     size_t mount_count;
@@ -141,8 +141,8 @@ typedef void (*runtime_message_done)(void *context, const char *text, size_t siz
 void runtime_container_termination_message(struct runtime *runtime, const char *id, bool fallback_to_logs,
                                            runtime_message_done done, void *context);
 
-/* Limits of a container that runs, or of a pod (id NULL), while they run: apply and read back. Any thread. Taking memory
- * away that is in use fails. */
+/* Limits of a container that runs, or of a pod (id NULL), while they run: apply and read back. Any thread. Taking
+ * memory away that is in use fails. */
 int runtime_apply_limits(const struct runtime *runtime, const char *pod_uid, const char *id,
                          const struct cgroup_resources *resources, struct error *err);
 int runtime_read_limits(const struct runtime *runtime, const char *pod_uid, const char *id,

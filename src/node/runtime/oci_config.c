@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -296,12 +297,23 @@ static int add_mount(json_t *mounts, const char *destination, const char *type, 
 static int add_bind(json_t *mounts, const char *destination, const char *source, const struct runtime_mount *how,
                     struct error *err)
 {
-    const char *options[] = {"rbind", propagations[how->propagation],
-                             !how->read_only   ? "rw"
-                             : how->recursively ? "rro"
-                                                : "ro",
-                             how->no_exec ? "noexec" : NULL};
-    return add_mount(mounts, destination, "bind", source, string_array(options, ARRAY_COUNT(options)), err);
+    static const struct {
+        unsigned long flag;
+        const char *name;
+    } flags[] = {{MS_NOSUID, "nosuid"},
+                 {MS_NODEV, "nodev"},
+                 {MS_NOEXEC, "noexec"},
+                 {MS_NOATIME, "noatime"},
+                 {MS_NODIRATIME, "nodiratime"}};
+    const char *options[3 + ARRAY_COUNT(flags)] = {"rbind", propagations[how->propagation],
+                                                   !how->read_only    ? "rw"
+                                                   : how->recursively ? "rro"
+                                                                      : "ro"};
+    size_t count = 3;
+    for (size_t i = 0; i < ARRAY_COUNT(flags); i++)
+        if (how->flags & flags[i].flag)
+            options[count++] = flags[i].name;
+    return add_mount(mounts, destination, "bind", source, string_array(options, count), err);
 }
 
 static int add_mounts(json_t *root, const struct runtime_container_config *config,
