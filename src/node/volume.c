@@ -103,7 +103,8 @@ int volume_plan_new(struct arena *arena, const struct pod *pod, const char *dire
         item->path = arena_printf(arena, "%s/volumes/%s", directory, volume->name);
         if (planning ? planning(&planner, volume, item, err) < 0
                      : error_set(err, ENOTSUP, "this kind of volume is not supported yet") < 0)
-            return error_wrap(err, "MountVolume.SetUp failed for volume \"%s\" ", volume->name);
+            return item->step ? error_wrap(err, "%s", item->step)
+                              : error_wrap(err, "MountVolume.SetUp failed for volume \"%s\" ", item->name);
     }
     *out = plan;
     return 0;
@@ -173,8 +174,11 @@ static int check_host_path(const char *path, const char *type, struct error *err
     static const struct {
         const char *type;
         mode_t mode;
-    } kinds[] = {{"Directory", S_IFDIR}, {"File", S_IFREG},       {"Socket", S_IFSOCK},
-                 {"CharDevice", S_IFCHR}, {"BlockDevice", S_IFBLK}};
+    } kinds[] = {{"Directory", S_IFDIR},
+                 {"File", S_IFREG},
+                 {"Socket", S_IFSOCK},
+                 {"CharDevice", S_IFCHR},
+                 {"BlockDevice", S_IFBLK}};
     struct stat info;
     if (!type || !*type) {
         /* No check; what is not there becomes a directory, as container runtimes have it. */
@@ -195,11 +199,11 @@ static int check_host_path(const char *path, const char *type, struct error *err
         if (strcmp(type, kinds[i].type) == 0) {
             if (stat(path, &info) < 0 || (info.st_mode & S_IFMT) != kinds[i].mode)
                 return error_set(err, ENOENT, "hostPath type check failed: %s is not a %s", path,
-                                 strcmp(type, "Directory") == 0         ? "directory"
-                                 : strcmp(type, "File") == 0            ? "file"
-                                 : strcmp(type, "Socket") == 0          ? "socket file"
-                                 : strcmp(type, "CharDevice") == 0      ? "character device"
-                                                                        : "block device");
+                                 strcmp(type, "Directory") == 0    ? "directory"
+                                 : strcmp(type, "File") == 0       ? "file"
+                                 : strcmp(type, "Socket") == 0     ? "socket file"
+                                 : strcmp(type, "CharDevice") == 0 ? "character device"
+                                                                   : "block device");
             return 0;
         }
     return 0;
@@ -252,8 +256,8 @@ static int make_item(const struct volume_item *item, struct error *err)
     return 0;
 }
 
-/* Directories of the pod's own belong to the fsGroup from the start: what is in them later inherits it. A claim's volume
- * may come from elsewhere: the policy says how far it is looked at. What is the node's own keeps its owner. */
+/* Directories of the pod's own belong to the fsGroup from the start: what is in them later inherits it. A claim's
+ * volume may come from elsewhere: the policy says how far it is looked at. What is the node's own keeps its owner. */
 static bool takes_group(const struct volume_item *item)
 {
     if (item->group == VOLUME_NO_GROUP || item->action == VOLUME_HOST_PATH || item->action == VOLUME_IMAGE)
@@ -275,8 +279,13 @@ int volume_apply(const struct volume_plan *plan, struct error *err)
 {
     if (file_make_directories(plan->directory, 0755, err) < 0)
         return -1;
-    for (size_t i = 0; i < plan->count; i++)
-        if (apply_item(&plan->items[i], err) < 0)
-            return error_wrap(err, "MountVolume.SetUp failed for volume \"%s\" ", plan->items[i].name);
+    for (size_t i = 0; i < plan->count; i++) {
+        const struct volume_item *item = &plan->items[i];
+        /* Upstream looks for the folder of a local volume before anything is set up. */
+        if (item->action == VOLUME_BIND && !item->host_type && volume_find_source(item, err) < 0)
+            return error_wrap(err, "MountVolume.NewMounter initialization failed for volume \"%s\" ", item->name);
+        if (apply_item(item, err) < 0)
+            return error_wrap(err, "MountVolume.SetUp failed for volume \"%s\" ", item->name);
+    }
     return 0;
 }

@@ -10,6 +10,7 @@
 #include "api/storage.h"
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "node/volume_plan.h"
 
 /* What a mount of a folder can be told, beside what its file system was told. */
@@ -42,8 +43,7 @@ static int read_options(const struct string_array *names, unsigned long *flags, 
         while (k < ARRAY_COUNT(options) && strcmp(options[k].name, names->items[i]) != 0)
             k++;
         if (k == ARRAY_COUNT(options))
-            return error_set(err, EINVAL, "mount option \"%s\" is not supported for this volume type",
-                             names->items[i]);
+            return error_set(err, EINVAL, "mount failed: unknown mount option \"%s\"", names->items[i]);
         *flags = (*flags & ~options[k].clear) | options[k].set;
     }
     return 0;
@@ -89,14 +89,24 @@ int volume_plan_claim(const struct volume_planner *planner, const struct volume 
                       struct error *err)
 {
     const char *name = storage_claim_name(planner->arena, &planner->pod->metadata, volume);
+    out->step = arena_printf(planner->arena,
+                             "Unable to attach or mount volumes: unmounted volumes=[%s], unattached volumes=[], failed "
+                             "to process volumes=[%s]",
+                             volume->name, volume->name);
     const struct persistent_volume *found = find_volume(planner, name, volume->ephemeral != NULL, err);
     if (!found)
         return -1;
+    out->step = NULL;
     out->action = VOLUME_BIND;
     out->name = arena_string(planner->arena, found->metadata.name);
+    if (found->spec.host_path && found->spec.mount_options.count) {
+        out->step =
+            arena_printf(planner->arena, "MountVolume.MountOptionSupport check failed for volume \"%s\" ", out->name);
+        return error_set(err, ENOTSUP, "mount options are not supported for this volume type");
+    }
     if (found->spec.host_path) {
         out->source = arena_string(planner->arena, found->spec.host_path->path);
-        out->host_type = arena_string(planner->arena, found->spec.host_path->type);
+        out->host_type = arena_string(planner->arena, text_or_empty(found->spec.host_path->type));
     } else if (found->spec.local) {
         out->source = arena_string(planner->arena, found->spec.local->path);
     } else {
@@ -128,14 +138,21 @@ static int make_target(const char *path, bool directory, struct error *err)
     return fd < 0 ? error_errno(err, "make %s", path) : 0;
 }
 
+int volume_find_source(const struct volume_item *item, struct error *err)
+{
+    if (volume_is_mount_point(item->path) || access(item->source, F_OK) == 0)
+        return 0;
+    return errno == ENOENT ? error_set(err, ENOENT, "path \"%s\" does not exist", item->source)
+                           : error_errno(err, "look at %s", item->source);
+}
+
 int volume_bind(const struct volume_item *item, struct error *err)
 {
     struct stat info;
     if (volume_is_mount_point(item->path))
         return 0;
     if (stat(item->source, &info) < 0)
-        return errno == ENOENT ? error_set(err, ENOENT, "path \"%s\" does not exist", item->source)
-                               : error_errno(err, "look at %s", item->source);
+        return error_errno(err, "look at %s", item->source);
     if (make_target(item->path, S_ISDIR(info.st_mode), err) < 0)
         return -1;
     if (mount(item->source, item->path, NULL, MS_BIND | MS_REC, NULL) < 0)

@@ -26,14 +26,15 @@ enum volume_action { VOLUME_DIRECTORY, VOLUME_TMPFS, VOLUME_FILES, VOLUME_HOST_P
 /* What is to be done for one volume; all that it points to lives in the plan's arena. */
 struct volume_item {
     enum volume_action action;
-    const char *name;
+    const char *name; /* of the volume, or of the PersistentVolume, as errors call it */
+    const char *step; /* of planning, as errors call it; NULL: MountVolume.SetUp of the name */
     const char *path;
     int64_t size_limit;
     bool tmpfs; /* of VOLUME_FILES */
     struct volume_file *files;
     size_t file_count;
     const char *host_type; /* of VOLUME_HOST_PATH and VOLUME_BIND; NULL: no check */
-    const char *source;    /* of VOLUME_BIND: the path on the node that is mounted at `path`; of VOLUME_IMAGE: the image */
+    const char *source; /* of VOLUME_BIND: the path on the node that is mounted at `path`; of VOLUME_IMAGE: the image */
     struct image_store *images; /* of VOLUME_IMAGE */
     unsigned long mount_flags;
     gid_t group;       /* fsGroup of the pod, VOLUME_NO_GROUP: none; a hostPath keeps its own */
@@ -56,6 +57,8 @@ volume_planning volume_plan_config_map, volume_plan_secret, volume_plan_downward
 
 /* volume_claim.c: claims, and generic ephemeral volumes. */
 volume_planning volume_plan_claim;
+/* Whether the source is there, or is mounted already. */
+int volume_find_source(const struct volume_item *item, struct error *err);
 /* Mounts source at path, unless something is mounted there. Blocks. */
 int volume_bind(const struct volume_item *item, struct error *err);
 /* Whether path is where something is mounted, if only another folder of the same file system. */
