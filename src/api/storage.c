@@ -81,6 +81,30 @@ bool storage_volume_reaches(const struct persistent_volume *volume, const struct
     return !affinity || !affinity->required || node_selector_matches(affinity->required, node);
 }
 
+bool storage_is_temporary(const char *path)
+{
+    const char *found = path ? strstr(path, "/tmp/") : NULL;
+    return found && found[strlen("/tmp/")];
+}
+
+void storage_volume_unbind(struct arena *arena, struct persistent_volume *copy)
+{
+    struct string_map *annotations = &copy->metadata.annotations;
+    if (string_map_get(annotations, STORAGE_BOUND_BY_CONTROLLER)) {
+        struct string_map kept = {arena_alloc(arena, annotations->count * sizeof(*kept.items)), 0};
+        for (size_t i = 0; i < annotations->count; i++)
+            if (strcmp(annotations->items[i].key, STORAGE_BOUND_BY_CONTROLLER) != 0)
+                kept.items[kept.count++] = annotations->items[i];
+        *annotations = kept;
+        copy->spec.claim_ref = NULL;
+    } else if (copy->spec.claim_ref) {
+        struct object_reference *reserved = arena_alloc(arena, sizeof(*reserved));
+        *reserved = *copy->spec.claim_ref;
+        reserved->uid = NULL;
+        copy->spec.claim_ref = reserved;
+    }
+}
+
 const char *storage_claim_name(struct arena *arena, const struct object_meta *pod, const struct volume *volume)
 {
     if (volume->persistent_volume_claim)

@@ -41,6 +41,13 @@ const char *storage_mismatch(const struct persistent_volume *volume, const struc
 /* Whether the node fulfils the volume's node affinity; one that has none can be reached from everywhere. */
 bool storage_volume_reaches(const struct persistent_volume *volume, const struct object_meta *node);
 
+/* Whether upstream's deleter of hostPath volumes would remove the path: one that has "/tmp/" and more in it. */
+bool storage_is_temporary(const char *path);
+/* Makes the copy of a volume that has been emptied free for others, as upstream's unbindVolume: what the controller
+ * bound is nobody's again, what a user reserved stays reserved by name. The status is left alone. New parts are in the
+ * arena. */
+void storage_volume_unbind(struct arena *arena, struct persistent_volume *copy);
+
 /* The name of the claim that a volume of the pod stands for, or NULL: a persistentVolumeClaim's own, and POD-VOLUME
  * for a generic ephemeral volume. In the arena, or the volume's. */
 const char *storage_claim_name(struct arena *arena, const struct object_meta *pod, const struct volume *volume);

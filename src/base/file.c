@@ -1,6 +1,7 @@
 /* Whole-file operations. */
 #include "base/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -93,6 +94,21 @@ static int remove_entry(const char *path, const struct stat *info, int kind, str
 {
     (void)info, (void)kind, (void)where;
     return remove(path);
+}
+
+int file_empty_directory(const char *path, struct error *err)
+{
+    DIR *directory = opendir(path);
+    int result = directory || errno == ENOENT ? 0 : error_errno(err, "open %s", path);
+    for (struct dirent *entry; directory && !result && (entry = readdir(directory));) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        cleanup_free char *inside = mem_printf("%s/%s", path, entry->d_name);
+        result = file_remove_tree(inside, err);
+    }
+    if (directory)
+        closedir(directory);
+    return result;
 }
 
 int file_remove_tree(const char *path, struct error *err)

@@ -18,5 +18,7 @@ int file_poke(const char *path, const char *text, struct error *err);
 int file_make_directories(const char *path, mode_t mode, struct error *err);
 /* rm -rf, without crossing into other file systems. A path that is not there is fine. */
 int file_remove_tree(const char *path, struct error *err);
+/* The same for everything in the directory, which stays. */
+int file_empty_directory(const char *path, struct error *err);
 
 #endif

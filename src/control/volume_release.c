@@ -1,6 +1,4 @@
 /* The volume's side of binding: what phase it is in, and what becomes of it when its claim is gone. */
-#include <string.h>
-
 #include "api/json.h"
 #include "base/text.h"
 #include "control/volume_binder.h"
@@ -25,19 +23,26 @@ static void fail(struct volume_binder *b, struct work *work, struct object *obje
     recorder_event(b->controller->recorder, object->resource, object->meta, NULL, "Warning", reason, "%s", message);
 }
 
-/* What was made by a provisioner is removed by it, as soon as it sees the phase Released. */
+/* What was made by a provisioner is removed by it, and what is a folder of a node is removed or emptied there, each as
+ * soon as the phase Released is seen. The rest has nobody, and says so in upstream's words. */
 static void reclaim(struct volume_binder *b, struct work *work, struct object *object)
 {
     const struct persistent_volume *volume = object->value;
     const char *policy = volume->spec.persistent_volume_reclaim_policy;
+    const char *path = volume->spec.host_path ? volume->spec.host_path->path : NULL;
     bool provisioned = string_map_get(&volume->metadata.annotations, STORAGE_PROVISIONED_BY) != NULL;
-    if (text_equal(policy, "Recycle"))
+    if (text_equal(policy, "Recycle") && !path)
         fail(b, work, object, "VolumeFailedRecycle", "No recycler plugin found for the volume!");
-    else if (text_equal(policy, "Delete") && !provisioned)
+    else if (!text_equal(policy, "Delete") || provisioned)
+        return;
+    else if (!path)
         fail(b, work, object, "VolumeFailedDelete",
              arena_printf(work_arena(work),
                           "error getting deleter volume plugin for volume \"%s\": no deletable volume plugin matched",
                           volume->metadata.name));
+    else if (!storage_is_temporary(path))
+        fail(b, work, object, "VolumeFailedDelete",
+             arena_printf(work_arena(work), "host_path deleter only supports /tmp/.+ but received provided %s", path));
 }
 
 /* The claim, as the API has it: what is shown here may be older than the volume. */
@@ -76,23 +81,11 @@ static void release(struct volume_binder *b, struct work *work, struct object *o
     }
 }
 
-/* The claim went to another volume: what we bound is free again, what a user reserved stays reserved by name. */
+/* The claim went to another volume. */
 static void unbind(struct work *work, struct object *object)
 {
     struct persistent_volume fresh = *(const struct persistent_volume *)object->value;
-    struct string_map *annotations = &fresh.metadata.annotations;
-    struct object_reference reserved = *fresh.spec.claim_ref;
-    if (string_map_get(annotations, STORAGE_BOUND_BY_CONTROLLER)) {
-        struct string_map kept = {arena_alloc(work_arena(work), annotations->count * sizeof(*kept.items)), 0};
-        for (size_t i = 0; i < annotations->count; i++)
-            if (strcmp(annotations->items[i].key, STORAGE_BOUND_BY_CONTROLLER) != 0)
-                kept.items[kept.count++] = annotations->items[i];
-        *annotations = kept;
-        fresh.spec.claim_ref = NULL;
-    } else {
-        reserved.uid = NULL;
-        fresh.spec.claim_ref = &reserved;
-    }
+    storage_volume_unbind(work_arena(work), &fresh);
     work_update(work, object->resource, NULL, &fresh, NULL, NULL);
 }
 

@@ -1,5 +1,5 @@
-/* The acting half of the provisioner. One job per claim or volume, known by its uid, from the decision until its answer;
- * a failed one stays, and is tried again later. */
+/* The acting half of the provisioner. One job per claim or volume, known by its uid, from the decision until its
+ * answer; a failed one stays, and is tried again later. */
 #include "node/provisioner.h"
 
 #include <errno.h>
@@ -21,7 +21,8 @@
 struct provisioner {
     struct agent *agent;
     struct recorder *recorder;
-    struct map jobs; /* uid -> struct provision_job */
+    struct recorder *reclaimer; /* of what upstream's controller says */
+    struct map jobs;            /* uid -> struct provision_job */
     size_t running;
     bool started, stopping;
 };
@@ -29,9 +30,9 @@ struct provisioner {
 struct provision_job {
     struct provisioner *provisioner;
     char *uid;
-    struct object *object;  /* the claim or the volume as it was decided on */
-    struct object *class;   /* of a claim */
-    char *folder;           /* NULL: there is none to make or remove */
+    struct object *object; /* the claim or the volume as it was decided on */
+    struct object *class;  /* of a claim */
+    char *folder;          /* NULL: there is none to make or remove */
     bool running;
     bool waiting; /* for the next attempt */
     struct env_timer *timer;
@@ -63,8 +64,8 @@ static void job_free(struct provision_job *j)
 /* Looks at the object as it is now; what has changed meanwhile counts. */
 static void look_again(struct provision_job *j)
 {
-    struct object *now =
-        informer_get(informer_of(j->provisioner, j->object->resource), j->object->meta->namespace, j->object->meta->name);
+    struct object *now = informer_get(informer_of(j->provisioner, j->object->resource), j->object->meta->namespace,
+                                      j->object->meta->name);
     if (now && strcmp(now->meta->uid, j->uid) == 0)
         consider(j->provisioner, now);
     else
@@ -143,7 +144,8 @@ static void claim_failed(struct provision_job *j, const char *why)
     struct provisioner *p = j->provisioner;
     const struct object_meta *meta = j->object->meta;
     recorder_event(p->recorder, j->object->resource, meta, NULL, "Warning", "ProvisioningFailed",
-                   "failed to provision volume with StorageClass \"%s\": %s", storage_claim_class(j->object->value), why);
+                   "failed to provision volume with StorageClass \"%s\": %s", storage_claim_class(j->object->value),
+                   why);
     client_patch(p->agent->client, j->object->resource, NULL, meta->namespace, meta->name, PATCH_MERGE,
                  "{\"metadata\":{\"annotations\":{\"" STORAGE_SELECTED_NODE "\":null}}}", give_back, j);
 }
@@ -212,8 +214,8 @@ static void folder_made(void *context)
         return;
     }
     cleanup_arena struct arena *arena = arena_new(4096);
-    struct persistent_volume *volume = provisioner_make_volume(arena, j->object->value, j->class->value,
-                                                               agent->options.node_name, j->folder);
+    struct persistent_volume *volume =
+        provisioner_make_volume(arena, j->object->value, j->class->value, agent->options.node_name, j->folder);
     client_create(agent->client, &api_resources[API_PERSISTENTVOLUMES], NULL, NULL, volume, volume_created, j);
 }
 
@@ -261,6 +263,49 @@ static void volume_released(void *context, const struct client_result *result)
         over(j, result->code != 404);
 }
 
+/* Upstream's controller gives up what it cannot reclaim, and says why in the volume's status. */
+static void reclaim_failed(struct provision_job *j, const char *reason, const char *message)
+{
+    struct persistent_volume fresh = *(const struct persistent_volume *)j->object->value;
+    recorder_event(j->provisioner->reclaimer, j->object->resource, j->object->meta, NULL, "Warning", reason, "%s",
+                   message);
+    fresh.status.phase = "Failed";
+    fresh.status.message = message;
+    client_update(j->provisioner->agent->client, j->object->resource, "status", NULL, &fresh, volume_gone, j);
+}
+
+static void host_path_removed(void *context)
+{
+    struct provision_job *j = context;
+    if (j->failed)
+        reclaim_failed(j, "VolumeFailedDelete", j->err.text);
+    else
+        client_delete(j->provisioner->agent->client, j->object->resource, NULL, j->object->meta->name, j->uid, -1, NULL,
+                      volume_gone, j);
+}
+
+static void empty_folder(void *context)
+{
+    struct provision_job *j = context;
+    j->failed = file_empty_directory(j->folder, &j->err) < 0;
+}
+
+static void folder_emptied(void *context)
+{
+    struct provision_job *j = context;
+    if (j->failed) {
+        cleanup_free char *message = mem_printf("Recycle failed: %s", j->err.text);
+        reclaim_failed(j, "VolumeFailedRecycle", message);
+        return;
+    }
+    cleanup_arena struct arena *arena = arena_new(1024);
+    struct persistent_volume fresh = *(const struct persistent_volume *)j->object->value;
+    storage_volume_unbind(arena, &fresh);
+    recorder_event(j->provisioner->reclaimer, j->object->resource, j->object->meta, NULL, "Normal", "VolumeRecycled",
+                   "Volume recycled");
+    client_update(j->provisioner->agent->client, j->object->resource, NULL, NULL, &fresh, volume_gone, j);
+}
+
 static void folder_removed(void *context)
 {
     struct provision_job *j = context;
@@ -271,8 +316,10 @@ static void folder_removed(void *context)
         over(j, true);
         return;
     }
-    cleanup_free char *patch = mem_printf("{\"metadata\":{\"uid\":\"%s\",\"$deleteFromPrimitiveList/finalizers\":[\""
-                                          STORAGE_PROVISIONER_FINALIZER "\"]}}", j->uid);
+    cleanup_free char *patch = mem_printf(
+        "{\"metadata\":{\"uid\":\"%s\",\"$deleteFromPrimitiveList/finalizers\":[\"" STORAGE_PROVISIONER_FINALIZER
+        "\"]}}",
+        j->uid);
     client_patch(j->provisioner->agent->client, j->object->resource, NULL, NULL, meta->name, PATCH_STRATEGIC, patch,
                  volume_released, j);
 }
@@ -296,8 +343,12 @@ static void consider_volume(struct provisioner *p, struct object *object)
         return;
     }
     j = job_begin(p, object);
-    j->folder = mem_string(volume->spec.local->path);
-    if (due == RELEASE_OBJECT) {
+    j->folder = mem_string(volume->spec.host_path ? volume->spec.host_path->path : volume->spec.local->path);
+    if (due == RELEASE_HOST_PATH) {
+        task_run(p->agent->env, remove_folder, host_path_removed, j);
+    } else if (due == RELEASE_CONTENT) {
+        task_run(p->agent->env, empty_folder, folder_emptied, j);
+    } else if (due == RELEASE_OBJECT) {
         folder_removed(j);
     } else if (is_own_folder(p, j->folder)) {
         task_run(p->agent->env, remove_folder, folder_removed, j);
@@ -350,6 +401,7 @@ struct provisioner *provisioner_new(struct agent *agent)
     struct provisioner *p = mem_zero(1, sizeof(*p));
     p->agent = agent;
     p->recorder = recorder_new(agent->client, STORAGE_LOCAL_PROVISIONER, agent->options.node_name);
+    p->reclaimer = recorder_new(agent->client, "persistentvolume-controller", NULL);
     informer_add_handler(agent->claims, changed, p);
     informer_add_handler(agent->volumes, changed, p);
     informer_add_handler(agent->classes, class_changed, p);
@@ -379,5 +431,6 @@ void provisioner_free(struct provisioner *p)
         job_free(s->value);
     map_free(&p->jobs);
     recorder_free(p->recorder);
+    recorder_free(p->reclaimer);
     free(p);
 }

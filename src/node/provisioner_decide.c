@@ -30,9 +30,26 @@ bool provisioner_decide_claim(const struct persistent_volume_claim *claim, const
     return true;
 }
 
+/* Of a volume that was made by hand; what may not be reclaimed is refused by the controller that binds. */
+static enum provisioner_release decide_host_path(const struct persistent_volume *volume)
+{
+    const struct object_reference *owner = volume->spec.claim_ref;
+    const char *policy = volume->spec.persistent_volume_reclaim_policy;
+    if (!text_equal(volume->status.phase, "Released") || !owner || text_empty(owner->uid))
+        return RELEASE_NOTHING;
+    if (text_equal(policy, "Recycle"))
+        return RELEASE_CONTENT;
+    if (text_equal(policy, "Delete") && storage_is_temporary(volume->spec.host_path->path) &&
+        !string_map_get(&volume->metadata.annotations, STORAGE_PROVISIONED_BY))
+        return RELEASE_HOST_PATH;
+    return RELEASE_NOTHING;
+}
+
 enum provisioner_release provisioner_decide_volume(const struct persistent_volume *volume, const char *node)
 {
     const struct string_map *annotations = &volume->metadata.annotations;
+    if (volume->spec.host_path)
+        return decide_host_path(volume);
     bool deleted = volume->metadata.deletion_timestamp != 0, released = text_equal(volume->status.phase, "Released");
     if (!text_equal(string_map_get(annotations, STORAGE_PROVISIONED_BY), STORAGE_LOCAL_PROVISIONER) ||
         !text_equal(string_map_get(annotations, MADE_ON), node) || !volume->spec.local ||

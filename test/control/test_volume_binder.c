@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cleanup.h"
+
 #define CLAIM "persistentvolumeclaims/default/claim"
 #define SEEN (2 * SECOND)
 
@@ -22,10 +24,11 @@ static void create_volume(struct stage *s, const char *name, const char *size, c
 static void create_claim_named(struct stage *s, const char *name, const char *size, const char *more)
 {
     char json[512];
-    snprintf(json, sizeof(json),
-             "{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"accessModes\":[\"ReadWriteOnce\"],\"resources\":{\"requests\":{"
-             "\"storage\":\"%s\"}}%s}}",
-             name, size, more);
+    snprintf(
+        json, sizeof(json),
+        "{\"metadata\":{\"name\":\"%s\"},\"spec\":{\"accessModes\":[\"ReadWriteOnce\"],\"resources\":{\"requests\":{"
+        "\"storage\":\"%s\"}}%s}}",
+        name, size, more);
     assert_int_equal(stage_create(s, "persistentvolumeclaims/default", json), 201);
     stage_run(s, SEEN);
 }
@@ -177,18 +180,45 @@ static void a_released_volume_keeps_its_data_for_nobody_else(void **state)
     stage_free(s);
 }
 
+#define HOST(path) "\"hostPath\":{\"path\":\"" path "\"}"
+#define EVERYWHERE "{\"matchExpressions\":[{\"key\":\"kubernetes.io/hostname\",\"operator\":\"Exists\"}]}"
+#define LOCAL "\"local\":{\"path\":\"/v\"},\"nodeAffinity\":{\"required\":{\"nodeSelectorTerms\":[" EVERYWHERE "]}}"
+
 static void what_cannot_be_reclaimed_has_failed(void **state)
 {
     (void)state;
-    struct stage *s = stage_new();
-    create_volume(s, "v", "1Gi", ",\"persistentVolumeReclaimPolicy\":\"Delete\"");
-    create_claim(s, "1Gi", NO_CLASS);
-    stage_delete(s, CLAIM, NULL);
-    stage_run(s, SEEN);
-    assert_stage(s, "persistentvolumes/v", "status/phase", "Failed");
-    assert_string_equal(stage_event(s, "PersistentVolume", "VolumeFailedDelete"),
-                        "error getting deleter volume plugin for volume \"v\": no deletable volume plugin matched");
-    stage_free(s);
+    static const struct {
+        const char *source, *policy, *reason, *message; /* no message: the node has to do it */
+    } table[] = {
+        {LOCAL, "Delete", "VolumeFailedDelete",
+         "error getting deleter volume plugin for volume \"v\": no deletable volume plugin matched"},
+        {LOCAL, "Recycle", "VolumeFailedRecycle", "No recycler plugin found for the volume!"},
+        {HOST("/data/v"), "Delete", "VolumeFailedDelete",
+         "host_path deleter only supports /tmp/.+ but received provided /data/v"},
+        {HOST("/tmp/"), "Delete", "VolumeFailedDelete",
+         "host_path deleter only supports /tmp/.+ but received provided /tmp/"},
+        {HOST("/tmp/v"), "Delete", NULL, NULL},
+        {HOST("/data/v"), "Recycle", NULL, NULL},
+        {HOST("/data/v"), "Retain", NULL, NULL},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(table); i++) {
+        struct stage *s = stage_new();
+        char json[512];
+        snprintf(json, sizeof(json),
+                 "{\"metadata\":{\"name\":\"v\"},\"spec\":{\"capacity\":{\"storage\":\"1Gi\"},\"accessModes\":["
+                 "\"ReadWriteOnce\"],\"persistentVolumeReclaimPolicy\":\"%s\",%s}}",
+                 table[i].policy, table[i].source);
+        assert_int_equal(stage_create(s, "persistentvolumes", json), 201);
+        stage_run(s, SEEN);
+        create_claim(s, "1Gi", NO_CLASS);
+        stage_delete(s, CLAIM, NULL);
+        stage_run(s, SEEN);
+        assert_stage(s, "persistentvolumes/v", "status/phase", table[i].message ? "Failed" : "Released");
+        assert_stage(s, "persistentvolumes/v", "status/message", table[i].message);
+        if (table[i].message)
+            assert_string_equal(stage_event(s, "PersistentVolume", table[i].reason), table[i].message);
+        stage_free(s);
+    }
 }
 
 static void a_claim_that_loses_its_volume_is_lost(void **state)
@@ -247,7 +277,8 @@ static void an_outside_provisioner_is_asked_by_annotation(void **state)
     assert_stage(s, CLAIM, "metadata/annotations/volume.kubernetes.io|storage-provisioner", "example.com/disk");
     assert_stage(s, CLAIM, "metadata/annotations/volume.beta.kubernetes.io|storage-provisioner", "example.com/disk");
     assert_memory_equal(stage_event(s, "PersistentVolumeClaim", "ExternalProvisioning"),
-                        "Waiting for a volume to be created either by the external provisioner 'example.com/disk' ", 89);
+                        "Waiting for a volume to be created either by the external provisioner 'example.com/disk' ",
+                        89);
     char more[512];
     snprintf(more, sizeof(more),
              ",\"storageClassName\":\"fast\",\"persistentVolumeReclaimPolicy\":\"Delete\",\"claimRef\":{\"namespace\":"
