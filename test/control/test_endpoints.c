@@ -87,6 +87,22 @@ static void a_service_has_its_pods_ready_or_not(void **state)
     stage_free(s);
 }
 
+static void the_protocol_of_the_application_is_handed_on(void **state)
+{
+    struct stage *s = stage_new();
+    create_service(s, "\"selector\":{\"app\":\"web\"},\"ports\":[{\"port\":80,\"appProtocol\":\"kubernetes.io/h2c\"}]");
+    create_pod(s, "a", "10.0.0.1", true, NULL);
+    const struct endpoint_slice *value = only_slice(s)->value;
+    assert_string_equal(value->ports.items[0].app_protocol, "kubernetes.io/h2c");
+    assert_stage(s, ENDPOINTS, "subsets/0/ports/0/appProtocol", "kubernetes.io/h2c");
+    stage_patch(s, "services/default/web", "{\"spec\":{\"ports\":[{\"port\":80,\"appProtocol\":\"http\"}]}}");
+    stage_run(s, SECOND);
+    value = only_slice(s)->value;
+    assert_string_equal(value->ports.items[0].app_protocol, "http");
+    assert_stage(s, ENDPOINTS, "subsets/0/ports/0/appProtocol", "http");
+    stage_free(s);
+}
+
 static void a_pod_that_is_being_deleted_serves_and_is_not_ready(void **state)
 {
     struct stage *s = stage_new();
@@ -119,7 +135,8 @@ static void named_ports_are_those_of_each_pod(void **state)
     struct stage *s = stage_new();
     create_service(s, "\"selector\":{\"app\":\"web\"},\"ports\":[{\"name\":\"http\",\"port\":80,\"targetPort\":"
                       "\"http\"},{\"name\":\"admin\",\"port\":81,\"targetPort\":\"admin\"}]");
-    create_pod(s, "a", "10.0.0.1", true, "{\"name\":\"http\",\"containerPort\":8080},{\"name\":\"admin\",\"containerPort\":9000}");
+    create_pod(s, "a", "10.0.0.1", true,
+               "{\"name\":\"http\",\"containerPort\":8080},{\"name\":\"admin\",\"containerPort\":9000}");
     create_pod(s, "b", "10.0.0.2", true, "{\"name\":\"http\",\"containerPort\":8081}");
     create_pod(s, "c", "10.0.0.3", true, "{\"name\":\"http\",\"containerPort\":8080}");
     struct object *slices[4];
@@ -269,8 +286,7 @@ static void what_others_do_to_slices_and_endpoints_is_put_right(void **state)
 /* Endpoints that somebody made by hand. */
 static void create_endpoints(struct stage *s, const char *metadata, const char *subsets)
 {
-    cleanup_free char *json =
-        mem_printf("{\"metadata\":{\"name\":\"web\"%s},\"subsets\":[%s]}", metadata, subsets);
+    cleanup_free char *json = mem_printf("{\"metadata\":{\"name\":\"web\"%s},\"subsets\":[%s]}", metadata, subsets);
     stage_create(s, "endpoints/default", json);
     stage_run(s, SECOND);
 }
@@ -300,11 +316,13 @@ static void endpoints_made_by_hand_are_mirrored(void **state)
     }
     /* What does not change is not written. */
     uint64_t revision = store_revision(sim_cluster_store(s->cluster));
-    stage_patch(s, ENDPOINTS, "{\"subsets\":[{\"addresses\":[{\"ip\":\"192.0.2.1\",\"hostname\":\"one\"}],"
-                              "\"ports\":[{\"port\":8080}]}]}");
+    stage_patch(s, ENDPOINTS,
+                "{\"subsets\":[{\"addresses\":[{\"ip\":\"192.0.2.1\",\"hostname\":\"one\"}],"
+                "\"ports\":[{\"port\":8080}]}]}");
     stage_run(s, SECOND);
     assert_int_equal(((const struct endpoint_slice *)only_slice(s)->value)->endpoints.count, 1);
-    assert_int_equal(store_revision(sim_cluster_store(s->cluster)) - revision, 3); /* the patch, an update, a deletion */
+    assert_int_equal(store_revision(sim_cluster_store(s->cluster)) - revision,
+                     3); /* the patch, an update, a deletion */
     stage_delete(s, ENDPOINTS, NULL);
     stage_run(s, SECOND);
     assert_int_equal(stage_count(s, "endpointslices", "default", SERVICE_NAME_LABEL, "web"), 0);
@@ -330,9 +348,8 @@ static void endpoints_that_do_not_want_it_are_not_mirrored(void **state)
         /* With a selector the slices are another controller's. */
         stage_patch(s, "services/default/web", "{\"spec\":{\"selector\":{\"app\":\"web\"}}}");
         stage_run(s, SECOND);
-        assert_string_equal(
-            string_map_get(&only_slice(s)->meta->labels, "endpointslice.kubernetes.io/managed-by"),
-            "endpointslice-controller.k8s.io");
+        assert_string_equal(string_map_get(&only_slice(s)->meta->labels, "endpointslice.kubernetes.io/managed-by"),
+                            "endpointslice-controller.k8s.io");
         stage_free(s);
     }
 }
@@ -356,7 +373,8 @@ static void a_thousand_addresses_of_a_subset_are_mirrored(void **state)
 static void hints_say_who_should_prefer_an_endpoint(void **state)
 {
     struct stage *s = stage_new();
-    stage_create(s, "nodes", "{\"metadata\":{\"name\":\"nowhere\",\"labels\":{\"topology.kubernetes.io/zone\":\"east\"}}}");
+    stage_create(s, "nodes",
+                 "{\"metadata\":{\"name\":\"nowhere\",\"labels\":{\"topology.kubernetes.io/zone\":\"east\"}}}");
     create_service(s, "\"selector\":{\"app\":\"web\"},\"ports\":[{\"port\":80}],"
                       "\"trafficDistribution\":\"PreferClose\"");
     create_pod(s, "a", "10.0.0.1", true, NULL);
@@ -378,7 +396,8 @@ static void each_family_has_slices_of_its_own(void **state)
 {
     struct stage *s = stage_new();
     struct object *slices[4];
-    create_service(s, "\"selector\":{\"app\":\"web\"},\"ports\":[{\"port\":80}],\"ipFamilyPolicy\":\"PreferDualStack\"");
+    create_service(s,
+                   "\"selector\":{\"app\":\"web\"},\"ports\":[{\"port\":80}],\"ipFamilyPolicy\":\"PreferDualStack\"");
     assert_int_equal(stage_list(s, "endpointslices", "default", SERVICE_NAME_LABEL, "web", slices, 4), 2);
     create_pod(s, "a", "10.0.0.1", true, NULL); /* of one family alone */
     create_pod(s, "b", "10.0.0.2", true, NULL);
@@ -402,6 +421,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_service_has_its_pods_ready_or_not),
+        cmocka_unit_test(the_protocol_of_the_application_is_handed_on),
         cmocka_unit_test(a_pod_that_is_being_deleted_serves_and_is_not_ready),
         cmocka_unit_test(addresses_that_are_not_ready_are_published_when_asked_for),
         cmocka_unit_test(named_ports_are_those_of_each_pod),

@@ -98,6 +98,60 @@ def test_a_client_of_ipv6_stays_with_its_pod(api, namespace, kubectl, cluster):
     harness.eventually(lambda: len({ask() for _ in range(20)}) == 3)
 
 
+# ---- Addresses from outside ----
+
+def test_an_external_address_leads_to_the_pods(api, namespace, pods, kubectl):
+    kubectl.apply(harness.server_deployment("web", replicas=1), harness.service("web", externalIPs=["203.0.113.7"]))
+    ready(api, namespace, 1)
+    api.create(pods, harness.shell_pod("visitor", "until wget -q -O - http://203.0.113.7/healthz; do sleep 0.2; done",
+                                       restartPolicy="Never"))
+    harness.wait_for(api, pods, lambda items: any(
+        item["metadata"]["name"] == "visitor" and item["status"]["phase"] == "Succeeded" for item in items))
+    assert kubectl("logs", "visitor").endswith("ok\n")
+    assert "203.0.113.7" in kubectl("get", "service", "web")
+    refused = api.request("POST", f"/api/v1/namespaces/{namespace}/services",
+                          harness.service("wrong", externalIPs=["127.0.0.1"]))
+    assert refused.status == 422 and "spec.externalIPs[0]" in refused.json["message"]
+
+
+def test_a_load_balancer_without_a_pool_has_the_nodes_address_and_its_port(api, namespace, kubectl, cluster):
+    kubectl.apply(harness.server_deployment("web", replicas=1), balancer("first", port=8888))
+    ready(api, namespace, 1)
+    node = kubectl.json("get", "nodes")["items"][0]
+    node_ip = next(entry["address"] for entry in node["status"]["addresses"] if entry["type"] == "InternalIP")
+    assert wait_for_address(kubectl, "first") == [(node_ip, "VIP")]
+    assert harness.eventually(lambda: cluster.fetch(f"http://{node_ip}:8888/healthz", check=False)) == "ok\n"
+    kubectl.apply(balancer("second", port=8888))
+    harness.eventually(lambda: "Error syncing load balancer: failed to ensure load balancer: a port of the service is "
+                       f"another's on node {node['metadata']['name']}" in kubectl("get", "events"))
+    assert addresses(kubectl, "second") == []
+    # The first gives the port back and keeps its address.
+    kubectl("patch", "service", "first", "--type=json", "-p",
+            '[{"op":"replace","path":"/spec/ports/0/port","value":8889}]')
+    assert wait_for_address(kubectl, "second") == addresses(kubectl, "first") == [(node_ip, "VIP")]
+    for port in (8888, 8889):
+        assert harness.eventually(lambda: cluster.fetch(f"http://{node_ip}:{port}/healthz", check=False)) == "ok\n"
+
+
+def test_addresses_and_ports_outlast_the_process(make_cluster, tmp_path):
+    one = make_cluster(data_directory=tmp_path / "data")
+    one.start()
+    services = "/api/v1/namespaces/default/services"
+    made = one.api.create(services, harness.service("kept", type="LoadBalancer", externalTrafficPolicy="Local"))["spec"]
+    one.kill()
+    one.start()
+    kept = one.api.ok("GET", services + "/kept")["spec"]
+    assert [kept[field] for field in ("clusterIP", "ports", "healthCheckNodePort")] == [
+        made[field] for field in ("clusterIP", "ports", "healthCheckNodePort")]
+    for spec, text in (({"clusterIP": made["clusterIP"]}, "provided IP is already allocated"),
+                       ({"type": "NodePort", "ports": [{"port": 80, "nodePort": made["ports"][0]["nodePort"]}]},
+                        "provided port is already allocated"),
+                       ({"type": "NodePort", "ports": [{"port": 80, "nodePort": made["healthCheckNodePort"]}]},
+                        "provided port is already allocated")):
+        refused = one.api.request("POST", services, harness.service("other", **spec))
+        assert refused.status == 422 and text in refused.json["message"]
+
+
 # ---- Load balancers ----
 
 class Neighbour:
@@ -181,6 +235,10 @@ def test_addresses_of_the_pool_are_given_once_and_given_back(pool):
     kubectl.apply(balancer("waits"))
     harness.eventually(lambda: "no IPv4 address of the pool is free" in kubectl("get", "events"))
     assert addresses(kubectl, "waits") == addresses(kubectl, "foreign") == []
+    # Who asks for what is not to be had keeps what it has.
+    kubectl("patch", "service", "other", "-p", '{"spec":{"loadBalancerIP":"10.89.0.9"}}')
+    harness.eventually(lambda: "the requested address 10.89.0.9 is not in the pool" in kubectl("get", "events"))
+    assert addresses(kubectl, "other") == [("10.89.0.240", "VIP")]
     # Another type gives back what it held.
     kubectl("patch", "service", "asks", "-p", '{"spec":{"type":"ClusterIP"}}')
     assert wait_for_address(kubectl, "waits") == [("10.89.0.241", "VIP")]
@@ -199,6 +257,13 @@ def test_a_load_balancer_is_open_to_its_source_ranges_alone(pool):
     assert cluster.fetch(f"http://{ports['clusterIP']}/healthz") == "ok\n"
     kubectl("patch", "service", "guarded", "-p", '{"spec":{"loadBalancerSourceRanges":["10.89.0.0/24","10.89.0.0/28"]}}')
     assert harness.eventually(lambda: neighbour.fetch(url)) == "ok\n"
+    # The annotation counts where the field is empty, and is judged.
+    name = "service.beta.kubernetes.io/load-balancer-source-ranges"
+    kubectl("patch", "service", "guarded", "-p", '{"spec":{"loadBalancerSourceRanges":null}}')
+    kubectl("annotate", "service", "guarded", name + "=192.0.2.0/24")
+    harness.eventually(lambda: neighbour.fetch(url) == "")
+    assert f"metadata.annotations[{name}]: Invalid value: \"x\": must be a valid CIDR value" in kubectl.fails(
+        "annotate", "--overwrite", "service", "guarded", name + "=x")
     kubectl("delete", "service", "guarded")
 
 
