@@ -45,6 +45,11 @@ struct json_report {
 int json_decode(const struct api_type *type, struct arena *arena, const char *json, size_t size, void *value,
                 struct json_report *report, struct error *err);
 
+/* The same for what json_encode has written and has been kept: without a limit on memory, since defaults and admission
+ * may have made more of an object than its text had asked for. */
+int json_decode_stored(const struct api_type *type, struct arena *arena, const char *json, size_t size, void *value,
+                       struct error *err);
+
 /* Appends the value as upstream's encoder writes it: no blanks, fields in the order of the description, zero
  * values left out unless the field is required or marked always, map keys sorted, HTML characters escaped
  * as Go does. */

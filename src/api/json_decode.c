@@ -183,33 +183,45 @@ static int decode_root(struct json_decoder *d, const struct api_type *type, cons
     return d->p == d->end ? 0 : json_syntax();
 }
 
-static int decode(const struct api_type *type, const struct api_field *f, struct arena *arena, const char *json,
-                  size_t size, void *value, struct json_report *report, struct error *err)
+/* Of a decoder that has its text, its arena and its limit; `f` if the text is the value of one field. */
+static int decode(struct json_decoder *d, const struct api_type *type, const struct api_field *f, void *value,
+                  struct error *err)
 {
+    const char *json = d->p;
     max_align_t memory[SCRATCH_FIRST / sizeof(max_align_t)];
     struct json_scratch *scratch = (struct json_scratch *)memory;
     *scratch = (struct json_scratch){.size = sizeof(memory) - sizeof(*scratch)};
-    struct json_decoder d = {.p = json, .end = json + size, .arena = arena, .report = report, .scratch = scratch};
-    d.strings.arena = arena;
-    int r = decode_root(&d, type, f, value);
-    json_scratch_release(&d, scratch, 0);
-    buffer_free(&d.text);
-    if (r == 0 && !d.failed)
+    d->scratch = scratch;
+    d->strings.arena = d->arena;
+    int r = decode_root(d, type, f, value);
+    json_scratch_release(d, scratch, 0);
+    buffer_free(&d->text);
+    if (r == 0 && !d->failed)
         return 0;
-    if (json_check_syntax(json, size, err) < 0)
+    if (json_check_syntax(json, (size_t)(d->end - json), err) < 0)
         return -1;
-    const struct error *e = d.fatal.code ? &d.fatal : &d.first;
+    const struct error *e = d->fatal.code ? &d->fatal : &d->first;
     return error_set(err, e->code ? e->code : EBADMSG, "%s", e->code ? e->text : "invalid JSON");
 }
 
 int json_decode(const struct api_type *type, struct arena *arena, const char *json, size_t size, void *value,
                 struct json_report *report, struct error *err)
 {
-    return decode(type, NULL, arena, json, size, value, report, err);
+    struct json_decoder d = {
+        .p = json, .end = json + size, .arena = arena, .report = report, .memory_max = JSON_MEMORY_MAX};
+    return decode(&d, type, NULL, value, err);
+}
+
+int json_decode_stored(const struct api_type *type, struct arena *arena, const char *json, size_t size, void *value,
+                       struct error *err)
+{
+    struct json_decoder d = {.p = json, .end = json + size, .arena = arena, .memory_max = SIZE_MAX};
+    return decode(&d, type, NULL, value, err);
 }
 
 int json_decode_field(const struct api_type *type, const struct api_field *field, struct arena *arena, const char *json,
                       size_t size, void *slot, struct error *err)
 {
-    return decode(type, field, arena, json, size, slot, NULL, err);
+    struct json_decoder d = {.p = json, .end = json + size, .arena = arena, .memory_max = JSON_MEMORY_MAX};
+    return decode(&d, type, field, slot, err);
 }

@@ -45,6 +45,7 @@ struct json_decoder {
     struct error first; /* the first wrong type */
     struct error fatal; /* code 0: none, then a -1 means a syntax error */
     size_t memory;      /* of elements so far */
+    size_t memory_max;
     struct json_scratch *scratch;
     struct buffer text; /* of the string that is being unescaped */
 };

@@ -37,7 +37,7 @@ void json_scratch_release(struct json_decoder *d, const struct json_scratch *blo
 void *json_element_new(struct json_decoder *d, struct json_element ***tail, size_t size)
 {
     d->memory += size;
-    if (d->memory > JSON_MEMORY_MAX) {
+    if (d->memory > d->memory_max) {
         error_set(&d->fatal, E2BIG, "the object takes more than %d MiB of memory", JSON_MEMORY_MAX >> 20);
         return NULL;
     }

@@ -65,7 +65,7 @@ struct object *object_from_json(const struct api_resource *resource, const char 
 {
     struct arena *arena = arena_new(size * 2);
     void *value = arena_alloc(arena, resource->type->size);
-    if (json_decode(resource->type, arena, json, size, value, NULL, err) < 0) {
+    if (json_decode_stored(resource->type, arena, json, size, value, err) < 0) {
         arena_free(arena);
         return NULL;
     }

@@ -17,9 +17,6 @@
 #include "base/cleanup.h"
 #include "base/timestamp.h"
 
-/* The years 0 to 9999, which RFC 3339 can write, as seconds since the epoch. */
-#define TIME_SECONDS_MIN INT64_C(-62167219200)
-#define TIME_SECONDS_MAX INT64_C(253402300799)
 /* The first second of year 1: Go's zero time. */
 #define TIME_SECONDS_UNSET INT64_C(-62135596800)
 
@@ -126,8 +123,8 @@ static int decode_time(struct decoder *d, struct wire in, bool micro, int64_t *s
         *slot = 0;
         return 0;
     }
-    if (seconds < TIME_SECONDS_MIN || seconds > TIME_SECONDS_MAX || nanos < 0 || nanos >= 1000000000)
-        return error_set(d->err, EINVAL, "year outside of range [0,9999]");
+    if (seconds < TIME_MIN / SECOND || seconds > TIME_MAX / SECOND || nanos < 0 || nanos >= 1000000000)
+        return error_set(d->err, EINVAL, TIME_OUT_OF_RANGE);
     *slot = seconds * SECOND + nanos / 1000;
     return 0;
 }

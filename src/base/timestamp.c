@@ -140,6 +140,19 @@ int time_parse(const char *text, int64_t *instant)
     return 0;
 }
 
+bool time_is_writable(int64_t instant)
+{
+    return instant >= TIME_MIN && instant <= TIME_MAX;
+}
+
+int64_t duration_of_seconds(int64_t seconds)
+{
+    int64_t bounded = seconds > DURATION_SECONDS_MAX    ? DURATION_SECONDS_MAX
+                      : seconds < -DURATION_SECONDS_MAX ? -DURATION_SECONDS_MAX
+                                                        : seconds;
+    return bounded * SECOND;
+}
+
 /* Writes value/unit with its fraction, without trailing zeros. */
 static size_t with_fraction(int64_t value, int64_t unit, const char *suffix, char *out, size_t room)
 {

@@ -3,6 +3,8 @@
  * restartPolicy says, and sidecars for as long as there are others. */
 #include "node/decide.h"
 
+#include "base/timestamp.h"
+
 static void act(struct pod_decision *d, enum pod_action_kind kind, size_t container, int64_t grace)
 {
     d->actions[d->count++] = (struct pod_action){kind, container, grace};
@@ -202,7 +204,7 @@ void pod_decide(const struct pod_observation *o, int64_t now, struct pod_decisio
         return;
     }
     if (o->pod->spec.active_deadline_seconds.set) {
-        int64_t deadline = o->start_time + o->pod->spec.active_deadline_seconds.value * 1000000;
+        int64_t deadline = o->start_time + duration_of_seconds(o->pod->spec.active_deadline_seconds.value);
         if (now >= deadline) {
             act(d, ACTION_EXCEED_DEADLINE, 0, 0);
             return;

@@ -151,7 +151,7 @@ struct hook *hook_start(struct agent *agent, const struct hook_options *options,
         start_http(h, options->pod_ip ? options->pod_ip : "");
     } else {
         h->timer = env_timer_new(agent->env, slept, h);
-        env_timer_start(h->timer, h->handler->sleep ? h->handler->sleep->seconds * SECOND : 0);
+        env_timer_start(h->timer, h->handler->sleep ? duration_of_seconds(h->handler->sleep->seconds) : 0);
     }
     return h;
 }

@@ -1,6 +1,7 @@
 /* When a container that has ended runs again: backoff, restart policies and restart rules. */
 #include <string.h>
 
+#include "base/timestamp.h"
 #include "node/decide.h"
 
 void backoff_raise(struct backoff *backoff, int64_t now)
@@ -78,6 +79,7 @@ int64_t container_grace(const struct pod_observation *o, const struct container_
                                 : c->stop_cause == STOP_STARTUP ? c->spec->startup_probe
                                                                 : NULL;
     if (probe && probe->termination_grace_period_seconds.set)
-        return probe->termination_grace_period_seconds.value * 1000000;
-    return (spec->termination_grace_period_seconds.set ? spec->termination_grace_period_seconds.value : 30) * 1000000;
+        return duration_of_seconds(probe->termination_grace_period_seconds.value);
+    return duration_of_seconds(spec->termination_grace_period_seconds.set ? spec->termination_grace_period_seconds.value
+                                                                          : 30);
 }

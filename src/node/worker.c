@@ -257,7 +257,7 @@ static void exceed_deadline(struct worker *w)
     worker_event(w, NULL, "Normal", "DeadlineExceeded", "%s", message);
     w->state.seen.terminating = true;
     w->state.seen.terminate_by =
-        env_now(w->agent->env) + pod->spec.termination_grace_period_seconds.value * SECOND;
+        env_now(w->agent->env) + duration_of_seconds(pod->spec.termination_grace_period_seconds.value);
     worker_poke(w);
 }
 
@@ -350,7 +350,7 @@ static void begin_end(struct worker *w)
     struct pod_observation *seen = &w->state.seen;
     const struct object_meta *meta = w->state.pod->meta;
     int64_t now = env_now(w->agent->env);
-    int64_t grace = meta->deletion_grace_period_seconds.set ? meta->deletion_grace_period_seconds.value * 1000000 : 0;
+    int64_t grace = duration_of_seconds(meta->deletion_grace_period_seconds.value);
     int64_t by = w->gone ? now : now + grace;
     /* A second delete may shorten the grace period, never lengthen it. */
     if (!seen->terminating || by < seen->terminate_by)

@@ -51,7 +51,8 @@ void worker_leave(struct worker *w)
     if (w->leaving)
         return;
     w->leaving = true;
-    seen->terminate_by = env_now(w->agent->env) + worker_pod(w)->spec.termination_grace_period_seconds.value * SECOND;
+    seen->terminate_by =
+        env_now(w->agent->env) + duration_of_seconds(worker_pod(w)->spec.termination_grace_period_seconds.value);
     seen->terminating = true;
     worker_poke(w);
 }

@@ -1,7 +1,8 @@
 /* Delete, as upstream's generic registry does it (registry/generic/registry/store.go, registry/rest/delete.go):
  *
  *   grace      only pods have a grace period. The first delete sets deletionTimestamp (now + grace) and
- *              deletionGracePeriodSeconds; later ones may only shorten it; 0 removes the object.
+ *              deletionGracePeriodSeconds; later ones may only shorten it; 0 removes the object. More than 292 years
+ *              (Go's longest duration, which upstream's sum wraps around at) count as that much.
  *   finalizers an object that has some is only marked (grace 0) and goes when the last one is taken away
  *              (update.c). A propagation policy adds or removes "orphan" and "foregroundDeletion" first.
  *   namespaces turn Terminating and go when both their metadata and their spec have no finalizer left. */
@@ -131,7 +132,14 @@ static int64_t pod_grace(const struct pod *pod, const struct delete_options *opt
     if (text_empty(pod->spec.node_name) || text_equal(pod->status.phase, "Failed") ||
         text_equal(pod->status.phase, "Succeeded"))
         grace = 0;
-    return grace < 0 ? 1 : grace;
+    return grace < 0 ? 1 : grace > DURATION_SECONDS_MAX ? DURATION_SECONDS_MAX : grace;
+}
+
+/* The instant itself stays writable, too, whatever the clock says. */
+static int64_t deadline(int64_t from, int64_t seconds)
+{
+    int64_t at = from + duration_of_seconds(seconds);
+    return at > TIME_MAX ? TIME_MAX / SECOND * SECOND : at;
 }
 
 enum grace {
@@ -152,14 +160,17 @@ static enum grace apply_grace(struct task *task, const void *value, struct objec
         if (!meta->deletion_grace_period_seconds.set)
             return GRACE_NONE;
         int64_t present = meta->deletion_grace_period_seconds.value;
+        /* Its end was written, but not its removal: the store failed in between. */
+        if (present == 0 && !meta->finalizers.count)
+            return GRACE_NONE;
         if (!wanted.set || wanted.value >= present)
             return GRACE_PENDING;
-        meta->deletion_timestamp += (wanted.value - present) * SECOND;
+        meta->deletion_timestamp = deadline(meta->deletion_timestamp, wanted.value - present);
         meta->deletion_grace_period_seconds = wanted;
         return GRACE_SET;
     }
     int64_t grace = pod_grace(value, options);
-    meta->deletion_timestamp = now + grace * SECOND;
+    meta->deletion_timestamp = deadline(now, grace);
     meta->deletion_grace_period_seconds = opt_int64(grace);
     if (meta->generation > 0)
         meta->generation++;

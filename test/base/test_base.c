@@ -11,6 +11,7 @@
 
 #include "base/arena.h"
 #include "base/buffer.h"
+#include "base/cleanup.h"
 #include "base/encode.h"
 #include "base/env.h"
 #include "base/map.h"
@@ -55,6 +56,44 @@ static void times_are_written_as_upstream_writes_them(void **state)
     assert_string_equal(text, "1.5s");
     duration_format(100 * MILLISECOND, text);
     assert_string_equal(text, "100ms");
+}
+
+static void the_ends_of_time_are_written_and_read(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t instant;
+        const char *text;
+        bool writable;
+    } rows[] = {
+        {TIME_MIN, "0000-01-01T00:00:00.000000Z", true},
+        {TIME_MAX, "9999-12-31T23:59:59.999999Z", true},
+        {TIME_MIN - 1, NULL, false},
+        {TIME_MAX + 1, NULL, false},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        assert_int_equal(time_is_writable(rows[i].instant), rows[i].writable);
+        if (!rows[i].text)
+            continue;
+        char text[TIME_TEXT_MAX];
+        int64_t again;
+        time_format_micro(rows[i].instant, text);
+        assert_string_equal(text, rows[i].text);
+        assert_int_equal(time_parse(text, &again), 0);
+        assert_int_equal(again, rows[i].instant);
+    }
+}
+
+static void seconds_of_any_number_are_a_duration(void **state)
+{
+    (void)state;
+    static const int64_t longest = DURATION_SECONDS_MAX * SECOND;
+    assert_int_equal(duration_of_seconds(30), 30 * SECOND);
+    assert_int_equal(duration_of_seconds(-1), -SECOND);
+    assert_int_equal(duration_of_seconds(DURATION_SECONDS_MAX + 1), longest);
+    assert_int_equal(duration_of_seconds(INT64_MAX), longest);
+    assert_int_equal(duration_of_seconds(INT64_MIN), -longest);
+    assert_true(INT64_MAX - longest > TIME_MAX);
 }
 
 static void base64_reads_what_it_writes_and_refuses_the_rest(void **state)
@@ -129,6 +168,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_map_keeps_every_key_through_growth_and_removal),
         cmocka_unit_test(times_are_written_as_upstream_writes_them),
+        cmocka_unit_test(the_ends_of_time_are_written_and_read),
+        cmocka_unit_test(seconds_of_any_number_are_a_duration),
         cmocka_unit_test(base64_reads_what_it_writes_and_refuses_the_rest),
         cmocka_unit_test(an_arena_gives_zeroed_aligned_memory),
         cmocka_unit_test(deferred_calls_and_timers_run_from_the_loop),

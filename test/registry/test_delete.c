@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/json.h"
 #include "base/cleanup.h"
 #include "base/timestamp.h"
 
@@ -16,6 +17,18 @@
 static void bind_pod(struct world *w)
 {
     assert_code(create(w, "pods/default/p/binding", "{\"target\":{\"kind\":\"Node\",\"name\":\"n\"}}"), 201);
+}
+
+/* What is stored can be read at the next start. */
+static void assert_readable(struct object *object)
+{
+    size_t size;
+    struct error err = {0};
+    const char *json = object_json(object, &size);
+    cleanup_object struct object *again = object_from_json(object->resource, json, size, &err);
+    if (!again)
+        fail_msg("%s: %s", json, err.text);
+    assert_true(api_equal(object->resource->type, again->value, object->value));
 }
 
 /* Each row is a pod and the deletes it gets; what is left of it in the end. */
@@ -38,6 +51,13 @@ static void a_pod_is_given_its_grace(void **state)
         {"failed", true, "Failed", {"{\"gracePeriodSeconds\":9}"}, NULL},
         {"shortened", true, NULL, {"{}", "{\"gracePeriodSeconds\":3}"}, "3"},
         {"not lengthened", true, NULL, {"{}", "{\"gracePeriodSeconds\":30}"}, "20"},
+        {"beyond all time", true, NULL, {"{\"gracePeriodSeconds\":300000000000}"}, "9223372036"},
+        {"the largest number", true, NULL, {"{\"gracePeriodSeconds\":9223372036854775807}"}, "9223372036"},
+        {"shortened from there",
+         true,
+         NULL,
+         {"{\"gracePeriodSeconds\":300000000000}", "{\"gracePeriodSeconds\":3}"},
+         "3"},
         {"repeated", true, NULL, {"{}", "{}"}, "20"},
         {"the node's last word", true, NULL, {"{}", "{\"gracePeriodSeconds\":3}", "{\"gracePeriodSeconds\":0}"}, NULL},
     };
@@ -60,7 +80,8 @@ static void a_pod_is_given_its_grace(void **state)
         if (rows[i].left) {
             assert_field(r, "metadata/deletionGracePeriodSeconds", rows[i].left);
             int64_t left = r->object->meta->deletion_timestamp - env_now(w->env);
-            assert_true(left <= atoi(rows[i].left) * SECOND && left > (atoi(rows[i].left) - 3) * SECOND);
+            assert_true(left <= atoll(rows[i].left) * SECOND && left > (atoll(rows[i].left) - 3) * SECOND);
+            assert_readable(r->object);
         } else if (r->code != 404) {
             fail_msg("%s: still there", rows[i].name);
         }
@@ -88,6 +109,25 @@ static void the_last_state_of_a_pod_carries_its_deletion(void **state)
     assert_code(r, 200);
     assert_field(r, "metadata/deletionGracePeriodSeconds", "0");
     assert_non_null(field(r, "metadata/deletionTimestamp"));
+    world_free(w);
+}
+
+/* As a store leaves it that failed between the last two writes of a delete. */
+static void a_pod_whose_removal_was_lost_can_be_deleted_again(void **state)
+{
+    struct world *w = world_new();
+    struct reply *r = create(w, "pods/default", POD(""));
+    struct arena *arena = arena_new(0);
+    struct pod *pod = object_copy(arena, r->object);
+    pod->metadata.deletion_timestamp = env_now(w->env);
+    pod->metadata.deletion_grace_period_seconds = opt_int64(0);
+    assert_int_equal(store_put(w->store, &api_resources[API_PODS], arena, pod, r->object->revision, NULL, NULL),
+                     STORE_OK);
+    settle(w);
+    r = delete_(w, "pods/default/p", NULL);
+    assert_code(r, 200);
+    assert_field(r, "kind", "Pod");
+    assert_code(get(w, "pods/default/p"), 404);
     world_free(w);
 }
 
@@ -280,6 +320,7 @@ int main(void)
         cmocka_unit_test(a_pod_is_given_its_grace),
         cmocka_unit_test(a_graceful_delete_counts_as_a_change_of_the_pod),
         cmocka_unit_test(the_last_state_of_a_pod_carries_its_deletion),
+        cmocka_unit_test(a_pod_whose_removal_was_lost_can_be_deleted_again),
         cmocka_unit_test(an_object_with_finalizers_goes_when_the_last_one_does),
         cmocka_unit_test(a_pod_with_finalizers_keeps_its_grace_and_then_waits_for_them),
         cmocka_unit_test(a_finalizer_that_goes_early_leaves_the_grace),

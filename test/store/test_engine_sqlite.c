@@ -22,6 +22,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/map.h"
 #include "store/engine.h"
 #include "store/store.h"
 
@@ -459,6 +460,28 @@ static void a_row_that_does_not_match_its_checksum_is_refused(void **state)
     assert_refused("does not match its checksum");
 }
 
+/* With a checksum that fits. */
+static void replace_value(int row, const char *key, int revision, const char *json)
+{
+    char sql[512];
+    uint64_t sum = hash_fnv64a(key, strlen(key)) ^ hash_fnv64a(json, strlen(json)) * 3 ^ (uint64_t)revision;
+    snprintf(sql, sizeof(sql), "UPDATE object SET value = CAST('%s' AS BLOB), checksum = %lld WHERE created = %d", json,
+             (long long)sum, row);
+    change(sql);
+}
+
+static void a_row_that_cannot_be_read_is_named(void **state)
+{
+    fresh_file();
+    struct world *w = world_open(path, NULL);
+    struct answer answer = put_and_wait(w, "a", 10, 0);
+    world_close(w);
+    replace_value((int)answer.revision, "/registry/configmaps/n/a", (int)answer.revision,
+                  "{\"metadata\":{\"name\":\"a\",\"namespace\":\"n\","
+                  "\"deletionTimestamp\":\"010000-01-01T00:00:00Z\"}}");
+    assert_refused("key /registry/configmaps/n/a: parsing time \"010000-01-01T00:00:00Z\"");
+}
+
 static void a_revision_that_went_back_is_refused(void **state)
 {
     fill(3);
@@ -518,6 +541,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_file_that_is_no_database_is_refused),
         cmocka_unit_test(damage_is_found_wherever_it_is),
         cmocka_unit_test(a_row_that_does_not_match_its_checksum_is_refused),
+        cmocka_unit_test(a_row_that_cannot_be_read_is_named),
         cmocka_unit_test(a_revision_that_went_back_is_refused),
         cmocka_unit_test(a_file_is_open_in_one_process_only),
         cmocka_unit_test(a_folder_that_is_not_there_is_said_so),
