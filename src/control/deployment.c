@@ -199,11 +199,7 @@ static void roll(struct deployment_run *run)
             deployment_write_status(run);
             return;
         }
-        int32_t wanted = deployment_replicas(run->deployment), replicas = wanted;
-        int32_t room = wanted + rollout_max_surge(run->deployment) - rollout_replicas(r, true);
-        if (rolling)
-            replicas = room < 0 ? 0 : room < wanted ? room : wanted;
-        deployment_create_replica_set(run, replicas);
+        deployment_create_replica_set(run, rollout_fresh_replicas(r));
         return;
     }
     const struct deployment_condition_array *conditions = &run->deployment->status.conditions;

@@ -64,7 +64,7 @@ void deployment_set_annotations(struct deployment_run *run, struct string_map *a
 
 void deployment_set_counts(struct deployment_run *run, struct string_map *annotations)
 {
-    int32_t wanted = deployment_replicas(run->deployment), most = wanted + rollout_max_surge(run->deployment);
+    int32_t wanted = deployment_replicas(run->deployment), most = rollout_most(run->deployment);
     string_map_set(run->arena, annotations, ANNOTATION_DESIRED, arena_printf(run->arena, "%d", wanted));
     string_map_set(run->arena, annotations, ANNOTATION_MAX, arena_printf(run->arena, "%d", most));
 }

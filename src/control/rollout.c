@@ -59,12 +59,24 @@ int32_t rollout_max_unavailable(const struct deployment *d)
     return min(unavailable, deployment_replicas(d));
 }
 
+/* Sums stop at the largest replica count there is: maxSurge on top of it, or two sets of that size, are legal. */
+static int32_t add(int32_t a, int32_t b)
+{
+    int64_t sum = (int64_t)a + b;
+    return sum > INT32_MAX ? INT32_MAX : (int32_t)sum;
+}
+
+int32_t rollout_most(const struct deployment *d)
+{
+    return add(deployment_replicas(d), rollout_max_surge(d));
+}
+
 int32_t rollout_replicas(const struct rollout *r, bool all)
 {
     int32_t sum = 0;
     for (size_t i = 0; i < r->count; i++)
         if (all || &r->sets[i] != r->fresh)
-            sum += r->sets[i].target;
+            sum = add(sum, r->sets[i].target);
     return sum;
 }
 
@@ -72,7 +84,7 @@ int32_t rollout_status_replicas(const struct rollout *r)
 {
     int32_t sum = 0;
     for (size_t i = 0; i < r->count; i++)
-        sum += r->sets[i].rs->status.replicas;
+        sum = add(sum, r->sets[i].rs->status.replicas);
     return sum;
 }
 
@@ -80,7 +92,7 @@ int32_t rollout_ready(const struct rollout *r)
 {
     int32_t sum = 0;
     for (size_t i = 0; i < r->count; i++)
-        sum += r->sets[i].rs->status.ready_replicas;
+        sum = add(sum, r->sets[i].rs->status.ready_replicas);
     return sum;
 }
 
@@ -89,7 +101,7 @@ int32_t rollout_available(const struct rollout *r, bool all)
     int32_t sum = 0;
     for (size_t i = 0; i < r->count; i++)
         if (all || &r->sets[i] != r->fresh)
-            sum += r->sets[i].rs->status.available_replicas;
+            sum = add(sum, r->sets[i].rs->status.available_replicas);
     return sum;
 }
 
@@ -103,19 +115,14 @@ static bool changed(const struct rollout *r)
 
 /* ---- Rolling ---- */
 
-/* How many the new set may have now. */
-static int32_t fresh_target(const struct rollout *r)
+int32_t rollout_fresh_replicas(const struct rollout *r)
 {
     const struct deployment *d = r->deployment;
-    int32_t wanted = deployment_replicas(d);
-    if (r->fresh->replicas > wanted)
+    int32_t wanted = deployment_replicas(d), present = r->fresh ? r->fresh->replicas : 0;
+    if (present > wanted || !rollout_is_rolling(d))
         return wanted;
-    if (!rollout_is_rolling(d))
-        return wanted;
-    int32_t room = wanted + rollout_max_surge(d) - rollout_replicas(r, true);
-    if (room <= 0)
-        return r->fresh->replicas;
-    return r->fresh->replicas + min(room, wanted - r->fresh->replicas);
+    int32_t room = rollout_most(d) - rollout_replicas(r, true);
+    return room <= 0 ? present : present + min(room, wanted - present);
 }
 
 /* Takes up to `count` pods that are not available from the old sets, oldest first. */
@@ -160,7 +167,7 @@ bool rollout_step_rolling(struct rollout *r)
 {
     if (!r->fresh)
         return false;
-    r->fresh->target = fresh_target(r);
+    r->fresh->target = rollout_fresh_replicas(r);
     if (r->fresh->target != r->fresh->replicas)
         return true;
     if (rollout_replicas(r, false) == 0)
@@ -253,8 +260,8 @@ static int32_t fraction(const struct deployment *d, const struct rollout_set *s)
         before = d->status.replicas;
     if (before <= 0)
         return 0;
-    double size = (double)s->replicas * (deployment_replicas(d) + rollout_max_surge(d)) / (double)before;
-    return (int32_t)(size + 0.5) - s->replicas;
+    double size = (double)s->replicas * rollout_most(d) / (double)before + 0.5;
+    return (size < INT32_MAX ? (int32_t)size : INT32_MAX) - s->replicas;
 }
 
 /* The set's share of what is to be added or removed, as upstream rounds it; but no set grows when pods are to be removed
@@ -294,7 +301,7 @@ bool rollout_scale(struct rollout *r)
     }
     if (!rollout_is_rolling(d))
         return false;
-    int32_t allowed = wanted > 0 ? wanted + rollout_max_surge(d) : 0;
+    int32_t allowed = wanted > 0 ? rollout_most(d) : 0;
     int32_t to_add = allowed - rollout_replicas(r, true), added = 0;
     struct rollout_set *active[r->count];
     size_t n = 0;

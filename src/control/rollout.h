@@ -32,6 +32,8 @@ struct rollout {
 bool rollout_is_rolling(const struct deployment *deployment);
 int32_t rollout_max_surge(const struct deployment *deployment);
 int32_t rollout_max_unavailable(const struct deployment *deployment);
+/* replicas + maxSurge, at most INT32_MAX, as all sums here. */
+int32_t rollout_most(const struct deployment *deployment);
 int32_t deployment_replicas(const struct deployment *deployment);
 
 /* Sums of spec.replicas and of the status over sets; all = the fresh one included. */
@@ -39,6 +41,9 @@ int32_t rollout_replicas(const struct rollout *rollout, bool all);
 int32_t rollout_status_replicas(const struct rollout *rollout);
 int32_t rollout_ready(const struct rollout *rollout);
 int32_t rollout_available(const struct rollout *rollout, bool all);
+
+/* How many the new set may have now; without one: what it starts with. */
+int32_t rollout_fresh_replicas(const struct rollout *rollout);
 
 /* Sets the targets of one step of a rolling update: first the new set grows; if it has not, old ones shrink, unhealthy
  * pods first. True when a target differs from its present. */

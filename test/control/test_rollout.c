@@ -115,6 +115,10 @@ static void a_step_of_a_rolling_update_is_upstreams(void **context)
         {{10, "0", "3", .count = 3, .sets = {{3, 1}, {7, 5}, {0, 0}}}, true, {1, 6, 0}},
         /* A status that is behind the set's size is not believed. */
         {{10, "0", "2", .count = 2, .sets = {{8, 10}, {2, 2}}}, false, {8, 2}},
+        /* The largest numbers there are: surge on top of them, and two sets of that size. */
+        {{INT32_MAX, "100%", "0", .count = 1, .sets = {{0, 0}}}, true, {INT32_MAX}},
+        {{INT32_MAX, "100%", "0", .count = 2, .sets = {{7, 7}, {0, 0}}}, true, {7, INT32_MAX - 7}},
+        {{INT32_MAX, "1", "0", .count = 2, .sets = {{INT32_MAX, 0}, {INT32_MAX, 0}}}, false, {INT32_MAX, INT32_MAX}},
         /* Nothing to roll. */
         {{3, "1", "0", .count = 1, .sets = {{3, 3}}}, false, {3}},
         {{0, "1", "0", .count = 2, .sets = {{0, 0}, {0, 0}}}, false, {0, 0}},
