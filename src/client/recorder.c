@@ -10,6 +10,7 @@
 #include "base/env.h"
 #include "base/list.h"
 #include "base/map.h"
+#include "base/text.h"
 #include "base/timestamp.h"
 
 #define MESSAGE_MAX 1024
@@ -22,6 +23,13 @@ struct written {
     char *name;
     int64_t first;
     int32_t count;
+};
+
+/* A repetition on its way to the server, in the arena of its request. */
+struct repetition {
+    struct list node;
+    struct recorder *recorder; /* NULL: it has gone */
+    struct event *event;       /* whole, should the server have forgotten it */
 };
 
 /* Tokens left for one object. */
@@ -37,6 +45,7 @@ struct recorder {
     struct map events;  /* key -> struct written */
     struct map buckets; /* uid of the object -> struct bucket */
     struct list order;
+    struct list repetitions;
 };
 
 struct recorder *recorder_new(struct client *client, const char *component, const char *host)
@@ -46,6 +55,7 @@ struct recorder *recorder_new(struct client *client, const char *component, cons
     r->component = mem_string(component);
     r->host = host ? mem_string(host) : NULL;
     list_init(&r->order);
+    list_init(&r->repetitions);
     return r;
 }
 
@@ -72,6 +82,11 @@ void recorder_free(struct recorder *r)
         return;
     while (!list_empty(&r->order))
         forget(r, list_entry(r->order.next, struct written, order));
+    while (!list_empty(&r->repetitions)) {
+        struct repetition *repetition = list_entry(r->repetitions.next, struct repetition, node);
+        list_remove(&repetition->node);
+        repetition->recorder = NULL;
+    }
     map_free(&r->events);
     forget_buckets(r);
     free(r->component);
@@ -101,12 +116,83 @@ static bool allowed(struct recorder *r, const char *uid, int64_t now)
     return true;
 }
 
-static void count_up(struct recorder *r, struct written *w, int64_t now)
+/* What is recorded, as the caller tells it. */
+struct occurrence {
+    const struct api_resource *resource;
+    const struct object_meta *about;
+    const char *field_path, *type, *reason, *message;
+};
+
+static struct event *make_event(struct recorder *r, struct arena *arena, const struct written *w,
+                                const struct occurrence *o, int64_t now)
 {
-    char patch[160], last[TIME_TEXT_MAX];
+    struct event *e = arena_alloc(arena, sizeof(*e));
+    e->metadata.namespace = arena_string(arena, w->namespace);
+    e->metadata.name = arena_string(arena, w->name);
+    e->involved_object.kind = o->resource->kind;
+    e->involved_object.api_version = o->resource->api_version;
+    e->involved_object.namespace = arena_string(arena, o->about->namespace);
+    e->involved_object.name = arena_string(arena, o->about->name);
+    e->involved_object.uid = arena_string(arena, o->about->uid);
+    e->involved_object.resource_version = arena_string(arena, o->about->resource_version);
+    e->involved_object.field_path = arena_string(arena, o->field_path);
+    e->type = arena_string(arena, o->type);
+    e->reason = arena_string(arena, o->reason);
+    e->message = arena_string(arena, o->message);
+    e->source.component = arena_string(arena, r->component);
+    e->source.host = arena_string(arena, r->host);
+    e->reporting_component = arena_string(arena, r->component);
+    e->reporting_instance = arena_string(arena, r->host);
+    e->first_timestamp = w->first;
+    e->last_timestamp = now;
+    e->count = w->count;
+    return e;
+}
+
+/* What has expired or was deleted is made anew, with what has been counted so far, as upstream does. */
+static void counted(void *context, const struct client_result *result)
+{
+    struct repetition *repetition = context;
+    struct recorder *r = repetition->recorder;
+    if (!r)
+        return;
+    list_remove(&repetition->node);
+    if (result->code == 404)
+        client_create(r->client, &api_resources[API_EVENTS], repetition->event->metadata.namespace, NULL,
+                      repetition->event, NULL, NULL);
+}
+
+static void count_up(struct recorder *r, struct written *w, const struct occurrence *o, int64_t now)
+{
+    char last[TIME_TEXT_MAX];
+    struct client_request *request =
+        client_request_new(CLIENT_PATCH, &api_resources[API_EVENTS], w->namespace, w->name);
+    struct repetition *repetition = arena_alloc(request->arena, sizeof(*repetition));
+    w->count += w->count < INT32_MAX;
     time_format(now, last);
-    snprintf(patch, sizeof(patch), "{\"count\":%d,\"lastTimestamp\":\"%s\"}", ++w->count, last);
-    client_patch(r->client, &api_resources[API_EVENTS], NULL, w->namespace, w->name, PATCH_MERGE, patch, NULL, NULL);
+    request->patch_kind = PATCH_MERGE;
+    request->patch = arena_printf(request->arena, "{\"count\":%d,\"lastTimestamp\":\"%s\"}", w->count, last);
+    request->patch_size = strlen(request->patch);
+    repetition->recorder = r;
+    repetition->event = make_event(r, request->arena, w, o, now);
+    list_append(&r->repetitions, &repetition->node);
+    client_submit(r->client, request, counted, repetition);
+}
+
+static struct written *remember(struct recorder *r, const char *key, const struct object_meta *about, int64_t now)
+{
+    struct written *w = mem_zero(1, sizeof(*w));
+    w->key = mem_string(key);
+    w->namespace = mem_string(text_empty(about->namespace) ? "default" : about->namespace);
+    /* As upstream names them: the object's name and the time in hexadecimal. */
+    w->name = mem_printf("%s.%016llx", about->name, (unsigned long long)now * 1000 + env_random(r->client->env) % 1000);
+    w->first = now;
+    w->count = 1;
+    map_set(&r->events, w->key, w);
+    list_append(&r->order, &w->order);
+    if (r->events.count > RECORDER_CACHE_MAX)
+        forget(r, list_entry(r->order.next, struct written, order));
+    return w;
 }
 
 void recorder_event(struct recorder *r, const struct api_resource *resource, const struct object_meta *about,
@@ -119,52 +205,21 @@ void recorder_event(struct recorder *r, const struct api_resource *resource, con
     va_end(args);
 
     int64_t now = env_now(r->client->env);
-    const char *namespace = about->namespace && *about->namespace ? about->namespace : "default";
     const char *uid = about->uid ? about->uid : about->name;
     if (!allowed(r, uid, now))
         return;
+    struct occurrence occurrence = {resource, about, field_path, type, reason, message};
     cleanup_free char *key =
         mem_printf("%s|%s|%s|%s|%s", uid, field_path ? field_path : "", type, reason, message);
     struct written *w = map_get(&r->events, key);
     if (w) {
         list_remove(&w->order);
         list_append(&r->order, &w->order);
-        count_up(r, w, now);
+        count_up(r, w, &occurrence, now);
         return;
     }
-
+    w = remember(r, key, about, now);
     struct arena *arena = arena_new(2048);
-    struct event *e = arena_alloc(arena, sizeof(*e));
-    e->metadata.namespace = arena_string(arena, namespace);
-    /* As upstream names them: the object's name and the time in hexadecimal. */
-    e->metadata.name = arena_printf(arena, "%s.%016llx", about->name,
-                                    (unsigned long long)now * 1000 + env_random(r->client->env) % 1000);
-    e->involved_object.kind = resource->kind;
-    e->involved_object.api_version = resource->api_version;
-    e->involved_object.namespace = arena_string(arena, about->namespace);
-    e->involved_object.name = arena_string(arena, about->name);
-    e->involved_object.uid = arena_string(arena, about->uid);
-    e->involved_object.resource_version = arena_string(arena, about->resource_version);
-    e->involved_object.field_path = arena_string(arena, field_path);
-    e->type = arena_string(arena, type);
-    e->reason = arena_string(arena, reason);
-    e->message = arena_string(arena, message);
-    e->source.component = arena_string(arena, r->component);
-    e->source.host = arena_string(arena, r->host);
-    e->reporting_component = arena_string(arena, r->component);
-    e->reporting_instance = arena_string(arena, r->host);
-    e->first_timestamp = e->last_timestamp = now;
-    e->count = 1;
-
-    w = mem_zero(1, sizeof(*w));
-    w->key = mem_string(key);
-    w->namespace = mem_string(namespace);
-    w->name = mem_string(e->metadata.name);
-    w->first = now;
-    w->count = 1;
-    map_set(&r->events, w->key, w);
-    list_append(&r->order, &w->order);
-    if (r->events.count > RECORDER_CACHE_MAX)
-        forget(r, list_entry(r->order.next, struct written, order));
-    client_create(r->client, &api_resources[API_EVENTS], namespace, arena, e, NULL, NULL);
+    struct event *e = make_event(r, arena, w, &occurrence, now);
+    client_create(r->client, &api_resources[API_EVENTS], e->metadata.namespace, arena, e, NULL, NULL);
 }

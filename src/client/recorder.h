@@ -1,6 +1,6 @@
 /* Events that users read in `kubectl describe`. Equal events (same object, reason, message, type) are counted
- * up instead of repeated, as upstream's correlator does; a flood about one object is cut off.
- * Belongs to one thread. */
+ * up instead of repeated, as upstream's correlator does, and made anew with their count where the server has forgotten
+ * them; a flood about one object is cut off. Belongs to one thread. */
 #ifndef CORACLE_CLIENT_RECORDER_H
 #define CORACLE_CLIENT_RECORDER_H
 
@@ -15,6 +15,7 @@
 struct recorder;
 
 /* component and host become the event's source: "kubelet" and the node, "deployment-controller" and NULL. */
+/* The client is borrowed, and whatever answers it has to outlive the recorder; answers may come later. */
 struct recorder *recorder_new(struct client *client, const char *component, const char *host);
 void recorder_free(struct recorder *recorder);
 
