@@ -54,8 +54,8 @@ static void warn(const struct api_field *f, const struct api_path *path, const v
     }
     api_path_write(path, &text);
     buffer_printf(&text, ": stored, but without effect: %s", f->inert);
-    if (warnings->count < API_WARNING_MAX)
-        warnings->items[warnings->count++] = arena_string_n(warnings->arena, text.data, text.size);
+    warnings->items = arena_array_extend(warnings->arena, warnings->items, warnings->count, sizeof(*warnings->items));
+    warnings->items[warnings->count++] = arena_string_n(warnings->arena, text.data, text.size);
 }
 
 static void walk(const struct api_type *type, const struct api_path *path, const void *value, const void *old,

@@ -8,12 +8,9 @@
 #include "api/type.h"
 #include "base/arena.h"
 
-/* More in one answer are left out. */
-#define API_WARNING_MAX 20
-
 struct api_warnings {
     struct arena *arena; /* the texts live here */
-    const char *items[API_WARNING_MAX];
+    const char **items;
     size_t count;
 };
 

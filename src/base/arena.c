@@ -122,6 +122,13 @@ void *arena_array_grow(struct arena *arena, const void *items, size_t count, siz
     return p;
 }
 
+void *arena_array_extend(struct arena *arena, void *items, size_t count, size_t size)
+{
+    if (count & (count - 1))
+        return items;
+    return arena_array_grow(arena, items, count, count ? count : 1, size);
+}
+
 size_t arena_size(const struct arena *arena)
 {
     return arena->total;

@@ -23,6 +23,9 @@ char *arena_printf(struct arena *arena, const char *format, ...) __attribute__((
 /* A copy of `count` elements of `size` bytes with room for `room` more, which are zero: how a list of a
  * snapshot is copied in order to append to it. */
 void *arena_array_grow(struct arena *arena, const void *items, size_t count, size_t room, size_t size);
+/* The same for an array that is only ever extended by this, one element at a time from none: it moves when its count is
+ * a power of two, to twice the room, so that n elements cost memory for less than 4n. */
+void *arena_array_extend(struct arena *arena, void *items, size_t count, size_t size);
 /* Bytes that the arena holds from malloc. */
 size_t arena_size(const struct arena *arena);
 

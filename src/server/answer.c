@@ -6,7 +6,14 @@
 #include <strings.h>
 
 #include "base/cleanup.h"
+#include "base/map.h"
 #include "server/private.h"
+
+/* Warnings of one answer: upstream shows 4,096 characters of them, and when there are more, 256 of each. Python's HTTP
+ * client gives up at 100 header lines. */
+#define WARNING_LENGTH_ALL 4096
+#define WARNING_LENGTH_CUT 256
+#define WARNINGS_MAX 64
 
 /* A longer body stays as it is: a reader of that much is no person. */
 #define PRETTY_MAX (4 * 1024 * 1024)
@@ -107,30 +114,77 @@ void answer_json(struct http_request *request, int code, struct buffer *json)
     answer_runs(request, code, &run, 1);
 }
 
+void answer_retry_after(struct http_request *request, int seconds)
+{
+    char text[16];
+    if (seconds <= 0)
+        return;
+    snprintf(text, sizeof(text), "%d", seconds);
+    http_response_header(request, "Retry-After", text);
+}
+
 void answer_status(struct http_request *request, const struct status *status)
 {
     struct buffer json = {0};
     api_status_write(status, &json);
     buffer_add_char(&json, '\n');
-    if (status->details && status->details->retry_after_seconds) {
-        char seconds[16];
-        snprintf(seconds, sizeof(seconds), "%d", status->details->retry_after_seconds);
-        http_response_header(request, "Retry-After", seconds);
-    }
+    answer_retry_after(request, status->details ? status->details->retry_after_seconds : 0);
     answer_json(request, status->code, &json);
 }
 
-void answer_warning(struct http_request *request, const char *text)
+/* The bytes of the first `most` characters. */
+static size_t cut_at(const char *text, size_t most)
+{
+    size_t n = 0;
+    for (size_t i = 0; text[i]; i++)
+        if (((unsigned char)text[i] & 0xc0) != 0x80 && n++ == most)
+            return i;
+    return strlen(text);
+}
+
+static size_t length_of(const char *text)
+{
+    size_t n = 0;
+    for (; *text; text++)
+        n += ((unsigned char)*text & 0xc0) != 0x80;
+    return n;
+}
+
+static void add_warning(struct http_request *request, const char *text, size_t size)
 {
     cleanup_buffer struct buffer out = {0};
     buffer_add_string(&out, "299 - \"");
-    for (const char *c = text; *c; c++) {
+    for (const char *c = text; c < text + size; c++) {
         if (*c == '"' || *c == '\\')
             buffer_add_char(&out, '\\');
         buffer_add_char(&out, *c);
     }
     buffer_add_char(&out, '"');
     http_response_header(request, "Warning", out.data);
+}
+
+void answer_warnings(struct http_request *request, const char *const *texts, size_t count)
+{
+    struct map known = {0};
+    size_t distinct = 0, total = 0, shown = 0, written = 0;
+    cleanup_free const char **items = mem_alloc((count + 1) * sizeof(*items));
+    for (size_t i = 0; i < count; i++) {
+        if (map_set(&known, texts[i], (void *)(uintptr_t)texts[i]))
+            continue;
+        items[distinct++] = texts[i];
+        total += length_of(texts[i]);
+    }
+    map_free(&known);
+    size_t each = total > WARNING_LENGTH_ALL ? WARNING_LENGTH_CUT : WARNING_LENGTH_ALL;
+    for (; shown < distinct && shown < WARNINGS_MAX && written < WARNING_LENGTH_ALL; shown++) {
+        size_t length = length_of(items[shown]);
+        add_warning(request, items[shown], cut_at(items[shown], each));
+        written += length < each ? length : each;
+    }
+    if (shown < distinct) {
+        cleanup_free char *rest = mem_printf("%zu more warnings are not shown", distinct - shown);
+        add_warning(request, rest, strlen(rest));
+    }
 }
 
 void answer_deprecation(struct http_request *request, const struct api_resource *resource)
@@ -143,5 +197,5 @@ void answer_deprecation(struct http_request *request, const struct api_resource 
     };
     for (size_t i = 0; i < ARRAY_COUNT(deprecated); i++)
         if (resource && resource->index == deprecated[i].resource)
-            answer_warning(request, deprecated[i].text);
+            add_warning(request, deprecated[i].text, strlen(deprecated[i].text));
 }

@@ -49,7 +49,10 @@ bool parameter_flag(const struct http_request *request, const char *name);
 /* ---- Answers, on the I/O thread (answer.c) ---- */
 
 void answer_status(struct http_request *request, const struct status *status);
-void answer_warning(struct http_request *request, const char *text);
+/* When to ask again; 0: nothing is said. */
+void answer_retry_after(struct http_request *request, int seconds);
+/* Each text once; the last header says how many did not fit. */
+void answer_warnings(struct http_request *request, const char *const *texts, size_t count);
 /* Warns of a kind that upstream has deprecated, whatever is done with it. */
 void answer_deprecation(struct http_request *request, const struct api_resource *resource);
 /* A body of JSON without blanks, in lent runs, which are taken over. */

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "api/discovery.h"
-#include "api/warnings.h"
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "base/timestamp.h"
@@ -15,8 +14,6 @@
 #include "server/private.h"
 
 #define PATCHES "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json"
-/* Warning headers of one answer. */
-#define WARNINGS_MAX 20
 
 struct rest_job {
     struct server *server;
@@ -30,6 +27,7 @@ struct rest_job {
     VECTOR(const char *) warnings; /* in the arena */
     /* The answer, filled on the core thread. */
     int code;
+    int retry_after;    /* seconds; 0: none */
     struct buffer body; /* a Status or a Scale, as JSON */
     struct object *object;
     struct object **items;
@@ -57,8 +55,7 @@ static void job_free(struct rest_job *job)
 
 static void warn(struct rest_job *job, const char *text)
 {
-    if (job->warnings.count < WARNINGS_MAX)
-        vector_push(&job->warnings, arena_string(job->arena, text));
+    vector_push(&job->warnings, arena_string(job->arena, text));
 }
 
 /* ---- The answer, on the I/O thread ---- */
@@ -165,8 +162,8 @@ static void offer_list(void *context)
 static void finish(void *context)
 {
     struct rest_job *job = context;
-    for (size_t i = 0; i < job->warnings.count; i++)
-        answer_warning(job->http, job->warnings.items[i]);
+    answer_warnings(job->http, job->warnings.items, job->warnings.count);
+    answer_retry_after(job->http, job->retry_after);
     request_metrics_count(job->server->metrics, &job->route, job->verb, job->code,
                           env_monotonic(job->server->options.env) - job->http->received);
     if (job->object)
@@ -198,6 +195,12 @@ static void take_list(struct rest_job *job, const struct client_result *result)
         job->list.remaining_item_count = opt_int64(result->remaining);
 }
 
+static void take_status(struct rest_job *job, const struct status *status)
+{
+    job->retry_after = status->details ? status->details->retry_after_seconds : 0;
+    api_status_write(status, &job->body);
+}
+
 static void answered(void *context, const struct client_result *result)
 {
     struct rest_job *job = context;
@@ -205,7 +208,7 @@ static void answered(void *context, const struct client_result *result)
     for (size_t i = 0; i < result->warning_count; i++)
         warn(job, result->warnings[i]);
     if (result->status)
-        api_status_write(result->status, &job->body);
+        take_status(job, result->status);
     else if (result->value)
         json_encode(result->value_type, result->value, &job->body);
     else if (result->object)
@@ -293,14 +296,7 @@ static struct status *read_object(struct rest_job *job)
                                       .older = sub->older};
         return decode(job, &own, &r->body);
     }
-    status = decode(job, &object, &r->body);
-    if (status || job->route.subresource)
-        return status;
-    struct api_warnings inert = {.arena = job->arena};
-    api_warn_inert(resource->type, r->body, NULL, &inert);
-    for (size_t i = 0; i < inert.count; i++)
-        warn(job, inert.items[i]);
-    return NULL;
+    return decode(job, &object, &r->body);
 }
 
 static struct status *read_patch(struct rest_job *job)
@@ -470,7 +466,7 @@ void rest_handle(struct rest_request *request)
     job->table.now = env_now(job->server->options.env);
     if (status) {
         job->code = status->code;
-        api_status_write(status, &job->body);
+        take_status(job, status);
         buffer_add_char(&job->body, '\n');
         if (job->request)
             client_request_free(steal_pointer(job->request));

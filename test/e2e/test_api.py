@@ -391,5 +391,6 @@ def test_what_does_not_act_yet_says_so(api, pods):
     body = harness.shell_pod("it", "true", restartPolicy="Never")
     body["spec"]["runtimeClassName"] = "none"
     response = api.request("POST", pods + "?dryRun=All", body)
-    if response.status == 201:
-        assert any("runtimeClassName" in warning for warning in response.headers.get_all("Warning") or [])
+    assert response.status == 201
+    warnings = response.headers.get_all("Warning") or []
+    assert sum("spec.runtimeClassName: stored, but without effect" in warning for warning in warnings) == 1

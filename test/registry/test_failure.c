@@ -12,7 +12,7 @@
 
 #include "base/cleanup.h"
 #include "fake_env.h"
-#include "registry/registry.h"
+#include "registry/private.h"
 #include "store/engine.h"
 
 /* Commits in the next turn; fails while the disk is full. */
@@ -88,7 +88,7 @@ static int tear_down(void **state)
 }
 
 struct answer {
-    int code, calls;
+    int code, calls, retry_after;
     char text[256];
 };
 
@@ -97,6 +97,7 @@ static void answered(void *context, const struct client_result *result)
     struct answer *answer = context;
     answer->code = result->code;
     answer->calls++;
+    answer->retry_after = result->status && result->status->details ? result->status->details->retry_after_seconds : 0;
     if (result->status && result->status->message)
         snprintf(answer->text, sizeof(answer->text), "%s", result->status->message);
 }
@@ -191,6 +192,25 @@ static void an_answer_comes_after_durability(void **state)
     disk.stuck = false;
 }
 
+static void what_does_not_fit_in_the_queue_is_told_when_to_come_back(void **state)
+{
+    for (int i = 0; i < 4; i++)
+        answers[i] = (struct answer){0};
+    for (int i = 0; i < REGISTRY_QUEUE_MAX - 1; i++)
+        client_get(client, &api_resources[API_CONFIGMAPS], "default", "a", answered, &answers[0]);
+    client_get(client, &api_resources[API_CONFIGMAPS], "default", "a", answered, &answers[1]);
+    client_get(client, &api_resources[API_CONFIGMAPS], "default", "a", answered, &answers[2]);
+    fake_env_settle(disk.env);
+    assert_int_equal(answers[0].calls, REGISTRY_QUEUE_MAX - 1);
+    assert_int_equal(answers[1].code, 404);
+    assert_int_equal(answers[1].retry_after, 0);
+    assert_int_equal(answers[2].code, 429);
+    assert_int_equal(answers[2].retry_after, REGISTRY_RETRY_SECONDS);
+    client_get(client, &api_resources[API_CONFIGMAPS], "default", "a", answered, &answers[3]);
+    fake_env_settle(disk.env);
+    assert_int_equal(answers[3].code, 404);
+}
+
 static void requests_under_way_are_dropped_when_the_registry_goes(void **state)
 {
     disk.stuck = true;
@@ -222,6 +242,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(an_address_is_taken_before_it_is_durable_and_free_after_its_end_is, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(an_answer_comes_after_durability, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_does_not_fit_in_the_queue_is_told_when_to_come_back, set_up, tear_down),
         cmocka_unit_test_setup_teardown(requests_under_way_are_dropped_when_the_registry_goes, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -313,6 +313,108 @@ static void unknown_fields_are_warned_of_refused_or_ignored(void **state)
                   "supported values: \"\", \"Ignore\", \"Strict\", \"Warn\"");
 }
 
+#define INERT ": stored, but without effect: "
+#define INERT_DEPLOYMENT(more)                                                                                         \
+    "{\"metadata\":{\"name\":\"inert\"" more                                                                           \
+    "},\"spec\":{\"dada\":1,\"selector\":{\"matchLabels\":{\"app\":\"web\"}},"                                         \
+    "\"template\":{\"metadata\":{\"labels\":{\"app\":\"web\"}},\"spec\":{\"runtimeClassName\":\"c\",\"containers\":[{" \
+    "\"name\":\"c\",\"image\":\"i\",\"securityContext\":{\"windowsOptions\":{}}}]}}}}"
+
+/* The next Warning header that is not lint's, which end in the name of a check. */
+static const char *next_warning(struct answer *a, unsigned *n)
+{
+    const char *text;
+    while ((text = header(a, "Warning", (*n)++)) && strcmp(text + strlen(text) - 2, "]\"") == 0)
+        ;
+    return text;
+}
+
+/* The Warning headers are these and no others: each is the beginning of one. */
+static void assert_warnings(struct answer *a, const char *const *wanted)
+{
+    unsigned n = 0;
+    const char *text;
+    for (; *wanted; wanted++) {
+        text = next_warning(a, &n);
+        if (!text || strncmp(text, *wanted, strlen(*wanted)) != 0)
+            fail_msg("the warning is %s, not %s", text ? text : "missing", *wanted);
+    }
+    text = next_warning(a, &n);
+    if (text)
+        fail_msg("one more warning: %s", text);
+}
+
+static void each_warning_is_given_once_and_of_changes_only(void **state)
+{
+    (void)state;
+    static const char *const all[] = {
+        "299 - \"unknown field \\\"spec.dada\\\"\"",
+        "299 - \"spec.template.spec.containers[0].securityContext.windowsOptions" INERT,
+        "299 - \"spec.template.spec.runtimeClassName" INERT,
+        NULL,
+    };
+    static const char *const unknown[] = {"299 - \"unknown field \\\"spec.dada\\\"\"", NULL};
+    static const char *const one[] = {"299 - \"spec.template.spec.runtimeClassName" INERT, NULL};
+    static const char *const none[] = {NULL};
+    struct answer *a = ask("POST", DEPLOYMENTS, NULL, INERT_DEPLOYMENT(""));
+    assert_code(a, 201);
+    assert_warnings(a, all);
+    a = ask("PUT", DEPLOYMENTS "/inert", NULL, INERT_DEPLOYMENT(",\"labels\":{\"a\":\"b\"}"));
+    assert_code(a, 200);
+    assert_warnings(a, unknown);
+    a = ask("PATCH", DEPLOYMENTS "/inert", "Content-Type: application/merge-patch+json\r\n",
+            "{\"metadata\":{\"labels\":null}}");
+    assert_code(a, 200);
+    assert_warnings(a, none);
+    make(DEPLOYMENTS, DEPLOYMENT);
+    a = ask("PATCH", DEPLOYMENTS "/web", "Content-Type: application/merge-patch+json\r\n",
+            "{\"spec\":{\"template\":{\"spec\":{\"runtimeClassName\":\"c\"}}}}");
+    assert_code(a, 200);
+    assert_warnings(a, one);
+    a = ask("PATCH", DEPLOYMENTS "/web", "Content-Type: application/merge-patch+json\r\n",
+            "{\"spec\":{\"replicas\":3}}");
+    assert_code(a, 200);
+    assert_warnings(a, none);
+}
+
+static void warnings_that_do_not_fit_are_counted(void **state)
+{
+    (void)state;
+    cleanup_buffer struct buffer body = {0};
+    buffer_add_string(&body, "{\"metadata\":{\"name\":\"a\"}");
+    for (int i = 0; i < 70; i++)
+        buffer_printf(&body, ",\"u%d\":1", i);
+    buffer_add_string(&body, "}");
+    struct answer *a = ask("POST", CONFIG_MAPS, NULL, body.data);
+    assert_code(a, 201);
+    assert_string_equal(header(a, "Warning", 63), "299 - \"unknown field \\\"u63\\\"\"");
+    assert_string_equal(header(a, "Warning", 64), "299 - \"6 more warnings are not shown\"");
+    assert_null(header(a, "Warning", 65));
+    /* Long ones are cut when they are too many, and only then. */
+    buffer_clear(&body);
+    buffer_add_string(&body, "{\"metadata\":{\"name\":\"b\"}");
+    for (int i = 0; i < 5; i++)
+        buffer_printf(&body, ",\"u%d%01000d\":1", i, 0);
+    buffer_add_string(&body, "}");
+    a = ask("POST", CONFIG_MAPS, NULL, body.data);
+    assert_code(a, 201);
+    for (unsigned i = 0; i < 5; i++)
+        assert_int_equal(strlen(header(a, "Warning", i)), strlen("299 - \"\"") + 256 + 1);
+    assert_null(header(a, "Warning", 5));
+}
+
+static void who_comes_too_early_is_told_when_to_come_back(void **state)
+{
+    (void)state;
+    struct answer *a = ask("GET", CONFIG_MAPS "?resourceVersion=1000000000", NULL, NULL);
+    assert_code(a, 504);
+    assert_field(a, "details/retryAfterSeconds", "1");
+    assert_string_equal(header(a, "Retry-After", 0), "1");
+    a = ask("GET", CONFIG_MAPS "/none", NULL, NULL);
+    assert_code(a, 404);
+    assert_null(header(a, "Retry-After", 0));
+}
+
 static void a_dry_run_answers_and_changes_nothing(void **state)
 {
     (void)state;
@@ -645,6 +747,9 @@ int main(void)
         test(paths_that_lead_nowhere_are_404),
         test(methods_that_a_path_does_not_take_are_405),
         test(unknown_fields_are_warned_of_refused_or_ignored),
+        test(each_warning_is_given_once_and_of_changes_only),
+        test(warnings_that_do_not_fit_are_counted),
+        test(who_comes_too_early_is_told_when_to_come_back),
         test(a_dry_run_answers_and_changes_nothing),
         test(delete_takes_options_in_body_and_query),
         test(a_body_of_another_kind_is_refused),
