@@ -14,6 +14,9 @@
 #define REGISTRY_NAME_ATTEMPTS 8
 /* Requests that may wait for their turn; further ones are answered 429. */
 #define REGISTRY_QUEUE_MAX 65536
+/* Bytes of an object's JSON. Upstream's store takes 1.5 MiB of protobuf; as for the bodies of requests, twice that is
+ * allowed for what it becomes as JSON. Answered 500 with the words of etcd, as upstream does. */
+#define REGISTRY_OBJECT_MAX (3 << 20)
 /* Seconds that a client should wait after a 429. */
 #define REGISTRY_RETRY_SECONDS 1
 
@@ -37,7 +40,7 @@ struct task {
     bool internal;         /* made by the registry: answered even while it is being freed */
     bool service_write;    /* the service's addresses are settled when the write is */
     struct object *old;    /* held; the state that the write is based on */
-    const char *const *warnings;
+    const char **warnings;
     size_t warning_count;
 };
 

@@ -96,10 +96,8 @@ void registry_answer_scale(struct task *task, int code, struct object *object)
 
 void registry_add_warning(struct task *task, const char *text)
 {
-    const char **warnings =
-        arena_array_grow(task->arena, task->warnings, task->warning_count, 1, sizeof(*warnings));
-    warnings[task->warning_count++] = arena_string(task->arena, text);
-    task->warnings = warnings;
+    task->warnings = arena_array_extend(task->arena, task->warnings, task->warning_count, sizeof(*task->warnings));
+    task->warnings[task->warning_count++] = arena_string(task->arena, text);
 }
 
 void registry_warn_inert(struct task *task, const void *value, const void *old)
@@ -203,6 +201,19 @@ void registry_name_type(const struct api_resource *resource, void *value)
     root->api_version = resource->api_version;
 }
 
+/* No byte of a struct makes more bytes of JSON than this: two of an optional boolean become a long name and a word. */
+#define JSON_PER_BYTE 32
+
+/* Whether the object's text is longer than REGISTRY_OBJECT_MAX. Only of what may be is it made to see. */
+static bool is_too_large(const struct api_type *type, const struct arena *arena, const void *value)
+{
+    if (arena_size(arena) < REGISTRY_OBJECT_MAX / JSON_PER_BYTE)
+        return false;
+    cleanup_buffer struct buffer json = {0};
+    json_encode(type, value, &json);
+    return json.size > REGISTRY_OBJECT_MAX;
+}
+
 void registry_put(struct task *task, const void *value, uint64_t expected)
 {
     struct registry *registry = task->registry;
@@ -212,6 +223,11 @@ void registry_put(struct task *task, const void *value, uint64_t expected)
     /* A snapshot of its own, without what decoding and defaulting left behind in the request's arena. */
     struct arena *arena = arena_new(0);
     void *copy = api_copy(arena, resource->type, value);
+    if (is_too_large(resource->type, arena, copy)) {
+        arena_free(arena);
+        registry_answer_status(task, api_status(task->arena, 500, NULL, "etcdserver: request is too large"));
+        return;
+    }
     if (task->request->dry_run) {
         cleanup_object struct object *object = object_new(resource, arena, copy);
         answer_written(task, object);

@@ -38,11 +38,6 @@ void pod_load(const struct pod *pod, struct resource_amounts *out)
         out->of[kind] = pod_resource_request(pod, schedule_resource_names[kind], POD_COUNT_STATUS, stand_in(kind));
 }
 
-int64_t pod_request_of(const struct pod *pod, const char *name)
-{
-    return pod_resource_request(pod, name, POD_COUNT_SPEC, 0);
-}
-
 void node_info_set(struct node_info *info, struct object *node)
 {
     object_unref(info->object);

@@ -32,8 +32,6 @@ struct node_info {
 
 /* What a pod asks for, or has been given, whichever is more (api/pod_resources.h). */
 void pod_requests(const struct pod *pod, struct resource_amounts *out);
-/* The same for one resource by name, as a whole number. */
-int64_t pod_request_of(const struct pod *pod, const char *name);
 /* The amounts used in scores: 100m of cpu and 200 MiB of memory at least per container that asks for none. */
 void pod_load(const struct pod *pod, struct resource_amounts *out);
 

@@ -4,49 +4,98 @@
 
 #include "api/quantity.h"
 #include "base/arena.h"
+#include "base/map.h"
+#include "base/text.h"
 #include "schedule/plugin.h"
 
 static const char *const insufficient[RESOURCE_KINDS] = {"Insufficient cpu", "Insufficient memory",
                                                          "Insufficient ephemeral-storage"};
 
-/* Adds a resource that a container asks for, unless it is there already. */
-static void add_extended(struct schedule_pod *pod, struct schedule_request *requests, const char *name)
+/* What a pod's containers ask of one further resource, counted as pod_resource_request does. */
+struct extended_sum {
+    const char *name;
+    int64_t sum, sidecars, largest;
+};
+
+/* All of them, found by name: a pod may name thousands. */
+struct extended_sums {
+    struct map places; /* name -> its place, counted from 1 */
+    struct extended_sum *items;
+    size_t count;
+};
+
+static struct extended_sum *sum_of(struct arena *arena, struct extended_sums *sums, const char *name)
 {
-    for (size_t i = 0; i < pod->extended_count; i++)
-        if (strcmp(requests[i].name, name) == 0)
-            return;
-    int64_t amount = pod_request_of(pod->pod, name);
-    if (amount)
-        requests[pod->extended_count++] = (struct schedule_request){name, amount};
+    uintptr_t place = (uintptr_t)map_get(&sums->places, name);
+    if (place)
+        return &sums->items[place - 1];
+    sums->items = arena_array_extend(arena, sums->items, sums->count, sizeof(*sums->items));
+    sums->items[sums->count++] = (struct extended_sum){.name = name};
+    map_set(&sums->places, name, (void *)(uintptr_t)sums->count);
+    return &sums->items[sums->count - 1];
 }
 
-static void collect_extended(struct schedule_pod *pod, struct schedule_request *requests,
-                             const struct container_array *containers)
+static void add_container(struct extended_sum *e, int64_t own)
 {
-    for (size_t i = 0; i < containers->count; i++) {
-        const struct string_map *asked = &containers->items[i].resources.requests;
-        for (size_t r = 0; r < asked->count; r++)
-            if (resource_is_extended(asked->items[r].key))
-                add_extended(pod, requests, asked->items[r].key);
+    e->sum += own;
+}
+
+static void add_init_container(struct extended_sum *e, int64_t own)
+{
+    e->largest = own + e->sidecars > e->largest ? own + e->sidecars : e->largest;
+}
+
+static void add_sidecar(struct extended_sum *e, int64_t own)
+{
+    e->sidecars += own;
+    e->largest = e->sidecars > e->largest ? e->sidecars : e->largest;
+}
+
+static void collect_extended(struct arena *arena, struct extended_sums *sums, const struct container *c,
+                             void (*add)(struct extended_sum *e, int64_t own))
+{
+    const struct string_map *asked = &c->resources.requests;
+    for (size_t i = 0; i < asked->count; i++)
+        if (resource_is_extended(asked->items[i].key))
+            add(sum_of(arena, sums, asked->items[i].key), quantity_value(asked->items[i].value));
+}
+
+/* Of the pod as a whole, where it says so, else of its containers. */
+static int64_t amount_of(const struct pod_spec *spec, const struct extended_sum *e)
+{
+    const char *whole = spec->resources ? string_map_get(&spec->resources->requests, e->name) : NULL;
+    int64_t sum = e->sum + e->sidecars, most = sum > e->largest ? sum : e->largest;
+    return (whole ? quantity_value(whole) : most) + quantity_value(string_map_get(&spec->overhead, e->name));
+}
+
+static void set_extended(struct schedule_pod *pod)
+{
+    const struct pod_spec *spec = &pod->pod->spec;
+    struct extended_sums sums = {0};
+    for (size_t i = 0; i < spec->containers.count; i++)
+        collect_extended(pod->arena, &sums, &spec->containers.items[i], add_container);
+    for (size_t i = 0; i < spec->init_containers.count; i++) {
+        const struct container *c = &spec->init_containers.items[i];
+        collect_extended(pod->arena, &sums, c,
+                         text_equal(c->restart_policy, "Always") ? add_sidecar : add_init_container);
+    }
+    map_free(&sums.places);
+    struct schedule_request *requests = arena_alloc(pod->arena, sums.count * sizeof(*requests));
+    pod->extended = requests;
+    pod->extended_count = 0;
+    for (size_t i = 0; i < sums.count; i++) {
+        int64_t amount = amount_of(spec, &sums.items[i]);
+        if (amount)
+            requests[pod->extended_count++] = (struct schedule_request){sums.items[i].name, amount};
     }
 }
 
 bool prefilter_node_resources(struct schedule_pod *pod, struct schedule_verdict *verdict)
 {
-    const struct pod_spec *spec = &pod->pod->spec;
-    size_t most = 0;
     (void)verdict;
-    pod->extended_count = 0;
     pod_requests(pod->pod, &pod->requests);
     pod_load(pod->pod, &pod->load);
-    for (size_t i = 0; i < spec->containers.count; i++)
-        most += spec->containers.items[i].resources.requests.count;
-    for (size_t i = 0; i < spec->init_containers.count; i++)
-        most += spec->init_containers.items[i].resources.requests.count;
-    struct schedule_request *requests = arena_alloc(pod->arena, most * sizeof(*requests));
-    collect_extended(pod, requests, &spec->containers);
-    collect_extended(pod, requests, &spec->init_containers);
-    pod->extended = requests;
+    set_extended(pod);
     return true;
 }
 

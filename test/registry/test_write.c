@@ -3,9 +3,11 @@
 #include "world.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "registry/private.h"
 
 #define MAP(name) "{\"metadata\":{\"name\":\"" name "\"},\"data\":{\"k\":\"1\"}}"
 #define TEMPLATE                                                                                                       \
@@ -428,9 +430,35 @@ static void events_are_one_set_of_objects_behind_two_apis(void **state)
     world_free(w);
 }
 
+/* A Lease whose text is longer than an identity by what the rest of it takes. */
+static struct reply *put_lease(struct world *w, size_t identity)
+{
+    char *json = mem_alloc(identity + 100);
+    int n = sprintf(json, "{\"spec\":{\"holderIdentity\":\"");
+    memset(json + n, 'x', identity);
+    strcpy(json + n + identity, "\"}}");
+    struct reply *r = patch(w, "leases/default/l", json);
+    free(json);
+    return r;
+}
+
+static void an_object_that_has_grown_too_large_is_refused(void **state)
+{
+    struct world *w = world_new();
+    assert_code(create(w, "leases/default", "{\"metadata\":{\"name\":\"l\"}}"), 201);
+    assert_code(put_lease(w, REGISTRY_OBJECT_MAX - 1000), 200);
+    struct reply *r = put_lease(w, REGISTRY_OBJECT_MAX);
+    assert_code(r, 500);
+    assert_string_equal(r->text, "etcdserver: request is too large");
+    r = get(w, "leases/default/l");
+    assert_int_equal(strlen(field(r, "spec/holderIdentity")), REGISTRY_OBJECT_MAX - 1000);
+    world_free(w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_object_that_has_grown_too_large_is_refused),
         cmocka_unit_test(a_new_object_gets_its_system_fields),
         cmocka_unit_test(what_cannot_be_created_is_refused_with_upstreams_words),
         cmocka_unit_test(names_are_generated),

@@ -8,6 +8,7 @@
 
 #include "api/json.h"
 #include "api/node_selector.h"
+#include "api/pod_resources.h"
 #include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/vector.h"
@@ -560,9 +561,66 @@ static void plugins_agree_with_an_oracle_that_looks_at_everything(void **state)
     stage_free(w.stage);
 }
 
+/* ---- Extended resources ---- */
+
+static void assert_extended(const char *json, size_t wanted)
+{
+    cleanup_object struct object *object = object_of(API_PODS, json);
+    cleanup_arena struct arena *arena = arena_new(0);
+    struct schedule_pod pod = {.pod = object->value, .arena = arena};
+    struct schedule_verdict verdict = {0};
+    assert_true(prefilter_node_resources(&pod, &verdict));
+    assert_int_equal(pod.extended_count, wanted);
+    for (size_t i = 0; i < pod.extended_count; i++)
+        assert_int_equal(pod.extended[i].amount,
+                         pod_resource_request(pod.pod, pod.extended[i].name, POD_COUNT_SPEC, 0));
+}
+
+static void extended_resources_are_counted_as_all_others(void **state)
+{
+#define ASKS(what) "{\"resources\":{\"requests\":{" what "}}}"
+#define SIDECAR(what) "{\"restartPolicy\":\"Always\",\"resources\":{\"requests\":{" what "}}}"
+    static const struct {
+        const char *json;
+        size_t wanted;
+    } rows[] = {
+        {"{\"spec\":{\"containers\":[" ASKS("\"cpu\":\"1\",\"memory\":\"1\"") "]}}", 0},
+        {"{\"spec\":{\"containers\":[" ASKS("\"a.b/c\":\"1\"") "," ASKS("\"a.b/c\":\"2\",\"a.b/d\":\"0\"") "]}}", 1},
+        {"{\"spec\":{\"initContainers\":[" ASKS("\"a.b/c\":\"9\"") "],\"containers\":[" ASKS("\"a.b/c\":\"2\"") "]}}",
+         1},
+        {"{\"spec\":{\"initContainers\":[" SIDECAR("\"a.b/c\":\"3\"") "," ASKS("\"a.b/c\":\"4\"") "," SIDECAR(
+             "\"a.b/c\":\"2\"") "],\"containers\":[" ASKS("\"a.b/c\":\"1\"") "]}}",
+         1},
+        {"{\"spec\":{\"initContainers\":[" SIDECAR("\"a.b/c\":\"3\"") "],\"containers\":[" ASKS(
+             "\"a.b/c\":\"1\"") "]}}",
+         1},
+        {"{\"spec\":{\"overhead\":{\"a.b/c\":\"5\"},\"containers\":[" ASKS("\"a.b/c\":\"1\"") "]}}", 1},
+        {"{\"spec\":{\"resources\":{\"requests\":{\"hugepages-2Mi\":\"4Mi\"}},\"containers\":[" ASKS(
+             "\"hugepages-2Mi\":\"2Mi\"") "]}}",
+         1},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++)
+        assert_extended(rows[i].json, rows[i].wanted);
+    /* As many as fit into an object. */
+    cleanup_buffer struct buffer b = {0};
+    for (int i = 0; i < 20000; i++)
+        buffer_printf(&b, "%s{\"resources\":{\"requests\":{\"a.b/c%d\":\"1\"}}}",
+                      i ? "," : "{\"spec\":{\"containers\":[", i);
+    buffer_add_string(&b, "]}}");
+    cleanup_object struct object *object = object_of(API_PODS, b.data);
+    cleanup_arena struct arena *arena = arena_new(0);
+    struct schedule_pod pod = {.pod = object->value, .arena = arena};
+    struct schedule_verdict verdict = {0};
+    assert_true(prefilter_node_resources(&pod, &verdict));
+    assert_int_equal(pod.extended_count, 20000);
+    assert_string_equal(pod.extended[19999].name, "a.b/c19999");
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(extended_resources_are_counted_as_all_others),
         cmocka_unit_test(plugins_agree_with_an_oracle_that_looks_at_everything),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
