@@ -159,19 +159,24 @@ static int decode_part(const char *text, size_t size, struct buffer *out)
     return 0;
 }
 
-/* The header has to name our algorithm, and our key if it names one. */
-static bool header_fits(const struct jwt_key *key, const char *text, size_t size)
+/* What upstream's authenticator says of what it cannot read, of a key that is not there, and of a forgery. */
+#define NO_TOKEN "invalid bearer token"
+#define NO_KEY "invalid signature, no keys found"
+#define FORGED "go-jose/go-jose: error in cryptographic primitive"
+
+/* The header has to name our algorithm, and our key if it names one: returns NULL, or what is wrong. */
+static const char *header_fault(const struct jwt_key *key, const char *text, size_t size)
 {
     cleanup_buffer struct buffer header = {0};
     if (decode_part(text, size, &header) < 0)
-        return false;
+        return NO_TOKEN;
     json_t *json = json_loadb(header.data, header.size, JSON_REJECT_DUPLICATES, NULL);
     const char *algorithm = json_string_value(json_object_get(json, "alg"));
     const char *id = json_string_value(json_object_get(json, "kid"));
-    bool fits = algorithm && strcmp(algorithm, "ES256") == 0 && !json_object_get(json, "crit") &&
-                (!id || strcmp(id, key->id) == 0);
+    bool fits = algorithm && strcmp(algorithm, "ES256") == 0 && !json_object_get(json, "crit");
+    bool ours = !id || strcmp(id, key->id) == 0;
     json_decref(json);
-    return fits;
+    return !fits ? NO_TOKEN : ours ? NULL : NO_KEY;
 }
 
 static bool signature_fits(const struct jwt_key *key, const char *signed_text, size_t signed_size, const char *text,
@@ -198,12 +203,14 @@ int jwt_verify(const struct jwt_key *key, const char *token, size_t size, struct
     const char *end = token + size;
     const char *first = size <= JWT_SIZE_MAX ? memchr(token, '.', size) : NULL;
     const char *second = first ? memchr(first + 1, '.', (size_t)(end - first) - 1) : NULL;
-    if (!second || memchr(second + 1, '.', (size_t)(end - second) - 1) ||
-        !header_fits(key, token, (size_t)(first - token)))
-        return refuse(err, "invalid bearer token");
+    if (!second || memchr(second + 1, '.', (size_t)(end - second) - 1))
+        return refuse(err, NO_TOKEN);
+    const char *fault = header_fault(key, token, (size_t)(first - token));
+    if (fault)
+        return refuse(err, fault);
     if (!signature_fits(key, token, (size_t)(second - token), second + 1, (size_t)(end - second) - 1))
-        return refuse(err, "invalid signature");
+        return refuse(err, FORGED);
     if (decode_part(first + 1, (size_t)(second - first) - 1, payload) < 0)
-        return refuse(err, "invalid bearer token");
+        return refuse(err, NO_TOKEN);
     return 0;
 }

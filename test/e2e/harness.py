@@ -14,6 +14,7 @@ import secrets
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 import tempfile
 import threading
@@ -385,6 +386,26 @@ def small_disk(directory, size):
         holder.kill()
         holder.wait()
         holder.stdout.close()
+
+
+class MovableClock:
+    """The clock of a cluster whose command has this prefix: it runs as all clocks do, and ahead by what advance() adds."""
+
+    def __init__(self, path):
+        self.path, self.ahead = pathlib.Path(path), 0
+        self.path.write_bytes(struct.pack("q", 0))
+        library = pathlib.Path(CORACLE).parent / "test/e2e/movable_clock.so"
+        self.prefix = ["env", f"LD_PRELOAD={library}", f"MOVABLE_CLOCK={self.path}"]
+
+    def advance(self, api, seconds, step=5):
+        """In steps that are shorter than what the cluster's parts may be silent for; each request wakes the cluster, so
+        that what is due begins."""
+        end = self.ahead + seconds
+        while self.ahead < end:
+            self.ahead = min(self.ahead + step, end)
+            with open(self.path, "r+b") as file:
+                file.write(struct.pack("q", int(self.ahead * 1e9)))
+            api.ok("GET", "/api/v1/namespaces/default")
 
 
 class Cluster:

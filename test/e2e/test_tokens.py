@@ -5,6 +5,8 @@ import json
 import urllib.error
 import urllib.request
 
+import pytest
+
 import harness
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
@@ -20,6 +22,13 @@ def ask(api, token, path, method="GET", body=None):
             return answer.status, json.loads(answer.read())
     except urllib.error.HTTPError as error:
         return error.code, json.loads(error.read())
+
+
+def review(api, token, audiences=None):
+    """The status of a TokenReview."""
+    spec = {"token": token} if audiences is None else {"token": token, "audiences": audiences}
+    return api.ok("POST", "/apis/authentication.k8s.io/v1/tokenreviews", {
+        "kind": "TokenReview", "apiVersion": "authentication.k8s.io/v1", "spec": spec})["status"]
 
 
 def request_token(api, namespace, **spec):
@@ -118,3 +127,71 @@ def test_kubectl_creates_tokens_and_asks_what_may_be_done(cluster, namespace, ap
     assert claims(token)["exp"] - claims(token)["iat"] == 1200
     assert "kubernetes-admin" in harness.run([*kubectl, "auth", "whoami"]).stdout
     assert harness.run([*kubectl, "auth", "can-i", "delete", "nodes"]).stdout.split()[-1] == "yes"
+
+
+def renamed(header):
+    """The header of a token that names another key than this cluster's."""
+    named = json.loads(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)))
+    return base64.urlsafe_b64encode(json.dumps({**named, "kid": "other"}).encode()).decode().rstrip("=")
+
+
+@pytest.mark.parametrize("forge, error", [
+    (lambda header, payload, signature: f"{header}.{payload}.{'A' * 86}",
+     "[invalid bearer token, go-jose/go-jose: error in cryptographic primitive]"),
+    (lambda header, payload, signature: f"{header}.{payload[:-4]}AAAA.{signature}",
+     "[invalid bearer token, go-jose/go-jose: error in cryptographic primitive]"),
+    (lambda header, payload, signature: f"{renamed(header)}.{payload}.{signature}",
+     "[invalid bearer token, invalid signature, no keys found]"),
+    (lambda header, payload, signature: f"{header}.{payload}", "invalid bearer token"),
+    (lambda header, payload, signature: "nonsense", "invalid bearer token")],
+    ids=["signature", "payload", "key", "unsigned", "nonsense"])
+def test_a_review_says_what_is_wrong_with_a_forged_token(api, namespace, forge, error):
+    token = forge(*request_token(api, namespace).json["status"]["token"].split("."))
+    assert review(api, token) == {"user": {}, "error": error}
+    assert ask(api, token, "/apis")[0] == 401
+
+
+def test_a_review_is_for_the_audiences_that_it_names(api, namespace):
+    token = request_token(api, namespace, audiences=["a", "b"]).json["status"]["token"]
+    status = review(api, token, ["c", "b"])
+    assert status["authenticated"] is True and status["audiences"] == ["b"]
+    assert status["user"]["username"] == f"system:serviceaccount:{namespace}:default"
+    assert review(api, token, ["c"]) == {"user": {}, "error": (
+        '[invalid bearer token, token audiences ["a" "b"] is invalid for the target audiences ["c"]]')}
+    assert review(api, token) == {"user": {}, "error": (
+        '[invalid bearer token, token audiences ["a" "b"] is invalid for the target audiences '
+        '["https://kubernetes.default.svc.cluster.local"]]')}
+    mine = request_token(api, namespace).json["status"]["token"]
+    assert review(api, mine)["audiences"] == ["https://kubernetes.default.svc.cluster.local"]
+
+
+def test_a_token_is_renewed_under_a_running_pod_before_it_expires(make_cluster, tmp_path):
+    clock = harness.MovableClock(tmp_path / "clock")
+    cluster = make_cluster(prefix=clock.prefix)
+    cluster.start()
+    api, pods = cluster.api, "/api/v1/namespaces/default/pods"
+    request_token(api, "default")
+    script = ('while :; do new=$(cat /volume/token); test "$new" = "$old" || echo "$new"; old=$new; usleep 20000; done')
+    api.create(pods, harness.shell_pod("it", script, volumes=[{"name": "it", "projected": {"sources": [
+        {"serviceAccountToken": {"path": "token", "expirationSeconds": 600}}]}}],
+        container={"volumeMounts": [{"name": "it", "mountPath": "/volume"}]}))
+    before = harness.wait_for(api, pods, lambda items: harness.is_true(items[0], "Ready") and items[0])
+
+    def shown(count):
+        lines = api.get(pods + "/it/log").body.decode().split()
+        return len(lines) >= count and lines
+
+    [first] = harness.eventually(lambda: shown(1))
+    assert claims(first)["exp"] - claims(first)["iat"] == 600
+    clock.advance(api, 490)
+    _, second = harness.eventually(lambda: shown(2), what="another token in the pod")
+    assert 480 <= claims(second)["iat"] - claims(first)["iat"] < 600
+    assert claims(second)["jti"] != claims(first)["jti"]
+    assert ask(api, first, "/apis")[0] == ask(api, second, "/apis")[0] == 200
+    clock.advance(api, 180)  # the instants of tokens have a minute of leeway
+    code, refused = ask(api, first, "/apis")
+    assert (code, refused["reason"]) == (401, "Unauthorized")
+    assert review(api, first) == {"user": {}, "error": "[invalid bearer token, service account token has expired]"}
+    assert ask(api, second, "/apis")[0] == 200 and review(api, second)["authenticated"] is True
+    after = api.ok("GET", pods + "/it")
+    assert after["status"]["containerStatuses"] == before["status"]["containerStatuses"]
