@@ -5,6 +5,7 @@
 
 #include "api/pod_qos.h"
 #include "api/quantity.h"
+#include "base/cleanup.h"
 #include "base/text.h"
 #include "node/eviction.h"
 
@@ -135,6 +136,32 @@ void limits_shown(struct arena *arena, const struct pod_spec *spec, const struct
 }
 
 static const char *const changing[] = {"cpu", "memory"};
+
+static bool may_change(const char *name)
+{
+    return text_equal(name, changing[0]) || text_equal(name, changing[1]);
+}
+
+/* What may change is as it was shown, all else as it is asked for. */
+static struct string_map restore(struct arena *arena, const struct string_map *asked, const struct string_map *shown)
+{
+    struct string_map out = {0};
+    for (size_t i = 0; i < asked->count; i++)
+        if (!may_change(asked->items[i].key))
+            string_map_set(arena, &out, asked->items[i].key, asked->items[i].value);
+    for (size_t i = 0; i < ARRAY_COUNT(changing); i++)
+        if (string_map_get(shown, changing[i]))
+            string_map_set(arena, &out, changing[i], string_map_get(shown, changing[i]));
+    return out;
+}
+
+void limits_restore(struct arena *arena, const struct resource_requirements *asked,
+                    const struct container_status *shown, struct resource_requirements *out)
+{
+    *out = *asked;
+    out->requests = restore(arena, &asked->requests, &shown->allocated_resources);
+    out->limits = restore(arena, &asked->limits, &shown->resources->limits);
+}
 
 static bool same_amount(const struct resource_requirements *a, const struct resource_requirements *b, const char *name)
 {

@@ -40,25 +40,8 @@ void worker_restore_allocation(struct worker *w, const struct pod *shown)
         const struct container_status *s = resizable(c) ? pod_container_status(&shown->status, c->spec->name) : NULL;
         struct resource_requirements known = c->spec->resources;
         struct arena *arena = arena_new(512);
-        if (s && s->resources) {
-            static const char *const kept[] = {"cpu", "memory"};
-            known.requests = (struct string_map){0};
-            known.limits = (struct string_map){0};
-            for (size_t k = 0; k < c->spec->resources.requests.count; k++)
-                string_map_set(arena, &known.requests, c->spec->resources.requests.items[k].key,
-                               c->spec->resources.requests.items[k].value);
-            for (size_t k = 0; k < c->spec->resources.limits.count; k++)
-                string_map_set(arena, &known.limits, c->spec->resources.limits.items[k].key,
-                               c->spec->resources.limits.items[k].value);
-            for (size_t k = 0; k < ARRAY_COUNT(kept); k++) {
-                const char *request = string_map_get(&s->allocated_resources, kept[k]);
-                const char *limit = string_map_get(&s->resources->limits, kept[k]);
-                if (request)
-                    string_map_set(arena, &known.requests, kept[k], request);
-                if (limit)
-                    string_map_set(arena, &known.limits, kept[k], limit);
-            }
-        }
+        if (s && s->resources)
+            limits_restore(arena, &c->spec->resources, s, &known);
         allot(w, i, &known);
         arena_free(arena);
     }

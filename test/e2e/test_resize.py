@@ -113,11 +113,12 @@ def test_a_resize_waits_for_the_room_that_another_pod_takes(make_cluster):
     api, pods = one.api, "/api/v1/namespaces/default/pods"
     (node,) = api.ok("GET", "/api/v1/nodes")["items"]
     cpus = int(node["status"]["allocatable"]["cpu"])
-    started(api, pods)
+    before = {"requests": RESOURCES["requests"], "limits": {"memory": "64Mi"}}
+    started(api, pods, resources=before)
     api.create(pods, harness.shell_pod("big", "sleep 600", container={
         "resources": {"requests": {"cpu": f"{cpus * 1000 - 300}m"}}}))
     harness.wait_for(api, pods, lambda items: sum(harness.is_true(item, "Ready") for item in items) == 2)
-    api.patch(pods + "/one/resize", resources({"cpu": "600m"}, {"cpu": "600m"}))
+    api.patch(pods + "/one/resize", resources({"cpu": "600m"}, {"cpu": "900m"}))
 
     def of_one(items):
         return next(item for item in items if item["metadata"]["name"] == "one")
@@ -126,13 +127,21 @@ def test_a_resize_waits_for_the_room_that_another_pod_takes(make_cluster):
     assert pending["reason"] == "Deferred"
     assert pending["message"] == (f"Node didn't have enough resource: cpu, requested: 600, used: {cpus * 1000 - 300}, "
                                   f"capacity: {cpus * 1000}")
+    # An agent that starts again has not made the change by that.
+    assert status_of(of_one(api.ok("GET", pods)["items"]))["resources"] == before
+    one.kill()
+    one.start()
+    api = one.api
+    harness.wait_for(api, pods, lambda items: status_of(of_one(items)).get("ready")
+                     and condition(of_one(items), "PodResizePending"))
+    assert status_of(of_one(api.ok("GET", pods)["items"]))["resources"] == before
     # The scheduler counts what is asked for already: nothing new gets in before it.
     api.create(pods, harness.shell_pod("small", "sleep 600", container={"resources": {"requests": {"cpu": "100m"}}}))
     harness.wait_for(api, pods, lambda items: any(
         c["reason"] == "Unschedulable" for item in items if item["metadata"]["name"] == "small"
         for c in item["status"].get("conditions", []) if c["type"] == "PodScheduled"))
     api.request("DELETE", pods + "/big?gracePeriodSeconds=0")
-    harness.wait_for(api, pods, lambda items: resized({"cpu": "600m", "memory": "64Mi"})(of_one(items)))
+    harness.wait_for(api, pods, lambda items: resized({"cpu": "900m", "memory": "64Mi"})(of_one(items)))
 
 
 def test_memory_that_is_in_use_is_not_taken_away(api, pods):

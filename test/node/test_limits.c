@@ -299,6 +299,41 @@ static void storage_is_limited_by_any_limit(void **state)
 #undef STORAGE
 }
 
+/* A change that waits has not been made: what it adds and takes away is not there yet, or still is. */
+static void what_was_allotted_comes_back_from_the_status(void **state)
+{
+#define OTHER "\"ephemeral-storage\":\"1Gi\""
+    static const struct {
+        const char *asked_requests, *asked_limits, *shown_requests, *shown_limits;
+    } cases[] = {
+        {BOTH("600m", "64Mi") "," OTHER, BOTH("900m", "128Mi") "," OTHER, BOTH("100m", "32Mi") "," OTHER, OTHER},
+        {BOTH("600m", "64Mi"), BOTH("900m", "128Mi"), CPU("100m"), MEMORY("64Mi")},
+        {CPU("600m"), "", BOTH("100m", "32Mi"), BOTH("200m", "64Mi")},
+        {CPU("600m"), CPU("1"), "", ""},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        struct arena *arena = arena_new(0);
+        struct resource_requirements asked = {0}, shown = {0}, out;
+        struct container_status status = {.name = "a", .resources = &shown};
+        const char *texts[] = {cases[i].asked_requests, cases[i].asked_limits, cases[i].shown_requests,
+                               cases[i].shown_limits};
+        for (int k = 0; k < 2; k++) {
+            struct error err;
+            struct json_report report;
+            const char *text =
+                arena_printf(arena, "{\"requests\":{%s},\"limits\":{%s}}", texts[2 * k], texts[2 * k + 1]);
+            assert_int_equal(json_decode(&api_type_resource_requirements, arena, text, strlen(text),
+                                         k ? &shown : &asked, &report, &err),
+                             0);
+        }
+        status.allocated_resources = shown.requests;
+        limits_restore(arena, &asked, &status, &out);
+        assert_true(api_equal(&api_type_resource_requirements, &out, &shown));
+        arena_free(arena);
+    }
+#undef OTHER
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -311,6 +346,7 @@ int main(void)
         cmocka_unit_test(changes_count_until_they_are_done),
         cmocka_unit_test(the_last_to_go_is_who_asked_for_most),
         cmocka_unit_test(storage_is_limited_by_any_limit),
+        cmocka_unit_test(what_was_allotted_comes_back_from_the_status),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
