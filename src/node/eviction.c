@@ -16,31 +16,61 @@
 
 const struct eviction_thresholds eviction_defaults = {.of = {[EVICTION_MEMORY] = {.quantity = "100Mi"}}};
 
+static const struct {
+    const char *name, *resource;
+    enum eviction_condition condition;
+    bool counted; /* not in bytes */
+} signals[EVICTION_SIGNALS] = {
+    [EVICTION_MEMORY] = {"memory.available", "memory", EVICTION_MEMORY_PRESSURE, false},
+    [EVICTION_DISK] = {"nodefs.available", "ephemeral-storage", EVICTION_DISK_PRESSURE, false},
+    [EVICTION_INODES] = {"nodefs.inodesFree", "inodes", EVICTION_DISK_PRESSURE, true},
+    [EVICTION_IMAGE_DISK] = {"imagefs.available", "ephemeral-storage", EVICTION_DISK_PRESSURE, false},
+    [EVICTION_IMAGE_INODES] = {"imagefs.inodesFree", "inodes", EVICTION_DISK_PRESSURE, true},
+    [EVICTION_PIDS] = {"pid.available", "pids", EVICTION_PID_PRESSURE, true}};
+
+static const char *const conditions[EVICTION_CONDITIONS] = {"MemoryPressure", "DiskPressure", "PIDPressure"};
+
+const char *eviction_resource(enum eviction_signal signal)
+{
+    return signals[signal].resource;
+}
+
+enum eviction_condition eviction_condition(enum eviction_signal signal)
+{
+    return signals[signal].condition;
+}
+
+bool eviction_is_counted(enum eviction_signal signal)
+{
+    return signals[signal].counted;
+}
+
 /* ---- Thresholds ---- */
 
-static const struct {
-    const char *name;
-    enum eviction_signal signal; /* EVICTION_SIGNALS: known, but not looked at */
-} signals[] = {{"memory.available", EVICTION_MEMORY},    {"nodefs.available", EVICTION_DISK},
-               {"nodefs.inodesFree", EVICTION_SIGNALS},  {"imagefs.available", EVICTION_SIGNALS},
-               {"imagefs.inodesFree", EVICTION_SIGNALS}, {"pid.available", EVICTION_SIGNALS}};
+static int parse_percentage(const char *signal, const char *amount, struct eviction_threshold *out, struct error *err)
+{
+    char *end;
+    double percent = strtod(amount, &end);
+    if (end == amount || strcmp(end, "%") != 0 || percent != percent)
+        return error_set(err, EINVAL, "eviction percentage threshold %s is not a number: %s", signal, amount);
+    if (percent < 0)
+        return error_set(err, EINVAL, "eviction percentage threshold %s must be >= 0%%: %s", signal, amount);
+    if (percent > 100)
+        return error_set(err, EINVAL, "eviction percentage threshold %s must be <= 100%%: %s", signal, amount);
+    out->part = percent == 100 ? 0 : (float)percent / 100; /* 0% and 100% are no thresholds */
+    return 0;
+}
 
-static int parse_amount(struct arena *arena, const char *text, size_t n, struct eviction_threshold *out,
-                        struct error *err)
+static int parse_amount(struct arena *arena, const char *signal, const char *text, size_t n,
+                        struct eviction_threshold *out, struct error *err)
 {
     const char *amount = arena_string_n(arena, text, n);
-    char *end;
     *out = (struct eviction_threshold){0};
-    if (n && text[n - 1] == '%') {
-        double percent = strtod(amount, &end);
-        if (strcmp(end, "%") != 0 || !(percent > 0) || percent > 100)
-            return error_set(err, EINVAL, "eviction percentage threshold \"%s\" must be > 0%% and <= 100%%", amount);
-        out->percent = (int)percent;
-        return 0;
-    }
+    if (n && text[n - 1] == '%')
+        return parse_percentage(signal, amount, out, err);
     out->quantity = quantity_canonical(arena, text, n);
-    if (!out->quantity || quantity_compare(out->quantity, "0") < 0)
-        return error_set(err, EINVAL, "eviction threshold \"%s\" is not a positive quantity", amount);
+    if (!out->quantity || quantity_compare(out->quantity, "0") <= 0)
+        return error_set(err, EINVAL, "eviction threshold %s must be positive: %s", signal, amount);
     return 0;
 }
 
@@ -56,10 +86,9 @@ static int parse_one(struct arena *arena, const char *text, size_t n, struct evi
         if (strlen(signals[i].name) != (size_t)(less - text) ||
             strncmp(signals[i].name, text, (size_t)(less - text)) != 0)
             continue;
-        if (parse_amount(arena, less + 1, (size_t)(text + n - less - 1), &amount, err) < 0)
+        if (parse_amount(arena, signals[i].name, less + 1, (size_t)(text + n - less - 1), &amount, err) < 0)
             return -1;
-        if (signals[i].signal != EVICTION_SIGNALS)
-            out->of[signals[i].signal] = amount;
+        out->of[i] = amount;
         return 0;
     }
     return error_set(err, EINVAL, "unsupported eviction signal %.*s", (int)(less - text), text);
@@ -77,9 +106,11 @@ int eviction_parse(struct arena *arena, const char *text, struct eviction_thresh
     return 0;
 }
 
-int64_t eviction_bytes(const struct eviction_threshold *threshold, int64_t capacity)
+/* Single precision, then double, as upstream: its figures are these. */
+int64_t eviction_amount(const struct eviction_threshold *threshold, int64_t capacity)
 {
-    return threshold->quantity ? quantity_value(threshold->quantity) : capacity / 100 * threshold->percent;
+    return threshold->quantity ? quantity_value(threshold->quantity)
+                               : (int64_t)((double)capacity * (double)threshold->part);
 }
 
 /* ---- Ranking ---- */
@@ -113,21 +144,24 @@ void eviction_rank(struct eviction_pod *pods, size_t count)
 
 /* ---- Words ---- */
 
-static const char *const resources[EVICTION_SIGNALS] = {"memory", "ephemeral-storage"};
+static const char *amount_text(struct arena *arena, int64_t amount, bool counted)
+{
+    return quantity_format(arena, (quantity_t)amount * 1000000000, !counted);
+}
 
 static const char *bytes_text(struct arena *arena, int64_t bytes)
 {
-    return quantity_format(arena, (quantity_t)bytes * 1000000000, true);
+    return amount_text(arena, bytes, false);
 }
 
 const char *eviction_message(struct arena *arena, const struct eviction_shortage *s, const struct eviction_pod *victim)
 {
     cleanup_buffer struct buffer text = {0};
-    const char *resource = resources[s->signal];
+    const char *resource = signals[s->signal].resource;
     const char *threshold =
-        s->threshold->quantity ? s->threshold->quantity : bytes_text(arena, eviction_bytes(s->threshold, s->capacity));
+        s->threshold->quantity ? s->threshold->quantity : bytes_text(arena, eviction_amount(s->threshold, s->capacity));
     buffer_printf(&text, "The node was low on resource: %s. Threshold quantity: %s, available: %s. ", resource,
-                  threshold, bytes_text(arena, s->available));
+                  threshold, amount_text(arena, s->available, signals[s->signal].counted));
     for (size_t i = 0; i < victim->count; i++) {
         const struct eviction_container *c = &victim->containers[i];
         if (c->usage > c->request)
@@ -162,17 +196,21 @@ static bool tolerates_memory_pressure(const struct pod *pod)
     return false;
 }
 
-bool eviction_admits(const struct pod *pod, bool memory_pressure, bool disk_pressure)
+bool eviction_admits(const struct pod *pod, const bool shown[EVICTION_CONDITIONS])
 {
-    if ((!memory_pressure && !disk_pressure) || eviction_is_critical(pod))
+    bool memory = shown[EVICTION_MEMORY_PRESSURE], others = false;
+    for (int i = 0; i < EVICTION_CONDITIONS; i++)
+        others |= i != EVICTION_MEMORY_PRESSURE && shown[i];
+    if ((!memory && !others) || eviction_is_critical(pod))
         return true;
-    return memory_pressure &&
-           (strcmp(api_pod_qos_class(&pod->spec), "BestEffort") != 0 || tolerates_memory_pressure(pod));
+    return !others && (strcmp(api_pod_qos_class(&pod->spec), "BestEffort") != 0 || tolerates_memory_pressure(pod));
 }
 
-const char *eviction_refusal(bool memory_pressure, bool disk_pressure)
+const char *eviction_refusal(struct arena *arena, const bool shown[EVICTION_CONDITIONS])
 {
-    return memory_pressure && disk_pressure ? "The node had condition: [MemoryPressure DiskPressure]. "
-           : memory_pressure                ? "The node had condition: [MemoryPressure]. "
-                                            : "The node had condition: [DiskPressure]. ";
+    cleanup_buffer struct buffer text = {0};
+    for (int i = 0; i < EVICTION_CONDITIONS; i++)
+        if (shown[i])
+            buffer_printf(&text, "%s%s", text.size ? " " : "", conditions[i]);
+    return arena_printf(arena, "The node had condition: [%.*s]. ", (int)text.size, text.size ? text.data : "");
 }

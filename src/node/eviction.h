@@ -14,12 +14,30 @@
 /* How long a condition stays after the shortage was last seen, by default. */
 #define EVICTION_TRANSITION_SECONDS 300
 
-enum eviction_signal { EVICTION_MEMORY, EVICTION_DISK, EVICTION_SIGNALS };
+/* Where the kubelet's signals of the same names look: memory; bytes and inodes of the file system of the node's data,
+ * and of its images; processes. */
+enum eviction_signal {
+    EVICTION_MEMORY,
+    EVICTION_DISK,
+    EVICTION_INODES,
+    EVICTION_IMAGE_DISK,
+    EVICTION_IMAGE_INODES,
+    EVICTION_PIDS,
+    EVICTION_SIGNALS
+};
+
+/* The node's conditions MemoryPressure, DiskPressure and PIDPressure. */
+enum eviction_condition {
+    EVICTION_MEMORY_PRESSURE,
+    EVICTION_DISK_PRESSURE,
+    EVICTION_PID_PRESSURE,
+    EVICTION_CONDITIONS
+};
 
 /* What a node must have left: a quantity, or a part of its capacity. */
 struct eviction_threshold {
-    const char *quantity; /* canonical; NULL: by percent */
-    int percent;          /* 0 and quantity NULL: there is no threshold */
+    const char *quantity; /* canonical; NULL: by part */
+    float part;           /* of 1; 0 and quantity NULL: there is no threshold */
 };
 
 struct eviction_thresholds {
@@ -29,11 +47,17 @@ struct eviction_thresholds {
 /* memory.available<100Mi, as upstream's. Disk has none: a cluster shares it with much else, and so do without it those
  * that make upstream clusters on people's machines. */
 extern const struct eviction_thresholds eviction_defaults;
-/* Reads the kubelet's form, "memory.available<100Mi,nodefs.available<10%"; signals that are left out have no threshold,
- * and those that are not looked at here are accepted. Quantities live in the arena. */
+/* Reads the kubelet's form, "memory.available<100Mi,nodefs.available<10%"; signals that are left out, or have 0% or
+ * 100%, have no threshold. Quantities live in the arena. */
 int eviction_parse(struct arena *arena, const char *text, struct eviction_thresholds *out, struct error *err);
-/* The threshold in bytes. */
-int64_t eviction_bytes(const struct eviction_threshold *threshold, int64_t capacity);
+/* The threshold in what the signal is measured in. */
+int64_t eviction_amount(const struct eviction_threshold *threshold, int64_t capacity);
+/* "memory", "ephemeral-storage", "inodes", "pids". */
+const char *eviction_resource(enum eviction_signal signal);
+/* The condition that the signal sets. */
+enum eviction_condition eviction_condition(enum eviction_signal signal);
+/* It counts things; the others measure bytes. */
+bool eviction_is_counted(enum eviction_signal signal);
 
 /* A container of a pod that may have to go. */
 struct eviction_container {
@@ -66,9 +90,9 @@ const char *eviction_message(struct arena *arena, const struct eviction_shortage
 
 /* Static pods and those of the highest priorities are taken in, and stay, whatever is short. */
 bool eviction_is_critical(const struct pod *pod);
-/* Whether a node that is short of these takes the pod in. */
-bool eviction_admits(const struct pod *pod, bool memory_pressure, bool disk_pressure);
-/* "The node had condition: [MemoryPressure]. " */
-const char *eviction_refusal(bool memory_pressure, bool disk_pressure);
+/* Whether a node with these conditions takes the pod in. */
+bool eviction_admits(const struct pod *pod, const bool shown[EVICTION_CONDITIONS]);
+/* "The node had condition: [MemoryPressure]. ", in the arena. */
+const char *eviction_refusal(struct arena *arena, const bool shown[EVICTION_CONDITIONS]);
 
 #endif

@@ -1,4 +1,4 @@
-/* Reads /proc/stat and /proc/meminfo. */
+/* Reads /proc/stat, /proc/meminfo, /proc/loadavg and two limits of the kernel. */
 #include "node/machine.h"
 
 #include <stdio.h>
@@ -63,4 +63,25 @@ void machine_memory(struct machine_memory *out)
     char text[TEXT_MAX];
     read_start("/proc/meminfo", text);
     machine_parse_memory(text, out);
+}
+
+int64_t machine_parse_running(const char *text)
+{
+    long long running;
+    return sscanf(text, "%*f %*f %*f %*d/%lld", &running) == 1 ? running : 0;
+}
+
+void machine_processes(struct machine_processes *out)
+{
+    static const char *const limits[] = {"/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max"};
+    char text[TEXT_MAX];
+    *out = (struct machine_processes){0};
+    for (size_t i = 0; i < sizeof(limits) / sizeof(*limits); i++) {
+        read_start(limits[i], text);
+        int64_t limit = strtoll(text, NULL, 10);
+        if (limit > 0 && (!out->most || limit < out->most))
+            out->most = limit;
+    }
+    read_start("/proc/loadavg", text);
+    out->running = machine_parse_running(text);
 }

@@ -12,14 +12,17 @@
 #include "node/runtime/container.h"
 #include "node/worker.h"
 
+/* More processes than any pod has. */
+#define PIDS_GRANTED (INT64_C(1) << 40)
+
 struct pressure {
     struct agent *agent;
     struct eviction_thresholds thresholds;
     int64_t transition;
     struct env_timer *timer;
-    int64_t seen[EVICTION_SIGNALS]; /* when it was last short, monotonic; 0: never */
-    bool shown[EVICTION_SIGNALS];   /* as a condition */
-    char *victim;                   /* uid; NULL: none is awaited */
+    int64_t seen[EVICTION_CONDITIONS]; /* when something of it was last short, monotonic; 0: never */
+    bool shown[EVICTION_CONDITIONS];
+    char *victim; /* uid; NULL: none is awaited */
     int64_t victim_since;
     bool stopped;
 };
@@ -49,25 +52,53 @@ static void look_at_memory(const struct pressure *p, struct eviction_shortage *s
         *s = of_pods;
 }
 
-static void look_at_disk(const struct pressure *p, struct eviction_shortage *s)
+static void look_at_disk(const char *directory, bool inodes, struct eviction_shortage *s)
 {
     struct statvfs disk;
-    if (statvfs(p->agent->options.data_directory, &disk) < 0)
+    if (statvfs(directory, &disk) < 0)
         return;
-    s->capacity = (int64_t)disk.f_blocks * (int64_t)disk.f_frsize;
-    s->available = (int64_t)disk.f_bavail * (int64_t)disk.f_frsize;
+    /* A file system that makes inodes as it needs them says that it has none. */
+    s->capacity = inodes ? (int64_t)disk.f_files : (int64_t)disk.f_blocks * (int64_t)disk.f_frsize;
+    s->available = inodes ? (int64_t)disk.f_favail : (int64_t)disk.f_bavail * (int64_t)disk.f_frsize;
+}
+
+static void look_at_processes(struct eviction_shortage *s)
+{
+    struct machine_processes processes;
+    machine_processes(&processes);
+    shortage(s, processes.most, processes.running);
+}
+
+static void look_at(const struct pressure *p, struct eviction_shortage *s)
+{
+    const char *data = p->agent->options.data_directory;
+    cleanup_free char *images = mem_printf("%s/images", data);
+    switch (s->signal) {
+    case EVICTION_MEMORY:
+        look_at_memory(p, s);
+        break;
+    case EVICTION_PIDS:
+        look_at_processes(s);
+        break;
+    case EVICTION_DISK:
+    case EVICTION_INODES:
+        look_at_disk(data, s->signal == EVICTION_INODES, s);
+        break;
+    default:
+        look_at_disk(images, s->signal == EVICTION_IMAGE_INODES, s);
+    }
 }
 
 static bool has_threshold(const struct eviction_threshold *t)
 {
-    return t->quantity || t->percent;
+    return t->quantity || t->part > 0;
 }
 
 /* Whether it is short; *close: that may be soon. */
 static bool is_short(const struct eviction_shortage *s, bool *close)
 {
-    int64_t least = eviction_bytes(s->threshold, s->capacity);
-    *close |= s->available < 2 * least || s->available - least < PRESSURE_CLOSE;
+    int64_t least = eviction_amount(s->threshold, s->capacity);
+    *close |= s->available < 2 * least || (!eviction_is_counted(s->signal) && s->available - least < PRESSURE_CLOSE);
     return s->available < least;
 }
 
@@ -75,8 +106,9 @@ static bool is_short(const struct eviction_shortage *s, bool *close)
 
 static const struct {
     const char *begins, *ends;
-} reasons[EVICTION_SIGNALS] = {[EVICTION_MEMORY] = {"NodeHasInsufficientMemory", "NodeHasSufficientMemory"},
-                               [EVICTION_DISK] = {"NodeHasDiskPressure", "NodeHasNoDiskPressure"}};
+} reasons[EVICTION_CONDITIONS] = {[EVICTION_MEMORY_PRESSURE] = {"NodeHasInsufficientMemory", "NodeHasSufficientMemory"},
+                                  [EVICTION_DISK_PRESSURE] = {"NodeHasDiskPressure", "NodeHasNoDiskPressure"},
+                                  [EVICTION_PID_PRESSURE] = {"NodeHasInsufficientPID", "NodeHasSufficientPID"}};
 
 static void node_event(const struct pressure *p, const char *type, const char *reason, const char *text)
 {
@@ -85,28 +117,23 @@ static void node_event(const struct pressure *p, const char *type, const char *r
     recorder_event(p->agent->recorder, &api_resources[API_NODES], &meta, NULL, type, reason, "%s", text);
 }
 
-static void show(struct pressure *p, enum eviction_signal signal, bool short_now, int64_t now)
+static void show(struct pressure *p, enum eviction_condition condition, bool short_now, int64_t now)
 {
     if (short_now)
-        p->seen[signal] = now;
-    bool shown = p->seen[signal] && (short_now || now - p->seen[signal] < p->transition);
-    if (shown == p->shown[signal])
+        p->seen[condition] = now;
+    bool shown = p->seen[condition] && (short_now || now - p->seen[condition] < p->transition);
+    if (shown == p->shown[condition])
         return;
-    p->shown[signal] = shown;
-    const char *reason = shown ? reasons[signal].begins : reasons[signal].ends;
+    p->shown[condition] = shown;
+    const char *reason = shown ? reasons[condition].begins : reasons[condition].ends;
     cleanup_free char *text = mem_printf("Node %s status is now: %s", p->agent->options.node_name, reason);
     node_event(p, "Normal", reason, text);
     registration_poke(p->agent->registration);
 }
 
-bool pressure_of_memory(const struct pressure *p)
+const bool *pressure_shown(const struct pressure *p)
 {
-    return p->shown[EVICTION_MEMORY];
-}
-
-bool pressure_of_disk(const struct pressure *p)
-{
-    return p->shown[EVICTION_DISK];
+    return p->shown;
 }
 
 /* ---- Victims ---- */
@@ -120,7 +147,7 @@ static bool may_go(const struct worker *w)
     return running && !seen->terminating && !seen->torn_down;
 }
 
-static int64_t usage_of(const struct worker *w, size_t i, bool *measured)
+static int64_t usage_of(const struct worker *w, size_t i, enum eviction_signal signal, bool *measured)
 {
     struct cgroup_stats stats;
     struct error err;
@@ -130,35 +157,36 @@ static int64_t usage_of(const struct worker *w, size_t i, bool *measured)
     if (runtime_read_stats(w->agent->runtime, worker_pod(w)->metadata.uid, w->state.records[i].id, &stats, &err) < 0)
         return 0;
     *measured = true;
-    return (int64_t)stats.memory_working_set;
+    return signal == EVICTION_PIDS ? (int64_t)stats.pids : (int64_t)stats.memory_working_set;
 }
 
-/* What a pod uses of disk is not known here: those that asked for nothing and have the least priority go first. */
+/* What a pod uses of disk is not known here: those that asked for nothing and have the least priority go first. Nobody
+ * asks for processes, and so nobody has more than he asked for. */
 static void measure(struct arena *arena, struct worker *w, enum eviction_signal signal, struct eviction_pod *out)
 {
-    static const char *const names[EVICTION_SIGNALS] = {"memory", "ephemeral-storage"};
+    const char *resource = eviction_resource(signal);
+    bool known = signal == EVICTION_MEMORY || signal == EVICTION_PIDS;
     size_t count = w->state.seen.container_count;
-    *out = (struct eviction_pod){.pod = worker_pod(w), .context = w, .measured = signal == EVICTION_DISK};
-    out->request = pod_resource_request(out->pod, names[signal], POD_COUNT_SPEC, 0);
+    *out = (struct eviction_pod){.pod = worker_pod(w), .context = w, .measured = !known};
+    out->request = signal == EVICTION_PIDS ? PIDS_GRANTED : pod_resource_request(out->pod, resource, POD_COUNT_SPEC, 0);
     out->containers = arena_alloc(arena, count * sizeof(*out->containers));
     for (size_t i = 0; i < count; i++) {
         const struct container *spec = w->state.seen.containers[i].spec;
         struct eviction_container *c = &out->containers[out->count++];
         c->name = spec->name;
-        c->request = pod_resource_amount(&spec->resources.requests, names[signal]);
-        c->usage = signal == EVICTION_MEMORY ? usage_of(w, i, &out->measured) : 0;
+        c->request = signal == EVICTION_PIDS ? PIDS_GRANTED : pod_resource_amount(&spec->resources.requests, resource);
+        c->usage = known ? usage_of(w, i, signal, &out->measured) : 0;
         out->usage += c->usage;
     }
 }
 
 static void evict_one(struct pressure *p, const struct eviction_shortage *s)
 {
-    static const char *const attempts[EVICTION_SIGNALS] = {"Attempting to reclaim memory",
-                                                           "Attempting to reclaim ephemeral-storage"};
     struct arena *arena = arena_new(4096);
     struct eviction_pod *pods = arena_alloc(arena, (p->agent->workers.count + 1) * sizeof(*pods));
     size_t count = 0;
-    node_event(p, "Warning", "EvictionThresholdMet", attempts[s->signal]);
+    node_event(p, "Warning", "EvictionThresholdMet",
+               arena_printf(arena, "Attempting to reclaim %s", eviction_resource(s->signal)));
     for (struct map_slot *slot = NULL; (slot = map_next(&p->agent->workers, slot));) {
         struct worker *w = slot->value;
         if (may_go(w) && !eviction_is_critical(worker_pod(w)))
@@ -180,30 +208,32 @@ static void evict_one(struct pressure *p, const struct eviction_shortage *s)
 static void look(void *context)
 {
     struct pressure *p = context;
-    struct eviction_shortage s[EVICTION_SIGNALS] = {0};
     int64_t now = env_monotonic(p->agent->env);
-    bool close = false, evicting = false;
+    bool close = false, evicting = false, short_now[EVICTION_CONDITIONS] = {false};
     if (p->stopped)
         return;
     if (p->victim && now - p->victim_since >= PRESSURE_VICTIM_WAIT)
         free(steal_pointer(p->victim));
     for (int i = 0; i < EVICTION_SIGNALS; i++) {
-        s[i].signal = (enum eviction_signal)i;
-        s[i].threshold = &p->thresholds.of[i];
-        if (!has_threshold(s[i].threshold))
+        struct eviction_shortage s = {.signal = (enum eviction_signal)i, .threshold = &p->thresholds.of[i]};
+        if (!has_threshold(s.threshold))
             continue;
-        if (i == EVICTION_MEMORY)
-            look_at_memory(p, &s[i]);
-        else
-            look_at_disk(p, &s[i]);
-        bool short_now = s[i].capacity && is_short(&s[i], &close);
-        show(p, s[i].signal, short_now, now);
-        if (short_now && !evicting && !p->victim) {
+        look_at(p, &s);
+        if (!s.capacity || !is_short(&s, &close))
+            continue;
+        enum eviction_condition condition = eviction_condition(s.signal);
+        short_now[condition] = true;
+        show(p, condition, true, now);
+        if (!evicting && !p->victim) {
             evicting = true;
-            evict_one(p, &s[i]);
+            evict_one(p, &s);
         }
     }
-    bool shown = p->shown[EVICTION_MEMORY] || p->shown[EVICTION_DISK];
+    bool shown = false;
+    for (int i = 0; i < EVICTION_CONDITIONS; i++) {
+        show(p, (enum eviction_condition)i, short_now[i], now);
+        shown |= p->shown[i];
+    }
     env_timer_start(p->timer, close || shown ? PRESSURE_PERIOD_CLOSE : PRESSURE_PERIOD);
 }
 

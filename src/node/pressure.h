@@ -1,5 +1,5 @@
-/* Keeps the node from running out of memory and disk: watches what is left, says so in the node's conditions, and ends
- * one pod after the other until there is enough. Decisions are those of node/eviction.h.
+/* Keeps the node from running out of memory, disk and processes: watches what is left, says so in the node's
+ * conditions, and ends one pod after the other until there is enough. Decisions are those of node/eviction.h.
  *
  * A look costs the reading of three small files; there is one every PRESSURE_PERIOD, and more often when little is
  * left. */
@@ -9,8 +9,8 @@
 #include "node/eviction.h"
 #include "node/node.h"
 
-/* Upstream's monitoring interval, and how often it is looked when less than twice the threshold or PRESSURE_CLOSE bytes
- * above it are left. */
+/* Upstream's monitoring interval, and how often it is looked when less than twice the threshold is left, or at most
+ * PRESSURE_CLOSE bytes above it. */
 #define PRESSURE_PERIOD (10 * INT64_C(1000000))
 #define PRESSURE_PERIOD_CLOSE (500 * INT64_C(1000))
 #define PRESSURE_CLOSE (INT64_C(1) << 30)
@@ -24,9 +24,8 @@ void pressure_start(struct pressure *pressure);
 void pressure_stop(struct pressure *pressure);
 void pressure_free(struct pressure *pressure);
 
-/* What the node's conditions say. */
-bool pressure_of_memory(const struct pressure *pressure);
-bool pressure_of_disk(const struct pressure *pressure);
+/* What the node's conditions say: EVICTION_CONDITIONS flags, which live as long as this does. */
+const bool *pressure_shown(const struct pressure *pressure);
 /* A pod has been torn down: it may have been the victim. */
 void pressure_pod_ended(struct pressure *pressure, const char *uid);
 

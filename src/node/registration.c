@@ -65,7 +65,7 @@ static const char *architecture(const char *machine)
 
 static int64_t rest(int64_t capacity, int64_t reserved, const struct eviction_threshold *left)
 {
-    int64_t rest = capacity - reserved - (left ? eviction_bytes(left, capacity) : 0);
+    int64_t rest = capacity - reserved - (left ? eviction_amount(left, capacity) : 0);
     return rest > 0 ? rest : 0;
 }
 
@@ -128,6 +128,21 @@ static void set_amounts(struct node_registration *r, struct arena *arena, struct
                  arena_printf(arena, "%d", r->agent->options.pods_max ? r->agent->options.pods_max : AGENT_PODS_MAX));
 }
 
+/* By what the pressure is not, and is. */
+static const struct {
+    const char *type, *reasons[2], *messages[2];
+} pressures[EVICTION_CONDITIONS] = {
+    [EVICTION_MEMORY_PRESSURE] = {"MemoryPressure",
+                                  {"KubeletHasSufficientMemory", "KubeletHasInsufficientMemory"},
+                                  {"kubelet has sufficient memory available", "kubelet has insufficient memory available"}},
+    [EVICTION_DISK_PRESSURE] = {"DiskPressure",
+                                {"KubeletHasNoDiskPressure", "KubeletHasDiskPressure"},
+                                {"kubelet has no disk pressure", "kubelet has disk pressure"}},
+    [EVICTION_PID_PRESSURE] = {"PIDPressure",
+                               {"KubeletHasSufficientPID", "KubeletHasInsufficientPID"},
+                               {"kubelet has sufficient PID available", "kubelet has insufficient PID available"}},
+};
+
 static void set_condition(const struct node_status *old, struct node_condition *out, const char *type, bool value,
                           const char *reason, const char *message, int64_t now)
 {
@@ -188,18 +203,15 @@ static void set_status(struct node_registration *r, struct arena *arena, const s
         addresses[count++] = (struct node_address){.type = "InternalIP", .address = o->node_address6};
     addresses[count++] = (struct node_address){.type = "Hostname", .address = o->node_name};
     out->addresses = (struct node_address_array){addresses, count};
-    out->conditions.items = arena_alloc(arena, 4 * sizeof(*out->conditions.items));
-    out->conditions.count = 4;
+    out->conditions.count = EVICTION_CONDITIONS + 1;
+    out->conditions.items = arena_alloc(arena, out->conditions.count * sizeof(*out->conditions.items));
     struct node_condition *c = out->conditions.items;
-    bool memory = pressure_of_memory(r->agent->pressure), disk = pressure_of_disk(r->agent->pressure);
-    set_condition(old, &c[0], "MemoryPressure", memory,
-                  memory ? "KubeletHasInsufficientMemory" : "KubeletHasSufficientMemory",
-                  memory ? "kubelet has insufficient memory available" : "kubelet has sufficient memory available", now);
-    set_condition(old, &c[1], "DiskPressure", disk, disk ? "KubeletHasDiskPressure" : "KubeletHasNoDiskPressure",
-                  disk ? "kubelet has disk pressure" : "kubelet has no disk pressure", now);
-    set_condition(old, &c[2], "PIDPressure", false, "KubeletHasSufficientPID",
-                  "kubelet has sufficient PID available", now);
-    set_condition(old, &c[3], "Ready", true, "KubeletReady", "kubelet is posting ready status", now);
+    for (int i = 0; i < EVICTION_CONDITIONS; i++) {
+        bool shown = pressure_shown(r->agent->pressure)[i];
+        set_condition(old, &c[i], pressures[i].type, shown, pressures[i].reasons[shown], pressures[i].messages[shown],
+                      now);
+    }
+    set_condition(old, &c[EVICTION_CONDITIONS], "Ready", true, "KubeletReady", "kubelet is posting ready status", now);
     set_images(r, arena, out);
 }
 

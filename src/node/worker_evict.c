@@ -42,14 +42,15 @@ void worker_resume_eviction(struct worker *w, const struct pod *shown)
 
 void worker_admit(struct worker *w)
 {
-    const struct pressure *p = w->agent->pressure;
-    bool memory = pressure_of_memory(p), disk = pressure_of_disk(p);
-    if (eviction_admits(worker_pod(w), memory, disk))
+    const bool *shown = pressure_shown(w->agent->pressure);
+    if (eviction_admits(worker_pod(w), shown))
         return;
-    const char *why = eviction_refusal(memory, disk);
+    struct arena *arena = arena_new(256);
+    const char *why = eviction_refusal(arena, shown);
     cleanup_free char *message = mem_printf("Pod was rejected: %s", why);
     fail(w, EVICTION_REASON, message);
     worker_event(w, NULL, "Warning", EVICTION_REASON, "%s", why);
+    arena_free(arena);
     w->state.seen.torn_down = w->state.rejected = true;
     begin_end(w, 0);
 }

@@ -2,6 +2,8 @@
 import pathlib
 import re
 
+import pytest
+
 import harness
 import load
 
@@ -138,10 +140,45 @@ def test_a_container_that_outgrows_its_ephemeral_storage_is_evicted(api, pods):
     assert not is_evicted(named(items, "modest"))
 
 
+@pytest.mark.parametrize("signal, resource, kind, taint", [
+    ("nodefs.inodesFree", "inodes", "DiskPressure", "disk-pressure"),
+    ("imagefs.available", "ephemeral-storage", "DiskPressure", "disk-pressure"),
+    ("pid.available", "pids", "PIDPressure", "pid-pressure")])
+def test_whatever_else_is_short_ends_pods_and_keeps_others_out(make_cluster, signal, resource, kind, taint):
+    one = make_cluster()
+    one.start()
+    pods = "/api/v1/namespaces/default/pods"
+    one.api.create(pods, harness.shell_pod("few", "sleep 600", container={"resources": {"requests": {"cpu": "1m"}}}))
+    one.api.create(pods, harness.shell_pod("many", "for i in 1 2 3 4 5 6 7 8 9; do sleep 600 & done; wait",
+                                           container={"resources": {"requests": {"cpu": "1m"}}}))
+    harness.wait_for(one.api, pods, lambda items: len(items) == 2 and all(harness.is_true(i, "Ready") for i in items))
+    one.kill()
+    one.arguments = [*one.arguments, "--eviction-hard", f"{signal}<1P"]  # no machine has that
+    one.start()
+    items = harness.wait_for(one.api, pods, lambda items: all(is_evicted(i) for i in items) and items)
+    for item in items:
+        assert re.fullmatch(rf"The node was low on resource: {resource}\. Threshold quantity: 1P, available: \w+\. ",
+                            item["status"]["message"])
+        assert condition(item, "DisruptionTarget")["reason"] == "TerminationByKubelet"
+    events = one.api.ok("GET", "/api/v1/events")["items"]
+    assert f"Attempting to reclaim {resource}" in [event["message"] for event in events]
+    if resource == "pids":
+        evicted = sorted((event for event in events if event["reason"] == "Evicted"),
+                         key=lambda event: int(event["metadata"]["resourceVersion"]))
+        assert [event["involvedObject"]["name"] for event in evicted] == ["many", "few"]
+    (node,) = harness.wait_for(one.api, "/api/v1/nodes", lambda nodes: any(
+        t["key"] == f"node.kubernetes.io/{taint}" for t in nodes[0]["spec"].get("taints", [])) and nodes)
+    assert condition(node, kind)["status"] == "True"
+    one.api.create(pods, harness.shell_pod("direct", "sleep 600", nodeName=node["metadata"]["name"],
+                                           container={"resources": {"requests": {"cpu": "1m"}}}))
+    items = harness.wait_for(one.api, pods, lambda items: is_evicted(named(items, "direct")) and items)
+    assert named(items, "direct")["status"]["message"] == f"Pod was rejected: The node had condition: [{kind}]. "
+
+
 def test_thresholds_that_make_no_sense_are_refused():
     for arguments, words in ((["--eviction-hard", "memory.available"], "invalid eviction threshold syntax"),
                              (["--eviction-hard", "cats<1"], "unsupported eviction signal cats"),
-                             (["--eviction-hard", "memory.available<200%"], "must be > 0% and <= 100%"),
+                             (["--eviction-hard", "memory.available<200%"], "must be <= 100%"),
                              (["--system-reserved", "memory"], "not RESOURCE=QUANTITY"),
                              (["--eviction-pressure-transition-period", "soon"], "invalid duration")):
         result = harness.run([harness.CORACLE, "up", "--sandbox", "--name", "never", *arguments], check=False)

@@ -19,18 +19,33 @@ static void thresholds_are_read_as_the_kubelet_reads_them(void **state)
     struct arena *arena = arena_new(0);
     struct eviction_thresholds t;
     struct error err;
-    assert_int_equal(eviction_parse(arena, "memory.available<200Mi,nodefs.available<10%,pid.available<10%", &t, &err),
+    assert_int_equal(eviction_parse(arena,
+                                    "memory.available<200Mi,nodefs.available<10%,nodefs.inodesFree<0.5%,"
+                                    "imagefs.available<15%,imagefs.inodesFree<5%,pid.available<1k",
+                                    &t, &err),
                      0);
     assert_string_equal(t.of[EVICTION_MEMORY].quantity, "200Mi");
-    assert_int_equal(eviction_bytes(&t.of[EVICTION_MEMORY], 1 << 30), 200 * MIB);
-    assert_int_equal(eviction_bytes(&t.of[EVICTION_DISK], 1000 * MIB), 100 * MIB);
+    assert_int_equal(eviction_amount(&t.of[EVICTION_MEMORY], 1 << 30), 200 * MIB);
+    /* As upstream's single precision has it. */
+    assert_int_equal(eviction_amount(&t.of[EVICTION_DISK], 1000 * MIB), 104857601);
+    assert_int_equal(eviction_amount(&t.of[EVICTION_DISK], 1000), 100);
+    assert_int_equal(eviction_amount(&t.of[EVICTION_INODES], 20000), 99);
+    assert_int_equal(eviction_amount(&t.of[EVICTION_INODES], 20001), 100);
+    assert_int_equal(eviction_amount(&t.of[EVICTION_IMAGE_DISK], 1000), 150);
+    assert_int_equal(eviction_amount(&t.of[EVICTION_IMAGE_INODES], 1000), 50);
+    assert_int_equal(eviction_amount(&t.of[EVICTION_PIDS], 4000000), 1000);
     assert_int_equal(eviction_parse(arena, "", &t, &err), 0);
     assert_null(t.of[EVICTION_MEMORY].quantity);
+    /* No thresholds at all. */
+    assert_int_equal(eviction_parse(arena, "memory.available<0%,nodefs.available<100%", &t, &err), 0);
+    assert_true(!t.of[EVICTION_MEMORY].quantity && t.of[EVICTION_MEMORY].part == 0 && t.of[EVICTION_DISK].part == 0);
     static const char *const bad[] = {"memory.available",
                                       "memory.available<",
                                       "memory.available<x",
                                       "memory.available<-1",
-                                      "memory.available<0%",
+                                      "memory.available<0",
+                                      "memory.available<-1%",
+                                      "memory.available<%",
                                       "memory.available<101%",
                                       "memory.available<1%%",
                                       "memory<100Mi",
@@ -102,7 +117,7 @@ static void the_victim_is_told_in_upstreams_words(void **state)
     struct pod pod;
     struct eviction_container containers[] = {{"big", 200 * MIB, 64 * MIB}, {"fair", 10 * MIB, 10 * MIB}};
     struct eviction_pod victim = candidate(&pod, 0, 210 * MIB, 74 * MIB);
-    struct eviction_threshold quantity = {.quantity = "100Mi"}, percent = {.percent = 5};
+    struct eviction_threshold quantity = {.quantity = "100Mi"}, percent = {.part = 0.0625};
     victim.containers = containers;
     victim.count = 2;
     struct eviction_shortage s = {
@@ -116,7 +131,15 @@ static void the_victim_is_told_in_upstreams_words(void **state)
     victim.count = 0;
     assert_string_equal(eviction_message(arena, &s, &victim),
                         "The node was low on resource: ephemeral-storage. Threshold "
-                        "quantity: 100Mi, available: 20Mi. ");
+                        "quantity: 125Mi, available: 20Mi. ");
+    s.signal = EVICTION_IMAGE_INODES;
+    s.capacity = 65536;
+    s.available = 2000;
+    assert_string_equal(eviction_message(arena, &s, &victim),
+                        "The node was low on resource: inodes. Threshold quantity: 4Ki, available: 2k. ");
+    s.signal = EVICTION_PIDS;
+    assert_string_equal(eviction_message(arena, &s, &victim),
+                        "The node was low on resource: pids. Threshold quantity: 4Ki, available: 2k. ");
     arena_free(arena);
 }
 
@@ -130,14 +153,25 @@ static void a_node_that_is_short_is_choosy(void **state)
     critical.spec.priority = opt_int32(2000000000);
     is_static.metadata.annotations = (struct string_map){&mirror, 1};
     tolerant.spec.tolerations = (struct toleration_array){&toleration, 1};
-    assert_true(eviction_admits(&best_effort, false, false));
-    assert_false(eviction_admits(&best_effort, true, false));
-    assert_true(eviction_admits(&burstable, true, false));
-    assert_true(eviction_admits(&tolerant, true, false));
-    assert_true(eviction_admits(&critical, true, true));
-    assert_true(eviction_admits(&is_static, true, true));
-    assert_false(eviction_admits(&burstable, false, true));
-    assert_string_equal(eviction_refusal(true, false), "The node had condition: [MemoryPressure]. ");
+    const bool none_shown[EVICTION_CONDITIONS] = {false}, memory[EVICTION_CONDITIONS] = {true},
+               disk[EVICTION_CONDITIONS] = {false, true}, pids[EVICTION_CONDITIONS] = {false, false, true},
+               both[EVICTION_CONDITIONS] = {true, true}, all[EVICTION_CONDITIONS] = {true, true, true};
+    assert_true(eviction_admits(&best_effort, none_shown));
+    assert_false(eviction_admits(&best_effort, memory));
+    assert_true(eviction_admits(&burstable, memory));
+    assert_true(eviction_admits(&tolerant, memory));
+    assert_true(eviction_admits(&critical, all));
+    assert_true(eviction_admits(&is_static, all));
+    /* Only for memory does it count what they ask for. */
+    assert_false(eviction_admits(&burstable, disk));
+    assert_false(eviction_admits(&burstable, pids));
+    assert_false(eviction_admits(&burstable, both));
+    assert_false(eviction_admits(&tolerant, both));
+    struct arena *arena = arena_new(0);
+    assert_string_equal(eviction_refusal(arena, memory), "The node had condition: [MemoryPressure]. ");
+    assert_string_equal(eviction_refusal(arena, all),
+                        "The node had condition: [MemoryPressure DiskPressure PIDPressure]. ");
+    arena_free(arena);
 }
 
 int main(void)

@@ -38,12 +38,23 @@ static void this_machine_has_memory_and_uses_it(void **state)
     assert_true(machine_cpu_usage() > 0);
 }
 
+static void threads_are_counted_and_have_a_limit(void **state)
+{
+    struct machine_processes p;
+    assert_int_equal(machine_parse_running("0.20 0.18 0.12 1/345 11206\n"), 345);
+    assert_int_equal(machine_parse_running(""), 0);
+    assert_int_equal(machine_parse_running("0.20 0.18 0.12 1 11206\n"), 0);
+    machine_processes(&p);
+    assert_true(p.running > 0 && p.running < p.most);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(cpu_time_leaves_idling_and_waiting_out),
         cmocka_unit_test(the_working_set_leaves_free_memory_and_idle_files_out),
         cmocka_unit_test(this_machine_has_memory_and_uses_it),
+        cmocka_unit_test(threads_are_counted_and_have_a_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
