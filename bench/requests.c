@@ -9,7 +9,9 @@
  * what is under way finish. Once the first answer is there it prints "running"; at the end one JSON object:
  *
  *   {"requests": N, "failed": N, "repeated": N, "failures": {"refused": N, ...}, "answers": {"v1": N, ...},
- *    "inside": {"count": N, "p50_ms": .., "p99_ms": .., "max_ms": ..}, "outside": {...}}
+ *    "failures_began": [..], "inside": {"count": N, "p50_ms": .., "p99_ms": .., "max_ms": ..}, "outside": {...}}
+ *
+ * failures_began: when the requests had begun that failed, of the first ones, in seconds of CLOCK_MONOTONIC.
  *
  * A GET whose kept connection ends before the first byte of the answer is sent again on a new connection, once, as RFC
  * 9110 (9.2.2) allows: "repeated", and a failure only if the second attempt is one. Nothing else is sent twice. The
@@ -37,6 +39,7 @@ enum {
     REQUEST_MAX = 1024,
     EVENTS_PER_WAIT = 256,
     DESCRIBED_MAX = 20,
+    BEGINNINGS_MAX = 256,
     VERSIONS_MAX = 16,
     VERSION_LENGTH_MAX = 31,
     TICK_MS = 5, /* how finely pauses and time limits are kept */
@@ -84,6 +87,7 @@ static struct {
     bool inside, ending, announced;
     int active;
     uint64_t requests, failed, repeated, failures[FAILURES];
+    int64_t failures_began_us[BEGINNINGS_MAX];
     struct histogram histograms[2];
     struct {
         char name[VERSION_LENGTH_MAX + 1];
@@ -189,6 +193,8 @@ static void count_failure(struct connection *connection, enum failure kind, cons
 {
     struct sockaddr_in local = {0};
     socklen_t size = sizeof local;
+    if (run.failed < BEGINNINGS_MAX)
+        run.failures_began_us[run.failed] = connection->began_us;
     if (run.failed++ < DESCRIBED_MAX) {
         struct timespec now;
         clock_gettime(CLOCK_REALTIME, &now);
@@ -449,7 +455,10 @@ static void report(void)
     fputs("}, \"answers\": {", stdout);
     for (int i = 0; i < VERSIONS_MAX && *run.versions[i].name; i++)
         printf("%s\"%s\": %llu", i ? ", " : "", run.versions[i].name, (unsigned long long)run.versions[i].count);
-    fputs("}, ", stdout);
+    fputs("}, \"failures_began\": [", stdout);
+    for (size_t i = 0; i < run.failed && i < BEGINNINGS_MAX; i++)
+        printf("%s%.6f", i ? ", " : "", (double)run.failures_began_us[i] / 1e6);
+    fputs("], ", stdout);
     print_histogram("inside", &run.histograms[true]);
     fputs(", ", stdout);
     print_histogram("outside", &run.histograms[false]);

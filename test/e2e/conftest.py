@@ -5,6 +5,7 @@ import secrets
 import pytest
 
 import harness
+import load
 
 
 def pytest_configure(config):
@@ -102,6 +103,12 @@ def namespace(api):
 @pytest.fixture
 def pods(namespace):
     return f"/api/v1/namespaces/{namespace}/pods"
+
+
+@pytest.fixture
+def callers(api, pods):
+    """Pods whose networks clients may use: one like any other, and one that is an endpoint of the Service "loaded"."""
+    return load.callers(api, pods, {"client": {}, "endpoint": {"app": "loaded"}})
 
 
 def kubectl_path_or_skip(version):

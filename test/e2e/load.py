@@ -13,6 +13,9 @@ PAUSE_MS = 40
 REUSE = 20
 WAYS = ("node port", "cluster address", "hairpin")
 STYLES = ("new", "kept")
+# What a server may do on SIGTERM (examples/model-server), and its grace period: the one that ignores the signal uses it all.
+MODES = ("drain", "close", "ignore")
+GRACE = {"drain": 10, "close": 10, "ignore": 1}
 
 
 class Load:
@@ -60,6 +63,22 @@ def caller_pod(name, labels):
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": labels}, "spec": pod["spec"]}
 
 
+def callers(api, pods, labels):
+    """Makes callers with such labels, by name, and waits for them; returns the pods by name."""
+    for name, own in labels.items():
+        api.create(pods, caller_pod(name, own))
+    items = harness.wait_for(api, pods, lambda items: sum(
+        harness.is_true(item, "Ready") for item in items if item["metadata"]["name"] in labels) == len(labels) and items)
+    return {item["metadata"]["name"]: item for item in items if item["metadata"]["name"] in labels}
+
+
+def server_deployment(name, mode, **options):
+    """A Deployment of servers of one mode that take 5 ms for an answer."""
+    body = harness.server_deployment(name, environment={"SIGTERM_MODE": mode, "PREDICT_DELAY_MS": "5"}, **options)
+    body["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] = GRACE[mode]
+    return body
+
+
 def inside_pod(cluster, pod):
     """The prefix of a command that is to use the network of a pod."""
     pattern = f"{cluster.run_directory}/node/*/{pod['metadata']['uid']}/ns/net"
@@ -73,6 +92,13 @@ def load_of(cluster, way, style, spec, pods=None, **options):
         return Load("127.0.0.1", spec["ports"][0]["nodePort"], style, **options)
     caller = pods["endpoint" if way == "hairpin" else "client"]
     return Load(spec["clusterIP"], spec["ports"][0]["port"], style, inside_pod(cluster, caller), **options)
+
+
+def assert_nothing_lost(loads, mode, ended):
+    """What all ways and styles were promised while so many servers of a mode ended. Kept connections stay with one that
+    ignores the signal until it is killed: what is under way then is asked again on new ones."""
+    for (_, style), one in loads.items():
+        one.assert_nothing_lost(repeats=ended * CONNECTIONS if (mode, style) == ("ignore", "kept") else 0)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ import pytest
 
 import harness
 import load
+from test_rollout import deploy, rolled_out
 
 
 def eviction(name, **options):
@@ -82,21 +83,14 @@ def test_evictions_that_make_no_sense_are_refused(api, pods):
     assert api.request("POST", pods + "/one/eviction", strange).status == 400
 
 
-def test_evictions_lose_no_request(cluster, api, namespace, pods):
-    api.create(f"/apis/apps/v1/namespaces/{namespace}/deployments", harness.server_deployment("web", replicas=3))
-    spec = api.create(f"/api/v1/namespaces/{namespace}/services", harness.service("web", type="NodePort"))["spec"]
-
-    def three_ready(items):
-        ready = [item for item in items if harness.is_true(item, "Ready")
-                 and "deletionTimestamp" not in item["metadata"]]
-        return ready if len(items) == len(ready) == 3 else None
-
-    first = harness.wait_for(api, pods, three_ready)
-    with load.Load("127.0.0.1", spec["ports"][0]["nodePort"], "new") as fresh, \
-            load.Load("127.0.0.1", spec["ports"][0]["nodePort"], "kept") as kept:
+@pytest.mark.parametrize("mode", load.MODES)
+def test_evictions_lose_no_request(cluster, api, namespace, pods, callers, mode):
+    deployments, spec = deploy(api, namespace, "loaded", mode)
+    first = api.ok("GET", f"{pods}?labelSelector=pod-template-hash")["items"]
+    assert len(first) == 3
+    with load.loads(cluster, spec, callers) as loads:
         for pod in first:
             name = pod["metadata"]["name"]
             api.create(f"{pods}/{name}/eviction", eviction(name))
-            harness.wait_for(api, pods, three_ready)
-    fresh.assert_nothing_lost()
-    assert kept.result["failed"] == 0, kept.result
+            rolled_out(api, deployments, "loaded", gone=True)
+    load.assert_nothing_lost(loads, mode, ended=3)

@@ -91,9 +91,10 @@ def test_a_node_under_pressure_takes_no_pod_that_asks_for_nothing(make_cluster):
     assert "containerStatuses" not in named(items, "direct")["status"]
 
 
-def test_evictions_under_pressure_lose_no_request(make_cluster):
+@pytest.mark.parametrize("mode", load.MODES)
+def test_evictions_under_pressure_lose_no_request(make_cluster, mode):
     one, api, pods = small_node(make_cluster, 400, "--eviction-pressure-transition-period", "1s")
-    body = harness.server_deployment("web", replicas=2)
+    body = load.server_deployment("web", mode, replicas=2)
     api.create("/apis/apps/v1/namespaces/default/deployments", body)
     spec = api.create("/api/v1/namespaces/default/services", harness.service("web", type="NodePort"))["spec"]
     # An endpoint of the same Service that will be the victim: a server beside a container that takes memory.
@@ -106,14 +107,15 @@ def test_evictions_under_pressure_lose_no_request(make_cluster):
                                                    "dd if=/dev/zero of=/memory/x bs=1M count=320; sleep 600"],
                                        "volumeMounts": [{"name": "memory", "mountPath": "/memory"}]}]}}
     pod = api.create(pods, victim)
-    harness.wait_for(api, pods, lambda items: len(items) == 3 and all(harness.is_true(i, "Ready") for i in items))
-    with load.Load("127.0.0.1", spec["ports"][0]["nodePort"], "new") as running:
+    callers = load.callers(api, pods, {"client": {}})
+    harness.wait_for(api, pods, lambda items: len(items) == 4 and all(harness.is_true(i, "Ready") for i in items))
+    with load.loads(one, spec, callers, ways=("node port", "cluster address")) as loads:
         root = pathlib.Path(f"/proc/{one.process.pid}/root/var/lib/coracle/{one.name}/pods/{pod['metadata']['uid']}")
         (root / "volumes/memory/go").touch()
         harness.wait_for(api, pods, lambda items: is_evicted(named(items, "victim")))
         harness.wait_for(api, pods, lambda items: all(
             "running" not in status["state"] for status in named(items, "victim")["status"]["containerStatuses"]))
-    running.assert_nothing_lost()
+    load.assert_nothing_lost(loads, mode, ended=1)
 
 
 def test_a_container_that_outgrows_its_ephemeral_storage_is_evicted(api, pods):

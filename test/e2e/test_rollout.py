@@ -66,9 +66,10 @@ def census(api, namespace, selector):
         one.end.set()
 
 
-def deploy(api, namespace, name, **environment):
+def deploy(api, namespace, name, mode=None, **environment):
     deployments = f"/apis/apps/v1/namespaces/{namespace}/deployments"
-    api.create(deployments, harness.server_deployment(name, environment=environment))
+    api.create(deployments, load.server_deployment(name, mode) if mode
+               else harness.server_deployment(name, environment=environment))
     created = api.create(f"/api/v1/namespaces/{namespace}/services", harness.service(name, type="NodePort"))
     rolled_out(api, deployments, name)
     return deployments, created["spec"]
@@ -95,49 +96,44 @@ def set_image(api, deployments, name, image):
     rolled_out(api, deployments, name)
 
 
-@pytest.fixture
-def callers(api, pods):
-    """Pods whose networks clients may use: one like any other, and one that is an endpoint of the Service "loaded"."""
-    for name, labels in (("client", {}), ("endpoint", {"app": "loaded"})):
-        api.create(pods, load.caller_pod(name, labels))
-    items = harness.wait_for(api, pods, lambda items: len(items) == 2 and all(
-        harness.is_true(item, "Ready") for item in items) and items)
-    return {item["metadata"]["name"]: item for item in items}
-
-
-@pytest.mark.parametrize("mode", ["drain", "close", "ignore"])
+@pytest.mark.parametrize("mode", load.MODES)
 def test_a_rollout_under_load_loses_no_request(cluster, api, namespace, callers, mode):
-    deployments, spec = deploy(api, namespace, "loaded", SIGTERM_MODE=mode, PREDICT_DELAY_MS="5")
-    if mode == "ignore":
-        api.patch(f"{deployments}/loaded", {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 1}}}})
-        rolled_out(api, deployments, "loaded", gone=True)
+    deployments, spec = deploy(api, namespace, "loaded", mode)
     with census(api, namespace, "app%3Dloaded,pod-template-hash") as counted, \
             load.loads(cluster, spec, callers) as loads:
         for number in range(ROLLOUTS):
             set_image(api, deployments, "loaded", (harness.IMAGE_V2, harness.IMAGE_V1)[number % 2])
         rolled_out(api, deployments, "loaded", gone=True)
+    load.assert_nothing_lost(loads, mode, ended=3 * ROLLOUTS)
     for (_, style), one in loads.items():
-        # Kept connections stay with a server that ignores the signal until it is killed. What is under way then is asked
-        # again on new ones.
-        stay = (mode, style) == ("ignore", "kept")
-        one.assert_nothing_lost(repeats=3 * ROLLOUTS * load.CONNECTIONS if stay else 0)
-        assert stay or set(one.result["answers"]) == {"v1", "v2"}
+        assert (mode, style) == ("ignore", "kept") or set(one.result["answers"]) == {"v1", "v2"}
     assert counted.fewest_available >= 3
     assert counted.most_wanted <= 4
 
 
-def test_scaling_down_and_deleting_pods_under_load_loses_no_request(cluster, api, namespace, pods, callers):
-    deployments, spec = deploy(api, namespace, "loaded", SIGTERM_MODE="close", PREDICT_DELAY_MS="5")
+@pytest.mark.parametrize("mode", load.MODES)
+def test_scaling_down_and_deleting_pods_under_load_loses_no_request(cluster, api, namespace, pods, callers, mode):
+    deployments, spec = deploy(api, namespace, "loaded", mode)
+    steps = (6, 2, 5, 3) * (ROLLOUTS if mode == "close" else 1)
     with load.loads(cluster, spec, callers) as loads:
-        for replicas in (6, 2, 5, 3) * ROLLOUTS:
+        for replicas in steps:
             api.patch(f"{deployments}/loaded/scale", {"spec": {"replicas": replicas}},
                       "application/merge-patch+json")
             rolled_out(api, deployments, "loaded")
         for pod in api.ok("GET", f"{pods}?labelSelector=pod-template-hash")["items"][:2]:
             api.request("DELETE", f"{pods}/{pod['metadata']['name']}")
             rolled_out(api, deployments, "loaded", gone=True)
-    for one in loads.values():
-        one.assert_nothing_lost()
+    load.assert_nothing_lost(loads, mode, ended=2 + 6 * len(steps) // 4)
+
+
+def test_a_server_that_answers_503_once_it_is_told_to_stop_refuses_no_new_connection(cluster, api, namespace, callers):
+    """As the lesson's does. Kept connections get such an answer: their client has to know what it means."""
+    deployments, spec = deploy(api, namespace, "loaded", SIGTERM_MODE="reject", PREDICT_DELAY_MS="5")
+    with load.loads(cluster, spec, callers, styles=("new",)) as loads:
+        set_image(api, deployments, "loaded", harness.IMAGE_V2)
+        rolled_out(api, deployments, "loaded", gone=True)
+    load.assert_nothing_lost(loads, "reject", ended=3)
+    assert all(set(one.result["answers"]) == {"v1", "v2"} for one in loads.values())
 
 
 def test_a_rollout_of_a_broken_version_stops_before_it_hurts(api, namespace):
