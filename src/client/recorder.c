@@ -1,4 +1,5 @@
-/* Events, counted up while they repeat. */
+/* Events, counted up while they repeat. A repetition is written whole and without a revision: the server replaces what
+ * it has, and makes what it has not, since it expired or was deleted, anew. */
 #include "client/recorder.h"
 
 #include <stdarg.h>
@@ -21,15 +22,9 @@ struct written {
     char *key;
     char *namespace;
     char *name;
+    char *resource_version; /* of the object at the first time; or NULL */
     int64_t first;
     int32_t count;
-};
-
-/* A repetition on its way to the server, in the arena of its request. */
-struct repetition {
-    struct list node;
-    struct recorder *recorder; /* NULL: it has gone */
-    struct event *event;       /* whole, should the server have forgotten it */
 };
 
 /* Tokens left for one object. */
@@ -45,7 +40,6 @@ struct recorder {
     struct map events;  /* key -> struct written */
     struct map buckets; /* uid of the object -> struct bucket */
     struct list order;
-    struct list repetitions;
 };
 
 struct recorder *recorder_new(struct client *client, const char *component, const char *host)
@@ -55,7 +49,6 @@ struct recorder *recorder_new(struct client *client, const char *component, cons
     r->component = mem_string(component);
     r->host = host ? mem_string(host) : NULL;
     list_init(&r->order);
-    list_init(&r->repetitions);
     return r;
 }
 
@@ -66,6 +59,7 @@ static void forget(struct recorder *r, struct written *w)
     free(w->key);
     free(w->namespace);
     free(w->name);
+    free(w->resource_version);
     free(w);
 }
 
@@ -82,11 +76,6 @@ void recorder_free(struct recorder *r)
         return;
     while (!list_empty(&r->order))
         forget(r, list_entry(r->order.next, struct written, order));
-    while (!list_empty(&r->repetitions)) {
-        struct repetition *repetition = list_entry(r->repetitions.next, struct repetition, node);
-        list_remove(&repetition->node);
-        repetition->recorder = NULL;
-    }
     map_free(&r->events);
     forget_buckets(r);
     free(r->component);
@@ -134,7 +123,7 @@ static struct event *make_event(struct recorder *r, struct arena *arena, const s
     e->involved_object.namespace = arena_string(arena, o->about->namespace);
     e->involved_object.name = arena_string(arena, o->about->name);
     e->involved_object.uid = arena_string(arena, o->about->uid);
-    e->involved_object.resource_version = arena_string(arena, o->about->resource_version);
+    e->involved_object.resource_version = arena_string(arena, w->resource_version);
     e->involved_object.field_path = arena_string(arena, o->field_path);
     e->type = arena_string(arena, o->type);
     e->reason = arena_string(arena, o->reason);
@@ -149,36 +138,6 @@ static struct event *make_event(struct recorder *r, struct arena *arena, const s
     return e;
 }
 
-/* What has expired or was deleted is made anew, with what has been counted so far, as upstream does. */
-static void counted(void *context, const struct client_result *result)
-{
-    struct repetition *repetition = context;
-    struct recorder *r = repetition->recorder;
-    if (!r)
-        return;
-    list_remove(&repetition->node);
-    if (result->code == 404)
-        client_create(r->client, &api_resources[API_EVENTS], repetition->event->metadata.namespace, NULL,
-                      repetition->event, NULL, NULL);
-}
-
-static void count_up(struct recorder *r, struct written *w, const struct occurrence *o, int64_t now)
-{
-    char last[TIME_TEXT_MAX];
-    struct client_request *request =
-        client_request_new(CLIENT_PATCH, &api_resources[API_EVENTS], w->namespace, w->name);
-    struct repetition *repetition = arena_alloc(request->arena, sizeof(*repetition));
-    w->count += w->count < INT32_MAX;
-    time_format(now, last);
-    request->patch_kind = PATCH_MERGE;
-    request->patch = arena_printf(request->arena, "{\"count\":%d,\"lastTimestamp\":\"%s\"}", w->count, last);
-    request->patch_size = strlen(request->patch);
-    repetition->recorder = r;
-    repetition->event = make_event(r, request->arena, w, o, now);
-    list_append(&r->repetitions, &repetition->node);
-    client_submit(r->client, request, counted, repetition);
-}
-
 static struct written *remember(struct recorder *r, const char *key, const struct object_meta *about, int64_t now)
 {
     struct written *w = mem_zero(1, sizeof(*w));
@@ -186,6 +145,7 @@ static struct written *remember(struct recorder *r, const char *key, const struc
     w->namespace = mem_string(text_empty(about->namespace) ? "default" : about->namespace);
     /* As upstream names them: the object's name and the time in hexadecimal. */
     w->name = mem_printf("%s.%016llx", about->name, (unsigned long long)now * 1000 + env_random(r->client->env) % 1000);
+    w->resource_version = about->resource_version ? mem_string(about->resource_version) : NULL;
     w->first = now;
     w->count = 1;
     map_set(&r->events, w->key, w);
@@ -215,11 +175,14 @@ void recorder_event(struct recorder *r, const struct api_resource *resource, con
     if (w) {
         list_remove(&w->order);
         list_append(&r->order, &w->order);
-        count_up(r, w, &occurrence, now);
-        return;
+        w->count += w->count < INT32_MAX;
+    } else {
+        w = remember(r, key, about, now);
     }
-    w = remember(r, key, about, now);
     struct arena *arena = arena_new(2048);
     struct event *e = make_event(r, arena, w, &occurrence, now);
-    client_create(r->client, &api_resources[API_EVENTS], e->metadata.namespace, arena, e, NULL, NULL);
+    if (w->count == 1)
+        client_create(r->client, &api_resources[API_EVENTS], e->metadata.namespace, arena, e, NULL, NULL);
+    else
+        client_update(r->client, &api_resources[API_EVENTS], NULL, arena, e, NULL, NULL);
 }

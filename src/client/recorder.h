@@ -15,7 +15,7 @@
 struct recorder;
 
 /* component and host become the event's source: "kubelet" and the node, "deployment-controller" and NULL. */
-/* The client is borrowed, and whatever answers it has to outlive the recorder; answers may come later. */
+/* The client is borrowed. */
 struct recorder *recorder_new(struct client *client, const char *component, const char *host);
 void recorder_free(struct recorder *recorder);
 
