@@ -42,7 +42,7 @@ static void collect(const struct dataplane_service *service, bool local_only, bo
     for (size_t i = 0; i < service->endpoint_count; i++) {
         const struct dataplane_endpoint *e = &service->endpoints[i];
         bool eligible = e->terminating ? terminating && (e->serving || e->ready) : !terminating && e->ready;
-        bool reachable = local_only ? !e->remote : terminating || !e->distant;
+        bool reachable = local_only ? !e->remote && !e->unplaced : terminating || !e->distant;
         if (!eligible || !reachable || !e->address.family || e->port == 0)
             continue;
         out->items[out->count++] = (struct slot){e->address, e->port, e->remote};

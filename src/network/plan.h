@@ -48,6 +48,7 @@ struct dataplane_endpoint {
     bool serving;
     bool terminating;
     bool remote;  /* on another node */
+    bool unplaced; /* nobody says on which node: not this one's for Local policies, as upstream has it */
     bool distant; /* ready, and others are to be preferred from here */
 };
 

@@ -122,7 +122,8 @@ static struct dataplane_endpoint look_at_endpoint(const struct translation *t, c
     out.serving = endpoint_condition(e->conditions.serving, out.ready);
     if (!t->as_told && e->target_ref && e->target_ref->uid && map_has(&t->proxy->withheld, e->target_ref->uid))
         out.ready = out.serving = false;
-    out.remote = e->node_name && strcmp(e->node_name, t->proxy->options.node_name) != 0;
+    out.unplaced = text_empty(e->node_name);
+    out.remote = !out.unplaced && !text_equal(e->node_name, t->proxy->options.node_name);
     if (e->addresses.count)
         ip_address_parse(e->addresses.items[0], &out.address);
     return out;
@@ -232,7 +233,7 @@ static bool count_local(void *context, struct object *object)
     const struct endpoint_slice *slice = object->value;
     for (size_t i = 0; i < slice->endpoints.count; i++) {
         struct dataplane_endpoint e = look_at_endpoint(look->translation, &slice->endpoints.items[i]);
-        if (e.ready && !e.terminating && !e.remote && e.address.family)
+        if (e.ready && !e.terminating && !e.remote && !e.unplaced && e.address.family)
             map_set(&look->addresses, slice->endpoints.items[i].addresses.items[0], NULL);
     }
     return true;

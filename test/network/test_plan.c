@@ -186,6 +186,26 @@ static void local_policies_keep_to_this_node(void **state)
     dataplane_plan_free(plan);
 }
 
+/* As upstream: what is made by hand and names no node is no node's own. */
+static void an_endpoint_that_names_no_node_is_not_local(void **state)
+{
+    struct dataplane_plan *plan = new_plan();
+    settle(plan);
+    struct dataplane_endpoint e[] = {ready("10.244.0.2"), ready("10.244.0.3")};
+    struct dataplane_service s = web(e, 2);
+    e[1].unplaced = true;
+    s.internal_local = true;
+    dataplane_plan_set(plan, &s, NULL);
+    const char *text = diff(plan, NULL);
+    assert_non_null(strstr(text, "service-sizes { tcp . 10.96.0.7 . 80 : 1 }"));
+    assert_null(strstr(text, "10.244.0.3"));
+    s.internal_local = false;
+    dataplane_plan_set(plan, &s, NULL);
+    /* It may be a pod of this node for all we know. */
+    assert_non_null(strstr(diff(plan, NULL), "hairpin { 10.244.0.3 . 10.244.0.3 }"));
+    dataplane_plan_free(plan);
+}
+
 static void the_first_to_claim_an_address_has_it(void **state)
 {
     struct dataplane_plan *plan = new_plan();
@@ -436,6 +456,7 @@ int main(void)
         cmocka_unit_test(ready_endpoints_come_first_then_those_that_serve_while_terminating),
         cmocka_unit_test(a_terminating_endpoint_comes_second_even_if_it_is_called_ready),
         cmocka_unit_test(local_policies_keep_to_this_node),
+        cmocka_unit_test(an_endpoint_that_names_no_node_is_not_local),
         cmocka_unit_test(the_first_to_claim_an_address_has_it),
         cmocka_unit_test(endpoints_of_other_nodes_need_no_hairpin),
         cmocka_unit_test(a_hairpin_outlasts_its_endpoint),
