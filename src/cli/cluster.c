@@ -296,8 +296,8 @@ static int start_network(struct cluster *c, struct error *err)
         return 0;
     if (announcer_start(POD_NETWORK_BRIDGE, &c->announcer, err) < 0)
         return -1;
-    c->balancer =
-        balancer_new(c->proxy_client, c->informers, c->node_name, c->options->balancer_pool, c->announcer);
+    c->balancer = balancer_new(c->proxy_client, c->informers, c->node_name, c->options->balancer_pool, announcer_set,
+                               c->announcer);
     return 0;
 }
 

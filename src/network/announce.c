@@ -50,8 +50,9 @@ struct announcer {
 
     VECTOR(struct announced) addresses; /* sorted */
     VECTOR(struct link) links;
+    VECTOR(int) wide;                 /* links of which `discovery` hears all groups */
     int arp, discovery, groups, news; /* -1: closed. groups: the socket that is a member of multicast groups */
-    bool complained;
+    bool complained, deaf;            /* that was logged */
 };
 
 /* ---- Links ---- */
@@ -98,6 +99,21 @@ static const struct link *find_link(const struct announcer *a, int index)
     return NULL;
 }
 
+/* A socket can be a member of so many groups; a link can be told to take in all. */
+static void hear_all_groups(struct announcer *a, int link, int why)
+{
+    struct packet_mreq all = {.mr_ifindex = link, .mr_type = PACKET_MR_ALLMULTI};
+    for (size_t i = 0; i < a->wide.count; i++)
+        if (a->wide.items[i] == link)
+            return;
+    if (setsockopt(a->discovery, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &all, sizeof(all)) == 0) {
+        vector_push(&a->wide, link);
+    } else if (!a->deaf) {
+        a->deaf = true;
+        log_warning("Not all addresses of load balancers are found over IPv6: %s", strerror(why));
+    }
+}
+
 /* Solicitations come to a multicast group that the address names. */
 static void change_group(struct announcer *a, const struct ip_address *address, int option)
 {
@@ -108,7 +124,10 @@ static void change_group(struct announcer *a, const struct ip_address *address, 
     memcpy((unsigned char *)&group.ipv6mr_multiaddr + 13, (const unsigned char *)&address->v6 + 13, 3);
     for (size_t i = 0; i < a->links.count; i++) {
         group.ipv6mr_interface = (unsigned)a->links.items[i].index;
-        setsockopt(a->groups, IPPROTO_IPV6, option, &group, sizeof(group)); /* a member already is as good */
+        /* A member already is as good; what is left on a link that is gone is left. */
+        if (setsockopt(a->groups, IPPROTO_IPV6, option, &group, sizeof(group)) < 0 && option == IPV6_JOIN_GROUP &&
+            errno != EADDRINUSE)
+            hear_all_groups(a, a->links.items[i].index, errno);
     }
 }
 
@@ -159,21 +178,25 @@ static void close_sockets(struct announcer *a)
     close_one(&a->discovery);
     close_one(&a->groups);
     close_one(&a->news);
+    a->wide.count = 0;
 }
 
+/* Opens what is not open; what cannot be is tried again with the next change. */
 static void open_sockets(struct announcer *a)
 {
-    if (a->arp >= 0)
-        return;
-    a->news = open_news();
-    a->arp = open_packets(ETH_P_ARP);
-    if (a->arp < 0 && !a->complained)
-        log_warning("Addresses of load balancers are not announced: %s", strerror(errno));
-    a->complained = a->arp < 0;
-    if (access("/proc/sys/net/ipv6", F_OK) != 0)
-        return;
-    a->discovery = open_packets(ETH_P_IPV6);
-    a->groups = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool ipv6 = access("/proc/sys/net/ipv6", F_OK) == 0, failed = false;
+    int why = 0;
+    if (a->news < 0)
+        failed |= (a->news = open_news()) < 0 && (why = errno);
+    if (a->arp < 0)
+        failed |= (a->arp = open_packets(ETH_P_ARP)) < 0 && (why = errno);
+    if (ipv6 && a->discovery < 0)
+        failed |= (a->discovery = open_packets(ETH_P_IPV6)) < 0 && (why = errno);
+    if (ipv6 && a->groups < 0)
+        failed |= (a->groups = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0)) < 0 && (why = errno);
+    if (failed && !a->complained)
+        log_warning("Addresses of load balancers are not announced everywhere: %s", strerror(why));
+    a->complained = failed;
 }
 
 /* ---- Saying ---- */
@@ -344,8 +367,9 @@ int announcer_start(const char *bridge, struct announcer **out, struct error *er
     return 0;
 }
 
-void announcer_set(struct announcer *a, const struct ip_address *addresses, size_t count)
+void announcer_set(void *announcer, const struct ip_address *addresses, size_t count)
 {
+    struct announcer *a = announcer;
     if (count > ANNOUNCE_ADDRESSES_MAX)
         log_warning("%zu addresses of load balancers; only %d of them are announced", count, ANNOUNCE_ADDRESSES_MAX);
     pthread_mutex_lock(&a->lock);
@@ -371,5 +395,6 @@ void announcer_stop(struct announcer *a)
     vector_free(&a->given);
     vector_free(&a->addresses);
     vector_free(&a->links);
+    vector_free(&a->wide);
     free(a);
 }

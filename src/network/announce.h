@@ -23,6 +23,6 @@ int announcer_start(const char *bridge, struct announcer **out, struct error *er
 /* NULL is fine. */
 void announcer_stop(struct announcer *announcer);
 /* The addresses from now on; those above the limit are left out. */
-void announcer_set(struct announcer *announcer, const struct ip_address *addresses, size_t count);
+void announcer_set(void *announcer, const struct ip_address *addresses, size_t count);
 
 #endif
