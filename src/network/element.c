@@ -16,8 +16,12 @@ const struct element_set_description element_sets[ELEMENT_SETS] = {
     [HAIRPIN] = {"hairpin", KEY_ADDRESS_TWICE, VALUE_NONE},
     [SERVICE_MASQUERADE] = {"service-masquerade", KEY_SERVICE, VALUE_NONE},
     [NODE_PORT_MASQUERADE] = {"node-port-masquerade", KEY_NODE_PORT, VALUE_NONE},
+    [INSIDE_SIZES] = {"inside-sizes", KEY_SERVICE, VALUE_NUMBER},
+    [INSIDE_NODE_PORT_SIZES] = {"inside-node-port-sizes", KEY_NODE_PORT, VALUE_NUMBER},
     [SERVICE_REFUSED] = {"service-refused", KEY_SERVICE, VALUE_NONE},
     [NODE_PORT_REFUSED] = {"node-port-refused", KEY_NODE_PORT, VALUE_NONE},
+    [SERVICE_DROPPED] = {"service-dropped", KEY_SERVICE, VALUE_NONE},
+    [NODE_PORT_DROPPED] = {"node-port-dropped", KEY_NODE_PORT, VALUE_NONE},
     [SOURCE_LIMITED] = {"source-limited", KEY_SERVICE, VALUE_NONE},
     [SOURCE_RANGES] = {"source-ranges", KEY_SERVICE_SOURCE, VALUE_NONE},
 };
@@ -108,45 +112,59 @@ static void add(struct elements *elements, struct element element)
     vector_push(elements, element);
 }
 
-/* One way in: an address, or any of the node if the address is none. */
-static void add_entrance(struct elements *elements, const struct dataplane_service *service, struct ip_address address,
-                         uint16_t port, const struct slots *slots)
+static bool same_slots(const struct slots *a, const struct slots *b)
 {
-    bool node_port = !address.family;
-    struct element key = {.address = address, .protocol = service->protocol, .port = port};
-    struct element e = key;
-    if (slots->count == 0) {
-        e.set = node_port ? NODE_PORT_REFUSED : SERVICE_REFUSED;
-        add(elements, e);
-        return;
-    }
-    e.set = node_port ? NODE_PORT_SIZES : SERVICE_SIZES;
-    e.number = (uint32_t)slots->count;
-    add(elements, e);
-    for (size_t i = 0; i < slots->count; i++) {
-        e = key;
-        e.set = node_port ? NODE_PORT_ENDPOINTS : SERVICE_ENDPOINTS;
-        e.slot = (uint32_t)i;
-        e.endpoint_address = slots->items[i].address;
-        e.endpoint_port = slots->items[i].port;
-        add(elements, e);
-    }
-    if (service->affinity_seconds) {
-        e = key;
-        e.set = node_port ? NODE_PORT_AFFINITY : SERVICE_AFFINITY;
-        e.number = service->affinity_seconds;
-        add(elements, e);
-    }
+    bool same = a->count == b->count;
+    for (size_t i = 0; same && i < a->count; i++)
+        same = compare_slots(&a->items[i], &b->items[i]) == 0;
+    return same;
 }
 
-/* Also where there is no endpoint: a packet on its way to the last one may still be on the way. */
-static void add_masquerade(struct elements *elements, const struct dataplane_service *service,
-                           struct ip_address address, uint16_t port)
+/* What a service has at one way in: an address, or any of the node if the address is none. */
+struct entrance {
+    struct elements *elements;
+    const struct dataplane_service *service;
+    struct ip_address address;
+    uint16_t port;
+};
+
+static void add_at(const struct entrance *to, enum element_set of_service, enum element_set of_node_port,
+                   struct element e)
 {
-    add(elements, (struct element){.set = address.family ? SERVICE_MASQUERADE : NODE_PORT_MASQUERADE,
-                                   .address = address,
-                                   .protocol = service->protocol,
-                                   .port = port});
+    e.set = (uint8_t)(to->address.family ? of_service : of_node_port);
+    e.address = to->address;
+    e.protocol = to->service->protocol;
+    e.port = to->port;
+    add(to->elements, e);
+}
+
+static void add_slots(const struct entrance *to, const struct slots *slots, uint32_t first)
+{
+    for (size_t i = 0; i < slots->count; i++)
+        add_at(to, SERVICE_ENDPOINTS, NODE_PORT_ENDPOINTS,
+               (struct element){.slot = first + (uint32_t)i,
+                                .endpoint_address = slots->items[i].address,
+                                .endpoint_port = slots->items[i].port});
+}
+
+/* `slots` for everybody, and `inside`, unless it is NULL, for traffic from inside. */
+static void add_entrance(const struct entrance *to, const struct slots *all, const struct slots *slots,
+                         const struct slots *inside)
+{
+    if (slots->count)
+        add_at(to, SERVICE_SIZES, NODE_PORT_SIZES, (struct element){.number = (uint32_t)slots->count});
+    else if (all->count)
+        add_at(to, SERVICE_DROPPED, NODE_PORT_DROPPED, (struct element){0});
+    else
+        add_at(to, SERVICE_REFUSED, NODE_PORT_REFUSED, (struct element){0});
+    add_slots(to, slots, 0);
+    if (inside && inside->count && !same_slots(inside, slots)) {
+        add_at(to, INSIDE_SIZES, INSIDE_NODE_PORT_SIZES,
+               (struct element){.number = ELEMENT_INSIDE + (uint32_t)inside->count});
+        add_slots(to, inside, ELEMENT_INSIDE);
+    }
+    if (to->service->affinity_seconds && all->count)
+        add_at(to, SERVICE_AFFINITY, NODE_PORT_AFFINITY, (struct element){.number = to->service->affinity_seconds});
 }
 
 /* What a pod sends to itself passes its own node alone. */
@@ -157,12 +175,15 @@ static void add_hairpins(struct elements *elements, const struct slots *slots)
             add(elements, (struct element){.set = HAIRPIN, .address = slots->items[i].address});
 }
 
+/* Masquerade also where there is no endpoint: a packet on its way to the last one may still be on the way. */
 static void add_external(struct elements *elements, const struct dataplane_service *service, struct ip_address address,
-                         const struct slots *slots)
+                         const struct slots *all, const struct slots *local)
 {
-    add_entrance(elements, service, address, service->port, slots);
-    if (!service->external_local)
-        add_masquerade(elements, service, address, service->port);
+    bool only_local = service->external_local;
+    struct entrance to = {elements, service, address, address.family ? service->port : service->node_port};
+    add_entrance(&to, all, only_local ? local : all, only_local ? all : NULL);
+    if (!only_local)
+        add_at(&to, SERVICE_MASQUERADE, NODE_PORT_MASQUERADE, (struct element){0});
 }
 
 /* Whether another range has all of range i; of equal ones the first counts. The kernel refuses ranges that overlap. */
@@ -194,25 +215,23 @@ static void add_source_ranges(struct elements *elements, const struct dataplane_
     }
 }
 
-struct elements elements_of_service(const struct dataplane_service *service, const struct slots *internal,
-                                    const struct slots *external)
+struct elements elements_of_service(const struct dataplane_service *service, const struct slots *all,
+                                    const struct slots *local)
 {
     struct elements elements = {0};
     if (service->cluster_address.family)
-        add_entrance(&elements, service, service->cluster_address, service->port, internal);
+        add_entrance(&(struct entrance){&elements, service, service->cluster_address, service->port}, all,
+                     service->internal_local ? local : all, NULL);
     for (size_t i = 0; i < service->external_address_count; i++)
         if (service->external_addresses[i].family)
-            add_external(&elements, service, service->external_addresses[i], external);
+            add_external(&elements, service, service->external_addresses[i], all, local);
     for (size_t i = 0; i < service->balancer_address_count; i++) {
-        add_external(&elements, service, service->balancer_addresses[i], external);
+        add_external(&elements, service, service->balancer_addresses[i], all, local);
         add_source_ranges(&elements, service, service->balancer_addresses[i]);
     }
-    if (service->node_port) {
-        add_entrance(&elements, service, (struct ip_address){0}, service->node_port, external);
-        if (!service->external_local)
-            add_masquerade(&elements, service, (struct ip_address){0}, service->node_port);
-    }
-    add_hairpins(&elements, internal);
-    add_hairpins(&elements, external);
+    if (service->node_port)
+        add_external(&elements, service, (struct ip_address){0}, all, local);
+    add_hairpins(&elements, all);
+    add_hairpins(&elements, local);
     return elements;
 }

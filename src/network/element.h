@@ -16,12 +16,19 @@ enum element_set {
     HAIRPIN,                /* endpoint address, twice: what would come back to its own sender */
     SERVICE_MASQUERADE,     /* services whose connections take the node's address: external addresses */
     NODE_PORT_MASQUERADE,   /* node ports, likewise */
+    INSIDE_SIZES,           /* service -> ELEMENT_INSIDE + how many endpoints, for pods and the node itself */
+    INSIDE_NODE_PORT_SIZES, /* node port -> the same */
     SERVICE_REFUSED,        /* services without an endpoint */
     NODE_PORT_REFUSED,      /* node ports without one */
+    SERVICE_DROPPED,        /* services of policy Local whose endpoints are all on other nodes */
+    NODE_PORT_DROPPED,      /* node ports, likewise */
     SOURCE_LIMITED,         /* services that some may use only */
     SOURCE_RANGES,          /* service, prefix: who may */
     ELEMENT_SETS,
 };
+
+/* Slots for traffic from inside, where it may use other endpoints than traffic from outside, run from here. */
+#define ELEMENT_INSIDE 65536
 
 /* How a set's key and value are written. A set with slots is one map per protocol, NAME-tcp, NAME-udp and NAME-sctp,
  * whose keys do without the protocol: libnftables 1.0.6 reads the type of a translation to address and port back from
@@ -80,10 +87,11 @@ struct elements {
     size_t capacity;
 };
 
-/* The elements of a service: pure. `internal` are the slots of its cluster address, `external` those of node port and
- * external addresses. Release items with free(). */
-struct elements elements_of_service(const struct dataplane_service *service, const struct slots *internal,
-                                    const struct slots *external);
+/* The elements of a service: pure. `all` are its endpoints wherever they are, `local` those of this node, which count
+ * where a policy is Local. From inside, addresses for those outside lead to all of them whatever the policy, as
+ * upstream has it. Release items with free(). */
+struct elements elements_of_service(const struct dataplane_service *service, const struct slots *all,
+                                    const struct slots *local);
 
 /* ---- text, in network/nft_text.c ---- */
 
@@ -100,7 +108,8 @@ void nft_write_key(struct buffer *out, const struct element *element);
 void nft_write_element(struct buffer *out, const struct element *element);
 /* The frame: the table with all its chains, maps and sets, empty of elements. It replaces a table that is there. */
 void nft_write_frame(struct buffer *out, const struct dataplane_plan_config *config);
-/* The chains that choose one of n endpoints, and the way to them. Writing them twice does no harm. */
+/* The chains that choose one of n endpoints, or of n - ELEMENT_INSIDE from slot ELEMENT_INSIDE, and the way to them.
+ * Writing them twice does no harm. */
 void nft_write_pick(struct buffer *out, const struct dataplane_plan_config *config, uint32_t n);
 /* The chain that remembers a client for some seconds, likewise. In a table of IPv6 the chain is empty. */
 void nft_write_remember(struct buffer *out, const struct dataplane_plan_config *config, uint32_t seconds);

@@ -163,16 +163,36 @@ static void write_nat(struct writer *w)
 {
     const struct dataplane_plan_config *config = w->config;
     struct buffer *out = w->out;
-    write_text(w, " chain services {\n"
+    write_text(w, " chain bound-clients {\n"
                   "  " SERVICE_KEY " @source-limited " SERVICE_KEY " . % saddr != @source-ranges drop\n"
                   "  dnat % to meta l4proto . % saddr . % daddr . th dport map @affinity\n"
+                  " }\n"
+                  " chain services {\n"
                   "  meta mark set " SERVICE_KEY " map @service-sizes meta mark vmap @pick\n"
                   "  fib daddr type local meta mark set " NODE_PORT_KEY
                   " map @node-port-sizes meta mark vmap @node-port-pick\n"
+                  " }\n");
+    buffer_printf(out, " chain inside-services {\n  %s daddr %s return\n", nft_family(config->family),
+                  config->service_cidr);
+    write_text(w, "  meta mark set " SERVICE_KEY " map @inside-sizes meta mark vmap @pick\n"
+                  "  fib daddr type local meta mark set " NODE_PORT_KEY
+                  " map @inside-node-port-sizes meta mark vmap @node-port-pick\n"
+                  " }\n");
+    buffer_printf(out,
+                  " chain nat-prerouting {\n"
+                  "  type nat hook prerouting priority -100;\n"
+                  "  jump bound-clients\n"
+                  "  iifname \"%s\" jump inside-services\n"
+                  "  jump services\n"
                   " }\n"
-                  " chain nat-prerouting { type nat hook prerouting priority -100; jump services; }\n"
-                  " chain nat-output { type nat hook output priority -100; jump services; }\n"
-                  " chain remember-clients {\n");
+                  " chain nat-output {\n"
+                  "  type nat hook output priority -100;\n"
+                  "  jump bound-clients\n"
+                  "  jump inside-services\n"
+                  "  jump services\n"
+                  " }\n"
+                  " chain remember-clients {\n",
+                  config->bridge);
     write_original(w, "meta mark set ", "ct original % daddr . ", "map @service-affinity meta mark vmap @remember");
     char outside[96];
     snprintf(outside, sizeof(outside), "ct original %% daddr != %s meta mark set ", config->service_cidr);
@@ -180,7 +200,7 @@ static void write_nat(struct writer *w)
     write_text(w, " }\n chain masquerade-services {\n");
     write_text(w, "  % saddr . % daddr @hairpin masquerade fully-random\n");
     if (config->family == AF_INET)
-        buffer_printf(out, "  ip saddr 127.0.0.0/8 oifname \"%s\" masquerade fully-random\n", config->bridge);
+        buffer_add_string(out, "  ip saddr 127.0.0.0/8 oifname != \"lo\" masquerade fully-random\n");
     write_original(w, "", "", "@node-port-masquerade masquerade fully-random");
     write_original(w, "", "ct original % daddr . ", "@service-masquerade masquerade fully-random");
     buffer_add_string(out, " }\n chain nat-postrouting {\n"
@@ -203,9 +223,11 @@ static void write_filter(struct writer *w)
                   "  meta l4proto tcp reject with tcp reset\n"
                   "  reject with %s type port-unreachable\n"
                   " }\n"
-                  " chain refuse-services {\n"
-                  "  %s daddr %s goto refuse\n",
-                  config->family == AF_INET6 ? "icmpv6" : "icmp", nft_family(config->family), config->service_cidr);
+                  " chain refuse-services {\n",
+                  config->family == AF_INET6 ? "icmpv6" : "icmp");
+    write_text(w, "  " SERVICE_KEY " @service-dropped drop\n"
+                  "  fib daddr type local " NODE_PORT_KEY " @node-port-dropped drop\n");
+    buffer_printf(out, "  %s daddr %s goto refuse\n", nft_family(config->family), config->service_cidr);
     write_text(w, "  " SERVICE_KEY " @service-refused goto refuse\n"
                   "  fib daddr type local " NODE_PORT_KEY " @node-port-refused goto refuse\n"
                   " }\n");
@@ -246,12 +268,15 @@ static void write_pick(struct buffer *out, const struct dataplane_plan_config *c
 {
     const char *table = config->table, *family = nft_family(config->family);
     struct writer w = {.out = out, .config = config};
+    char offset[24] = "";
+    if (n > ELEMENT_INSIDE)
+        snprintf(offset, sizeof(offset), " offset %d", ELEMENT_INSIDE);
     buffer_printf(out, "add chain %s %s %spick-%u\nflush chain %s %s %spick-%u\n", family, table, prefix, n, family,
                   table, prefix, n);
     buffer_printf(out, "add rule %s %s %spick-%u meta mark set 0\n", family, table, prefix, n);
     for (size_t i = 0; i < ELEMENT_PROTOCOLS * 2; i++) {
-        buffer_printf(out, "add rule %s %s %spick-%u dnat %s to numgen random mod %u . ", family, table, prefix, n,
-                      family, i % 2 ? 1 : n);
+        buffer_printf(out, "add rule %s %s %spick-%u dnat %s to numgen random mod %u%s . ", family, table, prefix, n,
+                      family, i % 2 ? 1 : n % ELEMENT_INSIDE, offset);
         write_text(&w, key);
         buffer_printf(out, "%s dport map @", protocols[i / 2]);
         nft_write_set_name(out, endpoints, i / 2);

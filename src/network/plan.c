@@ -28,14 +28,14 @@ struct service {
     char *name;
     struct ip_address cluster_address;
     uint8_t protocol;
-    bool affinity;
-    struct slots internal, external;
+    bool affinity, internal_local, external_local;
+    struct slots all, local;  /* endpoints wherever they are, and those of this node if a policy is Local */
     struct elements elements; /* in the order of their keys */
     struct claim **claims;    /* one for each element */
 };
 
 struct rule {
-    struct list changed; /* alone when it is not in the list */
+    struct list changed;   /* alone when it is not in the list */
     struct list lingering; /* alone when it is not in the list */
     struct list claims;
     struct element installed; /* its key is the rule's, also while nothing is installed */
@@ -57,8 +57,9 @@ struct dataplane_plan {
     struct list lingering; /* hairpins that are installed and not wanted, the oldest first */
     size_t lingering_count;
     VECTOR(struct dataplane_withdrawal) withdrawals;
-    bool picks[DATAPLANE_ENDPOINTS_MAX + 1]; /* by number of endpoints: its chains are in the kernel */
-    VECTOR(uint32_t) remembered;             /* affinity seconds whose chains are in the kernel */
+    /* By number of endpoints, for everybody and for traffic from inside: its chains are in the kernel. */
+    bool picks[2][DATAPLANE_ENDPOINTS_MAX + 1];
+    VECTOR(uint32_t) remembered; /* affinity seconds whose chains are in the kernel */
 };
 
 /* ---- keys ---- */
@@ -164,17 +165,27 @@ static int compare_elements(const void *left, const void *right)
     return strcmp(a, b);
 }
 
-/* Whether the service still has the way in that e belongs to, and it still leads to e's endpoint. */
+static bool has_element(const struct service *service, const struct element *e)
+{
+    return service->elements.count &&
+           bsearch(e, service->elements.items, service->elements.count, sizeof(*e), compare_elements);
+}
+
+/* Whether the service still has the way in that e belongs to, and it still leads to e's endpoint. Traffic from inside
+ * takes the way of all where it has none of its own. */
 static bool still_leads(const struct service *service, const struct element *e)
 {
-    struct element size = {.set = e->set == SERVICE_ENDPOINTS ? SERVICE_SIZES : NODE_PORT_SIZES,
+    bool node_port = e->set == NODE_PORT_ENDPOINTS;
+    struct element size = {.set = node_port ? INSIDE_NODE_PORT_SIZES : INSIDE_SIZES,
                            .address = e->address,
                            .protocol = e->protocol,
                            .port = e->port};
-    bool internal = e->set == SERVICE_ENDPOINTS && ip_address_equal(&e->address, &service->cluster_address);
-    return service->elements.count &&
-           bsearch(&size, service->elements.items, service->elements.count, sizeof(size), compare_elements) &&
-           has_slot(internal ? &service->internal : &service->external, e);
+    if (e->slot >= ELEMENT_INSIDE && has_element(service, &size))
+        return has_slot(&service->all, e);
+    bool internal = !node_port && ip_address_equal(&e->address, &service->cluster_address);
+    bool only_local = internal ? service->internal_local : service->external_local;
+    size.set = node_port ? NODE_PORT_SIZES : SERVICE_SIZES;
+    return has_element(service, &size) && has_slot(only_local ? &service->local : &service->all, e);
 }
 
 /* Notes what the old service led to and `made` (NULL: nothing) does not. An affinity that ends lets all clients go. */
@@ -194,15 +205,17 @@ static void note_withdrawals(struct dataplane_plan *plan, const struct service *
                                                                       .service_port = e->port,
                                                                       .endpoint_address = e->endpoint_address,
                                                                       .endpoint_port = e->endpoint_port,
+                                                                      .inside = e->slot >= ELEMENT_INSIDE,
                                                                       .affinity = old->affinity,
                                                                       .flows = !leads_on});
     }
 }
 
-static bool leads(struct dataplane_plan *plan, enum element_set set, struct ip_address address,
-                  const struct dataplane_withdrawal *w)
+static bool leads_from(struct dataplane_plan *plan, uint32_t first, enum element_set set, struct ip_address address,
+                       const struct dataplane_withdrawal *w)
 {
-    struct element e = {.set = (uint8_t)set, .address = address, .protocol = w->protocol, .port = w->service_port};
+    struct element e = {
+        .set = (uint8_t)set, .address = address, .protocol = w->protocol, .port = w->service_port, .slot = first};
     for (;; e.slot++) {
         struct rule *rule = find_rule(plan, &e);
         const struct element *to = rule ? wanted_of(rule) : NULL;
@@ -213,6 +226,24 @@ static bool leads(struct dataplane_plan *plan, enum element_set set, struct ip_a
     }
 }
 
+static bool is_wanted(struct dataplane_plan *plan, const struct element *e)
+{
+    struct rule *rule = find_rule(plan, e);
+    return rule && wanted_of(rule);
+}
+
+/* As still_leads, for all services together. */
+static bool leads(struct dataplane_plan *plan, enum element_set set, struct ip_address address,
+                  const struct dataplane_withdrawal *w)
+{
+    struct element inside = {.set = (uint8_t)set,
+                             .address = address,
+                             .protocol = w->protocol,
+                             .port = w->service_port,
+                             .slot = ELEMENT_INSIDE};
+    return leads_from(plan, w->inside && is_wanted(plan, &inside) ? ELEMENT_INSIDE : 0, set, address, w);
+}
+
 /* ---- services ---- */
 
 static void free_service(struct service *service)
@@ -220,8 +251,8 @@ static void free_service(struct service *service)
     if (!service)
         return;
     free(service->name);
-    free(service->internal.items);
-    free(service->external.items);
+    free(service->all.items);
+    free(service->local.items);
     free(service->elements.items);
     free(service->claims);
     free(service);
@@ -310,9 +341,12 @@ int dataplane_plan_set(struct dataplane_plan *plan, const struct dataplane_servi
     made->cluster_address = service->cluster_address;
     made->affinity = service->affinity_seconds > 0;
     made->protocol = service->protocol;
-    made->internal = slots_choose(service, service->internal_local, old ? &old->internal : NULL);
-    made->external = slots_choose(service, service->external_local, old ? &old->external : NULL);
-    made->elements = elements_of_service(service, &made->internal, &made->external);
+    made->internal_local = service->internal_local;
+    made->external_local = service->external_local;
+    made->all = slots_choose(service, false, old ? &old->all : NULL);
+    if (service->internal_local || service->external_local)
+        made->local = slots_choose(service, true, old ? &old->local : NULL);
+    made->elements = elements_of_service(service, &made->all, &made->local);
     if (made->elements.count)
         unique_elements(&made->elements);
 
@@ -366,8 +400,10 @@ static void free_changes(struct changes *changes)
 /* The chains that an element's number leads to must be there before it is. */
 static void need_chains(struct dataplane_plan *plan, const struct element *e, struct changes *changes)
 {
-    if ((e->set == SERVICE_SIZES || e->set == NODE_PORT_SIZES) && !plan->picks[e->number]) {
-        plan->picks[e->number] = true;
+    bool inside = e->set == INSIDE_SIZES || e->set == INSIDE_NODE_PORT_SIZES;
+    bool *pick = &plan->picks[inside][e->number % ELEMENT_INSIDE % ARRAY_COUNT(plan->picks[0])];
+    if ((inside || e->set == SERVICE_SIZES || e->set == NODE_PORT_SIZES) && !*pick) {
+        *pick = true;
         nft_write_pick(&changes->chains, &plan->config, e->number);
     }
     if (e->set != SERVICE_AFFINITY && e->set != NODE_PORT_AFFINITY)
@@ -487,20 +523,49 @@ static void write_withdrawals(struct dataplane_plan *plan, struct dataplane_tran
     plan->withdrawals.count = 0;
 }
 
-bool dataplane_plan_is_stale(struct dataplane_plan *plan, const struct dataplane_withdrawal *flow)
+/* Whether the service has that way in, for everybody or from inside. */
+static bool has_entrance(struct dataplane_plan *plan, struct ip_address address, const struct dataplane_withdrawal *w)
+{
+    struct element e = {.address = address, .protocol = w->protocol, .port = w->service_port};
+    e.set = address.family ? SERVICE_SIZES : NODE_PORT_SIZES;
+    if (is_wanted(plan, &e))
+        return true;
+    e.set = address.family ? INSIDE_SIZES : INSIDE_NODE_PORT_SIZES;
+    return is_wanted(plan, &e);
+}
+
+/* The service address of a flow as the rules know it: its own, or any of the node for a node port. False: none of ours.
+ */
+static bool known_address(struct dataplane_plan *plan, const struct dataplane_withdrawal *flow, struct ip_address *out)
 {
     static const struct ip_address any;
-    struct element size = {.set = SERVICE_SIZES,
-                           .address = flow->service_address,
-                           .protocol = flow->protocol,
-                           .port = flow->service_port};
-    struct rule *rule = find_rule(plan, &size);
-    if (ip_prefix_contains(&plan->service_prefix, &flow->service_address) || (rule && wanted_of(rule)))
-        return !leads(plan, SERVICE_ENDPOINTS, flow->service_address, flow);
-    size.set = NODE_PORT_SIZES;
-    size.address = any;
-    rule = find_rule(plan, &size);
-    return rule && wanted_of(rule) && !leads(plan, NODE_PORT_ENDPOINTS, any, flow);
+    *out = flow->service_address;
+    if (ip_prefix_contains(&plan->service_prefix, out) || has_entrance(plan, *out, flow))
+        return true;
+    *out = any;
+    return has_entrance(plan, any, flow);
+}
+
+static bool leads_anyhow(struct dataplane_plan *plan, struct ip_address address,
+                         const struct dataplane_withdrawal *flow)
+{
+    enum element_set set = address.family ? SERVICE_ENDPOINTS : NODE_PORT_ENDPOINTS;
+    return leads_from(plan, 0, set, address, flow) || leads_from(plan, ELEMENT_INSIDE, set, address, flow);
+}
+
+bool dataplane_plan_is_stale(struct dataplane_plan *plan, const struct dataplane_withdrawal *flow)
+{
+    struct ip_address address;
+    return known_address(plan, flow, &address) && !leads_anyhow(plan, address, flow);
+}
+
+bool dataplane_plan_binds(struct dataplane_plan *plan, const struct dataplane_withdrawal *binding)
+{
+    struct element affinity = {.protocol = binding->protocol, .port = binding->service_port};
+    if (!known_address(plan, binding, &affinity.address) || !leads_anyhow(plan, affinity.address, binding))
+        return false;
+    affinity.set = affinity.address.family ? SERVICE_AFFINITY : NODE_PORT_AFFINITY;
+    return is_wanted(plan, &affinity);
 }
 
 static void write_changes(struct dataplane_plan *plan, struct dataplane_transaction *out)

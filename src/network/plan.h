@@ -15,8 +15,9 @@
  * Which endpoints count, as upstream's kube-proxy chooses: the ready ones; where there are none, those that still
  * serve while they terminate. (One that is called ready while it terminates, behind publishNotReadyAddresses, is of
  * the second kind here: new connections to it could be lost.) internalTrafficPolicy and externalTrafficPolicy Local
- * keep to those on this node. Of the ready ones, those that traffic from here had better not go to are left out
- * (network/topology.h). */
+ * keep to those on this node, and packets are dropped where all are on others; but what comes from a pod or the node
+ * itself to an external address or node port uses them all. Of the ready ones, those that traffic from here had better
+ * not go to are left out (network/topology.h). */
 #ifndef CORACLE_NETWORK_PLAN_H
 #define CORACLE_NETWORK_PLAN_H
 
@@ -47,9 +48,9 @@ struct dataplane_endpoint {
     bool ready;
     bool serving;
     bool terminating;
-    bool remote;  /* on another node */
+    bool remote;   /* on another node */
     bool unplaced; /* nobody says on which node: not this one's for Local policies, as upstream has it */
-    bool distant; /* ready, and others are to be preferred from here */
+    bool distant;  /* ready, and others are to be preferred from here */
 };
 
 /* One port of one Service, in one address family. Nothing is kept of what it points to. */
@@ -114,6 +115,7 @@ struct dataplane_withdrawal {
     uint16_t service_port;
     struct ip_address endpoint_address;
     uint16_t endpoint_port;
+    bool inside;   /* that was so for traffic from inside */
     bool affinity; /* clients may be bound to it */
     bool flows;    /* flows may lead to it; not, where only the affinity has ended */
 };
@@ -135,5 +137,7 @@ void dataplane_plan_full(struct dataplane_plan *plan, struct dataplane_transacti
 /* Whether the rules do not lead from that service address to that endpoint, though the address is one of ours (that
  * of a known service, or in the service CIDR): what an earlier process left in the kernel is judged by this. */
 bool dataplane_plan_is_stale(struct dataplane_plan *plan, const struct dataplane_withdrawal *flow);
+/* Whether they lead from that service address to that endpoint, and clients of the service stay with theirs. */
+bool dataplane_plan_binds(struct dataplane_plan *plan, const struct dataplane_withdrawal *binding);
 
 #endif

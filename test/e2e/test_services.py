@@ -173,6 +173,10 @@ class Neighbour:
     def run(self, *command, check=True):
         return harness.run(["nsenter", "--target", str(self.process.pid), "--net", *command], check=check).stdout
 
+    def exit_code(self, *command):
+        return subprocess.run(["nsenter", "--target", str(self.process.pid), "--net", *command],
+                              stdout=subprocess.DEVNULL, timeout=harness.COMMAND_LIMIT).returncode
+
     def fetch(self, url, check=False):
         return self.run("curl", "--silent", "--max-time", "3", url, check=check)
 

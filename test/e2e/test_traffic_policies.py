@@ -2,7 +2,7 @@
 import json
 
 import harness
-from test_services import ready
+from test_services import pool, ready  # noqa: F401 (a fixture)
 
 HERE = object()
 
@@ -41,3 +41,66 @@ def test_endpoints_that_name_no_node_are_not_this_nodes(api, namespace, kubectl,
     harness.eventually(lambda: local_endpoints(1))
     kubectl.apply(slice_of("mine", pod, "elsewhere"))
     harness.eventually(lambda: local_endpoints(0))
+
+
+def test_a_local_service_without_endpoints_here_drops_what_comes_from_outside(pool):
+    """From inside, its ports for outside lead to the endpoints on other nodes, as upstream has it."""
+    cluster, neighbour, kubectl = pool
+    pod = kubectl.json("get", "pods", "-l", "app=web")["items"][0]
+    kubectl.apply(by_hand("far", type="NodePort", externalTrafficPolicy="Local"), slice_of("far", pod, "elsewhere"))
+    kubectl.apply(harness.shell_pod("inside", "exec sleep 3600"))
+    kubectl("wait", "--for=condition=Ready", "pod/inside")
+    url = f"http://10.89.0.1:{kubectl.json('get', 'service', 'far')['spec']['ports'][0]['nodePort']}/healthz"
+    assert harness.eventually(lambda: cluster.fetch(url, check=False)) == "ok\n"
+    assert kubectl("exec", "inside", "--", "wget", "-q", "-O", "-", url) == "ok\n"
+    assert neighbour.exit_code("curl", "--silent", "--max-time", "2", url) == 28  # nobody answers
+    kubectl.apply(slice_of("far", pod, HERE))
+    assert harness.eventually(lambda: neighbour.fetch(url)) == "ok\n"
+    # Without any endpoint it refuses.
+    kubectl("delete", "endpointslice", "far")
+    harness.eventually(lambda: neighbour.exit_code("curl", "--silent", "--max-time", "2", url) == 7)
+    kubectl("delete", "pod,service", "inside", "far", "--ignore-not-found")
+
+
+def test_internalTrafficPolicy_local_uses_no_other_nodes_endpoints(api, namespace, kubectl, cluster):
+    kubectl.apply(harness.server_deployment("web", replicas=2))
+    pods = ready(api, namespace, 2)
+    here, far = slice_of("near", pods[0], HERE), slice_of("near", pods[1], "elsewhere")
+    far["metadata"]["name"] = "far"
+    kubectl.apply(by_hand("near", internalTrafficPolicy="Local"), here, far)
+    address = kubectl.json("get", "service", "near")["spec"]["clusterIP"]
+
+    def answer():
+        return json.loads(cluster.fetch(f"http://{address}/predict", check=False) or "{}").get("pod")
+
+    names = [pod["metadata"]["name"] for pod in pods]
+    harness.eventually(answer)
+    assert {answer() for _ in range(20)} == {names[0]}
+    kubectl("patch", "service", "near", "-p", '{"spec":{"internalTrafficPolicy":"Cluster"}}')
+    harness.eventually(lambda: answer() == names[1])
+    # With the one here gone, a policy of Local leaves nobody: packets are dropped, not refused.
+    kubectl("patch", "service", "near", "-p", '{"spec":{"internalTrafficPolicy":"Local"}}')
+    kubectl("delete", "endpointslice", "near")
+    harness.eventually(lambda: not answer())
+    assert cluster.fetch(f"http://{address}/healthz", "--write-out", "%{exitcode}", timeout=2, check=False) == "28"
+
+
+def test_traffic_prefers_the_endpoints_that_hints_name(api, namespace, kubectl, cluster):
+    kubectl.apply(harness.server_deployment("web", replicas=2))
+    pods = ready(api, namespace, 2)
+    here, far = slice_of("hinted", pods[0], HERE), slice_of("hinted", pods[1], "elsewhere")
+    far["metadata"]["name"] = "hinted-far"
+    here["endpoints"][0]["hints"] = {"forNodes": [{"name": pods[0]["spec"]["nodeName"]}], "forZones": [{"name": "east"}]}
+    far["endpoints"][0]["hints"] = {"forNodes": [{"name": "elsewhere"}], "forZones": [{"name": "east"}]}
+    kubectl.apply(by_hand("hinted", trafficDistribution="PreferSameNode"), here, far)
+    address = kubectl.json("get", "service", "hinted")["spec"]["clusterIP"]
+
+    def answer():
+        return json.loads(cluster.fetch(f"http://{address}/predict", check=False) or "{}").get("pod")
+
+    names = [pod["metadata"]["name"] for pod in pods]
+    harness.eventually(lambda: {answer() for _ in range(20)} == {names[0]})
+    # The preferred one is not ready any more: the other node's is better than none.
+    here["endpoints"][0]["conditions"]["ready"] = False
+    kubectl.apply(here)
+    harness.eventually(lambda: {answer() for _ in range(20)} == {names[1]})

@@ -176,6 +176,24 @@ static void local_policies_keep_to_this_node(void **state)
     assert_non_null(strstr(text, "node-port-sizes { tcp . 30080 : 1 }"));
     assert_non_null(strstr(text, "service-sizes { tcp . 10.96.0.7 . 80 : 2 }"));
     assert_null(strstr(text, "node-port-masquerade")); /* the client's address is kept */
+    /* From inside the node port leads to all. */
+    assert_non_null(strstr(text, "add element ip t inside-node-port-sizes { tcp . 30080 : 65538 }"));
+    assert_non_null(strstr(text, "65537 . 30080 : 10.244.1.3 . 8080"));
+    s.endpoints = e + 1;
+    s.endpoint_count = 1;
+    s.internal_local = true;
+    dataplane_plan_set(plan, &s, NULL);
+    text = diff(plan, NULL);
+    assert_non_null(strstr(text, "add element ip t service-dropped { tcp . 10.96.0.7 . 80 }"));
+    assert_non_null(strstr(text, "add element ip t node-port-dropped { tcp . 30080 }"));
+    assert_non_null(strstr(text, "65536 . 30080 : 10.244.1.3 . 8080"));
+    s.endpoint_count = 0;
+    dataplane_plan_set(plan, &s, NULL);
+    text = diff(plan, NULL);
+    assert_non_null(strstr(text, "add element ip t service-refused { tcp . 10.96.0.7 . 80 }"));
+    assert_non_null(strstr(text, "add element ip t node-port-refused { tcp . 30080 }"));
+    s.endpoints = e;
+    s.endpoint_count = 2;
     s.external_local = false;
     s.internal_local = true;
     dataplane_plan_set(plan, &s, NULL);
@@ -198,11 +216,9 @@ static void an_endpoint_that_names_no_node_is_not_local(void **state)
     dataplane_plan_set(plan, &s, NULL);
     const char *text = diff(plan, NULL);
     assert_non_null(strstr(text, "service-sizes { tcp . 10.96.0.7 . 80 : 1 }"));
-    assert_null(strstr(text, "10.244.0.3"));
-    s.internal_local = false;
-    dataplane_plan_set(plan, &s, NULL);
+    assert_null(strstr(text, "10.244.0.3 . 8080"));
     /* It may be a pod of this node for all we know. */
-    assert_non_null(strstr(diff(plan, NULL), "hairpin { 10.244.0.3 . 10.244.0.3 }"));
+    assert_non_null(strstr(text, "10.244.0.3 . 10.244.0.3"));
     dataplane_plan_free(plan);
 }
 
@@ -399,6 +415,38 @@ static void what_the_kernel_remembers_is_withdrawn(void **state)
     dataplane_plan_free(plan);
 }
 
+static void traffic_from_inside_leaves_a_withdrawn_endpoint(void **state)
+{
+    struct dataplane_plan *plan = new_plan();
+    struct dataplane_endpoint e[] = {ready("10.244.0.2"), ready("10.244.1.3"), ready("10.244.1.4")};
+    struct dataplane_service s = web(e, 3);
+    size_t withdrawn;
+    e[1].remote = e[2].remote = true;
+    s.protocol = IPPROTO_UDP;
+    s.cluster_address = (struct ip_address){0};
+    s.node_port = 30053;
+    s.external_local = true;
+    dataplane_plan_set(plan, &s, NULL);
+    settle(plan);
+    s.endpoint_count = 2;
+    dataplane_plan_set(plan, &s, NULL);
+    diff(plan, &withdrawn);
+    assert_int_equal(withdrawn, 1);
+    /* A flow to any of the others is as good as before, from wherever it comes. */
+    struct dataplane_withdrawal flow = {.protocol = IPPROTO_UDP, .service_address = ip("192.0.2.7"),
+                                        .service_port = 30053, .endpoint_port = 8080};
+    for (size_t i = 0; i < ARRAY_COUNT(e); i++) {
+        flow.endpoint_address = e[i].address;
+        assert_int_equal(dataplane_plan_is_stale(plan, &flow), i == 2);
+    }
+    /* Another policy moves no flow from inside; those from outside may now go elsewhere, and need not. */
+    s.external_local = false;
+    dataplane_plan_set(plan, &s, NULL);
+    diff(plan, &withdrawn);
+    assert_int_equal(withdrawn, 0);
+    dataplane_plan_free(plan);
+}
+
 static void impossible_services_are_refused_and_change_nothing(void **state)
 {
     struct dataplane_plan *plan = new_plan();
@@ -464,6 +512,7 @@ int main(void)
         cmocka_unit_test(an_affinity_that_ends_lets_its_clients_go),
         cmocka_unit_test(ipv6_has_a_table_of_its_own),
         cmocka_unit_test(only_the_source_ranges_may_use_a_load_balancer),
+        cmocka_unit_test(traffic_from_inside_leaves_a_withdrawn_endpoint),
         cmocka_unit_test(impossible_services_are_refused_and_change_nothing),
         cmocka_unit_test(more_endpoints_than_the_limit_are_cut),
     };
