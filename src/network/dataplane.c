@@ -39,24 +39,24 @@ struct dataplane {
 
     pthread_mutex_t lock; /* over what follows, up to the next empty line */
     pthread_cond_t wake;
-    struct list pending;  /* of struct change, in the order of their first appearance */
-    struct map by_name;   /* the same */
-    uint64_t wanted;      /* the latest revision asked for */
-    bool asked;           /* for a revision that is not taken yet */
-    bool begun;           /* a revision was asked for at least once */
+    struct list pending;                  /* of struct change, in the order of their first appearance */
+    struct map by_name;                   /* the same */
+    uint64_t wanted;                      /* the latest revision asked for */
+    bool asked;                           /* for a revision that is not taken yet */
+    bool begun;                           /* a revision was asked for at least once */
     struct policy_changes policy_changes; /* pending, too */
     uint64_t policy_number;               /* of the latest of them */
     bool stop;
-    bool ready;           /* the worker is set up, or failed to: start_error */
+    bool ready; /* the worker is set up, or failed to: start_error */
     struct error start_error;
     struct dataplane_statistics statistics;
 
     /* The worker's. */
     struct dataplane_plan *plans[FAMILIES]; /* of IPv4, of IPv6; the latter may be NULL */
-    struct policy_table *policies; /* NULL: none */
+    struct policy_table *policies;          /* NULL: none */
     struct nft *nft;
     bool need_full;
-    bool failing; /* the last attempt failed and was reported */
+    bool failing;                             /* the last attempt failed and was reported */
     struct dataplane_transaction transaction; /* withdrawals stay in it until they are done */
 };
 
@@ -125,8 +125,8 @@ int dataplane_set(struct dataplane *plane, const struct dataplane_service *servi
     if (dataplane_service_check(service, err) < 0)
         return -1;
     if (service->endpoint_count > DATAPLANE_ENDPOINTS_MAX)
-        log_warning("Service %s has %zu endpoints; only %d of them get traffic", service->name,
-                    service->endpoint_count, DATAPLANE_ENDPOINTS_MAX);
+        log_warning("Service %s has %zu endpoints; only %d of them get traffic", service->name, service->endpoint_count,
+                    DATAPLANE_ENDPOINTS_MAX);
     leave_change(plane, copy_service(service));
     return 0;
 }
@@ -241,8 +241,7 @@ struct judgement {
 static bool matches(const struct dataplane_withdrawal *w, const struct dataplane_withdrawal *flow)
 {
     return w->protocol == flow->protocol && w->service_port == flow->service_port &&
-           ip_address_equal(&w->endpoint_address, &flow->endpoint_address) &&
-           w->endpoint_port == flow->endpoint_port &&
+           ip_address_equal(&w->endpoint_address, &flow->endpoint_address) && w->endpoint_port == flow->endpoint_port &&
            (!w->service_address.family || ip_address_equal(&w->service_address, &flow->service_address));
 }
 
@@ -265,10 +264,10 @@ static bool is_stale_flow(void *context, const struct conntrack_flow *flow)
 {
     return flow->protocol == IPPROTO_UDP &&
            is_stale(context, &(struct dataplane_withdrawal){.protocol = flow->protocol,
-                                                           .service_address = flow->destination,
-                                                           .service_port = flow->destination_port,
-                                                           .endpoint_address = flow->endpoint,
-                                                           .endpoint_port = flow->endpoint_port});
+                                                            .service_address = flow->destination,
+                                                            .service_port = flow->destination_port,
+                                                            .endpoint_address = flow->endpoint,
+                                                            .endpoint_port = flow->endpoint_port});
 }
 
 /* Clients first: a flow that starts anew must not be led back. */
@@ -285,7 +284,7 @@ static int forget_withdrawn(struct dataplane *plane, bool everything, struct err
         int family = i ? AF_INET6 : AF_INET;
         if (!plane->plans[i])
             continue;
-        /* After a full transaction the affinity map is new and empty. */
+        /* After a full transaction the affinity map has nobody but those who were to be kept. */
         if (affinity && !everything &&
             nft_forget_clients(plane->nft, family, plane->table, is_stale, &judgement, err) < 0)
             return -1;
@@ -305,6 +304,19 @@ static int64_t monotonic(void)
     return (int64_t)t.tv_sec * SECOND + t.tv_nsec / 1000;
 }
 
+static bool is_kept(void *context, const struct dataplane_withdrawal *binding)
+{
+    return dataplane_plan_binds(context, binding);
+}
+
+/* Clients stay with their endpoints when the table is made anew. */
+static void keep_clients(struct dataplane *plane, struct dataplane_plan *plan, int family)
+{
+    struct error e = {0};
+    if (nft_keep_clients(plane->nft, family, plane->table, is_kept, plan, &plane->transaction.script, &e) < 0)
+        log_warning("Clients may be led to other endpoints than before: %s", e.text);
+}
+
 static int apply_script(struct dataplane *plane, bool full, struct error *err)
 {
     struct dataplane_transaction *t = &plane->transaction;
@@ -317,6 +329,8 @@ static int apply_script(struct dataplane *plane, bool full, struct error *err)
             dataplane_plan_full(plane->plans[i], t);
         else
             dataplane_plan_diff(plane->plans[i], t);
+        if (full)
+            keep_clients(plane, plane->plans[i], i ? AF_INET6 : AF_INET);
     }
     if (plane->policies)
         (full ? policy_table_full : policy_table_diff)(plane->policies, &t->script);
@@ -531,8 +545,8 @@ void dataplane_statistics(struct dataplane *plane, struct dataplane_statistics *
 
 int dataplane_destroy(int namespace_fd, const char *table, struct error *err)
 {
-    cleanup_free char *script = mem_printf("add table ip %s\ndelete table ip %s\nadd table inet %s\ndelete table inet %s\n",
-                                           table, table, table, table);
+    cleanup_free char *script = mem_printf(
+        "add table ip %s\ndelete table ip %s\nadd table inet %s\ndelete table inet %s\n", table, table, table, table);
     cleanup_free char *script6 = mem_printf("add table ip6 %s\ndelete table ip6 %s\n", table, table);
     struct nft *nft = NULL;
     int previous;

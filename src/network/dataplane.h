@@ -7,12 +7,13 @@
  *     dataplane_set / dataplane_remove ... dataplane_revision(plane, R2);
  *
  * Changes are gathered for at most DATAPLANE_BATCH_WAIT and applied as one atomic transaction over both families: a
- * packet meets the rules before or after, never between. When all of what came before dataplane_revision(R) is in force, and
- * the UDP flows and client affinities of withdrawn endpoints are gone, `applied` is called with R. TCP connections
- * keep flowing to withdrawn endpoints until one side ends them.
+ * packet meets the rules before or after, never between. When all of what came before dataplane_revision(R) is in
+ * force, and the UDP flows and client affinities of withdrawn endpoints are gone, `applied` is called with R. TCP
+ * connections keep flowing to withdrawn endpoints until one side ends them.
  *
  * Nothing is applied before the first dataplane_revision, so that a restart never shows the kernel half of the
- * services; until then the rules of the previous process stay in force.
+ * services; until then the rules of the previous process stay in force. Clients that are bound to an endpoint by
+ * session affinity stay bound, for the time that they had left, if their service and endpoint are still what they were.
  *
  * A transaction that the kernel refuses (somebody deleted the table) is followed by a full one; when that fails
  * too it is tried again every DATAPLANE_RETRY_WAIT, and revisions are not reported meanwhile.
@@ -44,8 +45,8 @@ struct dataplane_config {
      * to apply failed (it is tried again; revision is then the one that waits). */
     void (*applied)(void *context, uint64_t revision, const struct error *err);
     void *context;
-    /* Network policies, in a table of their own; its name NULL: none. `policies_applied` is called, as `applied` is, with
-     * the newest number from dataplane_policies whose changes are in force. */
+    /* Network policies, in a table of their own; its name NULL: none. `policies_applied` is called, as `applied` is,
+     * with the newest number from dataplane_policies whose changes are in force. */
     struct policy_table_config policies;
     void (*policies_applied)(void *context, uint64_t number);
     void *policies_context;
@@ -60,14 +61,15 @@ void dataplane_stop(struct dataplane *plane);
 /* Deletes the tables `table` from the namespace, of both families and of policies. One that is not there is fine. */
 int dataplane_destroy(int namespace_fd, const char *table, struct error *err);
 
-/* As dataplane_plan_set and _remove of the family's plan; what the service points to is copied. A service that cannot be
- * is refused here and now. In a data plane without IPv6, services of IPv6 are taken and do nothing. */
+/* As dataplane_plan_set and _remove of the family's plan; what the service points to is copied. A service that cannot
+ * be is refused here and now. In a data plane without IPv6, services of IPv6 are taken and do nothing. */
 int dataplane_set(struct dataplane *plane, const struct dataplane_service *service, struct error *err);
 void dataplane_remove(struct dataplane *plane, int family, const char *name);
 /* All changes so far belong to `revision`, which never decreases. */
 void dataplane_revision(struct dataplane *plane, uint64_t revision);
-/* Changes the elements of the policies' table, in one transaction with what else there is to change; not before the first
- * dataplane_revision. Takes the changes over and leaves them empty. Returns their number, which grows by each call. */
+/* Changes the elements of the policies' table, in one transaction with what else there is to change; not before the
+ * first dataplane_revision. Takes the changes over and leaves them empty. Returns their number, which grows by each
+ * call. */
 uint64_t dataplane_policies(struct dataplane *plane, struct policy_changes *changes);
 
 struct dataplane_statistics {

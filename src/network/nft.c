@@ -1,5 +1,5 @@
-/* The affinity map's keys are protocol, client, service address and port, its values endpoint address and port: the kernel
- * pads each part of such a concatenation to whole registers of 4 bytes. */
+/* The affinity map's keys are protocol, client, service address and port, its values endpoint address and port: the
+ * kernel pads each part of such a concatenation to whole registers of 4 bytes. */
 #include "network/nft.h"
 
 #include <arpa/inet.h>
@@ -69,15 +69,42 @@ int nft_run(struct nft *nft, const char *script, struct error *err)
 
 struct reading {
     int family;
-    nft_affinity_judge stale;
+    nft_affinity_judge judge; /* which elements to list */
     void *context;
-    struct buffer keys; /* of the elements to delete, in nft's language */
+    bool whole;             /* with time and value, else keys alone */
+    struct buffer elements; /* in nft's language */
 };
 
 static const struct nlattr *value_of(const struct nlattr *element, uint16_t type, size_t size)
 {
     const struct nlattr *value = netlink_find_in(netlink_find_in(element, type), NFTA_DATA_VALUE);
     return value && netlink_size(value) >= size ? value : NULL;
+}
+
+/* Milliseconds; 0 when it is not there. */
+static uint64_t time_of(const struct nlattr *element, uint16_t type)
+{
+    uint64_t value = 0;
+    const struct nlattr *a = netlink_find_in(element, type);
+    if (a && netlink_size(a) >= sizeof(value))
+        memcpy(&value, netlink_data(a), sizeof(value));
+    return be64toh(value);
+}
+
+static void list_client(struct reading *reading, const struct nlattr *element, const struct ip_address *client,
+                        const struct dataplane_withdrawal *binding)
+{
+    char from[IP_ADDRESS_TEXT_MAX], service[IP_ADDRESS_TEXT_MAX], to[IP_ADDRESS_TEXT_MAX];
+    uint64_t timeout = time_of(element, NFTA_SET_ELEM_TIMEOUT), left = time_of(element, NFTA_SET_ELEM_EXPIRATION);
+    struct buffer *out = &reading->elements;
+    if (reading->whole && (!timeout || !left))
+        return;
+    buffer_printf(out, "%s%u . %s . %s . %u", out->size ? ", " : "", binding->protocol, ip_address_text(client, from),
+                  ip_address_text(&binding->service_address, service), binding->service_port);
+    if (reading->whole)
+        buffer_printf(out, " timeout %llums expires %llums : %s . %u", (unsigned long long)timeout,
+                      (unsigned long long)left, ip_address_text(&binding->endpoint_address, to),
+                      binding->endpoint_port);
 }
 
 /* A key is protocol, client, service and port, a value endpoint and port, each in whole registers of 4 bytes. */
@@ -98,11 +125,8 @@ static void see_client(struct reading *reading, const struct nlattr *element)
     memcpy(&client.v6, k + 4, size);
     memcpy(&binding.service_address.v6, k + 4 + size, size);
     memcpy(&binding.endpoint_address.v6, d, size);
-    if (!reading->stale(reading->context, &binding))
-        return;
-    char from[IP_ADDRESS_TEXT_MAX], to[IP_ADDRESS_TEXT_MAX];
-    buffer_printf(&reading->keys, "%s%u . %s . %s . %u", reading->keys.size ? ", " : "", binding.protocol,
-                  ip_address_text(&client, from), ip_address_text(&binding.service_address, to), binding.service_port);
+    if (reading->judge(reading->context, &binding))
+        list_client(reading, element, &client, &binding);
 }
 
 static void see_clients(void *context, const struct nlmsghdr *message)
@@ -114,33 +138,56 @@ static void see_clients(void *context, const struct nlmsghdr *message)
         see_client(context, e);
 }
 
-static int forget_clients(struct nft *nft, const char *table, struct reading *reading, struct error *err)
+static int read_clients(struct nft *nft, const char *table, struct reading *reading, struct error *err)
 {
     cleanup_netlink_batch struct netlink_batch batch = {0};
-    cleanup_buffer struct buffer script = {0};
     struct nfgenmsg header = {.nfgen_family = (uint8_t)reading->family, .version = NFNETLINK_V0};
-    buffer_clear(&reading->keys);
+    buffer_clear(&reading->elements);
     netlink_message(&batch, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETSETELEM, NLM_F_DUMP, &header, sizeof(header));
     netlink_add_string(&batch, NFTA_SET_ELEM_LIST_TABLE, table);
     netlink_add_string(&batch, NFTA_SET_ELEM_LIST_SET, "affinity");
-    if (netlink_query(&nft->netlink, &batch, see_clients, reading, err) < 0)
+    return netlink_query(&nft->netlink, &batch, see_clients, reading, err);
+}
+
+static void write_clients(struct buffer *script, const char *verb, const char *table, const struct reading *reading)
+{
+    if (reading->elements.size)
+        buffer_printf(script, "%s element %s %s affinity { %s }\n", verb, reading->family == AF_INET6 ? "ip6" : "ip",
+                      table, reading->elements.data);
+}
+
+static int forget_clients(struct nft *nft, const char *table, struct reading *reading, struct error *err)
+{
+    cleanup_buffer struct buffer script = {0};
+    if (read_clients(nft, table, reading, err) < 0)
         return -1;
-    if (reading->keys.size == 0)
-        return 0;
-    buffer_printf(&script, "delete element %s %s affinity { %s }\n", reading->family == AF_INET6 ? "ip6" : "ip",
-                  table, reading->keys.data);
-    return nft_run(nft, script.data, err);
+    write_clients(&script, "delete", table, reading);
+    return script.size ? nft_run(nft, script.data, err) : 0;
+}
+
+int nft_keep_clients(struct nft *nft, int family, const char *table, nft_affinity_judge kept, void *context,
+                     struct buffer *script, struct error *err)
+{
+    struct reading reading = {.family = family, .judge = kept, .context = context, .whole = true};
+    struct error e = {.code = EINTR};
+    int result = -1;
+    for (int attempt = 0; result < 0 && e.code == EINTR && attempt < READ_ATTEMPTS; attempt++)
+        result = read_clients(nft, table, &reading, &e);
+    if (result == 0)
+        write_clients(script, "add", table, &reading);
+    buffer_free(&reading.elements);
+    return result == 0 || e.code == ENOENT ? 0 : error_set(err, e.code, "session affinity: %s", e.text);
 }
 
 int nft_forget_clients(struct nft *nft, int family, const char *table, nft_affinity_judge stale, void *context,
                        struct error *err)
 {
-    struct reading reading = {.family = family, .stale = stale, .context = context};
+    struct reading reading = {.family = family, .judge = stale, .context = context};
     int result = -1;
     /* A client whose time ran out in between makes the kernel refuse the whole deletion. */
     for (int attempt = 0; result < 0 && attempt < READ_ATTEMPTS; attempt++)
         result = forget_clients(nft, table, &reading, err);
-    buffer_free(&reading.keys);
+    buffer_free(&reading.elements);
     return result < 0 ? error_wrap(err, "session affinity") : 0;
 }
 

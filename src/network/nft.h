@@ -21,8 +21,14 @@ struct netlink *nft_netlink(struct nft *nft);
  * keys and values of a map that rules fill only 16 bytes each. */
 int nft_add_remember_rule(struct nft *nft, const char *table, uint32_t seconds, struct error *err);
 
-/* Forgets the clients in the affinity map of the family's table for which `stale` is true. */
+/* Appends, as nft script, the clients in the affinity map of the family's table for which `kept` is true, with the time
+ * that each has left: what a script that makes the table anew has to end with, if they are to stay bound. A table that
+ * is not there, or is not like ours, has none. */
 typedef bool (*nft_affinity_judge)(void *context, const struct dataplane_withdrawal *binding);
-int nft_forget_clients(struct nft *nft, int family, const char *table, nft_affinity_judge stale, void *context, struct error *err);
+int nft_keep_clients(struct nft *nft, int family, const char *table, nft_affinity_judge kept, void *context,
+                     struct buffer *script, struct error *err);
+/* Forgets the clients in the affinity map of the family's table for which `stale` is true. */
+int nft_forget_clients(struct nft *nft, int family, const char *table, nft_affinity_judge stale, void *context,
+                       struct error *err);
 
 #endif

@@ -190,6 +190,27 @@ static void a_node_port_answers_on_every_address_of_the_node(void **state)
     server_stop(datagrams);
 }
 
+/* One pod plays an endpoint on another node. */
+static void from_inside_a_local_service_has_the_endpoints_of_all_nodes(void **state)
+{
+    struct server *far = server_start(pod[2], IPPROTO_TCP, 8080, "far");
+    struct in_addr external = ip("192.0.2.10");
+    struct ip_address addresses[] = {ip_address_v4(external)};
+    struct dataplane_endpoint e = endpoint(2);
+    struct dataplane_service s = service(IPPROTO_TCP, &e, 1);
+    e.remote = true;
+    s.external_local = true;
+    s.external_addresses = addresses;
+    s.external_address_count = 1;
+    set(&s);
+    assert_string_equal(tcp_ask(pod[0], external, 80), "far");
+    assert_int_equal(server_client(far).s_addr, address[0].s_addr);
+    assert_string_equal(tcp_ask(pod[0], node, NODE_PORT), "far");
+    assert_string_equal(tcp_ask(-1, ip("127.0.0.1"), NODE_PORT), "far");
+    assert_string_equal(tcp_ask(pod[0], cluster, 80), "far");
+    server_stop(far);
+}
+
 static void an_external_address_leads_to_the_service(void **state)
 {
     struct server *server = server_start(pod[1], IPPROTO_TCP, 8080, "one");
@@ -430,6 +451,20 @@ static void a_client_stays_with_its_endpoint_while_affinity_lasts(void **state)
     snprintf(first, sizeof(first), "%s", tcp_ask(pod[1], node, NODE_PORT));
     for (int i = 0; i < 20; i++)
         assert_string_equal(tcp_ask(pod[1], node, NODE_PORT), first);
+    /* Over a restart as well, which replaces the whole table. */
+    for (int restart = 0; restart < 5; restart++) {
+        dataplane_stop(plane);
+        start_plane();
+        set(&s);
+        assert_string_equal(tcp_ask(pod[0], cluster, 80), second);
+        assert_string_equal(tcp_ask(pod[1], node, NODE_PORT), first);
+    }
+    /* Not if the endpoint has gone meanwhile. */
+    dataplane_stop(plane);
+    start_plane();
+    e[atoi(second)].ready = false;
+    set(&s);
+    assert_string_not_equal(tcp_ask(pod[0], cluster, 80), second);
     for (int i = 0; i < PODS; i++)
         server_stop(servers[i]);
 }
@@ -602,6 +637,7 @@ int main(int argc, char **argv)
         PROMISE(a_pod_reaches_itself_through_its_service),
         PROMISE(a_node_port_answers_on_every_address_of_the_node),
         PROMISE(an_external_address_leads_to_the_service),
+        PROMISE(from_inside_a_local_service_has_the_endpoints_of_all_nodes),
         PROMISE(pods_cannot_reach_what_the_node_has_on_its_loopback),
         PROMISE(pods_cannot_reach_each_other_behind_the_nodes_back),
         PROMISE(a_service_without_endpoints_is_refused_at_once),
