@@ -21,6 +21,7 @@
 #include "cli/node_options.h"
 #include "cli/streams.h"
 #include "control/control.h"
+#include "network/announce.h"
 #include "network/balancer.h"
 #include "network/namespace.h"
 #include "network/pod_network.h"
