@@ -1,5 +1,7 @@
 #include "api/pod_containers.h"
 
+#include "base/text.h"
+
 struct container api_ephemeral_common(const struct ephemeral_container *e)
 {
     return (struct container){.args = e->args,
@@ -27,4 +29,22 @@ struct container api_ephemeral_common(const struct ephemeral_container *e)
                               .volume_devices = e->volume_devices,
                               .volume_mounts = e->volume_mounts,
                               .working_dir = e->working_dir};
+}
+
+bool api_is_sidecar(const struct container *init_container)
+{
+    return text_equal(init_container->restart_policy, "Always");
+}
+
+const struct container *api_next_serving(const struct pod_spec *spec, size_t *position)
+{
+    while (*position < spec->containers.count + spec->init_containers.count) {
+        size_t i = (*position)++;
+        if (i < spec->containers.count)
+            return &spec->containers.items[i];
+        const struct container *init = &spec->init_containers.items[i - spec->containers.count];
+        if (api_is_sidecar(init))
+            return init;
+    }
+    return NULL;
 }

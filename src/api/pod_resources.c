@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "api/pod_condition.h"
+#include "api/pod_containers.h"
 #include "api/quantity.h"
 #include "base/arena.h"
 
@@ -63,11 +64,6 @@ static int64_t limit_of(const struct container *c, const struct counting *k)
     return pod_resource_amount(&c->resources.limits, k->name);
 }
 
-static bool is_sidecar(const struct container *c)
-{
-    return c->restart_policy && strcmp(c->restart_policy, "Always") == 0;
-}
-
 /* While an init container runs, the sidecars before it do, too. */
 static int64_t add_up(const struct counting *k)
 {
@@ -78,9 +74,9 @@ static int64_t add_up(const struct counting *k)
     for (size_t i = 0; i < spec->init_containers.count; i++) {
         const struct container *c = &spec->init_containers.items[i];
         int64_t own = k->amount_of(c, k);
-        if (is_sidecar(c))
+        if (api_is_sidecar(c))
             sidecars += own;
-        largest = most(largest, is_sidecar(c) ? sidecars : own + sidecars);
+        largest = most(largest, api_is_sidecar(c) ? sidecars : own + sidecars);
     }
     return most(sum + sidecars, largest);
 }

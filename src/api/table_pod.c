@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/pod_containers.h"
 #include "api/table_cells.h"
 #include "base/text.h"
 
@@ -33,7 +34,7 @@ static bool is_sidecar(const struct pod *pod, const char *name)
 {
     for (size_t i = 0; i < pod->spec.init_containers.count; i++)
         if (text_equal(pod->spec.init_containers.items[i].name, name ? name : ""))
-            return text_equal(pod->spec.init_containers.items[i].restart_policy, "Always");
+            return api_is_sidecar(&pod->spec.init_containers.items[i]);
     return false;
 }
 
@@ -116,7 +117,7 @@ static struct summary sum_up(const struct pod *pod)
     if (scheduled && text_equal(scheduled->reason, "SchedulingGated"))
         say(&s, "", "SchedulingGated");
     for (size_t i = 0; i < pod->spec.init_containers.count; i++)
-        s.total += text_equal(pod->spec.init_containers.items[i].restart_policy, "Always");
+        s.total += api_is_sidecar(&pod->spec.init_containers.items[i]);
     int64_t restarts = 0, last = 0;
     bool initializing = sum_up_init_containers(pod, &s, &restarts, &last);
     if (!initializing || is_true(find_condition(pod, "Initialized"))) {

@@ -22,7 +22,8 @@ void endpoints_each_pod(const struct service_watch *watch, const struct service 
 bool endpoints_managed(const struct service *service);
 /* The pod's address of the family ("IPv4" or "IPv6"), or NULL. */
 const char *endpoints_pod_address(const struct pod *pod, const char *family);
-/* The number of the pod's port that a Service port leads to; 0: the pod has no such port. */
+/* The number of the pod's port that a Service port leads to; 0: the pod has no such port. Sidecars have ports too,
+ * after those of the containers (upstream's FindPort). */
 int32_t endpoints_port(const struct pod *pod, const struct service_port *port);
 bool endpoints_headless(const struct service *service);
 /* The labels of the Service, and one more pair per argument pair. */

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "api/json.h"
+#include "api/pod_containers.h"
 #include "base/text.h"
 #include "control/endpoints.h"
 
@@ -120,13 +121,12 @@ int32_t endpoints_port(const struct pod *pod, const struct service_port *port)
     if (port->target_port.kind == INT_OR_STRING_UNSET)
         return port->port;
     const char *protocol = port->protocol ? port->protocol : "TCP";
-    for (size_t i = 0; i < pod->spec.containers.count; i++) {
-        const struct container_port_array *ports = &pod->spec.containers.items[i].ports;
-        for (size_t k = 0; k < ports->count; k++)
-            if (ports->items[k].name && strcmp(ports->items[k].name, port->target_port.text) == 0 &&
-                strcmp(ports->items[k].protocol ? ports->items[k].protocol : "TCP", protocol) == 0)
-                return ports->items[k].container_port;
-    }
+    const struct container *c;
+    for (size_t at = 0; (c = api_next_serving(&pod->spec, &at));)
+        for (size_t i = 0; i < c->ports.count; i++)
+            if (text_equal(c->ports.items[i].name, port->target_port.text) &&
+                strcmp(c->ports.items[i].protocol ? c->ports.items[i].protocol : "TCP", protocol) == 0)
+                return c->ports.items[i].container_port;
     return 0;
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/pod_containers.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/map.h"
@@ -108,21 +109,10 @@ static void add_port(struct setting *s, const struct container *container, const
         if (s->pod_addresses[i].family && (!family || family == s->pod_addresses[i].family))
             install(s, name, port, &host_address, &s->pod_addresses[i]);
     vector_push(&s->entry->services, name);
-    bool here = family != AF_INET6 && (!host_address.family || is_loopback(&host_address) ||
-                                       ip_address_equal(&host_address, &node_address));
+    bool here = family != AF_INET6 &&
+                (!host_address.family || is_loopback(&host_address) || ip_address_equal(&host_address, &node_address));
     if (here && protocol != IPPROTO_SCTP && s->ports->node_address.s_addr)
         vector_push(&s->entry->relayed, (struct relay_port){protocol, (uint16_t)port->host_port});
-}
-
-static void add_ports(struct setting *s, const struct container_array *containers, bool sidecars_only)
-{
-    for (size_t i = 0; i < containers->count; i++) {
-        const struct container *c = &containers->items[i];
-        if (sidecars_only && !(c->restart_policy && strcmp(c->restart_policy, "Always") == 0))
-            continue;
-        for (size_t k = 0; k < c->ports.count; k++)
-            add_port(s, c, &c->ports.items[k]);
-    }
 }
 
 static bool drop(struct host_ports *h, struct dataplane *plane, const char *uid)
@@ -147,8 +137,10 @@ bool host_ports_set(struct host_ports *h, struct dataplane *plane, const struct 
         return dropped;
     ip_address_parse(pod_ip6, &s.pod_addresses[1]);
     s.entry = mem_zero(1, sizeof(*s.entry));
-    add_ports(&s, &pod->spec.init_containers, true);
-    add_ports(&s, &pod->spec.containers, false);
+    const struct container *c;
+    for (size_t at = 0; (c = api_next_serving(&pod->spec, &at));)
+        for (size_t i = 0; i < c->ports.count; i++)
+            add_port(&s, c, &c->ports.items[i]);
     if (!s.entry->services.count && !s.entry->relayed.count) {
         entry_free(s.entry);
         return dropped;

@@ -9,7 +9,9 @@
 #include <string.h>
 
 #include "api/json.h"
+#include "api/pod_containers.h"
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "network/policy_private.h"
 
 static struct string_map copy_labels(struct arena *arena, const struct string_map *labels)
@@ -87,13 +89,15 @@ static void take_addresses(struct policy_plan *plan, struct policy_subject *pod)
     }
 }
 
-static size_t count_named(const struct container_array *containers, struct arena *arena, struct policy_named_port *out)
+/* Sidecars have ports, too. */
+static size_t named_ports(const struct pod_spec *spec, struct arena *arena, struct policy_named_port *out)
 {
+    const struct container *c;
     size_t count = 0;
-    for (size_t i = 0; i < containers->count; i++)
-        for (size_t k = 0; k < containers->items[i].ports.count; k++) {
-            const struct container_port *p = &containers->items[i].ports.items[k];
-            if (!p->name || !*p->name)
+    for (size_t at = 0; (c = api_next_serving(spec, &at));)
+        for (size_t i = 0; i < c->ports.count; i++) {
+            const struct container_port *p = &c->ports.items[i];
+            if (text_empty(p->name))
                 continue;
             if (out)
                 out[count] = (struct policy_named_port){arena_string(arena, p->name), policy_protocol(p->protocol),
@@ -103,18 +107,10 @@ static size_t count_named(const struct container_array *containers, struct arena
     return count;
 }
 
-/* Sidecars have ports, too. */
 static void read_ports(struct policy_subject *pod, const struct pod_spec *spec)
 {
-    size_t most = count_named(&spec->containers, NULL, NULL) + count_named(&spec->init_containers, NULL, NULL);
-    pod->ports = arena_alloc(pod->arena, (most + 1) * sizeof(*pod->ports));
-    pod->port_count = count_named(&spec->containers, pod->arena, pod->ports);
-    for (size_t i = 0; i < spec->init_containers.count; i++) {
-        const struct container *c = &spec->init_containers.items[i];
-        if (c->restart_policy && strcmp(c->restart_policy, "Always") == 0)
-            pod->port_count += count_named(&(struct container_array){(struct container *)c, 1}, pod->arena,
-                                           pod->ports + pod->port_count);
-    }
+    pod->ports = arena_alloc(pod->arena, (named_ports(spec, NULL, NULL) + 1) * sizeof(*pod->ports));
+    pod->port_count = named_ports(spec, pod->arena, pod->ports);
 }
 
 static bool same_pod(const struct policy_subject *a, const struct policy_subject *b)

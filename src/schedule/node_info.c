@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/pod_containers.h"
 #include "api/pod_resources.h"
 #include "api/quantity.h"
 #include "base/cleanup.h"
@@ -14,11 +15,6 @@
 #define DEFAULT_MEMORY (200 * 1024 * 1024)
 
 const char *const schedule_resource_names[RESOURCE_KINDS] = {"cpu", "memory", "ephemeral-storage"};
-
-static bool is_sidecar(const struct container *c)
-{
-    return c->restart_policy && strcmp(c->restart_policy, "Always") == 0;
-}
 
 /* What a container that asks for nothing counts as, in scores. */
 static int64_t stand_in(int kind)
@@ -91,11 +87,9 @@ static bool visit_ports(const struct container *c,
 bool pod_host_ports(const struct pod_spec *spec,
                     bool (*visit)(void *context, const struct container_port *port, const char *ip), void *context)
 {
-    for (size_t i = 0; i < spec->containers.count; i++)
-        if (!visit_ports(&spec->containers.items[i], visit, context))
-            return false;
-    for (size_t i = 0; i < spec->init_containers.count; i++)
-        if (is_sidecar(&spec->init_containers.items[i]) && !visit_ports(&spec->init_containers.items[i], visit, context))
+    const struct container *c;
+    for (size_t at = 0; (c = api_next_serving(spec, &at));)
+        if (!visit_ports(c, visit, context))
             return false;
     return true;
 }

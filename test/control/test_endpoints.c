@@ -162,6 +162,28 @@ static void named_ports_are_those_of_each_pod(void **state)
     stage_free(s);
 }
 
+static void a_named_port_may_be_that_of_a_sidecar(void **state)
+{
+    struct stage *s = stage_new();
+    create_service(s, "\"selector\":{\"app\":\"web\"},\"ports\":[{\"name\":\"mesh\",\"port\":80,\"targetPort\":"
+                      "\"mesh\"},{\"name\":\"setup\",\"port\":81,\"targetPort\":\"setup\"}]");
+    stage_create(
+        s, "pods/default",
+        "{\"metadata\":{\"name\":\"a\",\"labels\":{\"app\":\"web\"}},\"spec\":{\"nodeName\":\"nowhere\","
+        "\"initContainers\":[{\"name\":\"setup\",\"image\":\"app:1\",\"ports\":[{\"name\":\"setup\","
+        "\"containerPort\":1}]},{\"name\":\"proxy\",\"image\":\"app:1\",\"restartPolicy\":\"Always\",\"ports\":"
+        "[{\"name\":\"mesh\",\"containerPort\":15001}]}],"
+        "\"containers\":[{\"name\":\"main\",\"image\":\"app:1\"}]}}");
+    stage_patch(s, "pods/default/a/status",
+                "{\"status\":{\"phase\":\"Running\",\"podIP\":\"10.0.0.1\",\"podIPs\":[{\"ip\":\"10.0.0.1\"}]}}");
+    stage_run(s, SECOND);
+    const struct endpoint_slice *slice = only_slice(s)->value;
+    assert_int_equal(slice->ports.count, 1);
+    assert_string_equal(slice->ports.items[0].name, "mesh");
+    assert_int_equal(slice->ports.items[0].port.value, 15001);
+    stage_free(s);
+}
+
 static void slices_hold_a_hundred_endpoints_at_most_and_keep_their_own(void **state)
 {
     struct stage *s = stage_new();
@@ -425,6 +447,7 @@ int main(void)
         cmocka_unit_test(a_pod_that_is_being_deleted_serves_and_is_not_ready),
         cmocka_unit_test(addresses_that_are_not_ready_are_published_when_asked_for),
         cmocka_unit_test(named_ports_are_those_of_each_pod),
+        cmocka_unit_test(a_named_port_may_be_that_of_a_sidecar),
         cmocka_unit_test(slices_hold_a_hundred_endpoints_at_most_and_keep_their_own),
         cmocka_unit_test(the_old_form_is_cut_off_at_a_thousand_addresses),
         cmocka_unit_test(a_service_without_pods_has_an_empty_slice),
