@@ -256,8 +256,9 @@ static void print_json(const struct manifest *manifest, const struct lint_findin
     printf("%s}", out.data);
 }
 
-/* Services are neighbours here: what they do to a workload is told of the workload. */
-static size_t look(const struct manifests *all, bool json)
+/* Services are neighbours here: what they do to a workload is told of the workload. Returns how many findings were
+ * printed; `more` are those beyond the bound of an object. */
+static size_t look(const struct manifests *all, bool json, size_t *more)
 {
     cleanup_free struct lint_object *items = mem_alloc((all->items.count + 1) * sizeof(*items));
     size_t found = 0;
@@ -276,6 +277,9 @@ static size_t look(const struct manifests *all, bool json)
             else
                 print_text(manifest, &findings.items[k]);
         }
+        if (findings.dropped && !json)
+            printf("%s: and %zu more of this object\n", manifest->file, findings.dropped);
+        *more += findings.dropped;
         found += findings.count;
     }
     return found;
@@ -332,13 +336,13 @@ int command_lint(int argc, char **argv)
     if (result == 0 && !all.files)
         result = error_set(&err, ENOENT, "no .yaml, .yml or .json file there");
     add_nodes(&all, (int)nodes);
-    size_t found = 0;
+    size_t found = 0, more = 0;
     if (result == 0) {
         if (json)
             printf("{\n  \"findings\": [");
-        found = look(&all, json);
+        found = look(&all, json, &more);
         if (json)
-            printf("%s]\n}\n", found ? "\n  " : "");
+            printf("%s],\n  \"more\": %zu\n}\n", found ? "\n  " : "", more);
     }
     vector_free(&all.items);
     if (result < 0) {

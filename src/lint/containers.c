@@ -6,11 +6,12 @@
 
 void lint_mutable_tag(struct lint_run *run, const struct lint_workload *workload)
 {
-    for (size_t i = 0; i < workload->spec->containers.count; i++) {
-        const struct container *container = &workload->spec->containers.items[i];
+    const struct container *container;
+    for (size_t at = 0; (container = api_next_serving(workload->spec, &at));) {
         if (container->image && !strchr(container->image, '@') && container->image_pull_policy &&
             strcmp(container->image_pull_policy, "Always") == 0)
-            lint_find_container(run, workload, i, "imagePullPolicy", "Always, with image \"%s\"", container->image);
+            lint_find_container(run, workload, container, "imagePullPolicy", "Always, with image \"%s\"",
+                                container->image);
     }
 }
 
@@ -28,10 +29,10 @@ void lint_requests_missing(struct lint_run *run, const struct lint_workload *wor
 {
     if (has_request(workload->spec->resources)) /* of the pod as a whole */
         return;
-    for (size_t i = 0; i < workload->spec->containers.count; i++) {
-        const struct container *container = &workload->spec->containers.items[i];
+    const struct container *container;
+    for (size_t at = 0; (container = api_next_serving(workload->spec, &at));) {
         if (!has_request(&container->resources))
-            lint_find_container(run, workload, i, "resources.requests", "missing for container \"%s\"",
+            lint_find_container(run, workload, container, "resources.requests", "missing for container \"%s\"",
                                 container->name);
     }
 }
@@ -52,12 +53,12 @@ static const struct lint_memory *most_used(const struct lint_run *run, const str
 
 void lint_memory_limit(struct lint_run *run, const struct lint_workload *workload)
 {
-    for (size_t i = 0; i < workload->spec->containers.count && workload->selector; i++) {
-        const struct container *container = &workload->spec->containers.items[i];
+    const struct container *container;
+    for (size_t at = 0; workload->selector && (container = api_next_serving(workload->spec, &at));) {
         const char *limit = string_map_get(&container->resources.limits, "memory");
         const struct lint_memory *m = limit ? most_used(run, workload, container->name) : NULL;
         if (m && m->bytes > quantity_value(limit))
-            lint_find_container(run, workload, i, "resources.limits.memory", "%s, and pod \"%s\" uses %lldMi", limit,
-                                m->pod, (long long)((m->bytes + (1 << 20) - 1) >> 20));
+            lint_find_container(run, workload, container, "resources.limits.memory", "%s, and pod \"%s\" uses %lldMi",
+                                limit, m->pod, (long long)((m->bytes + (1 << 20) - 1) >> 20));
     }
 }

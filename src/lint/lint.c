@@ -36,7 +36,8 @@ static const struct {
      lint_grace_period,
      false},
     {{"one-replica", "One replica behind a Service",
-      "whenever that pod is restarted or moved, nobody answers until the next one has loaded", "run at least 2 replicas"},
+      "whenever that pod is restarted or moved, nobody answers until the next one has loaded",
+      "run at least 2 replicas"},
      lint_one_replica,
      true},
     {{"anti-affinity-nodes", "Required anti-affinity with more pods than nodes",
@@ -73,9 +74,8 @@ static const struct {
 };
 
 const struct lint_check *const lint_checks[] = {
-    &table[0].check, &table[1].check, &table[2].check, &table[3].check, &table[4].check,
-    &table[5].check, &table[6].check, &table[7].check, &table[8].check, &table[9].check,
-    &table[10].check,
+    &table[0].check, &table[1].check, &table[2].check, &table[3].check, &table[4].check,  &table[5].check,
+    &table[6].check, &table[7].check, &table[8].check, &table[9].check, &table[10].check,
 };
 const size_t lint_check_count = ARRAY_COUNT(lint_checks);
 _Static_assert(ARRAY_COUNT(lint_checks) == ARRAY_COUNT(table), "every check is listed");
@@ -226,12 +226,16 @@ void lint_find(struct lint_run *run, const struct lint_workload *workload, const
     va_end(arguments);
 }
 
-void lint_find_container(struct lint_run *run, const struct lint_workload *workload, size_t index, const char *field,
-                         const char *format, ...)
+void lint_find_container(struct lint_run *run, const struct lint_workload *workload, const struct container *container,
+                         const char *field, const char *format, ...)
 {
     char path[128];
     va_list arguments;
-    snprintf(path, sizeof(path), "%s.containers[%zu]%s%s", workload->spec_path, index, *field ? "." : "", field);
+    const struct container_array *list = &workload->spec->containers;
+    bool sidecar = !list->count || container < list->items || container >= list->items + list->count;
+    size_t index = (size_t)(container - (sidecar ? workload->spec->init_containers.items : list->items));
+    snprintf(path, sizeof(path), "%s.%s[%zu]%s%s", workload->spec_path, sidecar ? "initContainers" : "containers",
+             index, *field ? "." : "", field);
     va_start(arguments, format);
     find(run, workload, path, format, arguments);
     va_end(arguments);

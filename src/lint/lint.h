@@ -17,7 +17,7 @@
 /* Ids of checks, separated by commas. */
 #define LINT_IGNORE_ANNOTATION "coracle.dev/lint-ignore"
 /* Findings about one object; further ones are only counted. */
-#define LINT_FINDING_MAX 16
+#define LINT_FINDING_MAX 256
 /* Neighbours of each kind that are worth handing in: what lint costs a write has a bound. */
 #define LINT_NEIGHBOUR_MAX 256
 /* A fixed delay of a probe that is shorter is not worth a startup probe. */
@@ -66,7 +66,7 @@ struct lint_findings {
     struct arena *arena;
     struct lint_finding items[LINT_FINDING_MAX];
     size_t count;
-    size_t dropped;
+    size_t dropped; /* beyond LINT_FINDING_MAX */
 };
 
 /* Whether objects of `neighbour` can make a difference to what is found about `resource`. */

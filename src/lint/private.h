@@ -3,6 +3,7 @@
 #define CORACLE_LINT_PRIVATE_H
 
 #include "api/field_error.h"
+#include "api/pod_containers.h"
 #include "api/selector.h"
 #include "lint/lint.h"
 
@@ -41,9 +42,9 @@ bool lint_selector_matches(const struct lint_run *run, const struct label_select
 /* Appends a finding. `field` is a path below the object. */
 void lint_find(struct lint_run *run, const struct lint_workload *workload, const char *field, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
-/* The same for a field of a container; `field` "" is the container itself. */
-void lint_find_container(struct lint_run *run, const struct lint_workload *workload, size_t index, const char *field,
-                         const char *format, ...) __attribute__((format(printf, 5, 6)));
+/* The same for a field of a container or sidecar of the workload; `field` "" is the container itself. */
+void lint_find_container(struct lint_run *run, const struct lint_workload *workload, const struct container *container,
+                         const char *field, const char *format, ...) __attribute__((format(printf, 5, 6)));
 
 /* probes.c, replicas.c, containers.c: the checks. */
 typedef void lint_function(struct lint_run *run, const struct lint_workload *workload);

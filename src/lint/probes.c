@@ -23,24 +23,24 @@ static bool declares_target(const struct container *container, const struct serv
     return false;
 }
 
-/* Containers that declare the Service's port need a probe; when none does, one probe of any container will do. */
+/* Containers that declare the Service's port need a probe, sidecars too; when none does, one probe of any container
+ * will do. */
 static void check_service(struct lint_run *run, const struct lint_workload *workload, const struct service *service)
 {
-    const struct container_array *containers = &workload->spec->containers;
+    const struct container *container;
     bool declared = false, probed = false;
-    for (size_t i = 0; i < containers->count; i++) {
-        const struct container *container = &containers->items[i];
+    for (size_t at = 0; (container = api_next_serving(workload->spec, &at));) {
         probed |= container->readiness_probe != NULL;
         if (!declares_target(container, service))
             continue;
         declared = true;
         if (!container->readiness_probe)
-            lint_find_container(run, workload, i, "readinessProbe", "missing behind Service \"%s\"",
+            lint_find_container(run, workload, container, "readinessProbe", "missing behind Service \"%s\"",
                                 service->metadata.name);
     }
-    if (!declared && !probed && containers->count)
-        lint_find_container(run, workload, 0, "readinessProbe", "missing behind Service \"%s\"",
-                            service->metadata.name);
+    if (!declared && !probed && workload->spec->containers.count)
+        lint_find_container(run, workload, workload->spec->containers.items, "readinessProbe",
+                            "missing behind Service \"%s\"", service->metadata.name);
 }
 
 void lint_readiness_missing(struct lint_run *run, const struct lint_workload *workload)
@@ -54,8 +54,8 @@ void lint_readiness_missing(struct lint_run *run, const struct lint_workload *wo
 
 void lint_initial_delay(struct lint_run *run, const struct lint_workload *workload)
 {
-    for (size_t i = 0; i < workload->spec->containers.count; i++) {
-        const struct container *container = &workload->spec->containers.items[i];
+    const struct container *container;
+    for (size_t at = 0; (container = api_next_serving(workload->spec, &at));) {
         const struct {
             const char *field;
             const struct probe *probe;
@@ -63,7 +63,7 @@ void lint_initial_delay(struct lint_run *run, const struct lint_workload *worklo
                       {"readinessProbe.initialDelaySeconds", container->readiness_probe}};
         for (size_t k = 0; k < sizeof(probes) / sizeof(probes[0]) && !container->startup_probe; k++)
             if (probes[k].probe && probes[k].probe->initial_delay_seconds >= LINT_INITIAL_DELAY_MIN)
-                lint_find_container(run, workload, i, probes[k].field, "%d seconds, and no startupProbe",
+                lint_find_container(run, workload, container, probes[k].field, "%d seconds, and no startupProbe",
                                     probes[k].probe->initial_delay_seconds);
     }
 }
@@ -80,14 +80,14 @@ static struct probe verdict_of(const struct probe *probe)
 
 void lint_same_probes(struct lint_run *run, const struct lint_workload *workload)
 {
-    for (size_t i = 0; i < workload->spec->containers.count; i++) {
-        const struct container *container = &workload->spec->containers.items[i];
+    const struct container *container;
+    for (size_t at = 0; (container = api_next_serving(workload->spec, &at));) {
         if (!container->liveness_probe || !container->readiness_probe)
             continue;
         struct probe liveness = verdict_of(container->liveness_probe);
         struct probe readiness = verdict_of(container->readiness_probe);
         if (api_equal(&api_type_probe, &liveness, &readiness))
-            lint_find_container(run, workload, i, "livenessProbe", "the same check as readinessProbe");
+            lint_find_container(run, workload, container, "livenessProbe", "the same check as readinessProbe");
     }
 }
 
@@ -103,7 +103,8 @@ static int64_t seconds_slept(const struct string_array *command)
             size_t size = strcspn(at, separators);
             if (sleeps && *at >= '0' && *at <= '9' && size < 10)
                 sum += strtoll(at, NULL, 10);
-            sleeps = (size == 5 && memcmp(at, "sleep", 5) == 0) || (size > 6 && memcmp(at + size - 6, "/sleep", 6) == 0);
+            sleeps =
+                (size == 5 && memcmp(at, "sleep", 5) == 0) || (size > 6 && memcmp(at + size - 6, "/sleep", 6) == 0);
             at += size;
         }
     }
@@ -133,14 +134,14 @@ static int64_t seconds_of_request(const struct container *container)
 void lint_grace_period(struct lint_run *run, const struct lint_workload *workload)
 {
     int64_t grace = workload->spec->termination_grace_period_seconds.value;
-    for (size_t i = 0; i < workload->spec->containers.count; i++) {
-        const struct container *container = &workload->spec->containers.items[i];
+    const struct container *container;
+    for (size_t at = 0; (container = api_next_serving(workload->spec, &at));) {
         int64_t hook = seconds_of_hook(container), request = seconds_of_request(container);
         if (grace >= hook + request)
             continue;
-        const char *field =
-            arena_printf(run->findings->arena, "%s.terminationGracePeriodSeconds", workload->spec_path);
-        lint_find(run, workload, field, "%lld seconds, but container \"%s\" needs %lld for preStop and %lld for a request",
-                  (long long)grace, container->name, (long long)hook, (long long)request);
+        const char *field = arena_printf(run->findings->arena, "%s.terminationGracePeriodSeconds", workload->spec_path);
+        lint_find(run, workload, field,
+                  "%lld seconds, but container \"%s\" needs %lld for preStop and %lld for a request", (long long)grace,
+                  container->name, (long long)hook, (long long)request);
     }
 }

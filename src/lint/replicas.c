@@ -3,7 +3,10 @@
 #include <string.h>
 
 #include "api/int_or_string.h"
+#include "api/node_selector.h"
+#include "api/toleration.h"
 #include "base/map.h"
+#include "base/text.h"
 #include "lint/private.h"
 
 /* ReplicaSets that a Deployment made and lost (kubectl delete --cascade=orphan) are there to be adopted. */
@@ -53,7 +56,21 @@ void lint_max_unavailable(struct lint_run *run, const struct lint_workload *work
                   workload->replicas);
 }
 
-/* Whether the pods of the workload keep each other out of a domain. */
+static bool names(const struct string_array *keys, const char *key)
+{
+    for (size_t i = 0; i < keys->count; i++)
+        if (strcmp(keys->items[i], key) == 0)
+            return true;
+    return false;
+}
+
+/* Whether the pods of the workload have the label: as upstream, keys of labels that a pod lacks do not count. */
+static bool has_label(const struct lint_workload *workload, const char *key)
+{
+    return string_map_get(&workload->pod_meta->labels, key) || (workload->deployment && strcmp(key, HASH_LABEL) == 0);
+}
+
+/* Whether the pods of the workload keep each other out of a domain: those of one template, at least. */
 static bool repels_itself(const struct lint_run *run, const struct lint_workload *workload,
                           const struct pod_affinity_term *term)
 {
@@ -61,18 +78,38 @@ static bool repels_itself(const struct lint_run *run, const struct lint_workload
     bool own = !term->namespaces.count;
     for (size_t i = 0; i < term->namespaces.count && namespace; i++)
         own |= strcmp(term->namespaces.items[i], namespace) == 0;
+    for (size_t i = 0; i < term->mismatch_label_keys.count && own; i++)
+        own = !has_label(workload, term->mismatch_label_keys.items[i]);
     return own && lint_selector_matches(run, term->label_selector, &workload->pod_meta->labels);
+}
+
+/* The node's own state comes and goes (node.kubernetes.io/not-ready and its like): what its owner has tainted stays. */
+static bool tolerates(const struct lint_workload *workload, const struct node *node)
+{
+    static const char passing[] = "node.kubernetes.io/";
+    for (size_t i = 0; i < node->spec.taints.count; i++) {
+        const struct taint *taint = &node->spec.taints.items[i];
+        if (!text_equal(taint->effect, "PreferNoSchedule") &&
+            strncmp(text_or_empty(taint->key), passing, sizeof(passing) - 1) != 0 &&
+            !toleration_find(workload->spec, taint->key, taint->value, taint->effect))
+            return false;
+    }
+    return true;
 }
 
 static bool may_run_on(const struct lint_workload *workload, const struct node *node)
 {
+    const struct affinity *affinity = workload->spec->affinity;
+    const struct node_selector *required =
+        affinity->node_affinity ? affinity->node_affinity->required_during_scheduling_ignored_during_execution : NULL;
     const struct string_map *wanted = &workload->spec->node_selector;
     for (size_t i = 0; i < wanted->count; i++) {
         const char *value = string_map_get(&node->metadata.labels, wanted->items[i].key);
-        if (!value || strcmp(value, wanted->items[i].value ? wanted->items[i].value : "") != 0)
+        if (!value || !text_equal(value, wanted->items[i].value))
             return false;
     }
-    return !node->spec.unschedulable;
+    return !node->spec.unschedulable && tolerates(workload, node) &&
+           (!required || node_selector_matches(required, &node->metadata));
 }
 
 /* Different values of a label among the nodes that the workload may run on: how many pods that repel each other have
@@ -96,10 +133,12 @@ static int count_domains(const struct lint_run *run, const struct lint_workload 
     return count;
 }
 
-/* Pods that have to be there at once for a rollout to go on. */
-static int pods_at_once(const struct lint_workload *workload)
+/* Pods that have to be there at once, and keep each other out, for a rollout to go on. */
+static int pods_at_once(const struct lint_workload *workload, const struct pod_affinity_term *term)
 {
     int surge, unavailable;
+    if (names(&term->match_label_keys, HASH_LABEL)) /* pods of the old template are in nobody's way */
+        return workload->replicas;
     return workload->replicas + (rolling_update(workload, &surge, &unavailable) && unavailable == 0);
 }
 
@@ -114,12 +153,12 @@ void lint_anti_affinity(struct lint_run *run, const struct lint_workload *worklo
         const char *key = terms->items[i].topology_key ? terms->items[i].topology_key : "";
         if (!repels_itself(run, workload, &terms->items[i]))
             continue;
-        int domains = count_domains(run, workload, key), pods = pods_at_once(workload);
+        int domains = count_domains(run, workload, key), pods = pods_at_once(workload, &terms->items[i]);
         if (pods <= domains || !domains) /* a cluster without nodes is only beginning */
             continue;
         const char *field = arena_printf(
-            run->findings->arena,
-            "%s.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[%zu]", workload->spec_path, i);
+            run->findings->arena, "%s.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[%zu]",
+            workload->spec_path, i);
         lint_find(run, workload, field, "%d pods%s for %d values of %s", pods,
                   pods > workload->replicas ? " during a rollout" : "", domains, key);
     }

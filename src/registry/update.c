@@ -298,10 +298,13 @@ void registry_replace(struct task *task, void *value)
     }
     if (!subresource)
         network_warn(task, value, false);
-    bool changed = !subresource && spec_changed(task->resource, value, task->old->value);
+    bool whole = !subresource || task->answer_scale;
+    bool changed = whole && spec_changed(task->resource, value, task->old->value);
     if (changed && (task->resource->index == API_JOBS || task->resource->index == API_CRONJOBS))
         batch_warn(task, value, task->old->value);
-    if (changed)
+    /* Labels decide which Service selects a pod, annotations what is silenced. */
+    if (changed || (whole && !(map_equal(&meta->labels, &task->old->meta->labels) &&
+                               map_equal(&meta->annotations, &task->old->meta->annotations))))
         registry_lint(task, value, task->old->value);
     finish(task, value);
 }

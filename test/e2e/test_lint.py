@@ -50,6 +50,47 @@ def test_a_service_tells_of_the_deployment_behind_it(kubectl):
         'Warning: Deployment "web": spec.replicas: 1 behind Service "web": ')
 
 
+def test_scaling_is_a_change_too(kubectl):
+    apply(kubectl, harness.service("web"))
+    apply(kubectl, deployment(replicas=2))
+    for form in (("scale", "deployment/web", "--replicas=1"), ("scale", "deployment/web", "--replicas=2")):
+        printed = said(kubectl, *form)
+        assert ("[one-replica]" in printed) == (form[-1] == "--replicas=1"), printed
+        assert kubectl.json("get", "deployment", "web")["spec"]["replicas"] == int(form[-1][-1])
+    patch = ("patch", "deployment", "web", "--subresource=scale", "--type=merge", "-p", '{"spec":{"replicas":1}}')
+    if kubectl.is_modern:
+        assert "[one-replica]" in said(kubectl, *patch)
+
+
+def test_labels_and_annotations_bring_findings_too(kubectl, api, namespace):
+    path = f"/apis/apps/v1/namespaces/{namespace}/deployments/web"
+    apply(kubectl, harness.service("web"))
+    body = deployment()
+    body["metadata"]["annotations"] = {"coracle.dev/lint-ignore": "one-replica"}
+    assert apply(kubectl, body) == ""
+    assert said(kubectl, "annotate", "deployment", "web", "note=x") == ""
+    assert "[one-replica]" in said(kubectl, "annotate", "deployment", "web", "coracle.dev/lint-ignore-")
+    pod = {"metadata": {"name": "bare"}, "spec": {"terminationGracePeriodSeconds": 1, "containers": [
+        {"name": "c", "image": harness.IMAGE_V1, "resources": {"requests": {"cpu": "1m"}}}]}}
+    api.create(f"/api/v1/namespaces/{namespace}/pods", pod)
+    assert "[readiness-probe-missing]" in said(kubectl, "label", "pod", "bare", "app=web")
+
+
+def test_findings_beyond_the_bound_are_counted(api, kubectl, namespace):
+    body = deployment(replicas=2)
+    first = container(body)
+    del first["resources"], first["readinessProbe"], first["ports"]
+    pod_spec(body)["containers"] = [dict(first, name=f"c{i}") for i in range(300)]
+    found = lint("-f", "-", input=yaml.safe_dump(body))
+    assert found.returncode == 1 and len(found.stdout.splitlines()) == 257
+    assert found.stdout.endswith("-: and 44 more of this object\n")
+    told = json.loads(lint("-f", "-", "-o", "json", input=yaml.safe_dump(body)).stdout)
+    assert (len(told["findings"]), told["more"]) == (256, 44)
+    pod_spec(body)["containers"] = pod_spec(body)["containers"][:30]
+    printed = [line for line in apply(kubectl, body).splitlines() if "without effect" not in line]
+    assert len(printed) == 17 and printed[-1] == "Warning: and 14 more findings, which coracle lint names"
+
+
 def test_required_anti_affinity_is_held_against_the_nodes_that_there_are(kubectl):
     body = deployment(replicas=2)
     body["spec"]["template"]["spec"]["affinity"] = {"podAntiAffinity": {
@@ -217,7 +258,8 @@ def test_standard_input_may_hold_documents_and_lists():
         assert result.returncode == 1, result.stderr
         assert [(item["check"], item["kind"], item["name"], item["field"]) for item in
                 json.loads(result.stdout)["findings"]] == [("one-replica", "Deployment", "web", "spec.replicas")]
-    assert json.loads(lint("-f", "-", "-o", "json", input=yaml.safe_dump(objects[1])).stdout) == {"findings": []}
+    assert json.loads(lint("-f", "-", "-o", "json", input=yaml.safe_dump(objects[1])).stdout) == {
+        "findings": [], "more": 0}
 
 
 def test_the_number_of_nodes_can_be_told():

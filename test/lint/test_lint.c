@@ -31,20 +31,29 @@ static const char good[] =
     "{'apiVersion':'v1','kind':'Service','metadata':{'name':'door'},'spec':{'selector':{'app':'web'},"                 \
     "'ports':[{'port':80,'targetPort':'http'}]" extra "}}"
 #define NODE(name, extra)                                                                                              \
-    "{'apiVersion':'v1','kind':'Node','metadata':{'name':'" name "','labels':{'kubernetes.io/hostname':'" name "'}}"   \
-    extra "}"
+    "{'apiVersion':'v1','kind':'Node','metadata':{'name':'" name "','labels':{'kubernetes.io/hostname':'" name         \
+    "'}}" extra "}"
 #define SPEC(fields) "{'spec':{" fields "}}"
 #define POD(fields) SPEC("'template':{'spec':{" fields "}}")
 #define CONTAINER(fields) POD("'containers':[{'name':'server'," fields "}]")
+/* An init container that has requests, and the same as a sidecar. */
+#define INIT(fields)                                                                                                   \
+    POD("'initContainers':[{'name':'sidecar','image':'s:1','resources':{'requests':{'cpu':'1m'}}," fields "}]")
+#define SIDECAR(fields) INIT("'restartPolicy':'Always'," fields)
 #define IGNORE(id) "{'metadata':{'annotations':{'coracle.dev/lint-ignore':'" id "'}}}"
 #define REPELS(key)                                                                                                    \
     "'affinity':{'podAntiAffinity':{'requiredDuringSchedulingIgnoredDuringExecution':[{'topologyKey':'" key "',"       \
     "'labelSelector':{'matchLabels':{'app':'web'}}}]}}"
+#define REPELS_OWN(keys)                                                                                               \
+    "'affinity':{'podAntiAffinity':{'requiredDuringSchedulingIgnoredDuringExecution':[{'topologyKey':"                 \
+    "'kubernetes.io/hostname','labelSelector':{'matchLabels':{'app':'web'}}," keys "}]}}"
+#define TAINT(key, effect) ",'spec':{'taints':[{'key':'" key "','effect':'" effect "'}]}"
 #define OTHER(kind, labels, selector)                                                                                  \
-    "{'apiVersion':'apps/v1','kind':'" kind "','metadata':{'name':'other'},'spec':{'selector':{'matchLabels':"         \
-    selector "},'template':{'metadata':{'labels':" labels "},'spec':{'containers':[{'name':'c','image':'i:1'}]}}}}"
+    "{'apiVersion':'apps/v1','kind':'" kind                                                                            \
+    "','metadata':{'name':'other'},'spec':{'selector':{'matchLabels':" selector                                        \
+    "},'template':{'metadata':{'labels':" labels "},'spec':{'containers':[{'name':'c','image':'i:1'}]}}}}"
 #define BARE_POD                                                                                                       \
-    "{'apiVersion':'v1','kind':'Pod','metadata':{'name':'bare','labels':{'app':'web'}},'spec':{'containers':["          \
+    "{'apiVersion':'v1','kind':'Pod','metadata':{'name':'bare','labels':{'app':'web'}},'spec':{'containers':["         \
     "{'name':'c','image':'i:1','resources':{'requests':{'cpu':'1'}}}]}}"
 
 static char *quoted(struct arena *arena, const char *json)
@@ -72,7 +81,8 @@ static struct lint_object object(struct arena *arena, const char *json, const ch
     for (; patches && *patches; patches++) {
         cleanup_buffer struct buffer patched = {0};
         const char *patch = quoted(arena, *patches);
-        if (patch_apply(PATCH_STRATEGIC, resource->type, text.data, text.size, patch, strlen(patch), &patched, &err) < 0)
+        if (patch_apply(PATCH_STRATEGIC, resource->type, text.data, text.size, patch, strlen(patch), &patched, &err) <
+            0)
             fail_msg("%s: %s", err.text, patch);
         buffer_clear(&text);
         buffer_add(&text, patched.data, patched.size);
@@ -101,6 +111,7 @@ struct sample {
 
 #define P "spec.template.spec."
 #define C P "containers[0]."
+#define S P "initContainers[0]."
 
 static const struct sample samples[] = {
     {{NULL}, {SERVICE("")}, ""},
@@ -111,6 +122,14 @@ static const struct sample samples[] = {
     {{CONTAINER("'readinessProbe':null"), IGNORE("readiness-probe-missing")}, {SERVICE("")}, ""},
     /* A sidecar does not need one. */
     {{POD("'containers':[{'name':'shipper','image':'s:1','resources':{'requests':{'cpu':'1m'}}}]")}, {SERVICE("")}, ""},
+    /* But for one that is the Service's door, and then the container behind it does not need one. */
+    {{SIDECAR("'ports':[{'name':'http','containerPort':15001}],'readinessProbe':{'tcpSocket':{'port':15001}}"),
+      CONTAINER("'ports':[{'$patch':'replace'}],'readinessProbe':null")},
+     {SERVICE("")},
+     ""},
+    {{SIDECAR("'ports':[{'name':'http','containerPort':15001}]"), CONTAINER("'ports':[{'$patch':'replace'}]")},
+     {SERVICE("")},
+     "readiness-probe-missing at " S "readinessProbe"},
     /* Nobody says which container listens: the probe of any will do. */
     {{CONTAINER("'ports':[{'$patch':'replace'}]")}, {SERVICE("")}, ""},
 
@@ -124,6 +143,13 @@ static const struct sample samples[] = {
     {{CONTAINER("'readinessProbe':{'initialDelaySeconds':60},'startupProbe':{'tcpSocket':{'port':1}}")}, {NULL}, ""},
     {{CONTAINER("'readinessProbe':{'initialDelaySeconds':60}"), IGNORE("same-probes,initial-delay")}, {NULL}, ""},
 
+    {{SIDECAR("'readinessProbe':{'tcpSocket':{'port':1},'initialDelaySeconds':60}")},
+     {NULL},
+     "initial-delay at " S "readinessProbe.initialDelaySeconds"},
+
+    {{SIDECAR("'readinessProbe':{'tcpSocket':{'port':1}},'livenessProbe':{'tcpSocket':{'port':1}}")},
+     {NULL},
+     "same-probes at " S "livenessProbe"},
     {{CONTAINER("'livenessProbe':{'httpGet':{'path':'/ready'}}")}, {NULL}, "same-probes at " C "livenessProbe"},
     {{CONTAINER("'livenessProbe':{'httpGet':{'path':'/ready'},'initialDelaySeconds':5}")},
      {NULL},
@@ -143,6 +169,9 @@ static const struct sample samples[] = {
      {NULL},
      "grace-period-short at " P "terminationGracePeriodSeconds"},
     {{CONTAINER("'lifecycle':{'preStop':{'exec':{'command':['sleep','28']}}}")}, {NULL}, ""},
+    {{SIDECAR("'lifecycle':{'preStop':{'sleep':{'seconds':31}}}")},
+     {NULL},
+     "grace-period-short at " P "terminationGracePeriodSeconds"},
     {{CONTAINER("'readinessProbe':{'timeoutSeconds':16}"), POD("'terminationGracePeriodSeconds':32")}, {NULL}, ""},
     {{CONTAINER("'readinessProbe':{'timeoutSeconds':16}"), IGNORE("grace-period-short")}, {NULL}, ""},
 
@@ -173,11 +202,40 @@ static const struct sample samples[] = {
      ""},
     {{POD(REPELS("kubernetes.io/hostname")), IGNORE("anti-affinity-nodes")}, {NODE("a", "")}, ""},
     {{POD(REPELS("kubernetes.io/hostname")), SPEC("'replicas':1")}, {NODE("a", "")}, ""},
+    /* Pods of the old template are in nobody's way: the surge has room. */
+    {{POD(REPELS_OWN("'matchLabelKeys':['pod-template-hash']"))}, {NODE("a", ""), NODE("b", ""), NODE("c", "")}, ""},
+    {{POD(REPELS_OWN("'matchLabelKeys':['pod-template-hash']"))},
+     {NODE("a", ""), NODE("b", "")},
+     "anti-affinity-nodes at " P "affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0]"},
+    /* Only those of other templates are kept out. */
+    {{POD(REPELS_OWN("'mismatchLabelKeys':['pod-template-hash']"))}, {NODE("a", "")}, ""},
+    /* Nodes that it does not want, or that do not want it. */
+    {{POD(REPELS("kubernetes.io/hostname")),
+      POD("'affinity':{'nodeAffinity':{"
+          "'requiredDuringSchedulingIgnoredDuringExecution':{'nodeSelectorTerms':[{'matchExpressions':[{"
+          "'key':'kubernetes.io/hostname','operator':'NotIn','values':['d']}]}]}}}")},
+     {NODE("a", ""), NODE("b", ""), NODE("c", ""), NODE("d", "")},
+     "anti-affinity-nodes at " P "affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0]"},
+    {{POD(REPELS("kubernetes.io/hostname"))},
+     {NODE("a", ""), NODE("b", ""), NODE("c", ""), NODE("d", TAINT("gpu", "NoSchedule"))},
+     "anti-affinity-nodes at " P "affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0]"},
+    {{POD(REPELS("kubernetes.io/hostname")), POD("'tolerations':[{'key':'gpu','operator':'Exists'}]")},
+     {NODE("a", ""), NODE("b", ""), NODE("c", ""), NODE("d", TAINT("gpu", "NoSchedule"))},
+     ""},
+    {{POD(REPELS("kubernetes.io/hostname"))},
+     {NODE("a", ""), NODE("b", ""), NODE("c", ""), NODE("d", TAINT("gpu", "PreferNoSchedule"))},
+     ""},
+    /* Not ready just now. */
+    {{POD(REPELS("kubernetes.io/hostname"))},
+     {NODE("a", ""), NODE("b", ""), NODE("c", ""), NODE("d", TAINT("node.kubernetes.io/not-ready", "NoExecute"))},
+     ""},
     /* Nodes without the label keep nobody out. */
     {{POD(REPELS("topology.kubernetes.io/zone"))}, {NODE("a", "")}, ""},
     {{POD(REPELS("kubernetes.io/hostname"))}, {NULL}, ""},
 
     {{CONTAINER("'imagePullPolicy':'Always'")}, {NULL}, "mutable-tag at " C "imagePullPolicy"},
+    {{SIDECAR("'imagePullPolicy':'Always'")}, {NULL}, "mutable-tag at " S "imagePullPolicy"},
+    {{INIT("'imagePullPolicy':'Always'")}, {NULL}, ""},
     {{CONTAINER("'image':'web'")}, {NULL}, "mutable-tag at " C "imagePullPolicy"},
     {{CONTAINER("'image':'web','imagePullPolicy':'IfNotPresent'")}, {NULL}, ""},
     {{CONTAINER("'imagePullPolicy':'Always','image':'web@sha256:"
@@ -210,14 +268,20 @@ static const struct sample samples[] = {
     {{IGNORE("selector-overlap")}, {OTHER("Deployment", "{'app':'web'}", "{'app':'web'}")}, ""},
 
     {{CONTAINER("'resources':null")}, {NULL}, "requests-missing at " C "resources.requests"},
+    {{SIDECAR("'resources':null")}, {NULL}, "requests-missing at " S "resources.requests"},
+    /* What ends before the others begin. */
+    {{INIT("'resources':null")}, {NULL}, ""},
     /* Limits stand for requests. */
     {{CONTAINER("'resources':{'requests':null,'limits':{'memory':'64Mi'}}")}, {NULL}, ""},
     {{CONTAINER("'resources':null"), POD("'resources':{'requests':{'cpu':'1'}}")}, {NULL}, ""},
     {{CONTAINER("'resources':null"), IGNORE("requests-missing")}, {NULL}, ""},
 
     /* The pods use 40Mi; those of others, and other containers, do not count. */
-    {{CONTAINER("'resources':{'limits':{'memory':'32Mi'}}")}, {NULL}, "memory-limit-low at " C "resources.limits.memory"},
+    {{CONTAINER("'resources':{'limits':{'memory':'32Mi'}}")},
+     {NULL},
+     "memory-limit-low at " C "resources.limits.memory"},
     {{CONTAINER("'resources':{'limits':{'memory':'40Mi'}}")}, {NULL}, ""},
+    {{SIDECAR("'resources':{'limits':{'memory':'32Mi'}}")}, {NULL}, "memory-limit-low at " S "resources.limits.memory"},
     {{CONTAINER("'resources':{'limits':{'memory':'32Mi'}}"), IGNORE("memory-limit-low")}, {NULL}, ""},
 };
 
