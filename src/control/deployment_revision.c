@@ -26,8 +26,11 @@ int64_t deployment_next_revision(const struct rollout *r)
 /* Annotations that describe one object and are not handed down. */
 static bool stays(const char *key)
 {
-    static const char *const own[] = {"kubectl.kubernetes.io/last-applied-configuration", ANNOTATION_REVISION,
-                                      ANNOTATION_REVISION_HISTORY, ANNOTATION_DESIRED, ANNOTATION_MAX,
+    static const char *const own[] = {"kubectl.kubernetes.io/last-applied-configuration",
+                                      ANNOTATION_REVISION,
+                                      ANNOTATION_REVISION_HISTORY,
+                                      ANNOTATION_DESIRED,
+                                      ANNOTATION_MAX,
                                       "deprecated.deployment.rollback.to"};
     for (size_t i = 0; i < ARRAY_COUNT(own); i++)
         if (strcmp(key, own[i]) == 0)
@@ -83,7 +86,8 @@ static void set_progress(struct deployment_run *run, const char *status, const c
     run->progress_message = message;
 }
 
-/* The name is taken: by this very template, and the informer will show it; or by another, and the hash has to change. */
+/* The name is taken: by this very template, and the informer will show it; or by another, and the hash has to change.
+ */
 static void collided(const struct creation *creation)
 {
     struct deployment_run *run = creation->run;
@@ -140,7 +144,8 @@ void deployment_create_replica_set(struct deployment_run *run, int32_t replicas)
     *reference = controller_reference(run->object->resource, &d->metadata);
     *selector = *d->spec.selector;
     string_map_set(arena, &selector->match_labels, LABEL_TEMPLATE_HASH, hash);
-    rs->metadata.name = arena_printf(arena, "%.*s-%s", (int)(NAME_MAX_LENGTH - 1 - strlen(hash)), d->metadata.name, hash);
+    rs->metadata.name =
+        arena_printf(arena, "%.*s-%s", (int)(NAME_MAX_LENGTH - 1 - strlen(hash)), d->metadata.name, hash);
     rs->metadata.namespace = d->metadata.namespace;
     rs->metadata.owner_references.items = reference;
     rs->metadata.owner_references.count = 1;
@@ -171,10 +176,10 @@ void deployment_clean_up(struct deployment_run *run)
 {
     struct rollout *r = &run->rollout;
     const struct opt_int32 *limit = &run->deployment->spec.revision_history_limit;
-    struct rollout_set *old[r->count + 1];
-    size_t n = 0;
     if (!limit->set || limit->value == INT32_MAX)
         return;
+    cleanup_free struct rollout_set **old = mem_alloc((r->count + 1) * sizeof(*old));
+    size_t n = 0;
     for (size_t i = 0; i < r->count; i++)
         if (&r->sets[i] != r->fresh && !r->sets[i].object->meta->deletion_timestamp)
             old[n++] = &r->sets[i];

@@ -6,6 +6,7 @@
 
 #include "api/int_or_string.h"
 #include "api/json.h"
+#include "base/cleanup.h"
 
 static int32_t min(int32_t a, int32_t b)
 {
@@ -264,8 +265,8 @@ static int32_t fraction(const struct deployment *d, const struct rollout_set *s)
     return (size < INT32_MAX ? (int32_t)size : INT32_MAX) - s->replicas;
 }
 
-/* The set's share of what is to be added or removed, as upstream rounds it; but no set grows when pods are to be removed
- * or the reverse (where maxSurge changed as well, upstream's may, and then exceeds replicas + maxSurge). */
+/* The set's share of what is to be added or removed, as upstream rounds it; but no set grows when pods are to be
+ * removed or the reverse (where maxSurge changed as well, upstream's may, and then exceeds replicas + maxSurge). */
 static int32_t share(const struct rollout *r, const struct rollout_set *s, int32_t to_add, int32_t added)
 {
     if (s->replicas == 0 || to_add == 0 || to_add == added)
@@ -303,7 +304,7 @@ bool rollout_scale(struct rollout *r)
         return false;
     int32_t allowed = wanted > 0 ? rollout_most(d) : 0;
     int32_t to_add = allowed - rollout_replicas(r, true), added = 0;
-    struct rollout_set *active[r->count];
+    cleanup_free struct rollout_set **active = mem_alloc(r->count * sizeof(*active));
     size_t n = 0;
     for (size_t i = 0; i < r->count; i++)
         if (r->sets[i].replicas > 0)

@@ -311,7 +311,8 @@ static void turn(void *context)
     if (w->agent->stopping)
         return;
     struct pod_observation *seen = &w->state.seen;
-    struct pod_action actions[POD_ACTIONS_PER_CONTAINER * seen->container_count + POD_ACTIONS_EXTRA];
+    size_t most = POD_ACTIONS_PER_CONTAINER * seen->container_count + POD_ACTIONS_EXTRA;
+    cleanup_free struct pod_action *actions = mem_alloc(most * sizeof(*actions));
     struct pod_decision decision = {.actions = actions};
     pod_decide(seen, env_now(w->agent->env), &decision);
     for (size_t i = 0; i < decision.count; i++)

@@ -166,8 +166,8 @@ void worker_config_changed(struct worker *w, const struct api_resource *resource
 struct attach {
     struct worker *worker;
     char *namespace_path; /* NULL: the node's network */
-    char *hostname; /* as the kernel has it */
-    char *name;     /* without its domain */
+    char *hostname;       /* as the kernel has it */
+    char *name;           /* without its domain */
     struct object *pod;
     struct in_addr address;
     struct error err;
@@ -295,7 +295,7 @@ static void sandbox_created(void *context, const struct error *err)
 /* As upstream: the pod's name, cut to 63 bytes without a trailing '-' or '.', unless the spec names one. */
 static char *hostname(const struct pod *pod)
 {
-    const char *name = pod->spec.hostname_override ? pod->spec.hostname_override
+    const char *name = pod->spec.hostname_override                 ? pod->spec.hostname_override
                        : pod->spec.hostname && *pod->spec.hostname ? pod->spec.hostname
                                                                    : pod->metadata.name;
     char *out = mem_string_n(name, 63);
@@ -311,14 +311,15 @@ static char *kernel_hostname(const struct worker *w, const struct pod *pod, cons
     if (!spec->set_hostname_as_fqdn.set || !spec->set_hostname_as_fqdn.value || spec->hostname_override ||
         !spec->subdomain || !*spec->subdomain)
         return mem_string(name);
-    cleanup_free char *fqdn = mem_printf("%s.%s.%s.svc.%s", name, spec->subdomain, pod->metadata.namespace,
-                                         w->agent->options.cluster_domain);
+    cleanup_free char *fqdn =
+        mem_printf("%s.%s.%s.svc.%s", name, spec->subdomain, pod->metadata.namespace, w->agent->options.cluster_domain);
     if (strlen(fqdn) <= FQDN_MAX)
         return steal_pointer(fqdn);
-    error_set(err, EINVAL,
-              "failed to construct FQDN from pod hostname and cluster domain, FQDN %s is too long (%d characters is the "
-              "max, %zu characters requested)",
-              fqdn, FQDN_MAX, strlen(fqdn));
+    error_set(
+        err, EINVAL,
+        "failed to construct FQDN from pod hostname and cluster domain, FQDN %s is too long (%d characters is the "
+        "max, %zu characters requested)",
+        fqdn, FQDN_MAX, strlen(fqdn));
     return NULL;
 }
 
@@ -340,10 +341,10 @@ void worker_create_sandbox(struct worker *w)
     a->hostname = kernel_name;
     const struct pod_security_context *security = pod->spec.security_context;
     size_t sysctls = security ? security->sysctls.count : 0;
-    struct runtime_pair pairs[sysctls ? sysctls : 1];
+    struct arena *arena = arena_new(4096);
+    struct runtime_pair *pairs = arena_alloc(arena, sysctls * sizeof(*pairs));
     for (size_t i = 0; i < sysctls; i++)
         pairs[i] = (struct runtime_pair){security->sysctls.items[i].name, security->sysctls.items[i].value};
-    struct arena *arena = arena_new(4096);
     const struct pod *allocated = worker_allocated_pod(w, arena);
     struct runtime_sandbox_config config = {
         .pod_uid = pod->metadata.uid,
@@ -358,10 +359,10 @@ void worker_create_sandbox(struct worker *w)
         .sysctl_count = sysctls,
         .resources = limits_of_pod(allocated),
     };
-    arena_free(arena);
     w->state.seen.sandbox = PART_BUSY;
     worker_hold(w);
     runtime_sandbox_create(w->agent->runtime, &config, sandbox_created, a);
+    arena_free(arena);
 }
 
 /* ---- Tearing down ---- */

@@ -267,14 +267,14 @@ static void changed(void *context)
     worker_release(w);
 }
 
+/* Owns the steps from here on. */
 static void begin_change(struct worker *w, struct step *steps, size_t count)
 {
     struct arena *arena = arena_new(4096);
     struct change *c = mem_zero(1, sizeof(*c));
     c->worker = w;
     c->uid = mem_string(worker_pod(w)->metadata.uid);
-    c->steps = mem_alloc((count ? count : 1) * sizeof(*steps));
-    memcpy(c->steps, steps, count * sizeof(*steps));
+    c->steps = steps;
     c->count = count;
     c->pod_after = limits_of_pod(worker_allocated_pod(w, arena));
     arena_free(arena);
@@ -286,10 +286,10 @@ static void begin_change(struct worker *w, struct step *steps, size_t count)
 void worker_actuate(struct worker *w)
 {
     struct pod_observation *seen = &w->state.seen;
-    struct step steps[seen->container_count + 1];
     size_t count = 0, restarting = 0;
     if (!w->state.resize.in_progress || w->resizing || seen->terminating || seen->sandbox != PART_READY)
         return;
+    cleanup_free struct step *steps = mem_zero(seen->container_count, sizeof(*steps));
     for (size_t i = 0; i < seen->container_count; i++) {
         struct container_observation *c = &seen->containers[i];
         struct container_record *r = &w->state.records[i];
@@ -298,7 +298,6 @@ void worker_actuate(struct worker *w)
         if (!resizable(c) || c->phase != CONTAINER_RUNNING || c->stop_cause || in_force(w, i))
             continue;
         struct step *s = &steps[count++];
-        memset(s, 0, sizeof(*s));
         memcpy(s->id, r->id, strnlen(r->id, sizeof(s->id) - 1));
         memcpy(s->name, c->spec->name, strnlen(c->spec->name, sizeof(s->name) - 1));
         s->container = i;
@@ -307,7 +306,7 @@ void worker_actuate(struct worker *w)
     }
     if (count || w->resize_pod) {
         w->resize_pod = false;
-        begin_change(w, steps, count);
+        begin_change(w, steal_pointer(steps), count);
     } else if (!restarting) {
         w->state.resize.in_progress = false;
         set_error(w, NULL);

@@ -16,6 +16,7 @@
 #include "node/limits.h"
 #include "node/runtime/container.h"
 #include "node/runtime/log.h"
+#include "node/runtime/log_files.h"
 #include "node/security.h"
 #include "node/volume.h"
 #include "node/worker.h"
@@ -329,7 +330,7 @@ static void remove_predecessor(void *context)
     if (image_unmount_rootfs(r->images, r->directory, &err) < 0 || file_remove_tree(r->directory, &err) < 0)
         log_warning("Cannot remove what an ended container left: %s", err.text);
     if (r->old_log)
-        remove(r->old_log);
+        log_files_remove(r->old_log);
 }
 
 static int find_target(struct start *s);

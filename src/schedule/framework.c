@@ -122,7 +122,7 @@ static int by_text(const void *a, const void *b)
 
 void schedule_count_reasons(struct buffer *out, size_t nodes, const struct map *reasons)
 {
-    char *parts[reasons->count + 1];
+    cleanup_free char **parts = mem_alloc((reasons->count + 1) * sizeof(*parts));
     size_t n = 0;
     for (struct map_slot *slot = NULL; (slot = map_next(reasons, slot));)
         parts[n++] = mem_printf("%ld %s", (long)(intptr_t)slot->value, slot->key);

@@ -34,6 +34,21 @@ def test_one_ended_container_is_kept_with_its_log_and_no_more(cluster, api, name
     assert harness.eventually(lambda: [path.name for path in files.iterdir()] == ["main-2"])
 
 
+def test_a_log_goes_with_all_of_its_files(cluster, api, namespace, pods):
+    api.create(pods, harness.shell_pod("it", "echo begun; until [ -e /go/on ]; do usleep 10000; done; exit 1", container={
+        "volumeMounts": [{"name": "go", "mountPath": "/go"}]}, volumes=[{"name": "go", "emptyDir": {}}]))
+    pod = harness.wait_for(api, pods, lambda items: items and harness.is_true(items[0], "Ready") and items[0])
+    data, uid = pathlib.Path("/var/lib/coracle") / cluster.name, pod["metadata"]["uid"]
+    logs = data / "log" / f"{namespace}_it_{uid}" / "main"
+    assert [path.name for path in logs.iterdir()] == ["0.log"]
+    # As they are left by rotation.
+    for name in ("0.log.20200101-000000", "0.log.20200101-000001"):
+        (logs / name).touch()
+    (data / "pods" / uid / "volumes/go/on").touch()
+    harness.wait_for(api, pods, lambda items: items[0]["status"]["containerStatuses"][0]["restartCount"] == 2)
+    assert sorted(path.name for path in logs.iterdir()) == ["1.log", "2.log"]
+
+
 def test_an_image_that_has_gone_is_looked_for_again(cluster, api, pods, tmp_path):
     tag = "local/comes-back:v1"
     archive = harness.make_image(tag, tmp_path)

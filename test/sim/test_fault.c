@@ -29,7 +29,7 @@ static void a_wrong_controller_is_caught(void **state)
 
 int main(void)
 {
-    struct CMUnitTest tests[sim_fault_count];
+    cleanup_free struct CMUnitTest *tests = mem_zero(sim_fault_count, sizeof(*tests));
     for (size_t i = 0; i < sim_fault_count; i++)
         tests[i] = (struct CMUnitTest){.name = sim_faults[i].name,
                                        .test_func = a_wrong_controller_is_caught,

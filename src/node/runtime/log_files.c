@@ -42,6 +42,16 @@ void log_files_free(struct log_files *files)
     vector_free(&files->paths);
 }
 
+void log_files_remove(const char *path)
+{
+    struct log_files files;
+    log_files_find(path, &files);
+    for (size_t i = 0; i < files.paths.count; i++)
+        unlink(files.paths.items[i]);
+    unlink(path);
+    log_files_free(&files);
+}
+
 static bool same(const struct stat *a, const struct stat *b)
 {
     return a->st_ino == b->st_ino && a->st_dev == b->st_dev;

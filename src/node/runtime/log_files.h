@@ -15,6 +15,9 @@ struct log_files {
 void log_files_find(const char *path, struct log_files *files);
 void log_files_free(struct log_files *files);
 
+/* Removes a log with all of its files. */
+void log_files_remove(const char *path);
+
 /* Opens the file that follows the one that is open as `fd`: the next older than LOG, or LOG itself. When it has been
  * removed by now, the oldest that is left. Returns a descriptor, or -1 when there is none: `fd` is LOG. */
 int log_files_open_next(const char *path, int fd);
