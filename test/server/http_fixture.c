@@ -191,6 +191,70 @@ static void answer_headers(struct http_request *request)
     http_respond(request, 200, &HTTP_STATIC("ok"), 1);
 }
 
+struct upload {
+    struct http_request *request;
+    size_t bytes, sum;
+    bool paused, ended;
+};
+
+static void finish_upload(struct upload *upload)
+{
+    cleanup_free char *text = mem_printf("%zu %zu", upload->bytes, upload->sum);
+    http_respond_text(upload->request, 200, "text/plain", text);
+    http_request_release(upload->request);
+    free(upload);
+}
+
+static void go_on(void *context)
+{
+    struct upload *upload = context;
+    upload->paused = false;
+    if (upload->ended)
+        finish_upload(upload);
+    else
+        http_body_pause(upload->request, false);
+}
+
+static void take_piece(void *context, const char *data, size_t size)
+{
+    struct upload *upload = context;
+    for (size_t i = 0; i < size; i++)
+        upload->sum += (unsigned char)data[i];
+    upload->bytes += size;
+    upload->ended = !size;
+    if (size) {
+        assert_false(upload->paused);
+        upload->paused = true;
+        http_body_pause(upload->request, true);
+        mailbox_send(http_request_mailbox(upload->request), go_on, upload);
+    } else if (!upload->paused) {
+        finish_upload(upload);
+    }
+}
+
+static void answer_upload(struct http_request *request)
+{
+    if (http_request_parameter(request, "refuse")) {
+        http_respond_text(request, 403, "text/plain", "no");
+    } else if (http_request_parameter(request, "hold")) {
+        hold(request);
+    } else if (!request->streamed) {
+        cleanup_free char *text = mem_printf("whole %zu", request->body_size);
+        http_respond_text(request, 200, "text/plain", text);
+    } else {
+        struct upload *upload = mem_zero(1, sizeof(*upload));
+        upload->request = request;
+        http_request_retain(request);
+        http_body_begin(request, take_piece, upload);
+    }
+}
+
+static bool is_upload(const struct http_request *request, void *context)
+{
+    (void)context;
+    return request->method == HTTP_POST && strcmp(request->path, "/upload") == 0;
+}
+
 static void forget(struct http_request *request)
 {
     (void)request;
@@ -205,7 +269,7 @@ static const struct {
     {"/peer", answer_peer},       {"/stream", answer_stream},
     {"/flood", answer_flood},     {"/endless", answer_endless},
     {"/abort", answer_abort},     {"/forgotten", forget},
-    {"/headers", answer_headers},
+    {"/headers", answer_headers}, {"/upload", answer_upload},
 };
 
 static void handle(struct http_request *request, void *context)
@@ -268,7 +332,7 @@ void fixture_start(const struct http_limits *limits)
     pthread_mutex_init(&fixture.lock, NULL);
     pthread_cond_init(&fixture.changed, NULL);
     struct error err = {0};
-    struct http_options options = {.threads = 1, .handler = handle};
+    struct http_options options = {.threads = 1, .handler = handle, .streams = is_upload};
     if (limits)
         options.limits = *limits;
     const struct pki_options pki_options = {.now = (int64_t)time(NULL) * SECOND};

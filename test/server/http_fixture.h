@@ -12,6 +12,9 @@
  *     GET  /peer           what is known of the client
  *     GET  /forgotten      neither answers nor keeps the request
  *     GET  /headers?long   sets more headers than there may be
+ *     POST /upload         takes its body as a stream, with a pause after each piece: "BYTES SUM", or "whole BYTES"
+ *     POST /upload?refuse  is answered with 403 before its body has come
+ *     POST /upload?hold    takes none of its body and is kept until fixture_answer
  * A request with a fault gets 413 or 429. */
 #ifndef CORACLE_TEST_SERVER_HTTP_FIXTURE_H
 #define CORACLE_TEST_SERVER_HTTP_FIXTURE_H

@@ -1,5 +1,6 @@
 /* The promises of the transport, HTTP/1.1: framing on a real connection, limits, slow and vanishing clients. */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,6 +124,91 @@ static void a_client_that_expects_a_go_ahead_gets_it(void **state)
                &response);
     assert_memory_equal(response.data, "HTTP/1.1 413", 12);
     client_expect_end(fd);
+}
+
+#define UPLOAD (8 * 1000 * 1000)
+
+static void a_body_of_any_length_is_taken_as_it_comes(void **state)
+{
+    (void)state;
+    cleanup_buffer struct buffer response = {0};
+    cleanup_free char *body = mem_alloc(UPLOAD);
+    cleanup_free char *wanted = mem_printf("%d %d", UPLOAD, UPLOAD * 'u');
+    cleanup_close int fd = client_connect(fixture.port);
+    memset(body, 'u', UPLOAD);
+    for (int i = 0; i < 2; i++) { /* the connection lives on */
+        cleanup_free char *head = mem_printf("POST /upload HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n\r\n", UPLOAD);
+        client_send(fd, head);
+        client_send_bytes(fd, body, UPLOAD);
+        assert_string_equal(client_ask(fd, "", 200, &response), wanted);
+    }
+    client_send(fd, "POST /upload HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n");
+    for (size_t at = 0; at < UPLOAD; at += UPLOAD / 8) {
+        cleanup_free char *size = mem_printf("%x\r\n", UPLOAD / 8);
+        client_send(fd, size);
+        client_send_bytes(fd, body + at, UPLOAD / 8);
+        client_send(fd, "\r\n");
+    }
+    assert_string_equal(client_ask(fd, "0\r\n\r\n", 200, &response), wanted);
+    /* A short one is read before. */
+    assert_string_equal(
+        client_ask(fd, "POST /upload HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc", 200, &response), "whole 3");
+    assert_string_equal(client_ask(fd, GET("/hello"), 200, &response), "hello");
+}
+
+static void a_streamed_body_is_gone_ahead_with_when_it_is_wanted(void **state)
+{
+    (void)state;
+    static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    char got[sizeof(go_on)] = "";
+    cleanup_buffer struct buffer response = {0};
+    cleanup_close int fd = client_connect(fixture.port), other = client_connect(fixture.port);
+    cleanup_free char *body = mem_zero(1, 100000);
+    client_send(fd, "POST /upload HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\nExpect: 100-continue\r\n\r\n");
+    assert_int_equal(recv(fd, got, sizeof(got) - 1, MSG_WAITALL), sizeof(go_on) - 1);
+    assert_string_equal(got, go_on);
+    client_send_bytes(fd, body, 100000);
+    assert_string_equal(client_ask(fd, "", 200, &response), "100000 0");
+    /* One that is refused is not asked for. */
+    client_ask(other,
+               "POST /upload?refuse=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 100000\r\nExpect: 100-continue\r\n\r\n",
+               403, &response);
+    assert_memory_equal(response.data, "HTTP/1.1 403", 12);
+    assert_non_null(strstr(response.data, "Connection: close\r\n"));
+    client_expect_end(other);
+}
+
+static void a_body_that_nobody_takes_holds_its_client_back(void **state)
+{
+    (void)state;
+    static char block[65536];
+    cleanup_close int fd = client_connect(fixture.port);
+    int small = 65536;
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+    client_send(fd, "POST /upload?hold=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000000\r\n\r\n");
+    fixture_wait_held(1);
+    size_t sent = 0;
+    struct pollfd ready = {.fd = fd, .events = POLLOUT};
+    while (sent < 500 * 1000 * 1000 && poll(&ready, 1, 500) == 1) {
+        ssize_t n = send(fd, block, sizeof(block), MSG_NOSIGNAL | MSG_DONTWAIT);
+        sent += n > 0 ? (size_t)n : 0;
+    }
+    assert_true(sent < 50 * 1000 * 1000);
+    /* An answer that does not wait for it ends the connection. */
+    cleanup_buffer struct buffer response = {0};
+    fixture_answer(0, "enough");
+    assert_string_equal(client_ask(fd, "", 200, &response), "enough");
+    client_expect_end(fd);
+}
+
+static void a_client_that_goes_in_the_middle_of_its_body_cancels_it(void **state)
+{
+    (void)state;
+    cleanup_close int fd = client_connect(fixture.port);
+    client_send(fd, "POST /upload?hold=1 HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000\r\n\r\nabc");
+    fixture_wait_held(1);
+    shutdown(fd, SHUT_RDWR);
+    fixture_wait(&fixture.cancelled, 1);
 }
 
 static void a_smuggled_request_is_never_answered(void **state)
@@ -565,6 +651,10 @@ int main(void)
         WITH_SERVER(every_form_of_request_gets_its_form_of_response),
         WITH_SERVER(an_old_client_gets_a_stream_that_ends_with_the_connection),
         WITH_SERVER(a_client_that_expects_a_go_ahead_gets_it),
+        WITH_SERVER(a_body_of_any_length_is_taken_as_it_comes),
+        WITH_SERVER(a_streamed_body_is_gone_ahead_with_when_it_is_wanted),
+        WITH_SERVER(a_body_that_nobody_takes_holds_its_client_back),
+        WITH_SERVER(a_client_that_goes_in_the_middle_of_its_body_cancels_it),
         WITH_SERVER(a_smuggled_request_is_never_answered),
         cmocka_unit_test(more_than_the_limits_is_refused_and_told),
         WITH_SERVER(too_many_headers_are_refused),

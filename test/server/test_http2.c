@@ -340,6 +340,31 @@ static void a_body_beyond_the_limit_is_answered_at_once(void **state)
     assert_int_equal(stream_of(c, next)->status, 200);
 }
 
+static void a_body_of_any_length_is_taken_as_it_comes(void **state)
+{
+    struct client *c = *state;
+    struct upload upload = {8 * 1000 * 1000}, refused = {8 * 1000 * 1000};
+    int32_t taken = ask(c, "POST", "/upload", &upload), other = ask(c, "POST", "/upload?refuse=1", &refused);
+    wait_closed(c, 2);
+    cleanup_free char *wanted = mem_printf("%d %d", 8 * 1000 * 1000, 8 * 1000 * 1000 * 'u');
+    assert_string_equal(stream_of(c, taken)->body.data, wanted);
+    assert_int_equal(stream_of(c, other)->status, 403);
+}
+
+static void a_body_that_nobody_takes_holds_up_no_other(void **state)
+{
+    struct client *c = *state;
+    struct upload held = {100 * 1000 * 1000}, upload = {8 * 1000 * 1000};
+    int32_t waits = ask(c, "POST", "/upload?hold=1", &held), taken = ask(c, "POST", "/upload", &upload);
+    wait_closed(c, 1);
+    assert_true(stream_of(c, taken)->closed && !stream_of(c, waits)->closed);
+    assert_int_equal(stream_of(c, taken)->status, 200);
+    assert_true(held.left >= 100 * 1000 * 1000 - 1024 * 1024);
+    fixture_answer(0, "enough");
+    wait_closed(c, 2);
+    assert_string_equal(stream_of(c, waits)->body.data, "enough");
+}
+
 static void headers_beyond_the_limit_are_refused(void **state)
 {
     struct client *c = *state;
@@ -505,6 +530,8 @@ int main(void)
         WITH_CLIENT(a_client_that_goes_cancels_all_it_asked_for),
         WITH_CLIENT(a_broken_stream_does_not_look_complete),
         WITH_CLIENT(a_body_beyond_the_limit_is_answered_at_once),
+        WITH_CLIENT(a_body_of_any_length_is_taken_as_it_comes),
+        WITH_CLIENT(a_body_that_nobody_takes_holds_up_no_other),
         WITH_CLIENT(headers_beyond_the_limit_are_refused),
         cmocka_unit_test(slow_uploads_cost_no_more_than_their_time),
         WITH_CLIENT(resets_without_end_end_the_connection),

@@ -18,8 +18,8 @@ struct peer;
  * connection is closed, or the stream reset. */
 #define CONNECTION_LINGER_MAX (8 * 1024 * 1024)
 
-/* How a connection is spoken to: HTTP/1.1, HTTP/2, or, after an upgrade, bytes of another protocol (tunnel.h), which has
- * no requests and none of the functions for them. */
+/* How a connection is spoken to: HTTP/1.1, HTTP/2, or, after an upgrade, bytes of another protocol (tunnel.h), which
+ * has no requests and none of the functions for them. */
 struct protocol {
     /* Takes over a connection: sets connection->session. */
     void (*open)(struct connection *connection);
@@ -42,6 +42,9 @@ struct protocol {
     void (*write)(struct request *request, const struct http_bytes *runs, size_t count, size_t total);
     void (*end)(struct request *request);
     void (*abort)(struct request *request);
+
+    /* More of a streamed body is wanted: to be handed over by the next produce. */
+    void (*read_body)(struct request *request);
 };
 
 extern const struct protocol http1_protocol;

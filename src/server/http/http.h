@@ -54,6 +54,8 @@ struct http_limits {
 #define HTTP_RESPONSE_HEADER_BYTES (32 * 1024)
 /* A whole body at least this long is compressed when the client accepts gzip, as upstream does. */
 #define HTTP_GZIP_MIN (128 * 1024)
+/* A request body of at most this length is read before the handler has the request, also where it takes streams. */
+#define HTTP_BODY_WHOLE_MAX (64 * 1024)
 
 /* ---- Server ---------------------------------------------------------------------------------------- */
 
@@ -63,10 +65,14 @@ struct http_request;
 /* Answers a request. Either responds, or retains the request and responds later. */
 typedef void (*http_handler)(struct http_request *request, void *context);
 
+/* Whether the body of a request, of which method, path and query are known, is to be streamed. */
+typedef bool (*http_streams)(const struct http_request *request, void *context);
+
 struct http_options {
     unsigned threads; /* I/O threads; 0: the cores, at most 4 */
     struct http_limits limits;
     http_handler handler;
+    http_streams streams; /* NULL: no body is streamed */
     void *context;
 };
 
@@ -169,6 +175,7 @@ struct http_request {
     const char *body; /* never NULL, NUL-terminated for convenience */
     size_t body_size;
     bool http2;
+    bool streamed; /* the body comes by http_body_begin; `body` is empty, and limits of bodies do not hold */
     const struct http_peer *peer;
     int64_t received; /* when its headers were complete: microseconds, monotonic as env_monotonic's */
     void *context;    /* the handler's own, NULL at first */
@@ -190,6 +197,15 @@ struct mailbox *http_request_mailbox(const struct http_request *request);
  * of the handler's own, except here, when the request has been cancelled already. NULL takes it back. */
 void http_request_on_cancel(struct http_request *request, env_callback callback, void *context);
 bool http_request_cancelled(const struct http_request *request);
+
+/* A piece of a streamed body; size 0: its end, which may come while it is paused. It is not called inside a call of the
+ * handler's own. */
+typedef void (*http_body_data)(void *context, const char *data, size_t size);
+/* Asks for a streamed body, from the loop on. NULL: no more of it is wanted; what still comes is dropped once the
+ * request is answered. A request that is answered before its body has come ends its connection (HTTP/1). */
+void http_body_begin(struct http_request *request, http_body_data data, void *context);
+/* While it is paused nothing is handed over, and the client is held back. */
+void http_body_pause(struct http_request *request, bool paused);
 
 /* ---- Response -------------------------------------------------------------------------------------- */
 

@@ -17,9 +17,9 @@ enum http1_state {
     READING_HEAD,
     READING_LENGTH,
     READING_CHUNKS,
-    HANDLING, /* the handler has the request */
+    HANDLING,    /* the handler has the request */
     HANDED_OVER, /* what comes is for the next protocol */
-    DONE,     /* nothing more is read */
+    DONE,        /* nothing more is read */
 };
 
 struct http1 {
@@ -32,6 +32,7 @@ struct http1 {
     bool served;     /* a request has come */
     bool keep_alive; /* after the present request */
     bool minor;      /* of the present request's version */
+    bool expects;    /* the client waits for a go-ahead to send its body */
     bool chunked;    /* the present response is */
 };
 
@@ -60,6 +61,8 @@ static void put_head(struct http1 *h, struct request *r, bool chunked)
 {
     struct buffer *head = &r->io->head;
     buffer_clear(head);
+    if (h->state < HANDLING)
+        h->keep_alive = false; /* the rest of the body would have to be read first */
     if (r->status == 200)
         buffer_add_string(head, "HTTP/1.1 200 OK\r\n");
     else
@@ -146,6 +149,12 @@ void http1_hand_over(struct request *r, struct output *output)
 static void refuse(struct connection *c, int status, const char *reason)
 {
     struct http1 *h = c->session;
+    if (h->request && h->request->dispatched) { /* its handler hears of it when the connection is closed */
+        h->state = DONE;
+        c->broken = true;
+        connection_dirty(c);
+        return;
+    }
     if (h->request)
         request_over(h->request);
     h->request = NULL;
@@ -171,22 +180,57 @@ static void dispatch(struct connection *c, enum http_fault fault)
     request_dispatch(h->request, fault);
 }
 
+static void tell_to_go_on(struct connection *c)
+{
+    static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
+    struct http1 *h = c->session;
+    h->expects = false;
+    output_add_text(&h->output, go_on, sizeof(go_on) - 1);
+    connection_dirty(c);
+}
+
 static void begin_body(struct connection *c, const struct http1_head *head, bool more_is_here)
 {
     struct http1 *h = c->session;
-    if (head->has_length && head->length > c->io->limits->body_bytes) {
+    bool streams =
+        request_streams(h->request, head->has_length && head->length < INT64_MAX ? (int64_t)head->length : -1);
+    if (!streams && head->has_length && head->length > c->io->limits->body_bytes) {
         dispatch(c, HTTP_FAULT_BODY_TOO_LARGE);
         return;
     }
     h->state = head->chunked ? READING_CHUNKS : READING_LENGTH;
     h->left = head->length;
     h->chunks = (struct http1_chunks){0};
+    h->expects = head->expect_continue && !more_is_here;
     c->restart = true;
-    if (head->expect_continue && !more_is_here) {
-        static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
-        output_add_text(&h->output, go_on, sizeof(go_on) - 1);
-        connection_dirty(c);
+    if (streams)
+        request_dispatch(h->request, HTTP_FAULT_NONE);
+    else if (h->expects)
+        tell_to_go_on(c);
+}
+
+/* Whether bytes of the present request's body can be dealt with. */
+static bool takes_body(const struct http1 *h)
+{
+    return !h->request->public.streamed || request_takes_body(h->request);
+}
+
+static void end_body(struct connection *c)
+{
+    struct http1 *h = c->session;
+    if (!h->request->public.streamed) {
+        dispatch(c, HTTP_FAULT_NONE);
+        return;
     }
+    h->state = HANDLING;
+    request_hand_body(h->request, NULL, 0);
+}
+
+static void http1_read_body(struct request *r)
+{
+    struct http1 *h = r->connection->session;
+    if (h->expects && r->state == RESPONSE_NONE)
+        tell_to_go_on(r->connection);
 }
 
 static void begin_request(struct connection *c, const char *data, size_t size, bool more_is_here)
@@ -219,6 +263,10 @@ static void begin_request(struct connection *c, const char *data, size_t size, b
 static bool add_body(struct connection *c, const char *data, size_t size)
 {
     struct http1 *h = c->session;
+    if (h->request->public.streamed) {
+        request_hand_body(h->request, data, size);
+        return h->state < HANDLING; /* it may be answered by now */
+    }
     enum http_fault fault = request_add_body(h->request, data, size);
     if (fault)
         dispatch(c, fault);
@@ -245,9 +293,11 @@ static size_t read_length(struct connection *c, const char *data, size_t size)
 {
     struct http1 *h = c->session;
     size_t n = h->left < size ? (size_t)h->left : size;
+    if (!takes_body(h))
+        return 0;
     h->left -= n;
     if (add_body(c, data, n) && !h->left)
-        dispatch(c, HTTP_FAULT_NONE);
+        end_body(c);
     return n;
 }
 
@@ -256,13 +306,13 @@ static size_t read_chunks(struct connection *c, const char *data, size_t size)
     struct http1 *h = c->session;
     const char *at = data, *run;
     size_t left = size, run_size;
-    while (h->state == READING_CHUNKS) {
+    while (h->state == READING_CHUNKS && takes_body(h)) {
         switch (http1_chunks_next(&h->chunks, &at, &left, &run, &run_size)) {
         case HTTP1_CHUNK_DATA:
             add_body(c, run, run_size);
             break;
         case HTTP1_CHUNK_END:
-            dispatch(c, HTTP_FAULT_NONE);
+            end_body(c);
             break;
         case HTTP1_CHUNK_BAD:
             refuse(c, 400, "malformed chunked encoding");
@@ -329,7 +379,7 @@ static void http1_input(struct connection *c, const char *data, size_t size)
 static void http1_stop(struct connection *c)
 {
     struct http1 *h = c->session;
-    if (h->state == HANDLING) {
+    if (h->request && h->request->dispatched) {
         request_stop(h->request);
     } else if (h->state == READING_HEAD && !c->input.size) {
         h->state = DONE;
@@ -347,7 +397,7 @@ static void http1_produce(struct connection *c)
         size_t put = output_put(&h->output, c, connection_room(c));
         if (put && h->request)
             request_check_drained(h->request);
-        if (!h->output.size && c->input.size && h->state == READING_HEAD)
+        if (c->input.size && (h->state == READING_HEAD ? !h->output.size : h->state < HANDLING && takes_body(h)))
             digest_waiting(c);
         if (!h->output.size || !connection_room(c))
             return;
@@ -358,12 +408,11 @@ static enum deadline_class http1_waiting(const struct connection *c)
 {
     const struct http1 *h = c->session;
     static const enum deadline_class classes[] = {
-        [READING_LENGTH] = DEADLINE_BODY,
-        [READING_CHUNKS] = DEADLINE_BODY,
-        [HANDLING] = DEADLINE_NONE,
-        [HANDED_OVER] = DEADLINE_NONE,
-        [DONE] = DEADLINE_LINGER,
+        [READING_LENGTH] = DEADLINE_BODY, [READING_CHUNKS] = DEADLINE_BODY, [HANDLING] = DEADLINE_NONE,
+        [HANDED_OVER] = DEADLINE_NONE,    [DONE] = DEADLINE_LINGER,
     };
+    if (h->request && h->request->dispatched)
+        return DEADLINE_NONE; /* also while its body streams */
     if (h->state == READING_HEAD)
         return c->input.size || !h->served ? DEADLINE_HEADER : DEADLINE_IDLE;
     return classes[h->state];
@@ -401,4 +450,5 @@ const struct protocol http1_protocol = {
     .write = http1_write,
     .end = http1_end,
     .abort = http1_abort,
+    .read_body = http1_read_body,
 };

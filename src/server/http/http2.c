@@ -122,15 +122,60 @@ static const char *early_header(const struct request *r, const char *name)
 static void begin_body(struct http2 *h, struct request *r)
 {
     const char *length = early_header(r, "content-length"), *expect = early_header(r, "expect");
-    if (length && strtoull(length, NULL, 10) > r->io->limits->body_bytes) {
+    unsigned long long size = length ? strtoull(length, NULL, 10) : 0;
+    bool streams = request_streams(r, length && size < INT64_MAX ? (int64_t)size : -1);
+    if (!streams && size > r->io->limits->body_bytes) {
         request_dispatch(r, HTTP_FAULT_BODY_TOO_LARGE);
         return;
     }
-    io_deadline_set(r->io, &r->deadline, DEADLINE_BODY);
     if (expect && strcasecmp(expect, "100-continue") == 0) {
         nghttp2_nv go_on = {(uint8_t *)":status", (uint8_t *)"100", 7, 3, NGHTTP2_NV_FLAG_NONE};
         nghttp2_submit_headers(h->session, NGHTTP2_FLAG_NONE, r->stream, NULL, &go_on, 1, NULL);
     }
+    if (streams)
+        request_dispatch(r, HTTP_FAULT_NONE);
+    else
+        io_deadline_set(r->io, &r->deadline, DEADLINE_BODY);
+}
+
+/* ---- Streamed bodies: what comes while one is paused waits, and is at most the stream's window ---- */
+
+static void end_streamed(struct request *r)
+{
+    if (r->public.streamed && r->remote_closed && !r->body_ended && !r->body.size)
+        request_hand_body(r, NULL, 0);
+}
+
+static void hand_waiting(struct http2 *h, struct request *r)
+{
+    if (!r->public.streamed || !request_takes_body(r))
+        return;
+    if (r->body.size) {
+        size_t size;
+        cleanup_free char *data = buffer_steal(&r->body, &size);
+        r->io->body_bytes -= size;
+        nghttp2_session_consume_stream(h->session, r->stream, size);
+        request_hand_body(r, data, size);
+    }
+    end_streamed(r);
+}
+
+static void add_streamed(struct http2 *h, struct request *r, const char *data, size_t size)
+{
+    nghttp2_session_consume_connection(h->session, size);
+    if (!r->body.size && request_takes_body(r)) {
+        nghttp2_session_consume_stream(h->session, r->stream, size);
+        request_hand_body(r, data, size);
+    } else if (request_add_body(r, data, size)) {
+        nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, r->stream, NGHTTP2_ENHANCE_YOUR_CALM);
+    }
+}
+
+static void http2_read_body(struct request *r)
+{
+    struct http2 *h = r->connection->session;
+    list_remove(&r->drained_node);
+    list_append(&h->drained, &r->drained_node);
 }
 
 static int on_frame_received(nghttp2_session *session, const nghttp2_frame *frame, void *context)
@@ -150,8 +195,10 @@ static int on_frame_received(nghttp2_session *session, const nghttp2_frame *fram
     if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST &&
         (status = read_head(r, &reason)))
         refuse(r, status, reason);
-    if (r->dispatched)
+    if (r->dispatched) {
+        end_streamed(r);
         return 0;
+    }
     if (r->remote_closed)
         request_dispatch(r, HTTP_FAULT_NONE);
     else if (frame->hd.type == NGHTTP2_HEADERS)
@@ -170,9 +217,14 @@ static void reset_late_upload(struct http2 *h, struct request *r)
 static int on_data(nghttp2_session *session, uint8_t flags, int32_t stream, const uint8_t *data, size_t size,
                    void *context)
 {
-    (void)session, (void)flags;
+    (void)flags;
     struct connection *c = context;
     struct request *r = stream_request(c->session, stream);
+    if (r && r->public.streamed && r->state != RESPONSE_COMPLETE) {
+        add_streamed(c->session, r, (const char *)data, size);
+        return 0;
+    }
+    nghttp2_session_consume(session, stream, size);
     if (!r)
         return 0;
     if (r->dispatched) {
@@ -344,6 +396,7 @@ static void prepare_once(void)
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_sent);
     nghttp2_session_callbacks_set_send_data_callback(callbacks, send_data);
     nghttp2_option_set_no_closed_streams(options, 1);
+    nghttp2_option_set_no_auto_window_update(options, 1); /* streamed bodies hold their clients back */
     nghttp2_option_set_max_outbound_ack(options, OUTBOUND_ACK_MAX);
     nghttp2_option_set_stream_reset_rate_limit(options, RESET_BURST, RESETS_PER_SECOND);
     atexit(release_once);
@@ -399,6 +452,7 @@ static void run_drained(struct http2 *h)
         struct request *r = list_entry(h->drained.next, struct request, drained_node);
         list_remove(&r->drained_node);
         request_check_drained(r);
+        hand_waiting(h, r);
     }
 }
 
@@ -461,4 +515,5 @@ const struct protocol http2_protocol = {
     .write = http2_write,
     .end = http2_end,
     .abort = http2_abort,
+    .read_body = http2_read_body,
 };

@@ -149,6 +149,7 @@ static inline void io_count(_Atomic uint64_t *counter, uint64_t n)
 /* The TLS settings for a new connection, with a reference, or NULL. */
 struct ssl_ctx_st *server_tls(struct http_server *server);
 http_handler server_handler(struct http_server *server, void **context);
+http_streams server_streams(struct http_server *server, void **context);
 /* A connection of the thread has closed: there may be room for another. */
 void server_connection_closed(struct io_thread *io);
 /* A thread has nothing left to do. */

@@ -121,6 +121,7 @@ static void detach(struct request *r)
     list_remove(&r->deadline.node);
     r->connection = NULL;
     r->drained = NULL;
+    r->body_data = NULL;
     output_free(&r->own_output);
 }
 
@@ -289,6 +290,49 @@ enum http_fault request_add_body(struct request *r, const char *data, size_t siz
     buffer_add(&r->body, data, size);
     r->io->body_bytes += size;
     return HTTP_FAULT_NONE;
+}
+
+bool request_streams(struct request *r, int64_t length)
+{
+    void *context;
+    http_streams streams = server_streams(r->io->server, &context);
+    if ((length >= 0 && length <= HTTP_BODY_WHOLE_MAX) || !streams || !streams(&r->public, context))
+        return false;
+    r->public.streamed = true;
+    return true;
+}
+
+void request_hand_body(struct request *r, const char *data, size_t size)
+{
+    http_body_data callback = r->body_data;
+    if (!callback)
+        return;
+    r->body_ended = !size;
+    if (!size)
+        r->body_data = NULL;
+    callback(r->body_context, data, size);
+}
+
+void http_body_begin(struct http_request *request, http_body_data data, void *context)
+{
+    struct request *r = inside(request);
+    assert_own_thread(r);
+    if (!request->streamed || r->body_ended)
+        return;
+    r->body_data = r->connection ? data : NULL;
+    r->body_context = context;
+    http_body_pause(request, false);
+}
+
+void http_body_pause(struct http_request *request, bool paused)
+{
+    struct request *r = inside(request);
+    assert_own_thread(r);
+    r->body_paused = paused;
+    if (paused || !r->connection || !r->body_data)
+        return;
+    r->connection->protocol->read_body(r);
+    connection_dirty(r->connection);
 }
 
 void request_dispatch(struct request *r, enum http_fault fault)

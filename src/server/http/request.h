@@ -31,6 +31,12 @@ struct request {
     struct http_fields parameters;
     bool dispatched;
 
+    /* A streamed body: with HTTP/2, `body` is what waits while it is paused. */
+    http_body_data body_data; /* NULL: not wanted (yet) */
+    void *body_context;
+    bool body_paused;
+    bool body_ended; /* the handler has been told of its end */
+
     /* The response */
     enum response_state state;
     bool finite;    /* it streams, but will end by itself: the server's stop lets it */
@@ -66,6 +72,16 @@ void request_cancel(struct request *request);
 int request_set_target(struct request *request, const char *method, char *target, const char **reason);
 /* Appends to the body. The fault, if it is too much. */
 enum http_fault request_add_body(struct request *request, const char *data, size_t size);
+/* Whether the body, which is not of a known short length (negative: unknown), is to be streamed. Then sets
+ * public.streamed, and the request is to be dispatched. */
+bool request_streams(struct request *request, int64_t length);
+/* Whether the handler takes bytes of the streamed body now. */
+static inline bool request_takes_body(const struct request *request)
+{
+    return request->body_data && !request->body_paused;
+}
+/* Hands over a piece; size 0: the end. With HTTP/1 the request may be gone afterwards. */
+void request_hand_body(struct request *request, const char *data, size_t size);
 /* Hands the request to the handler. */
 void request_dispatch(struct request *request, enum http_fault fault);
 /* Ends a response that would go on for ever, since the server stops. */

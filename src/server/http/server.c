@@ -39,6 +39,7 @@ struct listener {
 
 struct http_server {
     http_handler handler;
+    http_streams streams;
     void *context;
     struct http_limits limits;
     unsigned thread_count;
@@ -270,6 +271,12 @@ http_handler server_handler(struct http_server *s, void **context)
     return s->handler;
 }
 
+http_streams server_streams(struct http_server *s, void **context)
+{
+    *context = s->context;
+    return s->streams;
+}
+
 static void *thread_main(void *context)
 {
     struct io_thread *io = context;
@@ -303,6 +310,7 @@ struct http_server *http_server_new(const struct http_options *options, struct e
 {
     struct http_server *s = mem_zero(1, sizeof(*s));
     s->handler = options->handler;
+    s->streams = options->streams;
     s->context = options->context;
     s->limits = complete(options->limits);
     unsigned cores = uv_available_parallelism();
