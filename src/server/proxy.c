@@ -1,30 +1,25 @@
-/* pods/proxy and services/proxy: a request that goes on to a pod over plain HTTP/1.1, and the answer that comes back,
- * in whatever length. A request that asks for an upgrade, and gets it, becomes a tunnel from end to end.
+/* pods/proxy and services/proxy: a request that goes on to a pod over HTTP/1.1, plain or with TLS, and the answer that
+ * comes back, both in whatever length. A request that asks for an upgrade, and gets it, becomes a tunnel from end to
+ * end.
  *
  *     core   the pod, or the service and its endpoints, are asked for: where it goes
  *     I/O    connect, write the request, read the answer
  *
- * Back-pressure: the backend is read while the client has room, the client (of a tunnel) while the backend has. */
-#include <arpa/inet.h>
-#include <errno.h>
+ * Back-pressure: the backend is read while the client has room, and the client, a long body or a tunnel, while the
+ * backend has. */
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
-#include <uv.h>
 
 #include "base/cleanup.h"
 #include "base/timestamp.h"
 #include "server/http/tunnel.h"
 #include "server/private.h"
+#include "server/proxy_backend.h"
 #include "server/proxy_response.h"
 #include "server/proxy_target.h"
 
 /* Bytes that may wait for the client before the backend is not read, and for the backend before the client is not. */
 #define QUEUE_MAX (256 * 1024)
-#define BLOCK_SIZE (32 * 1024)
-/* How long a backend may take to accept the connection: upstream's dial timeout; milliseconds. */
-#define DIAL_TIMEOUT 30000
 
 struct proxy {
     struct server *server;
@@ -39,41 +34,31 @@ struct proxy {
     struct proxy_target target;
 
     /* I/O thread. */
-    int fd;
-    uv_poll_t poll;
-    uv_timer_t timer;
-    int polled, open_handles;
-    bool connected, answered, over, finding, no_room, upgrade;
-    struct buffer out; /* for the backend */
-    size_t written;
+    struct proxy_backend *backend; /* NULL: not yet, or not any more */
+    bool answered, over, finding, closing, upgrade;
+    bool chunked; /* the body goes on in chunks */
     struct proxy_response response;
     struct http_tunnel *tunnel;
-    char block[BLOCK_SIZE];
 };
-
-static void on_poll(uv_poll_t *poll, int status, int events);
 
 /* ---- Life, on the I/O thread ---- */
 
 static void free_when_quiet(struct proxy *p)
 {
-    if (!p->over || p->finding || p->open_handles)
+    if (!p->over || p->finding || p->closing)
         return;
     request_metrics_count(p->server->metrics, &p->route, VERB_OTHER, p->response.status ? p->response.status : 503,
                           env_monotonic(p->server->options.env) - p->http->received);
-    if (p->fd >= 0)
-        close(p->fd);
     proxy_response_free(&p->response);
-    buffer_free(&p->out);
     http_request_release(p->http);
     arena_free(p->arena);
     free(p);
 }
 
-static void handle_closed(uv_handle_t *handle)
+static void backend_closed(void *context)
 {
-    struct proxy *p = handle->data;
-    p->open_handles--;
+    struct proxy *p = context;
+    p->closing = false;
     free_when_quiet(p);
 }
 
@@ -83,13 +68,12 @@ static void end(struct proxy *p)
         return;
     p->over = true;
     http_request_on_cancel(p->http, NULL, NULL);
-    if (p->open_handles) {
-        uv_poll_stop(&p->poll);
-        uv_close((uv_handle_t *)&p->poll, handle_closed);
-        uv_close((uv_handle_t *)&p->timer, handle_closed);
-    } else {
+    http_body_begin(p->http, NULL, NULL);
+    p->closing = p->backend;
+    if (p->backend)
+        proxy_backend_free(steal_pointer(p->backend), backend_closed);
+    else
         free_when_quiet(p);
-    }
 }
 
 static void cancelled(void *context)
@@ -107,20 +91,6 @@ static void unreachable(struct proxy *p, const char *why)
         answer_status(p->http, api_status_service_unavailable(
                                    p->arena, arena_printf(p->arena, "error trying to reach service: %s", why)));
     end(p);
-}
-
-static void update(struct proxy *p)
-{
-    if (p->over)
-        return;
-    int events = (p->connected && !p->no_room ? UV_READABLE : 0) | (!p->connected || p->out.size ? UV_WRITABLE : 0);
-    if (events == p->polled)
-        return;
-    p->polled = events;
-    if (events)
-        uv_poll_start(&p->poll, events, on_poll);
-    else
-        uv_poll_stop(&p->poll);
 }
 
 /* ---- The request ---- */
@@ -147,10 +117,9 @@ static bool is_hop_by_hop(const char *name)
     return strncmp(name, "impersonate-", 12) == 0 || strncmp(name, "x-forwarded-", 12) == 0;
 }
 
-static void write_request(struct proxy *p)
+static void write_headers(struct proxy *p, struct buffer *out)
 {
     const struct http_request *http = p->http;
-    struct buffer *out = &p->out;
     const char *forwarded = http_request_header(http, "x-forwarded-for");
     buffer_printf(out, "%s %s%s%s%s HTTP/1.1\r\nHost: %s\r\n", http->method_name, *p->path == '/' ? "" : "/", p->path,
                   *http->query ? "?" : "", http->query, *http->host ? http->host : p->target.address);
@@ -163,11 +132,40 @@ static void write_request(struct proxy *p)
         buffer_printf(out, "Connection: Upgrade\r\nUpgrade: %s\r\n", http_request_header(http, "upgrade"));
     else
         buffer_add_string(out, "Connection: close\r\n");
+}
+
+static void write_request(struct proxy *p)
+{
+    const struct http_request *http = p->http;
+    cleanup_buffer struct buffer out = {0};
+    const char *length = http->streamed ? http_request_header(http, "content-length") : NULL;
     bool body = http->body_size || http->method == HTTP_POST || http->method == HTTP_PUT || http->method == HTTP_PATCH;
-    if (body && !p->upgrade)
-        buffer_printf(out, "Content-Length: %zu\r\n", http->body_size);
-    buffer_add_string(out, "\r\n");
-    buffer_add(out, http->body, http->body_size);
+    write_headers(p, &out);
+    p->chunked = http->streamed && !length;
+    if (p->chunked)
+        buffer_add_string(&out, "Transfer-Encoding: chunked\r\n");
+    else if (length)
+        buffer_printf(&out, "Content-Length: %s\r\n", length);
+    else if (body && !p->upgrade)
+        buffer_printf(&out, "Content-Length: %zu\r\n", http->body_size);
+    buffer_add_string(&out, "\r\n");
+    buffer_add(&out, http->body, http->body_size);
+    proxy_backend_write(p->backend, out.data, out.size);
+}
+
+/* A piece of a long body. */
+static void body_data(void *context, const char *data, size_t size)
+{
+    struct proxy *p = context;
+    char line[24];
+    if (p->chunked)
+        proxy_backend_write(p->backend, line, (size_t)snprintf(line, sizeof(line), "%zx\r\n", size));
+    if (size)
+        proxy_backend_write(p->backend, data, size);
+    if (p->chunked)
+        proxy_backend_write(p->backend, "\r\n", 2);
+    if (size && proxy_backend_queued(p->backend) > QUEUE_MAX)
+        http_body_pause(p->http, true);
 }
 
 /* ---- A tunnel ---- */
@@ -175,19 +173,16 @@ static void write_request(struct proxy *p)
 static void tunnel_data(void *context, const char *data, size_t size)
 {
     struct proxy *p = context;
-    buffer_add(&p->out, data, size);
-    if (p->out.size > QUEUE_MAX)
+    proxy_backend_write(p->backend, data, size);
+    if (proxy_backend_queued(p->backend) > QUEUE_MAX)
         http_tunnel_pause(p->tunnel, true);
-    update(p);
 }
 
 static void tunnel_drained(void *context)
 {
     struct proxy *p = context;
-    if (p->no_room && http_tunnel_queued(p->tunnel) < QUEUE_MAX / 2) {
-        p->no_room = false;
-        update(p);
-    }
+    if (http_tunnel_queued(p->tunnel) < QUEUE_MAX / 2)
+        proxy_backend_pause(p->backend, false);
 }
 
 static void tunnel_closed(void *context)
@@ -200,7 +195,8 @@ static void tunnel_closed(void *context)
 static void to_tunnel(struct proxy *p, const char *data, size_t size)
 {
     http_tunnel_write(p->tunnel, data, size);
-    p->no_room = http_tunnel_queued(p->tunnel) > QUEUE_MAX;
+    if (http_tunnel_queued(p->tunnel) > QUEUE_MAX)
+        proxy_backend_pause(p->backend, true);
 }
 
 /* ---- The answer ---- */
@@ -246,8 +242,8 @@ static void begin_answer(struct proxy *p)
 static void drained(void *context)
 {
     struct proxy *p = context;
-    p->no_room = false;
-    update(p);
+    if (p->backend)
+        proxy_backend_pause(p->backend, false);
 }
 
 static void to_client(struct proxy *p, const char *data, size_t size)
@@ -259,14 +255,15 @@ static void to_client(struct proxy *p, const char *data, size_t size)
         end(p);
         return;
     }
-    if (http_stream_queued(p->http) > QUEUE_MAX && !p->no_room) {
-        p->no_room = true;
+    if (http_stream_queued(p->http) > QUEUE_MAX) {
+        proxy_backend_pause(p->backend, true);
         http_stream_on_drained(p->http, QUEUE_MAX / 2, drained, p);
     }
 }
 
-static void read_answer(struct proxy *p, const char *data, size_t size)
+static void backend_data(void *context, const char *data, size_t size)
 {
+    struct proxy *p = context;
     const char *run;
     size_t run_size;
     while (!p->over) {
@@ -295,8 +292,9 @@ static void read_answer(struct proxy *p, const char *data, size_t size)
     }
 }
 
-static void backend_ended(struct proxy *p)
+static void backend_ended(void *context)
 {
+    struct proxy *p = context;
     const struct proxy_response *r = &p->response;
     if (p->tunnel) {
         http_tunnel_close(steal_pointer(p->tunnel));
@@ -311,97 +309,36 @@ static void backend_ended(struct proxy *p)
 
 /* ---- The backend ---- */
 
-static const char *dial_error(struct proxy *p, int failure)
+static void backend_connected(void *context)
 {
-    return arena_printf(p->arena, "dial tcp %s:%d: connect: %s", p->target.address, p->target.port,
-                        failure == ECONNREFUSED   ? "connection refused"
-                        : failure == EHOSTUNREACH ? "no route to host"
-                                                  : strerror(failure));
+    struct proxy *p = context;
+    write_request(p);
+    http_body_begin(p->http, body_data, p);
 }
 
-static void write_some(struct proxy *p)
+static void backend_failed(void *context, const char *why)
 {
-    ssize_t n = send(p->fd, p->out.data + p->written, p->out.size - p->written, MSG_NOSIGNAL);
-    if (n < 0 && errno != EAGAIN && errno != EINTR) {
-        buffer_free(&p->out); /* what it answers may tell why */
-        p->written = 0;
-        return;
-    }
-    p->written += n > 0 ? (size_t)n : 0;
-    if (p->written < p->out.size)
-        return;
-    buffer_free(&p->out);
-    p->written = 0;
+    unreachable(context, why);
+}
+
+static void backend_drained(void *context)
+{
+    struct proxy *p = context;
     if (p->tunnel)
         http_tunnel_pause(p->tunnel, false);
-}
-
-static void on_poll(uv_poll_t *poll, int status, int events)
-{
-    struct proxy *p = poll->data;
-    if (!p->connected) {
-        int failure = 0;
-        socklen_t size = sizeof(failure);
-        getsockopt(p->fd, SOL_SOCKET, SO_ERROR, &failure, &size);
-        if (failure) {
-            unreachable(p, dial_error(p, failure));
-            return;
-        }
-        p->connected = true;
-        uv_timer_stop(&p->timer);
-    }
-    if (p->out.size && (events & UV_WRITABLE || status < 0))
-        write_some(p);
-    if (events & UV_READABLE || status < 0) {
-        ssize_t n = read(p->fd, p->block, sizeof(p->block));
-        if (n > 0)
-            read_answer(p, p->block, (size_t)n);
-        else if (n == 0 || (errno != EAGAIN && errno != EINTR))
-            backend_ended(p);
-    }
-    if (status < 0)
-        p->polled = 0;
-    update(p);
-}
-
-static void dial_late(uv_timer_t *timer)
-{
-    struct proxy *p = timer->data;
-    unreachable(p, arena_printf(p->arena, "dial tcp %s:%d: i/o timeout", p->target.address, p->target.port));
+    else
+        http_body_pause(p->http, false);
 }
 
 static void dial(struct proxy *p)
 {
-    union {
-        struct sockaddr any;
-        struct sockaddr_in v4;
-        struct sockaddr_in6 v6;
-    } address = {0};
-    bool v4 = inet_pton(AF_INET, p->target.address, &address.v4.sin_addr) == 1;
-    address.any.sa_family = v4 ? AF_INET : AF_INET6;
-    if (v4)
-        address.v4.sin_port = htons((uint16_t)p->target.port);
-    else
-        address.v6.sin6_port = htons((uint16_t)p->target.port);
-    if (!v4 && inet_pton(AF_INET6, p->target.address, &address.v6.sin6_addr) != 1) {
-        unreachable(p, "address not allowed");
-        return;
-    }
-    p->fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (p->fd < 0 ||
-        (connect(p->fd, &address.any, v4 ? sizeof(address.v4) : sizeof(address.v6)) < 0 && errno != EINPROGRESS)) {
-        unreachable(p, dial_error(p, errno));
-        return;
-    }
-    write_request(p);
-    uv_loop_t *loop = http_request_loop(p->http);
-    if (uv_poll_init(loop, &p->poll, p->fd) < 0)
-        abort(); /* a fresh socket, and the loop is in order */
-    uv_timer_init(loop, &p->timer);
-    p->poll.data = p->timer.data = p;
-    p->open_handles = 2;
-    uv_timer_start(&p->timer, dial_late, DIAL_TIMEOUT, 0);
-    update(p);
+    static const struct proxy_backend_events events = {.connected = backend_connected,
+                                                       .failed = backend_failed,
+                                                       .data = backend_data,
+                                                       .drained = backend_drained,
+                                                       .ended = backend_ended};
+    p->backend = proxy_backend_new(http_request_loop(p->http), p->target.address, p->target.port,
+                                   strcmp(p->name.scheme, "https") == 0, &events, p);
 }
 
 /* ---- Where to, on the core thread ---- */
@@ -490,15 +427,12 @@ void proxy_handle(struct rest_request *request)
     p->http = request->http;
     p->arena = request->arena;
     p->route = request->route;
-    p->fd = -1;
     p->upgrade = http_request_wants_upgrade(p->http);
     p->path = proxy_path(p->http->raw_path, true, &p->prefix_size);
     const char *kind = p->route.resource->singular;
     struct status *status = NULL;
     if (!proxy_name_parse(p->arena, p->route.name, &p->name))
         status = api_status_bad_request(p->arena, "invalid %s request \"%s\"", kind, p->route.name);
-    else if (strcmp(p->name.scheme, "https") == 0)
-        status = api_status_service_unavailable(p->arena, "error trying to reach service: TLS to backends comes later");
     if (status)
         answer_status(p->http, status);
     if (status || redirect(p)) {

@@ -185,6 +185,17 @@ static void route(struct rest_request *r, struct status *refused)
         rest_handle(r);
 }
 
+/* What a proxy hands on may be of any length, and need not be here in whole. */
+static bool streams_body(const struct http_request *request, void *context)
+{
+    struct route route;
+    (void)context;
+    if (!strstr(request->path, "/proxy"))
+        return false;
+    cleanup_arena struct arena *arena = arena_new(0);
+    return route_parse(arena, request->path, &route) && connect_handler(&route) == proxy_handle;
+}
+
 static void handle(struct http_request *request, void *context)
 {
     struct server *server = context;
@@ -221,7 +232,8 @@ static void renew(void *context)
 int server_new(const struct server_options *options, struct server **out, struct error *err)
 {
     struct server *server = mem_zero(1, sizeof(*server));
-    struct http_options http = {.threads = options->threads, .handler = handle, .context = server};
+    struct http_options http = {
+        .threads = options->threads, .handler = handle, .streams = streams_body, .context = server};
     server->options = *options;
     server->started = env_now(options->env);
     server->http = http_server_new(&http, err);

@@ -1,10 +1,15 @@
 """The proxy to services and pods: kubectl get --raw, kubectl proxy, kubectl cluster-info, kubectl expose; redirects, long
 answers, refusals."""
+import base64
+import hashlib
+import os
 import re
 import socket
+import subprocess
 import urllib.request
 
 import pytest
+import yaml
 
 import harness
 from test_pod import phase
@@ -104,6 +109,100 @@ def test_kubectl_proxy_cluster_info_and_expose(kubectl, api, namespace, service)
     assert lines[1] == (f"CoreDNS is running at {server}/api/v1/namespaces/kube-system/services/kube-dns:dns/proxy")
     assert "exposed" in kubectl("expose", "deployment", "model", "--port=81", "--target-port=8080", "--name=second")
     harness.eventually(lambda: api.get(service + "second:81/proxy/ready").status == 200)
+
+
+SERVER = """
+import hashlib, http.server, ssl, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    def log_message(self, *arguments):
+        pass
+    def do_GET(self):
+        self.answer(b"x" * int(self.path.rpartition("=")[2] or 0))
+    def do_POST(self):
+        size, digest = 0, hashlib.sha256()
+        for piece in self.pieces():
+            size += len(piece)
+            digest.update(piece)
+        self.answer(f"{size} {digest.hexdigest()} {self.headers.get('Content-Length')}".encode())
+    def pieces(self):
+        if self.headers.get("Transfer-Encoding") == "chunked":
+            while size := int(self.rfile.readline(), 16):
+                yield self.rfile.read(size)
+                self.rfile.readline()
+            self.rfile.readline()
+        else:
+            yield self.rfile.read(int(self.headers["Content-Length"]))
+    def answer(self, body):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+server = http.server.ThreadingHTTPServer((sys.argv[1], 0), Handler)
+if len(sys.argv) > 2:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sys.argv[2], sys.argv[3])
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+print(server.server_address[1], flush=True)
+server.serve_forever()
+"""
+
+
+@pytest.fixture
+def on_the_node(cluster, api, namespace, tmp_path):
+    """Starts HTTP servers on the node's address behind services without selector; returns the path of each."""
+    address = next(entry["address"] for entry in api.get("/api/v1/nodes").json["items"][0]["status"]["addresses"]
+                   if entry["type"] == "InternalIP")
+    started = []
+
+    def serve_there(name, *arguments):
+        process = subprocess.Popen([harness.CORACLE, "enter", "--name", cluster.name, "--", "python3", "-c", SERVER,
+                                    address, *arguments], stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        port = int(process.stdout.readline())
+        core = f"/api/v1/namespaces/{namespace}"
+        made = harness.service(name, port=port)
+        del made["spec"]["selector"]
+        api.create(f"{core}/services", made)
+        api.create(f"{core}/endpoints", {"metadata": {"name": name}, "subsets": [
+            {"addresses": [{"ip": address}], "ports": [{"name": "http", "port": port}]}]})
+        return f"{core}/services/{{}}{name}:http/proxy/"
+    yield serve_there
+    for process in started:
+        process.terminate()
+        process.wait()
+        process.stdout.close()
+
+
+def test_a_backend_that_speaks_tls_is_believed_whatever_its_certificate(api, on_the_node, tmp_path):
+    harness.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1",
+                 "-keyout", tmp_path / "key", "-out", tmp_path / "certificate", "-subj", "/CN=somebody.else"])
+    path = on_the_node("secure", str(tmp_path / "certificate"), str(tmp_path / "key"))
+    answer = api.get(path.format("https:") + "?size=3000000")
+    assert answer.status == 200 and answer.body == b"x" * 3000000
+    answer = api.request("POST", path.format("https:"), {"a": "b" * 1000000})
+    assert answer.status == 200 and answer.body.startswith(b"1000009 ")
+    # Who speaks plainly to it, or TLS to somebody plain, is told.
+    assert api.get(path.format("")).status != 200
+    plain = on_the_node("plain")
+    answer = api.get(plain.format("https:"))
+    assert (answer.status, answer.json["message"]) == (
+        503, "error trying to reach service: tls: first record does not look like a TLS handshake")
+
+
+@pytest.mark.parametrize("arguments", [[], ["--http1.1"], ["--http1.1", "--header", "Transfer-Encoding: chunked"]])
+def test_a_body_of_any_length_is_handed_on(api, cluster, on_the_node, tmp_path, arguments):
+    body = os.urandom(1000) * 20000
+    (tmp_path / "body").write_bytes(body)
+    path = on_the_node("plain")
+    user = yaml.safe_load(cluster.kubeconfig.read_text())["users"][0]["user"]
+    for name in ("client-certificate", "client-key"):
+        (tmp_path / name).write_bytes(base64.b64decode(user[name + "-data"]))
+    answer = harness.run(["curl", "--silent", "--show-error", "--max-time", "60", "--insecure",
+                          "--cert", tmp_path / "client-certificate", "--key", tmp_path / "client-key", *arguments,
+                          "--request", "POST", "--upload-file", tmp_path / "body", api.server + path.format("")]).stdout
+    length = None if "Transfer-Encoding: chunked" in arguments else len(body)
+    assert answer == f"{len(body)} {hashlib.sha256(body).hexdigest()} {length}"
 
 
 def test_an_upgrade_passes_through(api, pods):
