@@ -1,5 +1,6 @@
 """Claims and volumes on a real node: what is mounted and how, what becomes of the data when the claim goes, and what is
 said when nothing comes of it."""
+import os
 import pathlib
 import re
 
@@ -312,3 +313,91 @@ def test_a_mounted_claim_outlives_the_agent(make_cluster):
     release(cluster.api, claims, pods)
     wait_for_volume(cluster.api, name, None)
     assert not folder.exists()
+
+
+# ---- what else a volume can be asked for ----
+
+def test_an_ephemeral_volume_is_a_claim_that_lives_as_long_as_its_pod(api, namespace, pods, claims):
+    template = {"metadata": {"labels": {"kind": "scratch"}}, "spec": claim()["spec"]}
+    api.create(pods, harness.shell_pod("it", "echo data > /volume/file; exec sleep 1000",
+                                       **mounted({"ephemeral": {"volumeClaimTemplate": template}})))
+    pod = harness.wait_for(api, pods, lambda items: items and harness.is_true(items[0], "Ready") and items[0])
+    made = wait_for_claim(api, claims, name="it-it")
+    assert made["metadata"]["labels"] == {"kind": "scratch"}
+    [owner] = made["metadata"]["ownerReferences"]
+    assert owner == {"apiVersion": "v1", "kind": "Pod", "name": "it", "uid": pod["metadata"]["uid"],
+                     "controller": True, "blockOwnerDeletion": True}
+    volume = api.ok("GET", f"{VOLUMES}/{made['spec']['volumeName']}")
+    folder = pathlib.Path(volume["spec"]["local"]["path"])
+    harness.eventually(lambda: (folder / "file").read_text() == "data\n")
+    api.ok("DELETE", f"{pods}/it?gracePeriodSeconds=0")
+    harness.wait_for(api, claims, lambda items: not items or None)
+    wait_for_volume(api, volume["metadata"]["name"], None)
+    assert not folder.exists()
+
+
+def test_an_ephemeral_volume_takes_no_claim_of_another(api, namespace, pods, claims):
+    api.create(claims, claim("it-it"))
+    api.create(pods, harness.shell_pod("it", "true", **mounted({"ephemeral": {
+        "volumeClaimTemplate": {"spec": claim()["spec"]}}})))
+    wait_for_event(api, namespace, "FailedScheduling", f"PVC {namespace}/it-it was not created for pod {namespace}/it")
+
+
+def test_the_group_of_the_pod_gets_its_volume(api, namespace, pods, claims, make_volume, tmp_path):
+    tmp_path.chmod(0o755)
+    (tmp_path / "file").write_text("x")
+    make_volume(**local(tmp_path))
+    api.create(claims, claim(storageClassName=namespace))
+    look = "stat -c '%g %a' /volume /volume/file; id -G; touch /volume/new && stat -c %g /volume/new"
+
+    def seen(**security):
+        _, text = run_to_end(api, pods, look, securityContext={"runAsUser": 1000, "fsGroup": 2000, **security},
+                             **claimed())
+        api.ok("DELETE", f"{pods}/it")
+        harness.wait_for(api, pods, lambda items: not items or None)
+        return text.splitlines()
+
+    root, file, groups, new = seen()
+    assert (root, file, new) == ("2000 2775", "2000 664", "2000") and "2000" in groups.split()
+    # The policy looks at the root only: what has changed below stays as it is.
+    os.chown(tmp_path / "file", 0, 7)
+    assert seen(fsGroupChangePolicy="OnRootMismatch")[1].split()[0] == "7"
+    assert seen(fsGroupChangePolicy="Always")[1].split()[0] == "2000"
+
+
+def test_parts_of_a_claim_are_mounted_by_name(api, namespace, pods, claims, make_volume, tmp_path):
+    make_volume(**local(tmp_path))
+    api.create(claims, claim(storageClassName=namespace))
+    mounts = [{"name": "it", "mountPath": "/whole"}, {"name": "it", "mountPath": "/part", "subPath": "deep/er"},
+              {"name": "it", "mountPath": "/own", "subPathExpr": "pods/$(POD)"},
+              {"name": "it", "mountPath": "/seen", "subPath": "deep", "readOnly": True}]
+    pod, text = run_to_end(
+        api, pods, "echo x > /part/file; echo y > /own/file; cat /whole/deep/er/file /seen/er/file; touch /seen/no 2>&1",
+        volumes=claimed()["volumes"], container={
+            "volumeMounts": mounts,
+            "env": [{"name": "POD", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]})
+    assert text.splitlines()[:2] == ["x", "x"] and "Read-only file system" in text
+    assert (tmp_path / "pods/it/file").read_text() == "y\n"
+
+
+def test_a_claim_for_one_pod_keeps_the_second_out(api, namespace, pods, claims):
+    api.create(claims, claim(accessModes=["ReadWriteOncePod"]))
+    api.create(pods, harness.shell_pod("it", "exec sleep 1000", **claimed()))
+    harness.wait_for(api, pods, lambda items: items and harness.is_true(items[0], "Ready"))
+    api.create(pods, harness.shell_pod("second", "true", restartPolicy="Never", **claimed()))
+    wait_for_event(api, namespace, "FailedScheduling",
+                   "node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode",
+                   "second")
+    api.ok("DELETE", f"{pods}/it?gracePeriodSeconds=0")
+    harness.wait_for(api, f"{pods}?fieldSelector=metadata.name%3Dsecond", phase("Succeeded"))
+
+
+def test_a_claim_of_the_class_grows(api, pods, claims):
+    api.create(claims, claim())
+    run_to_end(api, pods, "true", **claimed())
+    wait_for_claim(api, claims)
+    api.patch(f"{claims}/it", {"spec": {"resources": {"requests": {"storage": "2Gi"}}}})
+    harness.wait_for(api, claims, lambda items: items[0]["status"]["capacity"] == {"storage": "2Gi"})
+    refused = api.request("PATCH", f"{claims}/it", {"spec": {"resources": {"requests": {"storage": "1Gi"}}}},
+                          headers={"Content-Type": "application/merge-patch+json"})
+    assert refused.status == 422 and "field can not be less than status.capacity" in refused.json["message"]
