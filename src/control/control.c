@@ -13,7 +13,7 @@ static const struct controller_kind *const kinds[] = {
     &job_orphan_controller, &job_ttl_controller,         &cron_job_controller,         &pod_garbage_collector,
     &endpoint_slice_mirroring_controller, &load_balancer_controller,
     &node_lifecycle_controller,
-    &taint_eviction_controller, &root_ca_publisher,
+    &taint_eviction_controller, &root_ca_publisher, &cluster_role_aggregation,
 };
 
 struct control {

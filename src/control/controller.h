@@ -37,6 +37,7 @@ extern const struct controller_kind load_balancer_controller;
 extern const struct controller_kind namespace_controller;
 extern const struct controller_kind service_account_controller;
 extern const struct controller_kind root_ca_publisher;
+extern const struct controller_kind cluster_role_aggregation;
 extern const struct controller_kind garbage_collector;
 extern const struct controller_kind volume_binder;
 extern const struct controller_kind claim_protection;

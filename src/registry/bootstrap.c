@@ -1,4 +1,4 @@
-/* What upstream's API server creates by itself at start: two priority classes, four namespaces, and the service
+/* What upstream's API server creates by itself at start: the default roles (default_roles.c), two priority classes, four namespaces, and the service
  * default/kubernetes with the address that the API answers on; beside it, as every installation has it, the service of
  * the cluster's DNS. At the very first start the default StorageClass, too. Creating what is there already is fine;
  * address and ports are brought up to date. Steps run one after the other, each when the one before is durable. */
@@ -313,6 +313,15 @@ static void next(struct bootstrap *bootstrap)
         finish(bootstrap);
 }
 
+static void roles_made(void *context)
+{
+    struct bootstrap *bootstrap = context;
+    if (store_get(bootstrap->registry->store, &api_resources[API_NAMESPACES], NULL, namespaces[0]))
+        create_priority_classes(bootstrap);
+    else
+        create_storage_class(bootstrap);
+}
+
 void registry_bootstrap(struct registry *registry, const struct registry_bootstrap *options,
                         void (*done)(void *context), void *context)
 {
@@ -327,8 +336,5 @@ void registry_bootstrap(struct registry *registry, const struct registry_bootstr
     bootstrap->arena = arena_new(0);
     bootstrap->done = done;
     bootstrap->context = context;
-    if (store_get(registry->store, &api_resources[API_NAMESPACES], NULL, namespaces[0]))
-        create_priority_classes(bootstrap);
-    else
-        create_storage_class(bootstrap);
+    registry_make_default_roles(registry, bootstrap->client, roles_made, bootstrap);
 }

@@ -214,6 +214,11 @@ void registry_lint(struct task *task, const void *value, const void *old);
  * back what a downgrade gives up; old NULL on create. NULL, or the Status that refuses it. */
 struct status *service_choose_families(struct task *task, struct service *service, const struct service *old);
 
+/* default_roles.c: creates those of upstream's default cluster roles and bindings that are missing; done runs when all are
+ * durable, perhaps before it returns. */
+void registry_make_default_roles(struct registry *registry, struct client *client, void (*done)(void *context),
+                                 void *context);
+
 /* service.c */
 /* What an update leaves out and upstream keeps: addresses and node ports. */
 void service_carry(struct service *service, const struct service *old);

@@ -74,33 +74,6 @@ static bool rule_allows(const struct policy_rule *rule, const struct access_requ
            (!rule->resource_names.count || has(&rule->resource_names, r->name ? r->name : ""));
 }
 
-/* ---- What needs no object ---- */
-
-#define STRINGS(...) {(const char *[]){__VA_ARGS__}, ARRAY_COUNT(((const char *[]){__VA_ARGS__}))}
-
-/* Upstream's cluster role of that name. */
-static struct policy_rule everything[] = {
-    {.verbs = STRINGS(ALL), .api_groups = STRINGS(ALL), .resources = STRINGS(ALL)},
-    {.verbs = STRINGS(ALL), .non_resource_urls = STRINGS(ALL)},
-};
-static const struct policy_rule_array cluster_admin = {everything, ARRAY_COUNT(everything)};
-
-/* What every authenticated user may, as upstream's system:discovery and system:basic-user allow it. */
-static const struct policy_rule basic_rules[] = {
-    {.verbs = STRINGS("get"),
-     .non_resource_urls = STRINGS("/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*",
-                                  "/readyz", "/version", "/version/")},
-    {.verbs = STRINGS("create"),
-     .api_groups = STRINGS("authorization.k8s.io"),
-     .resources = STRINGS("selfsubjectaccessreviews", "selfsubjectrulesreviews")},
-    {.verbs = STRINGS("create"), .api_groups = STRINGS("authentication.k8s.io"), .resources = STRINGS("selfsubjectreviews")},
-};
-/* And every service account, as upstream's system:service-account-issuer-discovery. */
-static const struct policy_rule account_rule = {
-    .verbs = STRINGS("get"),
-    .non_resource_urls = STRINGS("/.well-known/openid-configuration", "/.well-known/openid-configuration/",
-                                 "/openid/v1/jwks", "/openid/v1/jwks/")};
-
 /* ---- Bindings ---- */
 
 struct visiting {
@@ -132,7 +105,7 @@ static bool subject_fits(const struct subject *subject, const struct client_user
     if (!text_equal(subject->kind, "ServiceAccount") || text_empty(subject->name))
         return false;
     if (!text_empty(subject->namespace))
-        namespace = subject->namespace;
+    namespace = subject->namespace;
     return namespace && is_account(user->name, namespace, subject->name);
 }
 
@@ -142,8 +115,6 @@ static const struct policy_rule_array *rules_of(struct visiting *v, const struct
     bool cluster = text_equal(ref->kind, "ClusterRole");
     struct object *role =
         store_get(store, &api_resources[cluster ? API_CLUSTERROLES : API_ROLES], cluster ? NULL : namespace, ref->name);
-    if (!role && cluster && text_equal(ref->name, "cluster-admin"))
-        return &cluster_admin;
     if (!role) {
         v->error = arena_printf(v->arena, "%s%s%s.rbac.authorization.k8s.io \"%s\" not found", v->error ? v->error : "",
                                 v->error ? ", " : "", cluster ? "clusterrole" : "role", ref->name);
@@ -163,10 +134,10 @@ static void visit_binding(struct visiting *v, const struct object *binding, cons
     const struct policy_rule_array *rules = subject ? rules_of(v, ref, namespace) : NULL;
     if (!rules)
         return;
-    const char *name = arena_printf(
-        v->arena, "%s \"%s%s%s\" of %s \"%s\" to %s \"%s%s%s\"", binding->resource->kind, binding->meta->name,
-        namespace ? "/" : "", namespace ? namespace : "", ref->kind, ref->name, subject->kind, subject->name,
-        text_empty(subject->namespace) ? "" : "/", subject->namespace ? subject->namespace : "");
+    const char *name = arena_printf(v->arena, "%s \"%s%s%s\" of %s \"%s\" to %s \"%s%s%s\"", binding->resource->kind,
+                                    binding->meta->name, namespace ? "/" : "", namespace ? namespace : "", ref->kind,
+                                    ref->name, subject->kind, subject->name, text_empty(subject->namespace) ? "" : "/",
+                                    subject->namespace ? subject->namespace : "");
     for (size_t i = 0; i < rules->count && !v->stopped; i++)
         v->stopped = !v->visit(v->context, &rules->items[i], name, !namespace);
 }
@@ -193,12 +164,6 @@ void registry_visit_rules(const struct registry *registry, struct arena *arena, 
     struct visiting v = {.registry = registry, .arena = arena, .user = user, .visit = visit, .context = context};
     if (error)
         *error = NULL;
-    for (size_t i = 0; in_group(user, "system:authenticated") && i < ARRAY_COUNT(basic_rules); i++)
-        if (!visit(context, &basic_rules[i], "the basic rights of authenticated users", true))
-            return;
-    if (in_group(user, "system:serviceaccounts") &&
-        !visit(context, &account_rule, "the basic rights of service accounts", true))
-        return;
     store_list(registry->store, &api_resources[API_CLUSTERROLEBINDINGS], NULL, NULL, NULL, visit_cluster_binding, &v);
     if (!v.stopped && !text_empty(namespace))
         store_list(registry->store, &api_resources[API_ROLEBINDINGS], namespace, NULL, NULL, visit_role_binding, &v);
@@ -241,8 +206,8 @@ struct status *registry_access_refused(struct arena *arena, const struct access_
 {
     const char *error = decision->error ? arena_printf(arena, ": RBAC: %s", decision->error) : "";
     if (r->path)
-        return api_status(arena, 403, "Forbidden", "forbidden: User \"%s\" cannot %s path \"%s\"%s", r->user->name, r->verb,
-                          r->path, error);
+        return api_status(arena, 403, "Forbidden", "forbidden: User \"%s\" cannot %s path \"%s\"%s", r->user->name,
+                          r->verb, r->path, error);
     const char *slash = text_empty(r->subresource) ? "" : "/", *sub = r->subresource ? r->subresource : "";
     const char *group = r->group ? r->group : "";
     const struct api_resource what = {.group = group, .plural = r->resource};

@@ -52,7 +52,8 @@ struct registry_bootstrap {
 };
 
 /* Creates what upstream's API server creates by itself: the namespaces default, kube-system, kube-public and
- * kube-node-lease, and the service default/kubernetes with its endpoints; and kube-system/kube-dns with its. */
+ * kube-node-lease, and the service default/kubernetes with its endpoints; and kube-system/kube-dns with its. And the
+ * default cluster roles and bindings: before it is done, nobody but system:masters may do anything. */
 void registry_bootstrap(struct registry *registry, const struct registry_bootstrap *options, void (*done)(void *context),
                         void *context);
 
