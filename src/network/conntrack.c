@@ -16,6 +16,7 @@ typedef VECTOR(struct conntrack_flow) flow_vector;
 
 struct reading {
     int family;
+    bool translated; /* only those */
     conntrack_judge stale;
     void *context;
     flow_vector found;
@@ -52,8 +53,9 @@ static void see_flow(void *context, const struct nlmsghdr *message)
     const struct nlattr *original = netlink_find(message, header, CTA_TUPLE_ORIG);
     const struct nlattr *reply = netlink_find(message, header, CTA_TUPLE_REPLY);
     const struct nlattr *protocol = netlink_find_in(netlink_find_in(original, CTA_TUPLE_PROTO), CTA_PROTO_NUM);
+    bool translated = ntohl(netlink_u32(netlink_find(message, header, CTA_STATUS))) & IPS_DST_NAT;
     if (message->nlmsg_type != (NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_NEW) || !reply || !protocol ||
-        !(ntohl(netlink_u32(netlink_find(message, header, CTA_STATUS))) & IPS_DST_NAT))
+        (reading->translated && !translated))
         return;
     struct conntrack_flow flow = {
         .protocol = *(const uint8_t *)netlink_data(protocol),
@@ -77,8 +79,10 @@ static int read_flows(struct netlink *netlink, struct reading *reading, struct e
         reading->found.count = 0;
         netlink_message(&batch, NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_GET, NLM_F_DUMP, &header, sizeof(header));
         /* Kernels that know this filter send translated flows only; others send all. */
-        netlink_add_u32(&batch, CTA_STATUS, htonl(IPS_DST_NAT));
-        netlink_add_u32(&batch, CTA_STATUS_MASK, htonl(IPS_DST_NAT));
+        if (reading->translated) {
+            netlink_add_u32(&batch, CTA_STATUS, htonl(IPS_DST_NAT));
+            netlink_add_u32(&batch, CTA_STATUS_MASK, htonl(IPS_DST_NAT));
+        }
         if (netlink_query(netlink, &batch, see_flow, reading, &e) == 0)
             return 0;
         if (e.code != EINTR || attempt == READ_ATTEMPTS)
@@ -106,10 +110,11 @@ static void message_delete(struct netlink_batch *batch, const struct conntrack_f
     netlink_nest_end(batch, tuple);
 }
 
-long conntrack_delete(struct netlink *netlink, int family, conntrack_judge stale, void *context, struct error *err)
+long conntrack_delete(struct netlink *netlink, int family, bool translated, conntrack_judge stale, void *context,
+                      struct error *err)
 {
     cleanup_netlink_batch struct netlink_batch batch = {0};
-    struct reading reading = {.family = family, .stale = stale, .context = context};
+    struct reading reading = {.family = family, .translated = translated, .stale = stale, .context = context};
     long result = read_flows(netlink, &reading, err);
     for (size_t i = 0; result >= 0 && i < reading.found.count; i++) {
         message_delete(&batch, &reading.found.items[i]);

@@ -1,5 +1,5 @@
 /* The kernel's connection tracking, as far as the data plane needs it: flows that were translated to an endpoint
- * which no longer is one. */
+ * which no longer is one, or that network policies no longer allow. */
 #ifndef CORACLE_NETWORK_CONNTRACK_H
 #define CORACLE_NETWORK_CONNTRACK_H
 
@@ -15,14 +15,15 @@ struct conntrack_flow {
     uint8_t protocol;
     struct ip_address source, destination; /* as the client sent it */
     uint16_t source_port, destination_port;
-    struct ip_address endpoint; /* where it was translated to */
+    struct ip_address endpoint; /* where it was translated to, or its destination */
     uint16_t endpoint_port;
 };
 
-/* Looks at every translated flow of the family and of TCP, UDP or SCTP in the namespace of `netlink` (NETLINK_NETFILTER) and
- * deletes those for which `stale` is true; the next packet of such a flow is looked up afresh. Costs what the number
- * of translated flows costs. Returns how many were deleted, or -1. */
+/* Looks at every flow of the family and of TCP, UDP or SCTP, or only at those that were translated, in the namespace of
+ * `netlink` (NETLINK_NETFILTER), and deletes those for which `stale` is true; the next packet of such a flow is looked
+ * up afresh. Costs what the number of these flows costs. Returns how many were deleted, or -1. */
 typedef bool (*conntrack_judge)(void *context, const struct conntrack_flow *flow);
-long conntrack_delete(struct netlink *netlink, int family, conntrack_judge stale, void *context, struct error *err);
+long conntrack_delete(struct netlink *netlink, int family, bool translated, conntrack_judge stale, void *context,
+                      struct error *err);
 
 #endif

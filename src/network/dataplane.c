@@ -56,6 +56,7 @@ struct dataplane {
     struct policy_table *policies;          /* NULL: none */
     struct nft *nft;
     bool need_full;
+    bool judge_flows;                         /* policies have taken rights that flows of UDP may still use */
     bool failing;                             /* the last attempt failed and was reported */
     struct dataplane_transaction transaction; /* withdrawals stay in it until they are done */
 };
@@ -274,24 +275,53 @@ static bool is_stale_flow(void *context, const struct conntrack_flow *flow)
 static int forget_withdrawn(struct dataplane *plane, bool everything, struct error *err)
 {
     struct judgement judgement = {plane, everything};
-    bool affinity = false, flows = everything;
+    bool affinity[FAMILIES] = {0}, flows[FAMILIES] = {everything, everything};
     for (size_t i = 0; i < plane->transaction.withdrawals.count; i++) {
-        affinity = affinity || plane->transaction.withdrawals.items[i].affinity;
-        flows = flows || (plane->transaction.withdrawals.items[i].flows &&
-                          plane->transaction.withdrawals.items[i].protocol == IPPROTO_UDP);
+        const struct dataplane_withdrawal *w = &plane->transaction.withdrawals.items[i];
+        bool v6 = w->endpoint_address.family == AF_INET6;
+        affinity[v6] |= w->affinity;
+        flows[v6] |= w->flows && w->protocol == IPPROTO_UDP;
     }
     for (size_t i = 0; i < FAMILIES; i++) {
         int family = i ? AF_INET6 : AF_INET;
         if (!plane->plans[i])
             continue;
         /* After a full transaction the affinity map has nobody but those who were to be kept. */
-        if (affinity && !everything &&
+        if (affinity[i] && !everything &&
             nft_forget_clients(plane->nft, family, plane->table, is_stale, &judgement, err) < 0)
             return -1;
-        if (flows && conntrack_delete(nft_netlink(plane->nft), family, is_stale_flow, &judgement, err) < 0)
+        if (flows[i] && conntrack_delete(nft_netlink(plane->nft), family, true, is_stale_flow, &judgement, err) < 0)
             return -1;
     }
     plane->transaction.withdrawals.count = 0;
+    return 0;
+}
+
+/* ---- what the kernel remembers of what policies forbid by now ---- */
+
+/* Connections of TCP go on. A flow of the node's own is judged like others and may be deleted for nothing: its next
+ * packet begins it anew. */
+static bool is_forbidden_flow(void *context, const struct conntrack_flow *flow)
+{
+    const struct dataplane *plane = context;
+    struct policy_flow judged = {.protocol = flow->protocol,
+                                 .source = flow->source,
+                                 .destination = flow->endpoint,
+                                 .destination_port = flow->endpoint_port,
+                                 .asked = flow->destination,
+                                 .asked_port = flow->destination_port};
+    return flow->protocol == IPPROTO_UDP && !policy_table_allows(plane->policies, &judged);
+}
+
+static int forget_forbidden(struct dataplane *plane, struct error *err)
+{
+    if (plane->policies)
+        plane->judge_flows |= policy_table_has_narrowed(plane->policies);
+    for (size_t i = 0; plane->judge_flows && i < FAMILIES; i++)
+        if (plane->plans[i] &&
+            conntrack_delete(nft_netlink(plane->nft), i ? AF_INET6 : AF_INET, false, is_forbidden_flow, plane, err) < 0)
+            return -1;
+    plane->judge_flows = false;
     return 0;
 }
 
@@ -359,7 +389,7 @@ static int apply(struct dataplane *plane, struct error *err)
     }
     if (full && apply_script(plane, true, err) < 0)
         return -1;
-    if (forget_withdrawn(plane, full, err) < 0)
+    if (forget_withdrawn(plane, full, err) < 0 || forget_forbidden(plane, err) < 0)
         return -1;
     plane->need_full = false;
     return 0;

@@ -9,7 +9,8 @@
  * Changes are gathered for at most DATAPLANE_BATCH_WAIT and applied as one atomic transaction over both families: a
  * packet meets the rules before or after, never between. When all of what came before dataplane_revision(R) is in
  * force, and the UDP flows and client affinities of withdrawn endpoints are gone, `applied` is called with R. TCP
- * connections keep flowing to withdrawn endpoints until one side ends them.
+ * connections keep flowing to withdrawn endpoints until one side ends them. Likewise for policies: flows of UDP that
+ * they no longer allow are gone when they are reported, connections of TCP go on.
  *
  * Nothing is applied before the first dataplane_revision, so that a restart never shows the kernel half of the
  * services; until then the rules of the previous process stay in force. Clients that are bound to an endpoint by

@@ -5,6 +5,8 @@
  * meta mark carries a number from one lookup to the next, within the judgement and never out of it. */
 #include "network/policy_table.h"
 
+#include <netinet/in.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,7 +27,8 @@ struct policy_table {
     struct map elements[POLICY_SETS][2]; /* by family: key -> struct element */
     struct list changed;
     size_t wanted;
-    bool there; /* in the kernel */
+    bool there;    /* in the kernel */
+    bool narrowed; /* since it was asked for */
 };
 
 static const struct {
@@ -234,6 +237,12 @@ static void list_added(struct lists *lists, struct element *e)
     e->installed_value = e->value;
 }
 
+/* What is added gives rights, but for what isolates a pod; what goes or changes may take some. */
+static bool narrows(const struct element *e)
+{
+    return e->installed || e->set == POLICY_EGRESS_DEFAULT || e->set == POLICY_INGRESS_DEFAULT;
+}
+
 static void list_deleted(struct lists *lists, struct element *e)
 {
     buffer_add_string(open_list(&lists->deleted[e->set][e->ipv6]), e->key);
@@ -255,6 +264,7 @@ static void settle_changed(struct policy_table *t, struct lists *lists)
     list_for_each(&t->changed, e, changed)
     {
         list_remove(&e->changed);
+        t->narrowed |= narrows(e);
         if (!sets[e->set].ranges)
             settle(lists, e);
         else if (e->wanted != e->installed || (e->wanted && e->value != e->installed_value))
@@ -313,6 +323,7 @@ static void write_anew(struct policy_table *t, struct buffer *script)
 {
     buffer_printf(script, "add table inet %s\ndelete table inet %s\n", t->config.table, t->config.table);
     mark_all(t);
+    t->narrowed = true;
     t->there = t->wanted > 0;
     if (t->there)
         write_frame(script, &t->config);
@@ -336,4 +347,88 @@ void policy_table_diff(struct policy_table *t, struct buffer *script)
         write_changes(t, script);
     else
         write_anew(t, script);
+}
+
+/* ---- judging as the kernel does ---- */
+
+bool policy_table_has_narrowed(struct policy_table *t)
+{
+    bool narrowed = t->narrowed && t->there;
+    t->narrowed = false;
+    return narrowed;
+}
+
+static const struct element *find(const struct policy_table *t, enum policy_set set, bool ipv6, const char *key)
+{
+    const struct element *e = map_get(&t->elements[set][ipv6], key);
+    return e && e->wanted ? e : NULL;
+}
+
+/* The class of a block that holds the address. */
+static uint32_t block_of(const struct policy_table *t, const struct ip_address *address)
+{
+    for (struct map_slot *s = NULL; (s = map_next(&t->elements[POLICY_BLOCKS][address->family == AF_INET6], s));) {
+        const struct element *e = s->value;
+        struct ip_address first, last;
+        const char *dash = strchr(e->key, '-');
+        cleanup_free char *text = mem_string_n(e->key, dash ? (size_t)(dash - e->key) : strlen(e->key));
+        if (ip_address_parse(text, &first) && ip_address_parse(dash ? dash + 1 : text, &last) &&
+            ip_address_compare(&first, address) <= 0 && ip_address_compare(address, &last) <= 0)
+            return e->value;
+    }
+    return POLICY_CLASS_NONE;
+}
+
+static const char *word_of(uint8_t protocol)
+{
+    return protocol == IPPROTO_TCP ? "tcp" : protocol == IPPROTO_UDP ? "udp" : "sctp";
+}
+
+static bool port_is_in(const struct policy_table *t, uint32_t port_set, uint8_t protocol, uint16_t port)
+{
+    char key[64], begin[48];
+    const char *word = word_of(protocol);
+    if (port_set == POLICY_EVERYTHING)
+        return true;
+    snprintf(key, sizeof(key), "%u . %s . %u", port_set, word, port);
+    snprintf(begin, sizeof(begin), "%u . %s", port_set, word);
+    if (find(t, POLICY_PORTS, false, key) || find(t, POLICY_PROTOCOLS, false, begin))
+        return true;
+    for (struct map_slot *s = NULL; (s = map_next(&t->elements[POLICY_PORT_RANGES][0], s));) {
+        unsigned first, last;
+        size_t n = strlen(begin);
+        if (strncmp(s->key, begin, n) == 0 && sscanf(s->key + n, " . %u-%u", &first, &last) == 2 && first <= port &&
+            port <= last)
+            return true;
+    }
+    return false;
+}
+
+/* One direction, as write_direction writes it. */
+static bool passes(const struct policy_table *t, const struct policy_flow *flow, bool egress)
+{
+    const struct ip_address *pod = egress ? &flow->source : &flow->destination;
+    const struct ip_address *peer = egress ? &flow->destination : &flow->source;
+    bool ipv6 = pod->family == AF_INET6;
+    char pod_text[IP_ADDRESS_TEXT_MAX], peer_text[IP_ADDRESS_TEXT_MAX], asked[IP_ADDRESS_TEXT_MAX];
+    char key[IP_ADDRESS_TEXT_MAX * 2 + 16];
+    ip_address_text(pod, pod_text);
+    ip_address_text(peer, peer_text);
+    const struct element *rule = find(t, egress ? POLICY_EGRESS_DEFAULT : POLICY_INGRESS_DEFAULT, ipv6, pod_text);
+    if (!rule || ip_address_equal(pod, peer))
+        return true;
+    snprintf(key, sizeof(key), "%s . %s", pod_text, word_of(flow->protocol));
+    if (egress && t->config.dns_address && flow->asked_port == 53 &&
+        strcmp(ip_address_text(&flow->asked, asked), t->config.dns_address) == 0 && find(t, POLICY_DNS, ipv6, key))
+        return true;
+    const struct element *class = find(t, POLICY_PEERS, ipv6, peer_text);
+    uint32_t id = class && class->value ? class->value : block_of(t, peer);
+    snprintf(key, sizeof(key), "%s . %u", pod_text, id);
+    const struct element *special = find(t, egress ? POLICY_EGRESS : POLICY_INGRESS, ipv6, key);
+    return port_is_in(t, special ? special->value : rule->value, flow->protocol, flow->destination_port);
+}
+
+bool policy_table_allows(const struct policy_table *t, const struct policy_flow *flow)
+{
+    return passes(t, flow, true) && passes(t, flow, false);
 }

@@ -23,6 +23,7 @@
 #include "base/buffer.h"
 #include "base/map.h"
 #include "base/vector.h"
+#include "network/address.h"
 
 /* Keys are written as nft writes them; port sets and classes are numbers. */
 enum policy_set {
@@ -83,5 +84,17 @@ size_t policy_table_count(const struct policy_table *table);
 /* Append what changed since the last call of diff or full, or the whole table, as nft script, and count it as done. */
 void policy_table_diff(struct policy_table *table, struct buffer *script);
 void policy_table_full(struct policy_table *table, struct buffer *script);
+
+/* A flow behind the translation of services, and what its sender asked for. Ports in host order. */
+struct policy_flow {
+    uint8_t protocol;
+    struct ip_address source, destination, asked;
+    uint16_t destination_port, asked_port;
+};
+
+/* Whether what was written since the last call may forbid what was allowed before. */
+bool policy_table_has_narrowed(struct policy_table *table);
+/* What the table's rules say to a packet that begins this flow, if it is forwarded. */
+bool policy_table_allows(const struct policy_table *table, const struct policy_flow *flow);
 
 #endif

@@ -310,6 +310,37 @@ static void established_connections_go_on_and_replies_pass(void **state)
     is_dropped(CLIENT, address[SERVER], 8080);
 }
 
+/* Whether a flow that is there already still gets an answer. */
+static bool goes_on(int fd)
+{
+    char answer[64];
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    assert_int_equal(send(fd, "x", 1, 0), 1);
+    return poll(&p, 1, DROP_WAIT) == 1 && recv(fd, answer, sizeof(answer), 0) > 0;
+}
+
+static void flows_of_udp_end_when_a_policy_forbids_them(void **state)
+{
+    (void)state;
+    int client = udp_open(pod[CLIENT], address[SERVER], 8080), stranger = udp_open(pod[STRANGER], address[SERVER], 8080);
+    int dns = udp_open(pod[CLIENT], ip(DNS), 53);
+    assert_true(goes_on(client) && goes_on(stranger) && goes_on(dns));
+    set_policy("first", "{'podSelector':{'matchLabels':{'app':'server'}},'policyTypes':['Ingress'],'ingress':[{'from':[{"
+                        "'podSelector':{'matchLabels':{'app':'client'}}}],'ports':[{'protocol':'UDP','port':8000,"
+                        "'endPort':8090}]}]}");
+    assert_true(goes_on(client));
+    assert_false(goes_on(stranger));
+    set_policy("first", NULL);
+    assert_true(goes_on(stranger));
+    set_policy("first", "{'podSelector':{},'policyTypes':['Egress'],'egress':[{'to':[{'namespaceSelector':{},"
+                        "'podSelector':{'matchLabels':{'k8s-app':'kube-dns'}}}],'ports':[{'protocol':'UDP','port':53}]}]}");
+    assert_true(goes_on(dns));
+    assert_false(goes_on(client));
+    close(client);
+    close(stranger);
+    close(dns);
+}
+
 static void egress_is_held_back_towards_pods_and_the_node(void **state)
 {
     (void)state;
@@ -459,6 +490,7 @@ int main(int argc, char **argv)
         PROMISE(services_are_judged_behind_their_translation),
         PROMISE(the_node_reaches_its_pods_and_a_pod_itself),
         PROMISE(established_connections_go_on_and_replies_pass),
+        PROMISE(flows_of_udp_end_when_a_policy_forbids_them),
         PROMISE(egress_is_held_back_towards_pods_and_the_node),
         PROMISE(the_dns_service_counts_as_upstreams_pod),
         PROMISE(blocks_with_holes),

@@ -24,6 +24,7 @@
 struct kernel {
     struct map elements[POLICY_SETS][2]; /* key -> value + 1 */
     size_t changes;                      /* of the last call */
+    struct policy_table *table;          /* that has the same elements, and judges by itself */
 };
 
 static void kernel_apply(struct kernel *k, struct policy_plan *plan)
@@ -40,11 +41,16 @@ static void kernel_apply(struct kernel *k, struct policy_plan *plan)
         else
             map_set(map, c->key, (void *)((uintptr_t)c->value + 1));
     }
+    struct policy_table_config config = {.table = "t", .bridge = "br", .dns_address = DNS};
+    if (!k->table)
+        k->table = policy_table_new(&config);
+    policy_table_apply(k->table, &changes);
     policy_changes_free(&changes);
 }
 
 static void kernel_free(struct kernel *k)
 {
+    policy_table_free(k->table);
     for (int set = 0; set < POLICY_SETS; set++)
         for (int family = 0; family < 2; family++)
             map_free(&k->elements[set][family]);
@@ -116,6 +122,17 @@ static bool direction_passes(const struct kernel *k, bool egress, const char *po
     uint32_t set =
         map_has(&k->elements[rules][ipv6], key) ? value_of(k, rules, ipv6, key) : value_of(k, otherwise, ipv6, pod);
     return port_passes(k, set, protocol, port);
+}
+
+/* Flows that are there already are judged without the kernel; the verdict must be the same. */
+static void judge_flow(const struct kernel *k, const char *from, const char *to, const char *protocol, unsigned port)
+{
+    struct policy_flow flow = {.destination_port = (uint16_t)port, .asked_port = (uint16_t)port};
+    flow.protocol = strcmp(protocol, "tcp") == 0 ? IPPROTO_TCP : strcmp(protocol, "udp") == 0 ? IPPROTO_UDP : IPPROTO_SCTP;
+    assert_true(ip_address_parse(from, &flow.source) && ip_address_parse(to, &flow.destination));
+    flow.asked = flow.destination;
+    assert_int_equal(policy_table_allows(k->table, &flow), direction_passes(k, true, from, to, protocol, port) &&
+                                                               direction_passes(k, false, to, from, protocol, port));
 }
 
 /* ---- The definition ---- */
@@ -411,6 +428,8 @@ static void compare_one(struct world *w, int i, const struct pod *peer, const ch
             if (wanted != got)
                 fail_msg("pod%d %s %s %s %s %d: %s", i, mine, egress ? "to" : "from", address, protocols[p], ports[n],
                          got ? "passes" : "is dropped");
+            if (egress)
+                judge_flow(&w->kernel, mine, address, protocols[p], (unsigned)ports[n]);
         }
 }
 
