@@ -1,7 +1,8 @@
 /* Keeps what is known of policies, pods and namespaces, and says what changes. Changes of a pod are taken in one by
- * one; what local pods may do is made anew when a policy, a class or a local pod has changed, and compared with what
- * was said before. Numbers of classes and port sets are never used twice: a packet that meets a change between two
- * lookups finds nothing, rather than something else. */
+ * one; what a local pod may do is made anew when it has changed, what all of them may do when a policy or the set of
+ * classes has, and compared with what was said before. What several pods tell, sets of ports, is there while one does.
+ * Numbers of classes and port sets are never used twice: a packet that meets a change between two lookups finds
+ * nothing, rather than something else. */
 #include "network/policy_plan.h"
 
 #include <stdio.h>
@@ -50,6 +51,13 @@ static void say(struct policy_plan *plan, struct policy_changes *out, enum polic
     vector_push(out, (struct policy_change){set, ipv6, remove, mem_string(key), remove ? 0 : value});
 }
 
+/* What it may do is to be made again. */
+static void mark_rules(struct policy_plan *plan, struct policy_subject *pod)
+{
+    if (pod->local && list_empty(&pod->unruled))
+        list_append(&plan->unruled, &pod->unruled);
+}
+
 static void free_pod(struct policy_plan *plan, struct policy_subject *pod)
 {
     for (size_t i = 0; i < pod->address_count; i++)
@@ -57,6 +65,10 @@ static void free_pod(struct policy_plan *plan, struct policy_subject *pod)
             vector_push(&plan->released, pod->classes[i]);
     if (!list_empty(&pod->dirty))
         list_remove(&pod->dirty);
+    if (!list_empty(&pod->unruled))
+        list_remove(&pod->unruled);
+    if (pod->rules)
+        vector_push(&plan->given_up, pod->rules);
     arena_free(pod->arena);
     free(pod);
 }
@@ -83,9 +95,12 @@ static void take_addresses(struct policy_plan *plan, struct policy_subject *pod)
 {
     for (size_t i = 0; i < pod->address_count; i++) {
         char text[IP_ADDRESS_TEXT_MAX];
-        const struct policy_subject *owner = map_get(&plan->owners, ip_address_text(&pod->addresses[i], text));
-        if (!owner || !pod->deleting || owner->deleting)
-            map_set(&plan->owners, text, pod);
+        struct policy_subject *owner = map_get(&plan->owners, ip_address_text(&pod->addresses[i], text));
+        if (owner && pod->deleting && !owner->deleting)
+            continue;
+        map_set(&plan->owners, text, pod);
+        if (owner)
+            mark_rules(plan, owner);
     }
 }
 
@@ -132,8 +147,6 @@ static void put_pod(struct policy_plan *plan, const char *key, struct policy_sub
         free_pod(plan, made);
         return;
     }
-    if ((old && old->local) || (made && made->local))
-        plan->rules_changed = true;
     if (old) {
         leave_addresses(plan, old);
         map_remove(&plan->pods, key);
@@ -143,6 +156,7 @@ static void put_pod(struct policy_plan *plan, const char *key, struct policy_sub
         map_set(&plan->pods, key, made);
         take_addresses(plan, made);
         mark(plan, made);
+        mark_rules(plan, made);
     }
 }
 
@@ -157,6 +171,7 @@ void policy_plan_set_pod(struct policy_plan *plan, const char *namespace, const 
     }
     struct policy_subject *made = mem_zero(1, sizeof(*made));
     list_init(&made->dirty);
+    list_init(&made->unruled);
     made->arena = arena_new(0);
     made->namespace = arena_string(made->arena, namespace);
     made->labels = copy_labels(made->arena, &pod->metadata.labels);
@@ -294,17 +309,66 @@ static void settle_blocks(struct policy_plan *plan, struct policy_changes *out)
     }
 }
 
+/* Counts what a pod tells, or told; `touched` gets the values, 0 for what is given up. */
+static void claim(struct policy_plan *plan, const struct policy_rules *rules, bool told, struct policy_rules *touched)
+{
+    for (int set = 0; set < POLICY_SETS; set++)
+        for (int family = 0; family < 2; family++)
+            for (struct map_slot *s = NULL; (s = map_next(&rules->told[set][family], s));) {
+                struct map *claims = &plan->claims[set][family], *values = &touched->told[set][family];
+                uintptr_t count = (uintptr_t)map_get(claims, s->key) + (told ? 1 : -1);
+                if (count)
+                    map_set(claims, s->key, (void *)count);
+                else
+                    map_remove(claims, s->key);
+                if (told || !map_has(values, s->key))
+                    map_set(values, s->key, told ? s->value : NULL);
+            }
+}
+
+/* What nobody tells any more goes; what another pod tells as well is as it was. */
+static void say_touched(struct policy_plan *plan, struct policy_changes *out, const struct policy_rules *touched)
+{
+    for (int set = 0; set < POLICY_SETS; set++)
+        for (int family = 0; family < 2; family++)
+            for (struct map_slot *s = NULL; (s = map_next(&touched->told[set][family], s));) {
+                if (!map_has(&plan->claims[set][family], s->key))
+                    say(plan, out, set, family, s->key, 0, true);
+                else if (s->value)
+                    say(plan, out, set, family, s->key, (uint32_t)((uintptr_t)s->value - 1), false);
+            }
+}
+
 static void settle_rules(struct policy_plan *plan, struct policy_changes *out)
 {
-    struct map now[POLICY_SETS][2] = {0};
+    struct policy_rules *touched = mem_zero(1, sizeof(*touched));
+    struct policy_subject *pod;
+    for (struct map_slot *s = NULL; plan->rules_changed && (s = map_next(&plan->pods, s));)
+        mark_rules(plan, s->value);
     if (plan->port_sets.count > POLICY_PORT_SETS_MAX)
         map_free(&plan->port_sets);
-    policy_make_rules(plan, now);
-    for (int set = POLICY_EGRESS; set < POLICY_SETS; set++)
-        for (int family = 0; family < (policy_set_has_family(set) ? 2 : 1); family++) {
-            say_set(plan, out, set, family, &now[set][family]);
-            map_free(&now[set][family]);
-        }
+    /* An address may have moved from one to another: all give up first. */
+    for (size_t i = 0; i < plan->given_up.count; i++) {
+        claim(plan, plan->given_up.items[i], false, touched);
+        policy_rules_free(plan->given_up.items[i]);
+    }
+    plan->given_up.count = 0;
+    list_for_each(&plan->unruled, pod, unruled)
+    {
+        if (pod->rules)
+            claim(plan, pod->rules, false, touched);
+    }
+    list_for_each(&plan->unruled, pod, unruled)
+    {
+        list_remove(&pod->unruled);
+        policy_rules_free(pod->rules);
+        pod->rules = mem_zero(1, sizeof(*pod->rules));
+        policy_make_rules(plan, pod, pod->rules);
+        claim(plan, pod->rules, true, touched);
+        plan->pods_made++;
+    }
+    say_touched(plan, out, touched);
+    policy_rules_free(touched);
 }
 
 /* Classes that mean the same as before stay what they are: the new ones are taken before the old are given up. */
@@ -328,10 +392,14 @@ bool policy_plan_changes(struct policy_plan *plan, struct policy_changes *out)
     settle_pods(plan, out);
     if (policies)
         settle_blocks(plan, out);
-    if (plan->rules_changed)
-        settle_rules(plan, out);
+    settle_rules(plan, out);
     plan->policies_changed = plan->rules_changed = false;
     return !plan->full;
+}
+
+uint64_t policy_plan_pods_made(const struct policy_plan *plan)
+{
+    return plan->pods_made;
 }
 
 /* ---- */
@@ -340,11 +408,13 @@ struct policy_plan *policy_plan_new(const char *dns_address)
 {
     struct policy_plan *plan = mem_zero(1, sizeof(*plan));
     list_init(&plan->dirty);
+    list_init(&plan->unruled);
     plan->next_port_set = POLICY_NOTHING;
     if (!dns_address || !ip_address_parse(dns_address, &plan->dns_address))
         return plan;
     struct policy_subject *server = mem_zero(1, sizeof(*server));
     list_init(&server->dirty);
+    list_init(&server->unruled);
     server->arena = arena_new(0);
     server->namespace = "kube-system";
     server->labels.items = arena_alloc(server->arena, sizeof(*server->labels.items));
@@ -370,6 +440,9 @@ void policy_plan_free(struct policy_plan *plan)
         policy_class_release(plan, plan->released.items[i]);
     vector_free(&plan->released);
     map_free(&plan->pods);
+    for (size_t i = 0; i < plan->given_up.count; i++)
+        policy_rules_free(plan->given_up.items[i]);
+    vector_free(&plan->given_up);
     map_free(&plan->owners);
     map_free(&plan->left);
     for (struct map_slot *s = NULL; (s = map_next(&plan->policies, s));)
@@ -385,7 +458,9 @@ void policy_plan_free(struct policy_plan *plan)
     vector_free(&plan->terms);
     vector_free(&plan->free_places);
     for (int set = 0; set < POLICY_SETS; set++)
-        for (int family = 0; family < 2; family++)
+        for (int family = 0; family < 2; family++) {
             map_free(&plan->told[set][family]);
+            map_free(&plan->claims[set][family]);
+        }
     free(plan);
 }

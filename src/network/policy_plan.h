@@ -2,7 +2,8 @@
  * them (network/policy_table.h). No I/O, no clock: the same calls give the same elements, of either address family.
  *
  * Pods that all policies see alike are one class: what a policy's peers are compared with is the class, not the pod. A
- * change of a pod costs what that pod costs; a change of a policy looks at all pods once.
+ * change of a pod costs what that pod costs. When it is the first or the last of its class, all local pods are looked
+ * at once; when a policy changes, all pods are.
  *
  * As upstream defines it: a pod is isolated in a direction when a policy of that direction selects it, and then
  * receives (sends) what at least one of them allows. Pods on the node's own network, and those whose containers have
@@ -40,5 +41,7 @@ void policy_plan_set_pod(struct policy_plan *plan, const char *namespace, const 
 
 /* Appends what has changed since the last call. Returns false when there were more than POLICY_TERMS_MAX peers. */
 bool policy_plan_changes(struct policy_plan *plan, struct policy_changes *out);
+/* How often what a local pod may do was made, over all calls: what changes have cost. */
+uint64_t policy_plan_pods_made(const struct policy_plan *plan);
 
 #endif

@@ -73,8 +73,15 @@ struct policy_namespace {
     struct string_map labels;
 };
 
+/* What is told of one local pod, by set and family: key -> value + 1. */
+struct policy_rules {
+    struct map told[POLICY_SETS][2];
+};
+
 struct policy_subject {
-    struct list dirty; /* alone when it is not in the list */
+    struct list dirty;          /* alone when it is not in the list */
+    struct list unruled;        /* likewise */
+    struct policy_rules *rules; /* NULL: none */
     struct arena *arena;
     const char *namespace;
     struct string_map labels;
@@ -96,7 +103,11 @@ struct policy_plan {
     struct map policies;                    /* "namespace/name" -> struct policy */
     struct map namespaces;                  /* name -> struct policy_namespace */
     struct map pods;                        /* "namespace/name" -> struct policy_subject */
-    struct list dirty;                      /* of struct policy_subject */
+    struct list dirty;                      /* of struct policy_subject whose class is to be found again */
+    struct list unruled;                    /* of local ones whose rules are to be made again */
+    VECTOR(struct policy_rules *) given_up; /* of pods that are gone */
+    struct map claims[POLICY_SETS][2];      /* how many pods have told it: key -> number */
+    uint64_t pods_made;                     /* how often the rules of one were made */
     struct map owners;                      /* address -> struct policy_subject that has it */
     struct map left;                        /* addresses that pods have left */
     VECTOR(struct policy_class *) released; /* references that pods had, given up when others have been taken */
@@ -104,7 +115,8 @@ struct policy_plan {
     uint32_t next_class;
     struct map port_sets; /* text -> number */
     uint32_t next_port_set;
-    bool policies_changed, rules_changed, full;
+    bool policies_changed, full;
+    bool rules_changed; /* of all local pods */
 
     VECTOR(struct policy_term) terms;
     struct map term_index; /* text -> place in terms, from 1 */
@@ -133,7 +145,8 @@ void policy_make_ranges(struct policy_plan *plan);
 bool policy_owns_address(const struct policy_plan *plan, const struct policy_subject *pod, size_t i);
 
 /* policy_rules.c */
-/* Tells what is allowed to and from each local pod, into `told`, by set and family: key -> value + 1. */
-void policy_make_rules(struct policy_plan *plan, struct map told[POLICY_SETS][2]);
+/* Tells what is allowed to and from a local pod; `rules` is empty. */
+void policy_make_rules(struct policy_plan *plan, const struct policy_subject *pod, struct policy_rules *rules);
+void policy_rules_free(struct policy_rules *rules);
 
 #endif

@@ -190,9 +190,10 @@ static void make_dns(struct policy_plan *plan, const struct policy_subject *pod,
     vector_free(&list);
 }
 
-static void make_pod(struct policy_plan *plan, const struct policy_subject *pod, struct map told[POLICY_SETS][2])
+void policy_make_rules(struct policy_plan *plan, const struct policy_subject *pod, struct policy_rules *rules)
 {
     policy_vector ingress = {0}, egress = {0};
+    struct map(*told)[2] = rules->told;
     for (struct map_slot *s = NULL; (s = map_next(&plan->policies, s));) {
         const struct policy *policy = s->value;
         if (strcmp(policy->value->metadata.namespace, pod->namespace) != 0 || !policy->pods ||
@@ -215,11 +216,10 @@ static void make_pod(struct policy_plan *plan, const struct policy_subject *pod,
     vector_free(&egress);
 }
 
-void policy_make_rules(struct policy_plan *plan, struct map told[POLICY_SETS][2])
+void policy_rules_free(struct policy_rules *rules)
 {
-    for (struct map_slot *s = NULL; (s = map_next(&plan->pods, s));) {
-        const struct policy_subject *pod = s->value;
-        if (pod->local && pod->address_count)
-            make_pod(plan, pod, told);
-    }
+    for (int set = 0; rules && set < POLICY_SETS; set++)
+        for (int family = 0; family < 2; family++)
+            map_free(&rules->told[set][family]);
+    free(rules);
 }

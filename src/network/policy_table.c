@@ -372,7 +372,7 @@ static uint32_t block_of(const struct policy_table *t, const struct ip_address *
         struct ip_address first, last;
         const char *dash = strchr(e->key, '-');
         cleanup_free char *text = mem_string_n(e->key, dash ? (size_t)(dash - e->key) : strlen(e->key));
-        if (ip_address_parse(text, &first) && ip_address_parse(dash ? dash + 1 : text, &last) &&
+        if (e->wanted && ip_address_parse(text, &first) && ip_address_parse(dash ? dash + 1 : text, &last) &&
             ip_address_compare(&first, address) <= 0 && ip_address_compare(address, &last) <= 0)
             return e->value;
     }
@@ -395,10 +395,11 @@ static bool port_is_in(const struct policy_table *t, uint32_t port_set, uint8_t 
     if (find(t, POLICY_PORTS, false, key) || find(t, POLICY_PROTOCOLS, false, begin))
         return true;
     for (struct map_slot *s = NULL; (s = map_next(&t->elements[POLICY_PORT_RANGES][0], s));) {
+        const struct element *e = s->value;
         unsigned first, last;
         size_t n = strlen(begin);
-        if (strncmp(s->key, begin, n) == 0 && sscanf(s->key + n, " . %u-%u", &first, &last) == 2 && first <= port &&
-            port <= last)
+        if (e->wanted && strncmp(s->key, begin, n) == 0 && sscanf(s->key + n, " . %u-%u", &first, &last) == 2 &&
+            first <= port && port <= last)
             return true;
     }
     return false;

@@ -22,6 +22,8 @@
 #define MANAGED_BY_LABEL "endpointslice.kubernetes.io/managed-by"
 #define MANAGED_BY "endpointslice-controller.k8s.io"
 
+typedef VECTOR(struct relay_port) relay_ports;
+
 struct service_proxy {
     struct service_proxy_options options;
     struct env *env;
@@ -34,7 +36,8 @@ struct service_proxy {
     struct host_ports *host_ports;
     bool flush_arranged, primed;
     uint64_t asked, applied;
-    bool relay_busy, relay_again, freed;
+    struct map relayed; /* "namespace/name" -> relay_ports, of Services that have some */
+    bool relay_changed, relay_failed, relay_busy, freed;
 };
 
 /* ---- Events ---- */
@@ -274,12 +277,55 @@ static void install_all(struct translation *t, struct installed *now)
     }
 }
 
+/* What the relay brings to the host; the job that does it is below. */
+static void add_node_port(relay_ports *ports, uint8_t protocol, int32_t port)
+{
+    if (port && protocol != IPPROTO_SCTP)
+        vector_push(ports, (struct relay_port){protocol, (uint16_t)port});
+}
+
+static bool same_ports(const relay_ports *a, const relay_ports *b)
+{
+    size_t count = a ? a->count : 0;
+    bool same = count == (b ? b->count : 0);
+    for (size_t i = 0; same && i < count; i++)
+        same = a->items[i].protocol == b->items[i].protocol && a->items[i].port == b->items[i].port;
+    return same;
+}
+
+static void free_ports(relay_ports *ports)
+{
+    if (ports)
+        vector_free(ports);
+    free(ports);
+}
+
+/* Notes what the Service, or NULL, has to be relayed. */
+static void note_node_ports(struct service_proxy *p, const char *key, const struct service *service)
+{
+    relay_ports *now = mem_zero(1, sizeof(*now)), *before;
+    for (size_t i = 0; service && i < service->spec.ports.count; i++)
+        add_node_port(now, protocol_number(service->spec.ports.items[i].protocol),
+                      service->spec.ports.items[i].node_port);
+    if (service)
+        add_node_port(now, IPPROTO_TCP, service->spec.health_check_node_port);
+    p->relay_changed |= !same_ports(now, map_get(&p->relayed, key));
+    if (now->count) {
+        before = map_set(&p->relayed, key, now);
+    } else {
+        before = map_remove(&p->relayed, key);
+        free_ports(now);
+    }
+    free_ports(before);
+}
+
 static void translate(struct service_proxy *p, const char *key)
 {
     const char *slash = strchr(key, '/');
     cleanup_free char *namespace = mem_string_n(key, (size_t)(slash - key));
     struct object *object = informer_get(p->services, namespace, slash + 1);
     const struct service *service = object ? object->value : NULL;
+    note_node_ports(p, key, service);
     if (service &&
         (!service->spec.cluster_ip || !*service->spec.cluster_ip || text_equal(service->spec.cluster_ip, "None")))
         service = NULL;
@@ -307,7 +353,7 @@ static void translate(struct service_proxy *p, const char *key)
 struct relay_job {
     struct service_proxy *proxy;
     struct relay *relay;
-    VECTOR(struct relay_port) ports;
+    relay_ports ports;
     struct error err;
     bool failed;
 };
@@ -318,6 +364,7 @@ static void relay_done(void *context)
 {
     struct relay_job *job = context;
     struct service_proxy *p = job->proxy;
+    p->relay_failed = job->failed;
     if (job->failed)
         log_warning("Not every node port is reachable from the host: %s", job->err.text);
     vector_free(&job->ports);
@@ -325,7 +372,7 @@ static void relay_done(void *context)
     p->relay_busy = false;
     if (p->freed)
         free(p);
-    else if (p->relay_again)
+    else
         sync_relay(p);
 }
 
@@ -335,21 +382,6 @@ static void relay_work(void *context)
     job->failed = relay_set(job->relay, job->ports.items, job->ports.count, &job->err) < 0;
 }
 
-static bool add_node_ports(void *context, struct object *object)
-{
-    struct relay_job *job = context;
-    const struct service *service = object->value;
-    for (size_t i = 0; i < service->spec.ports.count; i++) {
-        const struct service_port *port = &service->spec.ports.items[i];
-        uint8_t protocol = protocol_number(port->protocol);
-        if (port->node_port && protocol != IPPROTO_SCTP && job->ports.count < RELAY_PORTS_MAX)
-            vector_push(&job->ports, (struct relay_port){protocol, (uint16_t)port->node_port});
-    }
-    if (service->spec.health_check_node_port && job->ports.count < RELAY_PORTS_MAX)
-        vector_push(&job->ports, (struct relay_port){IPPROTO_TCP, (uint16_t)service->spec.health_check_node_port});
-    return true;
-}
-
 static void add_host_port(void *context, struct relay_port port)
 {
     struct relay_job *job = context;
@@ -357,18 +389,21 @@ static void add_host_port(void *context, struct relay_port port)
         vector_push(&job->ports, port);
 }
 
+/* A port that could not be opened is tried again by the flush that comes next. */
 static void sync_relay(struct service_proxy *p)
 {
-    if (!p->options.relay)
-        return;
-    p->relay_again = p->relay_busy;
-    if (p->relay_busy)
+    if (!p->options.relay || !p->relay_changed || p->relay_busy)
         return;
     struct relay_job *job = mem_zero(1, sizeof(*job));
     job->proxy = p;
     job->relay = p->options.relay;
-    informer_each(p->services, NULL, add_node_ports, job);
+    for (struct map_slot *s = NULL; (s = map_next(&p->relayed, s));) {
+        const relay_ports *ports = s->value;
+        for (size_t i = 0; i < ports->count && job->ports.count < RELAY_PORTS_MAX; i++)
+            vector_push(&job->ports, ports->items[i]);
+    }
     host_ports_each_relayed(p->host_ports, add_host_port, job);
+    p->relay_changed = false;
     p->relay_busy = true;
     task_run(p->env, relay_work, relay_done, job);
 }
@@ -395,6 +430,8 @@ static void flush(void *context)
     if (informer_revision(p->slices) > p->asked)
         p->asked = informer_revision(p->slices);
     dataplane_revision(p->plane, p->asked);
+    p->relay_changed |= p->relay_failed;
+    p->relay_failed = false;
     sync_relay(p);
 }
 
@@ -407,8 +444,10 @@ void service_proxy_begin(struct service_proxy *p)
 void service_proxy_host_ports(void *context, const struct pod *pod, const char *pod_ip, const char *pod_ip6)
 {
     struct service_proxy *p = context;
-    if (host_ports_set(p->host_ports, p->plane, pod, pod_ip, pod_ip6))
+    if (host_ports_set(p->host_ports, p->plane, pod, pod_ip, pod_ip6)) {
+        p->relay_changed = true;
         arrange_flush(p);
+    }
 }
 
 void service_proxy_applied(void *context, uint64_t revision, const struct error *err)
@@ -558,6 +597,9 @@ void service_proxy_free(struct service_proxy *p)
     map_free(&p->installed);
     map_free(&p->dirty);
     map_free(&p->withheld);
+    for (struct map_slot *s = NULL; (s = map_next(&p->relayed, s));)
+        free_ports(s->value);
+    map_free(&p->relayed);
     host_ports_free(p->host_ports);
     p->freed = true;
     if (!p->flush_arranged && !p->relay_busy)

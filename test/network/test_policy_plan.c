@@ -565,6 +565,39 @@ static void one_more_pod_of_a_kind_is_one_element(void **state)
     arena_free(w.arena);
 }
 
+static void a_change_of_a_pod_costs_what_that_pod_costs(void **state)
+{
+    (void)state;
+    struct world w = {.arena = arena_new(0), .plan = policy_plan_new(NULL)};
+    cleanup_buffer struct buffer json = {0};
+    buffer_add_string(&json, "{'metadata':{'name':'p','namespace':'a'},'spec':{'podSelector':{},'ingress':[{'from':[{"
+                             "'podSelector':{'matchLabels':{'app':'client'}}}],'ports':[{'port':80}]}]}}");
+    policy_plan_set_policy(w.plan, "a", "p", decode(w.arena, &api_resources[API_NETWORKPOLICIES], &json));
+    for (int i = 0; i < 10; i++) /* those are local */
+        set_numbered_pod(&w, i, i < 2 ? "'app':'client'" : "'app':'server'");
+    kernel_apply(&w.kernel, w.plan);
+    uint64_t before = policy_plan_pods_made(w.plan);
+    set_numbered_pod(&w, 9, "'app':'client'");
+    kernel_apply(&w.kernel, w.plan);
+    assert_int_equal(policy_plan_pods_made(w.plan), before + 1);
+    set_numbered_pod(&w, 100, "'app':'client'"); /* on another node */
+    kernel_apply(&w.kernel, w.plan);
+    assert_int_equal(policy_plan_pods_made(w.plan), before + 1);
+    /* The set of ports is there while one pod has it. */
+    for (int i = 0; i < 10; i++) {
+        char name[16];
+        assert_int_equal(w.kernel.elements[POLICY_PORTS][0].count, 1);
+        snprintf(name, sizeof(name), "n%d", i);
+        policy_plan_set_pod(w.plan, "a", name, NULL, NULL, 0, false);
+        kernel_apply(&w.kernel, w.plan);
+    }
+    assert_int_equal(w.kernel.elements[POLICY_PORTS][0].count, 0);
+    assert_int_equal(policy_plan_pods_made(w.plan), before + 1);
+    kernel_free(&w.kernel);
+    policy_plan_free(w.plan);
+    arena_free(w.arena);
+}
+
 static void an_address_that_is_used_again_has_the_rights_of_its_new_pod(void **state)
 {
     (void)state;
@@ -607,6 +640,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(random_worlds_agree_with_the_definition),
         cmocka_unit_test(one_more_pod_of_a_kind_is_one_element),
+        cmocka_unit_test(a_change_of_a_pod_costs_what_that_pod_costs),
         cmocka_unit_test(an_address_that_is_used_again_has_the_rights_of_its_new_pod),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
