@@ -217,7 +217,8 @@ static void copy_headers(struct proxy *p)
     }
 }
 
-static void begin_answer(struct proxy *p)
+/* False when that was the end. */
+static bool begin_answer(struct proxy *p)
 {
     static const struct http_tunnel_events events = {
         .data = tunnel_data, .drained = tunnel_drained, .closed = tunnel_closed};
@@ -226,8 +227,9 @@ static void begin_answer(struct proxy *p)
     copy_headers(p);
     if (status == 101 && p->upgrade) {
         p->tunnel = http_tunnel_open(p->http, &events, p);
-        if (!p->tunnel)
-            end(p);
+        if (p->tunnel)
+            return true;
+        end(p);
     } else if (status == 101) {
         p->answered = false;
         unreachable(p, "invalid upgrade response: status code 101");
@@ -236,7 +238,9 @@ static void begin_answer(struct proxy *p)
         end(p);
     } else {
         http_stream_begin(p->http, status);
+        return true;
     }
+    return false;
 }
 
 static void drained(void *context)
@@ -246,19 +250,21 @@ static void drained(void *context)
         proxy_backend_pause(p->backend, false);
 }
 
-static void to_client(struct proxy *p, const char *data, size_t size)
+/* False when that was the end. */
+static bool to_client(struct proxy *p, const char *data, size_t size)
 {
     char *copy = mem_alloc(size);
     memcpy(copy, data, size);
     struct http_bytes run = http_bytes_owned(copy, size);
     if (!http_stream_write(p->http, &run, 1)) {
         end(p);
-        return;
+        return false;
     }
     if (http_stream_queued(p->http) > QUEUE_MAX) {
         proxy_backend_pause(p->backend, true);
         http_stream_on_drained(p->http, QUEUE_MAX / 2, drained, p);
     }
+    return true;
 }
 
 static void backend_data(void *context, const char *data, size_t size)
@@ -266,7 +272,7 @@ static void backend_data(void *context, const char *data, size_t size)
     struct proxy *p = context;
     const char *run;
     size_t run_size;
-    while (!p->over) {
+    for (;;) {
         if (p->tunnel) {
             if (size)
                 to_tunnel(p, data, size);
@@ -274,10 +280,12 @@ static void backend_data(void *context, const char *data, size_t size)
         }
         switch (proxy_response_next(&p->response, p->http->method == HTTP_HEAD, &data, &size, &run, &run_size)) {
         case PROXY_HEAD:
-            begin_answer(p);
+            if (!begin_answer(p))
+                return;
             break;
         case PROXY_BODY:
-            to_client(p, run, run_size);
+            if (!to_client(p, run, run_size))
+                return;
             break;
         case PROXY_END:
             http_stream_end(p->http);
