@@ -58,7 +58,9 @@ static void start(struct controller *c)
 
 static void stop(struct controller *c)
 {
-    free(c->state);
+    struct slices *own = c->state;
+    endpoints_watch_free(&own->watch);
+    free(own);
 }
 
 /* ---- What there should be ---- */
@@ -266,6 +268,7 @@ static struct present *empty_one(struct presents *presents, const char *address_
 /* What all slices of a Service have in common. */
 struct slice_frame {
     struct work *work;
+    int64_t trigger; /* see endpoints_trigger_time */
     struct string_map labels;
     struct owner_reference owner;
 };
@@ -276,6 +279,7 @@ static void create_slice(struct wanted *w, struct slice_frame *frame, const char
     slice.metadata.generate_name = arena_printf(w->arena, "%s-", w->service->metadata.name);
     slice.metadata.namespace = w->service->metadata.namespace;
     slice.metadata.labels = frame->labels;
+    endpoints_set_trigger_time(w->arena, &slice.metadata.annotations, frame->trigger);
     slice.metadata.owner_references.items = &frame->owner;
     slice.metadata.owner_references.count = 1;
     slice.endpoints.items = arena_alloc(w->arena, SLICE_ENDPOINTS_MAX * sizeof(struct endpoint));
@@ -284,6 +288,12 @@ static void create_slice(struct wanted *w, struct slice_frame *frame, const char
         place(group, &slice);
     }
     work_create(frame->work, &api_resources[API_ENDPOINTSLICES], w->service->metadata.namespace, &slice, NULL, NULL);
+}
+
+static void update_slice(struct wanted *w, struct slice_frame *frame, struct present *p)
+{
+    endpoints_set_trigger_time(w->arena, &p->slice.metadata.annotations, frame->trigger);
+    work_update(frame->work, &api_resources[API_ENDPOINTSLICES], NULL, &p->slice, NULL, NULL);
 }
 
 static void place_all(struct wanted *w, struct slice_frame *frame, struct presents *presents, struct group *group)
@@ -321,8 +331,28 @@ static void keep_placeholder(struct wanted *w, struct slice_frame *frame, struct
     }
     p->slice.ports.count = 0;
     if (!api_equal(&api_type_endpoint_slice, &p->slice, p->object->value))
-        work_update(frame->work, &api_resources[API_ENDPOINTSLICES], NULL, &p->slice, NULL, NULL);
+        update_slice(w, frame, p);
     p->object = NULL; /* done with */
+}
+
+static bool is_owned(const struct object *slice, const struct service *service)
+{
+    for (size_t i = 0; i < slice->meta->owner_references.count; i++)
+        if (text_equal(slice->meta->owner_references.items[i].uid, service->metadata.uid))
+            return true;
+    return false;
+}
+
+/* Those of an earlier Service of the name, which are about to be collected, and what others claim to be ours. */
+static void drop_foreign(struct wanted *w, struct slice_frame *frame, struct presents *presents)
+{
+    for (size_t i = presents->items.count; i-- > 0;) {
+        const struct object *object = presents->items.items[i].object;
+        if (is_owned(object, w->service))
+            continue;
+        work_delete(frame->work, &api_resources[API_ENDPOINTSLICES], object->meta, NULL, NULL, NULL);
+        vector_remove(&presents->items, i);
+    }
 }
 
 static void write_slices(struct wanted *w, struct slice_frame *frame, struct presents *presents)
@@ -338,7 +368,7 @@ static void write_slices(struct wanted *w, struct slice_frame *frame, struct pre
         if (p->object && !p->slice.endpoints.count)
             work_delete(frame->work, resource, p->object->meta, NULL, NULL, NULL);
         else if (p->object && p->changed)
-            work_update(frame->work, resource, NULL, &p->slice, NULL, NULL);
+            update_slice(w, frame, p);
     }
 }
 
@@ -347,17 +377,21 @@ static void reconcile(void *context, struct work *work)
     struct controller *c = context;
     struct slices *own = c->state;
     struct object *object = informer_get(own->watch.services, work_namespace(work), work_name(work));
+    if (!object)
+        endpoints_forget_trigger(&own->watch, work_namespace(work), work_name(work));
     if (!object || object->meta->deletion_timestamp || !endpoints_managed(object->value))
         return; /* slices of a Service that is gone are collected with their owner */
     struct wanted w = {.own = own, .arena = work_arena(work), .service = object->value};
     struct presents presents = {0};
     struct slice_frame frame = {.work = work,
+                                .trigger = endpoints_trigger_time(&own->watch, w.service),
                                 .labels = endpoints_labels(w.arena, w.service, MANAGED_BY_LABEL, MANAGED_BY),
                                 .owner = controller_reference(&api_resources[API_SERVICES], &w.service->metadata)};
     cleanup_free char *key = mem_printf("%s/%s", object->meta->namespace, object->meta->name);
     string_map_set(w.arena, &frame.labels, SERVICE_NAME_LABEL, w.service->metadata.name);
     endpoints_each_pod(&own->watch, w.service, add_pod, &w);
     informer_each_indexed(own->slices, own->by_service, key, collect, &presents);
+    drop_foreign(&w, &frame, &presents);
     for (size_t i = 0; i < presents.items.count; i++)
         keep_wanted(&w, &presents.items.items[i], &frame.labels);
     write_slices(&w, &frame, &presents);

@@ -39,7 +39,9 @@ static void start(struct controller *c)
 
 static void stop(struct controller *c)
 {
-    free(c->state);
+    struct endpoints_state *own = c->state;
+    endpoints_watch_free(&own->watch);
+    free(own);
 }
 
 /* Pods with the same ports. */
@@ -244,6 +246,8 @@ static void reconcile(void *context, struct work *work)
     const struct api_resource *resource = &api_resources[API_ENDPOINTS];
     struct object *service = informer_get(own->watch.services, work_namespace(work), work_name(work));
     struct object *present = informer_get(own->endpoints, work_namespace(work), work_name(work));
+    if (!service)
+        endpoints_forget_trigger(&own->watch, work_namespace(work), work_name(work));
     if (!service || service->meta->deletion_timestamp) {
         const char *manager = present ? string_map_get(&present->meta->labels, MANAGED_BY_LABEL) : NULL;
         if (manager && strcmp(manager, MANAGED_BY) == 0)
@@ -253,6 +257,7 @@ static void reconcile(void *context, struct work *work)
     if (!endpoints_managed(service->value))
         return;
     struct build b = {.arena = work_arena(work), .service = service->value};
+    int64_t trigger = endpoints_trigger_time(&own->watch, b.service);
     endpoints_each_pod(&own->watch, b.service, add_pod, &b);
     truncate_addresses(&b);
     make_subsets(&b);
@@ -265,10 +270,13 @@ static void reconcile(void *context, struct work *work)
     vector_free(&b.groups);
     vector_free(&b.subsets);
     set_over_capacity(&b, &fresh.metadata.annotations);
-    if (!present)
-        work_create(work, resource, service->meta->namespace, &fresh, NULL, NULL);
-    else if (!api_equal(&api_type_endpoints, &fresh, present->value))
+    if (present && api_equal(&api_type_endpoints, &fresh, present->value))
+        return;
+    endpoints_set_trigger_time(b.arena, &fresh.metadata.annotations, trigger);
+    if (present)
         work_update(work, resource, NULL, &fresh, NULL, NULL);
+    else
+        work_create(work, resource, service->meta->namespace, &fresh, NULL, NULL);
 }
 
 const struct controller_kind endpoints_controller = {

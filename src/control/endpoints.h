@@ -2,18 +2,34 @@
 #ifndef CORACLE_CONTROL_ENDPOINTS_H
 #define CORACLE_CONTROL_ENDPOINTS_H
 
+#include "base/map.h"
 #include "control/controller.h"
 
 #define SERVICE_NAME_LABEL "kubernetes.io/service-name"
 #define HEADLESS_LABEL "service.kubernetes.io/headless"
 
+/* When what endpoints were last changed for had happened, as upstream writes it, for those who measure how long it
+ * takes. */
+#define TRIGGER_TIME_ANNOTATION "endpoints.kubernetes.io/last-change-trigger-time"
+
 struct service_watch {
     struct controller *controller;
     struct informer *services, *pods;
+    struct map triggers; /* "namespace/name" -> what was seen of the Service and its pods last */
 };
 
 /* Watches Services and pods, and adds the keys of Services whose endpoints may have changed. */
 void endpoints_watch(struct controller *controller, struct service_watch *watch);
+
+void endpoints_watch_free(struct service_watch *watch);
+
+/* The earliest of the times at which a pod of the Service has turned ready or unready since the last call; when the
+ * Service is seen for the first time, its creation; 0: nothing of the kind. Upstream's TriggerTimeTracker. */
+int64_t endpoints_trigger_time(struct service_watch *watch, const struct service *service);
+/* The Service is gone. */
+void endpoints_forget_trigger(struct service_watch *watch, const char *namespace, const char *name);
+/* Sets the annotation, or takes it away when `time` is 0. */
+void endpoints_set_trigger_time(struct arena *arena, struct string_map *annotations, int64_t time);
 
 /* Calls visit for each pod that the Service selects and that has an address and has not ended. */
 void endpoints_each_pod(const struct service_watch *watch, const struct service *service, informer_visit visit,
@@ -26,7 +42,7 @@ const char *endpoints_pod_address(const struct pod *pod, const char *family);
  * after those of the containers (upstream's FindPort). */
 int32_t endpoints_port(const struct pod *pod, const struct service_port *port);
 bool endpoints_headless(const struct service *service);
-/* The labels of the Service, and one more pair per argument pair. */
+/* The labels of the Service with the given pair. Whether it is headless is told by its address, not by its labels. */
 struct string_map endpoints_labels(struct arena *arena, const struct service *service, const char *key,
                                    const char *value);
 /* The hostname under which a headless Service publishes the pod, or NULL. */

@@ -130,10 +130,19 @@ int32_t endpoints_port(const struct pod *pod, const struct service_port *port)
     return 0;
 }
 
+static struct string_map string_map_without(struct arena *arena, const struct string_map *map, const char *key)
+{
+    struct string_map out = {arena_alloc(arena, (map->count + 1) * sizeof(*out.items)), 0};
+    for (size_t i = 0; i < map->count; i++)
+        if (strcmp(map->items[i].key, key) != 0)
+            out.items[out.count++] = map->items[i];
+    return out;
+}
+
 struct string_map endpoints_labels(struct arena *arena, const struct service *service, const char *key,
                                    const char *value)
 {
-    struct string_map labels = service->metadata.labels;
+    struct string_map labels = string_map_without(arena, &service->metadata.labels, HEADLESS_LABEL);
     if (endpoints_headless(service))
         string_map_set(arena, &labels, HEADLESS_LABEL, "");
     string_map_set(arena, &labels, key, value);

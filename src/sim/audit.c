@@ -524,7 +524,6 @@ static void slice_written(struct sim_audit *audit, const struct object *object, 
     struct object_meta meta = same.metadata;
     same.metadata = now->metadata;
     same.metadata.labels = meta.labels;
-    same.metadata.annotations = meta.annotations;
     same.metadata.finalizers = meta.finalizers;
     same.metadata.owner_references = meta.owner_references;
     if (api_equal(&api_type_endpoint_slice, &same, now))

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/timestamp.h"
 #include "control/endpoints.h"
 
 #define ENDPOINTS "endpoints/default/web"
@@ -206,7 +207,7 @@ static void slices_hold_a_hundred_endpoints_at_most_and_keep_their_own(void **st
         assert_in_range(((const struct endpoint_slice *)slices[i]->value)->endpoints.count, 1, 100);
     }
     assert_int_equal(sum, 250);
-    assert_stage(s, ENDPOINTS, "metadata/annotations", NULL);
+    assert_stage(s, ENDPOINTS, "metadata/annotations/endpoints.kubernetes.io|over-capacity", NULL);
     /* One pod less, and another in its place, change a slice or two. */
     uint64_t revision = store_revision(sim_cluster_store(s->cluster));
     struct object *pod;
@@ -240,7 +241,7 @@ static void the_old_form_is_cut_off_at_a_thousand_addresses(void **state)
     assert_stage(s, ENDPOINTS, "metadata/annotations/endpoints.kubernetes.io|over-capacity", "truncated");
     stage_patch(s, "deployments/default/web", "{\"spec\":{\"replicas\":10}}");
     stage_run(s, MINUTE);
-    assert_stage(s, ENDPOINTS, "metadata/annotations", NULL);
+    assert_stage(s, ENDPOINTS, "metadata/annotations/endpoints.kubernetes.io|over-capacity", NULL);
     stage_free(s);
 }
 
@@ -264,6 +265,72 @@ static void a_headless_service_is_marked_as_such(void **state)
     create_service(s, "\"clusterIP\":\"None\",\"selector\":{\"app\":\"web\"},\"ports\":[{\"port\":80}]");
     assert_string_equal(string_map_get(&only_slice(s)->meta->labels, "service.kubernetes.io/headless"), "");
     assert_stage(s, ENDPOINTS, "metadata/labels/service.kubernetes.io|headless", "");
+    stage_free(s);
+}
+
+static void whether_a_service_is_headless_is_not_for_its_labels_to_say(void **state)
+{
+    struct stage *s = stage_new();
+    stage_create(
+        s, "services/default",
+        "{\"metadata\":{\"name\":\"web\",\"labels\":{\"team\":\"a\",\"service.kubernetes.io/headless\":\"x\"}},"
+        "\"spec\":{\"selector\":{\"app\":\"web\"},\"ports\":[{\"port\":80}]}}");
+    stage_run(s, SECOND);
+    assert_null(string_map_get(&only_slice(s)->meta->labels, HEADLESS_LABEL));
+    assert_string_equal(string_map_get(&only_slice(s)->meta->labels, "team"), "a");
+    assert_stage(s, ENDPOINTS, "metadata/labels/service.kubernetes.io|headless", NULL);
+    stage_patch(s, "services/default/web", "{\"metadata\":{\"labels\":{\"service.kubernetes.io/headless\":null}}}");
+    stage_run(s, SECOND);
+    assert_string_equal(string_map_get(&only_slice(s)->meta->labels, "team"), "a");
+    stage_free(s);
+}
+
+/* One that is left of an earlier Service of the name, or that somebody else owns. */
+static void slices_of_another_owner_are_not_taken_over(void **state)
+{
+    struct stage *s = stage_new();
+    stage_create(s, "configmaps/default", "{\"metadata\":{\"name\":\"other\"}}");
+    cleanup_free char *json = mem_printf(
+        "{\"metadata\":{\"name\":\"foreign\",\"labels\":{\"kubernetes.io/service-name\":\"web\","
+        "\"endpointslice.kubernetes.io/managed-by\":\"endpointslice-controller.k8s.io\"},\"ownerReferences\":[{"
+        "\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"name\":\"other\",\"uid\":\"%s\"}]},\"addressType\":\"IPv4\","
+        "\"endpoints\":[]}",
+        stage_get(s, "configmaps/default/other")->meta->uid);
+    stage_create(s, "endpointslices/default", json);
+    create_service(s, "\"selector\":{\"app\":\"web\"},\"ports\":[{\"port\":80}]");
+    create_pod(s, "a", "10.0.0.1", true, NULL);
+    const struct object *slice = only_slice(s);
+    assert_memory_equal(slice->meta->name, "web-", 4);
+    assert_string_equal(slice->meta->owner_references.items[0].uid, stage_get(s, "services/default/web")->meta->uid);
+    assert_conditions(endpoint_of(s, "a"), true, true, false);
+    stage_free(s);
+}
+
+/* Of the Service's creation at first, then of the pod that was first to change. */
+static void endpoints_tell_when_what_changed_them_had_happened(void **state)
+{
+    static const char patch[] = "{\"status\":{\"conditions\":[{\"type\":\"Ready\",\"status\":\"%s\","
+                                "\"lastTransitionTime\":\"%s\"}]}}";
+    struct stage *s = stage_new();
+    char json[256];
+    create_service(s, "\"selector\":{\"app\":\"web\"},\"ports\":[{\"port\":80}]");
+    char created[TIME_TEXT_MAX];
+    time_format(stage_get(s, "services/default/web")->meta->creation_timestamp, created);
+    assert_string_equal(string_map_get(&only_slice(s)->meta->annotations, TRIGGER_TIME_ANNOTATION), created);
+    assert_stage(s, ENDPOINTS, "metadata/annotations/endpoints.kubernetes.io|last-change-trigger-time", created);
+    create_pod(s, "a", "10.0.0.1", false, NULL);
+    snprintf(json, sizeof(json), patch, "True", "2099-01-02T03:04:05Z");
+    stage_patch(s, "pods/default/a/status", json);
+    stage_run(s, SECOND);
+    assert_string_equal(string_map_get(&only_slice(s)->meta->annotations, TRIGGER_TIME_ANNOTATION),
+                        "2099-01-02T03:04:05Z");
+    assert_stage(s, ENDPOINTS, "metadata/annotations/endpoints.kubernetes.io|last-change-trigger-time",
+                 "2099-01-02T03:04:05Z");
+    /* A change that no pod's readiness brought tells no time. */
+    stage_patch(s, "services/default/web", "{\"metadata\":{\"labels\":{\"team\":\"b\"}}}");
+    stage_run(s, SECOND);
+    assert_null(string_map_get(&only_slice(s)->meta->annotations, TRIGGER_TIME_ANNOTATION));
+    assert_stage(s, ENDPOINTS, "metadata/annotations", NULL);
     stage_free(s);
 }
 
@@ -452,6 +519,9 @@ int main(void)
         cmocka_unit_test(the_old_form_is_cut_off_at_a_thousand_addresses),
         cmocka_unit_test(a_service_without_pods_has_an_empty_slice),
         cmocka_unit_test(a_headless_service_is_marked_as_such),
+        cmocka_unit_test(whether_a_service_is_headless_is_not_for_its_labels_to_say),
+        cmocka_unit_test(slices_of_another_owner_are_not_taken_over),
+        cmocka_unit_test(endpoints_tell_when_what_changed_them_had_happened),
         cmocka_unit_test(what_nobody_selects_is_left_to_others),
         cmocka_unit_test(endpoints_go_with_their_service),
         cmocka_unit_test(what_others_do_to_slices_and_endpoints_is_put_right),
