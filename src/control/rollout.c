@@ -233,22 +233,23 @@ static struct rollout_set *only_active(struct rollout *r)
     return r->fresh ? r->fresh : r->count ? &r->sets[r->count - 1] : NULL;
 }
 
+/* By creation time, then by name. */
+static int by_age(const struct rollout_set *x, const struct rollout_set *y)
+{
+    int64_t s = x->object->meta->creation_timestamp, t = y->object->meta->creation_timestamp;
+    return s != t ? (s < t ? -1 : 1) : strcmp(x->object->meta->name, y->object->meta->name);
+}
+
 static int by_size_newest_first(const void *a, const void *b)
 {
     const struct rollout_set *const *x = a, *const *y = b;
-    if ((*x)->replicas != (*y)->replicas)
-        return (*y)->replicas - (*x)->replicas;
-    int64_t s = (*x)->object->meta->creation_timestamp, t = (*y)->object->meta->creation_timestamp;
-    return s != t ? (s > t ? -1 : 1) : strcmp((*x)->object->meta->name, (*y)->object->meta->name);
+    return (*x)->replicas != (*y)->replicas ? (*y)->replicas - (*x)->replicas : by_age(*y, *x);
 }
 
 static int by_size_oldest_first(const void *a, const void *b)
 {
     const struct rollout_set *const *x = a, *const *y = b;
-    if ((*x)->replicas != (*y)->replicas)
-        return (*y)->replicas - (*x)->replicas;
-    int64_t s = (*x)->object->meta->creation_timestamp, t = (*y)->object->meta->creation_timestamp;
-    return s != t ? (s < t ? -1 : 1) : strcmp((*x)->object->meta->name, (*y)->object->meta->name);
+    return (*x)->replicas != (*y)->replicas ? (*y)->replicas - (*x)->replicas : by_age(*x, *y);
 }
 
 /* By how much the set would change if it kept its proportion to the whole. */

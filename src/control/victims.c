@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/pod_containers.h"
+#include "api/pod_resources.h"
 #include "base/map.h"
+#include "base/text.h"
 #include "control/controller.h"
 
 struct rank {
@@ -12,8 +15,9 @@ struct rank {
     int assigned, phase, ready, available;
     int64_t cost;
     intptr_t crowd; /* related pods on its node */
+    int64_t ready_at, created_at;
     int64_t ready_age, age; /* logarithmic, see below */
-    int32_t restarts;
+    int32_t restarts, sidecar_restarts;
 };
 
 static int phase_order(const char *phase)
@@ -21,19 +25,24 @@ static int phase_order(const char *phase)
     return !phase || strcmp(phase, "Pending") == 0 ? 0 : strcmp(phase, "Unknown") == 0 ? 1 : 2;
 }
 
-/* floor(log2) of an age in nanoseconds, as upstream rounds it; -1 for none. */
+/* floor(log2) of an age in nanoseconds, as upstream rounds it: -1 for what is yet to come, -2 for what never was. */
 static int64_t log_age(int64_t since, int64_t now)
 {
     if (!since)
-        return -1;
+        return -2;
     int64_t age = (now - since) * 1000;
-    return age < 1 ? 0 : 63 - __builtin_clzll((unsigned long long)age);
+    return age < 1 ? -1 : 63 - __builtin_clzll((unsigned long long)age);
 }
 
+/* What is no number of 32 bits, or is written with a plus sign or with zeros in front, counts as 0. */
 static int64_t deletion_cost(const struct pod *pod)
 {
     const char *text = string_map_get(&pod->metadata.annotations, "controller.kubernetes.io/pod-deletion-cost");
-    return text ? strtoll(text, NULL, 10) : 0;
+    char *end = NULL;
+    if (text_empty(text) || !(*text == '-' || (*text >= '1' && *text <= '9')))
+        return 0;
+    long long cost = strtoll(text, &end, 10);
+    return *end || cost < INT32_MIN || cost > INT32_MAX ? 0 : cost;
 }
 
 static int64_t ready_since(const struct pod *pod)
@@ -55,6 +64,18 @@ static int32_t restarts(const struct pod *pod)
     return most;
 }
 
+static int32_t sidecar_restarts(const struct pod *pod)
+{
+    int32_t most = 0;
+    for (size_t i = 0; i < pod->spec.init_containers.count; i++) {
+        const struct container *c = &pod->spec.init_containers.items[i];
+        const struct container_status *s = api_is_sidecar(c) ? pod_container_status(&pod->status, c->name) : NULL;
+        if (s && s->restart_count > most)
+            most = s->restart_count;
+    }
+    return most;
+}
+
 static struct rank rank_of(struct object *object, const struct map *crowds, int32_t min_ready_seconds, int64_t now)
 {
     const struct pod *pod = object->value;
@@ -66,12 +87,21 @@ static struct rank rank_of(struct object *object, const struct map *crowds, int3
                          .available = pod_is_available(pod, min_ready_seconds, now, NULL),
                          .cost = deletion_cost(pod),
                          .crowd = (intptr_t)map_get(crowds, node),
+                         .ready_at = ready_since(pod),
                          .ready_age = log_age(ready_since(pod), now),
                          .restarts = restarts(pod),
+                         .sidecar_restarts = sidecar_restarts(pod),
+                         .created_at = pod->metadata.creation_timestamp,
                          .age = log_age(pod->metadata.creation_timestamp, now)};
 }
 
 #define ORDER(a, b) ((a) < (b) ? -1 : (a) > (b))
+
+/* By times that differ: within one power of two the uids decide, and nothing that would come after. */
+static int by_age(const struct rank *a, const struct rank *b, int64_t left, int64_t right, int order)
+{
+    return left == right ? 0 : order ? order : strcmp(a->pod->meta->uid, b->pod->meta->uid);
+}
 
 static int compare(const void *left, const void *right)
 {
@@ -83,9 +113,10 @@ static int compare(const void *left, const void *right)
         ORDER(a->available, b->available),
         ORDER(a->cost, b->cost),
         ORDER(b->crowd, a->crowd),
-        a->ready ? ORDER(a->ready_age, b->ready_age) : 0,
+        a->ready ? by_age(a, b, a->ready_at, b->ready_at, ORDER(a->ready_age, b->ready_age)) : 0,
         ORDER(b->restarts, a->restarts),
-        ORDER(a->age, b->age),
+        ORDER(b->sidecar_restarts, a->sidecar_restarts),
+        by_age(a, b, a->created_at, b->created_at, ORDER(a->age, b->age)),
         strcmp(a->pod->meta->uid, b->pod->meta->uid),
     };
     for (size_t i = 0; i < sizeof(by) / sizeof(by[0]); i++)

@@ -145,6 +145,7 @@ struct candidate {
     int64_t age, ready_age; /* seconds */
     int32_t restarts;
     const char *cost;
+    int32_t sidecar_restarts;
 };
 
 static struct object *pod_of(struct arena *arena, const struct candidate *c)
@@ -167,12 +168,21 @@ static struct object *pod_of(struct arena *arena, const struct candidate *c)
     pod->status.container_statuses.count = 1;
     if (c->cost)
         string_map_set(arena, &pod->metadata.annotations, "controller.kubernetes.io/pod-deletion-cost", c->cost);
+    struct container *sidecar = arena_alloc(arena, sizeof(*sidecar));
+    struct container_status *of_sidecar = arena_alloc(arena, sizeof(*of_sidecar));
+    *sidecar = (struct container){.name = "sidecar", .restart_policy = "Always"};
+    *of_sidecar = (struct container_status){.name = "sidecar", .restart_count = c->sidecar_restarts};
+    container->name = "main";
+    pod->spec.init_containers.items = sidecar;
+    pod->spec.init_containers.count = 1;
+    pod->status.init_container_statuses.items = of_sidecar;
+    pod->status.init_container_statuses.count = 1;
     *object = (struct object){.resource = &api_resources[API_PODS], .value = pod, .meta = &pod->metadata};
     return object;
 }
 
 /* Each line differs from the next in one respect, in the order in which they count. */
-static void victims_go_in_upstreams_order(void **state)
+static void victims_go_in_upstreams_order_but_for_those_not_available_yet(void **state)
 {
     static const struct candidate order[] = {
         {"unassigned", NULL, "Pending", false, 100, 0, 0, NULL},
@@ -197,6 +207,39 @@ static void victims_go_in_upstreams_order(void **state)
     victims_sort(arena, pods, ARRAY_COUNT(pods), related, ARRAY_COUNT(related), 10, NOW);
     for (size_t i = 0; i < ARRAY_COUNT(order); i++)
         assert_string_equal(pods[i]->meta->name, order[i].name);
+}
+
+static void assert_goes_first(const struct candidate *first, const struct candidate *second)
+{
+    cleanup_arena struct arena *arena = arena_new(0);
+    struct object *pods[] = {pod_of(arena, second), pod_of(arena, first)}, *related[] = {pods[0], pods[1]};
+    victims_sort(arena, pods, 2, related, 2, 0, NOW);
+    assert_string_equal(pods[0]->meta->name, first->name);
+}
+
+static void among_victims_of_similar_age_the_uid_decides(void **state)
+{
+    /* Times that differ within one power of two leave no room for what would come next. */
+    assert_goes_first(&(struct candidate){"a", "n1", "Running", true, 90000, 50001, 0, NULL},
+                      &(struct candidate){"b", "n1", "Running", true, 90000, 50000, 5, NULL});
+    /* The same second does. */
+    assert_goes_first(&(struct candidate){"b", "n1", "Running", true, 90000, 50000, 5, NULL},
+                      &(struct candidate){"a", "n1", "Running", true, 90000, 50000, 0, NULL});
+    assert_goes_first(&(struct candidate){"b", "n1", "Running", true, 90000, 50000, 0, NULL, 2},
+                      &(struct candidate){"a", "n1", "Running", true, 80000, 50000, 0, NULL, 1});
+    assert_goes_first(&(struct candidate){"a", "n1", "Running", true, 90001, 50000, 0, NULL},
+                      &(struct candidate){"b", "n1", "Running", true, 90000, 50000, 0, NULL});
+    /* What has no time yet, before what has one. */
+    assert_goes_first(&(struct candidate){"b", "n1", "Running", true, 90000, NOW / SECOND, 0, NULL},
+                      &(struct candidate){"a", "n1", "Running", true, 90000, -5, 0, NULL});
+}
+
+static void a_deletion_cost_that_is_no_number_counts_as_none(void **state)
+{
+    static const char *const none[] = {"", "+10", "010", "10x", "3000000000"};
+    for (size_t i = 0; i < ARRAY_COUNT(none); i++)
+        assert_goes_first(&(struct candidate){"b", "n1", "Running", true, 90000, 50000, 0, none[i]},
+                          &(struct candidate){"a", "n1", "Running", true, 90000, 50000, 0, "1"});
 }
 
 static void the_set_of_a_deployment_shrinks_where_its_sisters_crowd(void **state)
@@ -225,7 +268,9 @@ int main(void)
         cmocka_unit_test(a_pod_that_matches_no_more_is_released_and_replaced),
         cmocka_unit_test(what_is_refused_once_is_not_asked_for_again_and_again),
         cmocka_unit_test(all_pods_are_made_although_they_start_slowly),
-        cmocka_unit_test(victims_go_in_upstreams_order),
+        cmocka_unit_test(victims_go_in_upstreams_order_but_for_those_not_available_yet),
+        cmocka_unit_test(among_victims_of_similar_age_the_uid_decides),
+        cmocka_unit_test(a_deletion_cost_that_is_no_number_counts_as_none),
         cmocka_unit_test(the_set_of_a_deployment_shrinks_where_its_sisters_crowd),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -18,7 +18,7 @@
 struct state {
     int32_t replicas;
     const char *surge, *unavailable; /* "2", "25%"; NULL: not given */
-    bool recreate, no_new;
+    bool recreate, no_new, same_age;
     size_t count;
     struct {
         int32_t replicas, available;
@@ -62,7 +62,7 @@ static void set_up(struct stand *s, const struct state *state)
     for (size_t i = 0; i < state->count; i++) {
         struct replica_set *rs = &s->replica_sets[i];
         rs->metadata.name = names[i];
-        rs->metadata.creation_timestamp = (int64_t)(i + 1) * 1000000;
+        rs->metadata.creation_timestamp = (int64_t)(state->same_age ? 1 : i + 1) * 1000000;
         rs->spec.replicas = opt_int32(state->sets[i].replicas);
         rs->status.replicas = state->sets[i].replicas;
         rs->status.available_replicas = state->sets[i].available;
@@ -147,6 +147,13 @@ static void scaling_in_the_middle_of_a_rollout_keeps_the_proportions(void **cont
         {{4, .count = 3, .sets = {{1, 1, "3", "3"}, {1, 1, "3", "3"}, {1, 1, "3", "3"}}}, true, {1, 1, 2}},
         {{2, .count = 3, .sets = {{1, 1, "3", "3"}, {1, 1, "3", "3"}, {1, 1, "3", "3"}}}, true, {0, 1, 1}},
         {{5, .no_new = true, .count = 2, .sets = {{2, 2, "4", "4"}, {2, 2, "4", "4"}}}, true, {2, 3}},
+        /* Of one age, the last by name is the newest. */
+        {{4, .same_age = true, .count = 3, .sets = {{1, 1, "3", "3"}, {1, 1, "3", "3"}, {1, 1, "3", "3"}}},
+         true,
+         {1, 1, 2}},
+        {{2, .same_age = true, .count = 3, .sets = {{1, 1, "3", "3"}, {1, 1, "3", "3"}, {1, 1, "3", "3"}}},
+         true,
+         {0, 1, 1}},
         /* To nothing, and from nothing. */
         {{0, .count = 3, .sets = {{1, 1, "6", "6"}, {2, 2, "6", "6"}, {3, 3, "6", "6"}}}, true, {0, 0, 0}},
         {{0, "5", .count = 2, .sets = {{4, 4, "6", "11"}, {7, 7, "6", "11"}}}, true, {0, 0}},
