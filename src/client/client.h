@@ -48,6 +48,7 @@ struct client_request {
     const char *namespace;  /* NULL: cluster-scoped, or all namespaces for a list */
     const char *name;
     const struct client_user *user; /* NULL: the transport's own */
+    bool trusted; /* set by the registry: it comes from a part of its own process, which no role binds */
     const char *field_manager;
     bool dry_run;
 

@@ -26,7 +26,10 @@ struct access_decision {
 };
 
 struct registry;
+struct policy_rule;
 
+/* Whether the rule allows it, to whomever has the rule. */
+bool access_rule_allows(const struct policy_rule *rule, const struct access_request *request);
 /* Texts of the decision live in the arena. */
 void registry_authorize(const struct registry *registry, struct arena *arena, const struct access_request *request,
                         struct access_decision *out);
@@ -38,7 +41,6 @@ bool access_is_master(const struct client_user *user);
 
 /* Visits every rule that holds for the user in the namespace (and in the whole cluster). `binding` names what gives it. The
  * visitor returns false to stop. */
-struct policy_rule;
 typedef bool (*access_visit)(void *context, const struct policy_rule *rule, const char *binding, bool cluster_wide);
 /* Errors go into *error (may be NULL), in the arena. */
 void registry_visit_rules(const struct registry *registry, struct arena *arena, const struct client_user *user,

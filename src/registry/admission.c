@@ -51,6 +51,8 @@ struct status *registry_admit_create(struct task *task, void *value)
         storage_admit_create(task, value);
     if (!refused)
         refused = networking_admit_create(task, value);
+    if (!refused)
+        refused = escalation_admit(task, value, NULL);
     if (!refused && task->resource->index == API_PODS)
         refused = service_account_admit_create(task, value);
     return refused;
@@ -58,6 +60,9 @@ struct status *registry_admit_create(struct task *task, void *value)
 
 struct status *registry_admit_update(struct task *task, const void *value)
 {
+    struct status *refused = escalation_admit(task, value, task->old->value);
+    if (refused)
+        return refused;
     return task->resource->index == API_PERSISTENTVOLUMECLAIMS ? storage_admit_update(task, value)
                                                                : priority_admit_update(task, value);
 }

@@ -194,6 +194,9 @@ struct status *service_account_admit_create(struct task *task, struct pod *pod);
 void storage_admit_create(struct task *task, void *value);
 struct status *storage_admit_update(struct task *task, const struct persistent_volume_claim *claim);
 
+/* escalation.c: the part of admission that concerns roles and bindings; old NULL on create. */
+struct status *escalation_admit(struct task *task, const void *value, const void *old);
+
 /* networking.c: the part of admission that concerns ingresses. */
 struct status *networking_admit_create(struct task *task, void *value);
 

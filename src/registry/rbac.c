@@ -64,7 +64,7 @@ static bool path_fits(const struct policy_rule *rule, const char *path)
     return false;
 }
 
-static bool rule_allows(const struct policy_rule *rule, const struct access_request *r)
+bool access_rule_allows(const struct policy_rule *rule, const struct access_request *r)
 {
     if (!has_or_all(&rule->verbs, r->verb))
         return false;
@@ -183,7 +183,7 @@ static bool try_rule(void *context, const struct policy_rule *rule, const char *
 {
     struct deciding *d = context;
     /* Paths are the whole cluster's. */
-    if ((d->request->path && !cluster_wide) || !rule_allows(rule, d->request))
+    if ((d->request->path && !cluster_wide) || !access_rule_allows(rule, d->request))
         return true;
     d->decision->allowed = true;
     d->decision->reason = arena_printf(d->arena, "RBAC: allowed by %s", binding);

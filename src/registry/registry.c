@@ -397,7 +397,8 @@ void registry_submit(struct registry *registry, struct client_request *request, 
 static void submit(struct client *base, struct client_request *request, client_done done, void *context)
 {
     struct registry_client *client = (struct registry_client *)base;
-    if (!request->user)
+    request->trusted = !request->user;
+    if (request->trusted)
         request->user = client->user;
     registry_submit(client->registry, request, false, done, context);
 }

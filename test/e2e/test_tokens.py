@@ -80,38 +80,6 @@ def test_an_account_may_what_its_bindings_allow(api, namespace):
     assert ask(api, token, "/metrics")[0] == 403
 
 
-@pytest.mark.parametrize("role, may", [
-    ("view", {("get", "pods"), ("list", "configmaps"), ("get", "pods/log"), ("list", "deployments.apps")}),
-    ("edit", {("get", "pods"), ("list", "configmaps"), ("get", "pods/log"), ("list", "deployments.apps"),
-              ("create", "pods/exec"), ("get", "secrets"), ("delete", "deployments.apps")}),
-    ("admin", {("get", "pods"), ("list", "configmaps"), ("get", "pods/log"), ("list", "deployments.apps"),
-               ("create", "pods/exec"), ("get", "secrets"), ("delete", "deployments.apps"),
-               ("create", "rolebindings.rbac.authorization.k8s.io")}),
-    ("cluster-admin", None)])
-def test_the_default_roles_give_what_upstreams_give(cluster, api, namespace, role, may):
-    asked = [("get", "pods"), ("list", "configmaps"), ("get", "pods/log"), ("list", "deployments.apps"),
-             ("create", "pods/exec"), ("get", "secrets"), ("delete", "deployments.apps"),
-             ("create", "rolebindings.rbac.authorization.k8s.io"), ("update", "resourcequotas"), ("delete", "nodes")]
-    kubectl = cluster.kubectl("1.35" if harness.KUBECTLS["1.35"].exists() else "1.20", namespace)
-    kubectl("create", "rolebinding", "it", f"--clusterrole={role}", f"--serviceaccount={namespace}:default")
-    token = request_token(api, namespace).json["status"]["token"]
-
-    def allowed(verb, what):
-        resource, _, sub = what.partition("/")
-        resource, _, group = resource.partition(".")
-        body = {"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1", "spec": {
-            "resourceAttributes": {"verb": verb, "resource": resource, "subresource": sub, "group": group,
-                                   "namespace": namespace}}}
-        status = ask(api, token, "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", "POST", body)[1]["status"]
-        if status["allowed"]:
-            assert status["reason"] == (f'RBAC: allowed by RoleBinding "it/{namespace}" of ClusterRole "{role}" to '
-                                        f'ServiceAccount "default/{namespace}"')
-        return status["allowed"]
-
-    assert {question for question in asked if allowed(*question)} == (set(asked) if may is None else may)
-    assert ask(api, token, "/api/v1/nodes")[0] == 403
-
-
 def test_tokens_that_are_not_for_the_api_are_refused(api, namespace):
     token = request_token(api, namespace).json["status"]["token"]
     header, payload, signature = token.split(".")
