@@ -375,6 +375,7 @@ static int apply_script(struct dataplane *plane, bool full, struct error *err)
         plane->statistics.full += result == 0 && full;
         plane->statistics.failures += result < 0;
         plane->statistics.last_duration = monotonic() - start;
+        plane->statistics.last_size = t->script.size;
     }
     pthread_mutex_unlock(&plane->lock);
     return result;

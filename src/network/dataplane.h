@@ -79,6 +79,7 @@ struct dataplane_statistics {
     uint64_t failures;
     uint64_t applied_revision;
     int64_t last_duration; /* microseconds that the last transaction took */
+    size_t last_size;      /* bytes of what it said, as nft script */
 };
 void dataplane_statistics(struct dataplane *plane, struct dataplane_statistics *out);
 

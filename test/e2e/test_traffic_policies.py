@@ -104,3 +104,38 @@ def test_traffic_prefers_the_endpoints_that_hints_name(api, namespace, kubectl, 
     here["endpoints"][0]["conditions"]["ready"] = False
     kubectl.apply(here)
     harness.eventually(lambda: {answer() for _ in range(20)} == {names[1]})
+
+
+def test_clients_stay_with_their_pod_over_a_restart_and_no_longer_than_they_may(make_cluster, tmp_path):
+    cluster = make_cluster(data_directory=tmp_path / "data")
+    cluster.start()
+    kubectl = cluster.kubectl("1.35")
+    both = {"selector": "web", "ipFamilyPolicy": "RequireDualStack", "sessionAffinity": "ClientIP"}
+    kubectl.apply(harness.server_deployment("web", replicas=3), harness.service("long", **both),
+                  harness.service("brief", sessionAffinityConfig={"clientIP": {"timeoutSeconds": 1}}, **both))
+    kubectl("rollout", "status", "deployment", "web")
+
+    def hosts(name):
+        return [f"[{ip}]" if ":" in ip else ip for ip in kubectl.json("get", "service", name)["spec"]["clusterIPs"]]
+
+    def ask(host):
+        return json.loads(cluster.fetch(f"http://{host}/predict"))["pod"]
+
+    def bound(host):
+        family = "ip6" if ":" in host else "ip"
+        return host.strip("[]") in cluster.enter("nft", "list", "map", family, f"coracle-{cluster.name}", "affinity").stdout
+
+    first = {host: harness.eventually(lambda: ask(host)) for host in hosts("long")}
+    assert len(first) == 2
+    for _ in range(3):
+        cluster.kill()
+        cluster.start()
+        harness.wait_for(cluster.api, "/api/v1/namespaces/default/pods", lambda items: all(
+            harness.is_true(item, "Ready") for item in items))
+        assert {host: ask(host) for host in first} == first
+        assert all(bound(host) for host in first)
+    for host in hosts("brief"):
+        before = ask(host)
+        assert bound(host)
+        # The kernel forgets it; then any pod may be next.
+        harness.eventually(lambda: not bound(host) and ask(host) != before)

@@ -26,6 +26,7 @@
 #include "network/dataplane.h"
 #include "network/fixture.h"
 #include "network/namespace.h"
+#include "network/nft.h"
 #include "network/pod_network.h"
 #include "network/relay.h"
 
@@ -469,6 +470,101 @@ static void a_client_stays_with_its_endpoint_while_affinity_lasts(void **state)
         server_stop(servers[i]);
 }
 
+/* The kernel's own time, in the map that it keeps. */
+static bool nobody(void *context, const struct dataplane_withdrawal *binding)
+{
+    ++*(unsigned *)context;
+    return false;
+}
+
+static unsigned bound_clients(struct nft *nft)
+{
+    unsigned count = 0;
+    struct buffer none = {0};
+    check_ok(nft_keep_clients(nft, AF_INET, "coracle-test", nobody, &count, &none, err));
+    return count;
+}
+
+static void a_client_is_free_when_its_time_is_over(void **state)
+{
+    struct server *servers[PODS];
+    struct dataplane_endpoint e[PODS];
+    static const char *const labels[] = {"0", "1", "2"};
+    struct nft *nft;
+    for (int i = 0; i < PODS; i++) {
+        servers[i] = server_start(pod[i], IPPROTO_TCP, 8080, labels[i]);
+        e[i] = endpoint(i);
+    }
+    struct dataplane_service s = service(IPPROTO_TCP, e, PODS);
+    s.affinity_seconds = 1;
+    set(&s);
+    check_ok(nft_open(&nft, err));
+    char first[16];
+    bool moved = false;
+    snprintf(first, sizeof(first), "%s", tcp_ask(pod[0], cluster, 80));
+    /* To another endpoint with two chances of three each time. */
+    for (int round = 0; round < 20 && !moved; round++) {
+        int64_t end = now() + 10 * SECOND;
+        assert_int_equal(bound_clients(nft), 1);
+        while (bound_clients(nft) && now() < end)
+            sched_yield();
+        moved = strcmp(tcp_ask(pod[0], cluster, 80), first) != 0;
+    }
+    assert_true(moved);
+    nft_close(nft);
+    for (int i = 0; i < PODS; i++)
+        server_stop(servers[i]);
+}
+
+static void a_restart_removes_what_is_not_wanted_and_nothing_of_others(void **state)
+{
+    struct server *server = server_start(pod[1], IPPROTO_TCP, 8080, "one");
+    struct dataplane_endpoint e = endpoint(1);
+    struct dataplane_service s = service(IPPROTO_TCP, &e, 1), kept = s;
+    struct nft *nft;
+    set(&s);
+    kept.name = "default/kept:http";
+    kept.cluster_address = ip_address_v4(ip("10.96.0.11"));
+    kept.node_port = 0;
+    set(&kept);
+    check_ok(nft_open(&nft, err));
+    check_ok(nft_run(nft,
+                     "add table ip foreign\nadd chain ip foreign c\nadd map ip foreign affinity { type mark : mark; }\n"
+                     "add element ip foreign affinity { 1 : 2 }\nadd rule ip foreign c counter\n",
+                     err));
+    dataplane_stop(plane);
+    start_plane();
+    set(&kept);
+    assert_string_equal(tcp_ask(pod[0], kept.cluster_address.v4, 80), "one");
+    assert_string_equal(tcp_ask(pod[0], cluster, 80), "ECONNREFUSED");
+    assert_string_equal(tcp_ask(pod[0], node, NODE_PORT), "ECONNREFUSED");
+    /* These fail if what they take away is not there. */
+    check_ok(nft_run(nft, "delete element ip foreign affinity { 1 }\nflush chain ip foreign c\n", err));
+    check_ok(nft_run(nft, "delete table ip foreign\n", err));
+    nft_close(nft);
+    dataplane_remove(plane, AF_INET, kept.name);
+    sync_plane();
+    server_stop(server);
+}
+
+static void the_kernel_takes_services_of_sctp(void **state)
+{
+    struct dataplane_endpoint e[] = {endpoint(1), endpoint(2)};
+    struct dataplane_service s = service(IPPROTO_SCTP, e, 2);
+    struct dataplane_statistics before, after;
+    dataplane_statistics(plane, &before);
+    s.affinity_seconds = 60;
+    set(&s);
+    s.endpoint_count = 1;
+    set(&s);
+    dataplane_remove(plane, AF_INET, s.name);
+    sync_plane();
+    dataplane_statistics(plane, &after);
+    assert_int_equal(after.transactions, before.transactions + 3);
+    assert_int_equal(after.failures, before.failures);
+    assert_int_equal(after.full, before.full);
+}
+
 static void changes_never_lose_a_connection(void **state)
 {
     enum { ROUNDS = 200 };
@@ -574,9 +670,22 @@ static void a_table_that_somebody_deleted_comes_back(void **state)
     server_stop(server);
 }
 
+/* What the last change of s, to one endpoint and back to two, said to the kernel: bytes. */
+static void measure_change(struct dataplane_service *s, size_t sizes[2])
+{
+    for (size_t count = 1; count <= 2; count++) {
+        struct dataplane_statistics statistics;
+        s->endpoint_count = count;
+        set(s);
+        dataplane_statistics(plane, &statistics);
+        sizes[count - 1] = statistics.last_size;
+    }
+}
+
 static void ten_thousand_services_cost_a_change_nothing(void **state)
 {
     enum { SERVICES = 10000, CHANGES = 50 };
+    size_t beside_one[2], beside_many[2];
     struct server *server = server_start(pod[1], IPPROTO_TCP, 8080, "one");
     struct dataplane_endpoint e[] = {endpoint(1), endpoint(2), endpoint(0)};
     struct dataplane_service s = service(IPPROTO_TCP, e, 1);
@@ -589,6 +698,7 @@ static void ten_thousand_services_cost_a_change_nothing(void **state)
         set(&s);
     }
     few = now() - few;
+    measure_change(&s, beside_one);
     s.node_port = 0;
     s.endpoint_count = 3;
     for (uint32_t i = 0; i < SERVICES; i++) {
@@ -612,6 +722,10 @@ static void ten_thousand_services_cost_a_change_nothing(void **state)
     assert_int_equal(after.failures, before.failures);
     assert_int_equal(after.full, before.full);
     assert_int_equal(after.transactions, before.transactions + CHANGES);
+    measure_change(&s, beside_many);
+    assert_in_range(beside_one[0], 1, 1000);
+    assert_int_equal(beside_many[0], beside_one[0]);
+    assert_int_equal(beside_many[1], beside_one[1]);
     s.endpoint_count = 1;
     set(&s);
     assert_string_equal(tcp_ask(pod[0], cluster, 80), "one");
@@ -647,6 +761,9 @@ int main(int argc, char **argv)
         PROMISE(an_established_connection_survives_its_endpoints_withdrawal),
         PROMISE(a_udp_flow_leaves_a_withdrawn_endpoint),
         PROMISE(a_client_stays_with_its_endpoint_while_affinity_lasts),
+        PROMISE(a_client_is_free_when_its_time_is_over),
+        PROMISE(a_restart_removes_what_is_not_wanted_and_nothing_of_others),
+        PROMISE(the_kernel_takes_services_of_sctp),
         PROMISE(changes_never_lose_a_connection),
         PROMISE(a_relay_brings_a_node_port_to_the_host),
         PROMISE(revisions_are_reported_on_the_receivers_thread),

@@ -89,6 +89,32 @@ static void a_service_is_its_elements(void **state)
     dataplane_plan_free(plan);
 }
 
+static void sctp_has_maps_of_its_own(void **state)
+{
+    struct dataplane_plan *plan = new_plan();
+    settle(plan);
+    struct dataplane_endpoint e = ready("10.244.0.3");
+    struct dataplane_service s = web(&e, 1);
+    s.protocol = IPPROTO_SCTP;
+    s.node_port = 30080;
+    dataplane_plan_set(plan, &s, NULL);
+    const char *text = diff(plan, NULL);
+    assert_non_null(strstr(text, "add element ip t service-sizes { sctp . 10.96.0.7 . 80 : 1 }\n"));
+    assert_non_null(
+        strstr(text, "add element ip t service-endpoints-sctp { 0 . 10.96.0.7 . 80 : 10.244.0.3 . 8080 }\n"));
+    assert_non_null(strstr(text, "add element ip t node-port-sizes { sctp . 30080 : 1 }\n"));
+    assert_non_null(strstr(text, "add element ip t node-port-endpoints-sctp { 0 . 30080 : 10.244.0.3 . 8080 }\n"));
+    /* The same address and port over TCP is another service. */
+    struct dataplane_service tcp = web(&e, 1);
+    tcp.name = "default/web:tcp";
+    dataplane_plan_set(plan, &tcp, NULL);
+    assert_non_null(strstr(diff(plan, NULL), "add element ip t service-sizes { tcp . 10.96.0.7 . 80 : 1 }\n"));
+    s.endpoint_count = 0;
+    dataplane_plan_set(plan, &s, NULL);
+    assert_non_null(strstr(diff(plan, NULL), "add element ip t service-refused { sctp . 10.96.0.7 . 80 }\n"));
+    dataplane_plan_free(plan);
+}
+
 static void a_change_costs_its_own_size(void **state)
 {
     struct dataplane_plan *plan = new_plan();
@@ -500,6 +526,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_service_is_its_elements),
+        cmocka_unit_test(sctp_has_maps_of_its_own),
         cmocka_unit_test(a_change_costs_its_own_size),
         cmocka_unit_test(ready_endpoints_come_first_then_those_that_serve_while_terminating),
         cmocka_unit_test(a_terminating_endpoint_comes_second_even_if_it_is_called_ready),
