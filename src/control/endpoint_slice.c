@@ -13,6 +13,7 @@
 #include "base/text.h"
 #include "base/vector.h"
 #include "control/endpoints.h"
+#include "control/topology_hints.h"
 
 #define SLICE_ENDPOINTS_MAX 100
 #define MANAGED_BY_LABEL "endpointslice.kubernetes.io/managed-by"
@@ -22,6 +23,7 @@ struct slices {
     struct service_watch watch;
     struct informer *slices, *nodes;
     int by_service;
+    struct map hinted; /* "namespace/name" of Services whose endpoints have hints of their topology */
 };
 
 static bool slice_service(struct object *object, char *out, size_t size)
@@ -45,6 +47,30 @@ static void slice_changed(void *context, enum informer_change change, struct obj
         queue_add(c->queue, object->meta->namespace, name);
 }
 
+static bool enqueue_if_wanted(void *context, struct object *object)
+{
+    if (topology_wanted(object->value))
+        controller_enqueue(context, object->meta);
+    return true;
+}
+
+/* Another share of the zones is another choice. */
+static void node_changed(void *context, enum informer_change change, struct object *object, struct object *old)
+{
+    struct controller *c = context;
+    struct slices *own = c->state;
+    struct topology now = {0}, before = {0};
+    if (object && change != INFORMER_DELETED)
+        topology_add_node(&now, object->value);
+    if (old)
+        topology_add_node(&before, old->value);
+    bool same = change == INFORMER_UPDATED && now.count == before.count && now.insufficient == before.insufficient &&
+                (!now.count ||
+                 (text_equal(now.zones[0].name, before.zones[0].name) && now.zones[0].cpu == before.zones[0].cpu));
+    if (!same)
+        informer_each(own->watch.services, NULL, enqueue_if_wanted, c);
+}
+
 static void start(struct controller *c)
 {
     struct slices *own = mem_zero(1, sizeof(*own));
@@ -54,12 +80,14 @@ static void start(struct controller *c)
     own->nodes = informer_set_get(c->informers, &api_resources[API_NODES]);
     own->by_service = informer_add_index(own->slices, slice_service);
     informer_add_handler(own->slices, slice_changed, c);
+    informer_add_handler(own->nodes, node_changed, c);
 }
 
 static void stop(struct controller *c)
 {
     struct slices *own = c->state;
     endpoints_watch_free(&own->watch);
+    map_free(&own->hinted);
     free(own);
 }
 
@@ -105,7 +133,8 @@ static const char *zone_of(const struct slices *own, const struct pod *pod)
     return node ? string_map_get(&node->meta->labels, "topology.kubernetes.io/zone") : NULL;
 }
 
-/* Who should prefer the endpoint, as trafficDistribution says: only ready ones have hints. */
+/* Who should prefer the endpoint, as trafficDistribution says: only ready ones have hints. The annotation for hints of
+ * the topology comes first (add_topology). */
 static struct endpoint_hints *hints_of(struct wanted *w, const struct endpoint *e)
 {
     const char *distribution = w->service->spec.traffic_distribution;
@@ -113,7 +142,7 @@ static struct endpoint_hints *hints_of(struct wanted *w, const struct endpoint *
     bool zone =
         e->zone && (same_node || text_equal(distribution, "PreferClose") || text_equal(distribution, "PreferSameZone"));
     bool node = e->node_name && same_node;
-    if (!e->conditions.ready.value || (!zone && !node))
+    if (!e->conditions.ready.value || (!zone && !node) || topology_wanted(w->service))
         return NULL;
     struct endpoint_hints *hints = arena_alloc(w->arena, sizeof(*hints));
     if (zone) {
@@ -178,6 +207,56 @@ static bool add_pod(void *context, struct object *object)
         map_set(&group->by_uid, pod->metadata.uid, (void *)(uintptr_t)group->endpoints.count);
     }
     return true;
+}
+
+static bool count_node(void *context, struct object *object)
+{
+    topology_add_node(context, object->value);
+    return true;
+}
+
+static void tell_topology(struct controller *c, struct object *service, bool enabled, const char *text,
+                          const char *family)
+{
+    recorder_event(c->recorder, service->resource, service->meta, NULL, enabled ? "Normal" : "Warning",
+                   enabled ? "TopologyAwareHintsEnabled" : "TopologyAwareHintsDisabled", "%s, addressType: %s", text,
+                   family);
+}
+
+/* Hints of the topology for the ready endpoints of a family, in all groups. */
+static const char *hint_family(struct wanted *w, const struct topology *topology, const char *family)
+{
+    VECTOR(struct endpoint *) ready = {0};
+    for (size_t i = 0; i < w->groups.count; i++) {
+        struct group *g = w->groups.items[i];
+        for (size_t k = 0; k < g->endpoints.count && text_equal(g->address_type, family); k++)
+            if (g->endpoints.items[k].conditions.ready.value)
+                vector_push(&ready, &g->endpoints.items[k]);
+    }
+    const char *why = topology_hint(w->arena, topology, ready.items, ready.count);
+    vector_free(&ready);
+    return why;
+}
+
+static void add_topology(struct controller *c, struct wanted *w, struct object *service, const char *key)
+{
+    const struct string_array *families = &w->service->spec.ip_families;
+    struct topology topology = {0};
+    bool wanted = topology_wanted(w->service);
+    if (wanted)
+        informer_each(w->own->nodes, NULL, count_node, &topology);
+    for (size_t i = 0; i < families->count; i++) {
+        bool had = map_has(&w->own->hinted, key);
+        const char *why = wanted ? hint_family(w, &topology, families->items[i]) : NULL;
+        if (why || (!wanted && had))
+            tell_topology(c, service, false, why ? why : "Topology Aware Hints has been disabled", families->items[i]);
+        else if (wanted && !had)
+            tell_topology(c, service, true, "Topology Aware Hints has been enabled", families->items[i]);
+        if (wanted && !why)
+            map_set(&w->own->hinted, key, NULL);
+        else
+            map_remove(&w->own->hinted, key);
+    }
 }
 
 /* The next endpoint of the group that has no slice yet, in the order of pods; NULL: none. */
@@ -377,19 +456,22 @@ static void reconcile(void *context, struct work *work)
     struct controller *c = context;
     struct slices *own = c->state;
     struct object *object = informer_get(own->watch.services, work_namespace(work), work_name(work));
+    cleanup_free char *key = mem_printf("%s/%s", work_namespace(work), work_name(work));
     if (!object)
         endpoints_forget_trigger(&own->watch, work_namespace(work), work_name(work));
-    if (!object || object->meta->deletion_timestamp || !endpoints_managed(object->value))
+    if (!object || object->meta->deletion_timestamp || !endpoints_managed(object->value)) {
+        map_remove(&own->hinted, key);
         return; /* slices of a Service that is gone are collected with their owner */
+    }
     struct wanted w = {.own = own, .arena = work_arena(work), .service = object->value};
     struct presents presents = {0};
     struct slice_frame frame = {.work = work,
                                 .trigger = endpoints_trigger_time(&own->watch, w.service),
                                 .labels = endpoints_labels(w.arena, w.service, MANAGED_BY_LABEL, MANAGED_BY),
                                 .owner = controller_reference(&api_resources[API_SERVICES], &w.service->metadata)};
-    cleanup_free char *key = mem_printf("%s/%s", object->meta->namespace, object->meta->name);
     string_map_set(w.arena, &frame.labels, SERVICE_NAME_LABEL, w.service->metadata.name);
     endpoints_each_pod(&own->watch, w.service, add_pod, &w);
+    add_topology(c, &w, object, key);
     informer_each_indexed(own->slices, own->by_service, key, collect, &presents);
     drop_foreign(&w, &frame, &presents);
     for (size_t i = 0; i < presents.items.count; i++)

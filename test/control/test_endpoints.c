@@ -481,6 +481,76 @@ static void hints_say_who_should_prefer_an_endpoint(void **state)
     stage_free(s);
 }
 
+static void create_zone(struct stage *s, const char *node, const char *zone, int cpu)
+{
+    cleanup_free char *json =
+        mem_printf("{\"metadata\":{\"name\":\"%s\",\"labels\":{\"topology.kubernetes.io/zone\":\"%s\"}}}", node, zone);
+    cleanup_free char *status = mem_printf("{\"status\":{\"allocatable\":{\"cpu\":\"%d\"},\"conditions\":[{\"type\":"
+                                           "\"Ready\",\"status\":\"True\"}]}}",
+                                           cpu);
+    cleanup_free char *path = mem_printf("nodes/%s/status", node);
+    stage_create(s, "nodes", json);
+    stage_patch(s, path, status);
+}
+
+/* How many endpoints are for the zone. */
+static size_t hinted_at(struct stage *s, const char *zone)
+{
+    const struct endpoint_slice *slice = only_slice(s)->value;
+    size_t count = 0;
+    for (size_t i = 0; i < slice->endpoints.count; i++) {
+        const struct endpoint_hints *hints = slice->endpoints.items[i].hints;
+        count += hints && hints->for_zones.count == 1 && strcmp(hints->for_zones.items[0].name, zone) == 0;
+    }
+    return count;
+}
+
+#define TOPOLOGY_MODE "{\"metadata\":{\"annotations\":{\"service.kubernetes.io/topology-mode\":"
+
+static void zones_share_endpoints_by_their_cpu_when_asked_to(void **state)
+{
+    struct stage *s = stage_new();
+    create_zone(s, "nowhere", "east", 4);
+    create_service(s,
+                   "\"selector\":{\"app\":\"web\"},\"ports\":[{\"port\":80}],\"trafficDistribution\":\"PreferClose\"");
+    static const char *const names[] = {"a", "b", "c", "d", "e", "f"};
+    for (size_t i = 0; i < 6; i++) {
+        char address[16];
+        snprintf(address, sizeof(address), "10.0.0.%zu", i + 1);
+        create_pod(s, names[i], address, true, NULL);
+    }
+    assert_int_equal(hinted_at(s, "east"), 6);
+    /* One zone is not enough. */
+    stage_patch(s, "services/default/web", TOPOLOGY_MODE "\"Auto\"}}}");
+    stage_run(s, SECOND);
+    assert_int_equal(hinted_at(s, "east"), 0);
+    assert_string_equal(stage_event(s, "Service", "TopologyAwareHintsDisabled"),
+                        "Insufficient Node information: allocatable CPU or zone not specified on one or more nodes, "
+                        "addressType: IPv4");
+    /* Half as much cpu, half as many endpoints, though none of them is there. */
+    create_zone(s, "other", "west", 2);
+    stage_run(s, SECOND);
+    assert_int_equal(hinted_at(s, "east"), 4);
+    assert_int_equal(hinted_at(s, "west"), 2);
+    assert_string_equal(stage_event(s, "Service", "TopologyAwareHintsEnabled"),
+                        "Topology Aware Hints has been enabled, addressType: IPv4");
+    /* Too few endpoints for all zones. */
+    create_zone(s, "third", "north", 1);
+    for (size_t i = 1; i < 6; i++) {
+        char path[32];
+        snprintf(path, sizeof(path), "pods/default/%s", names[i]);
+        stage_delete(s, path, NULL);
+    }
+    stage_run(s, SECOND);
+    assert_int_equal(hinted_at(s, "east") + hinted_at(s, "west") + hinted_at(s, "north"), 0);
+    assert_string_equal(stage_event(s, "Service", "TopologyAwareHintsDisabled"),
+                        "Insufficient number of endpoints (1 endpoints, 3 zones), addressType: IPv4");
+    stage_patch(s, "services/default/web", TOPOLOGY_MODE "null}}}");
+    stage_run(s, SECOND);
+    assert_int_equal(hinted_at(s, "east"), 1);
+    stage_free(s);
+}
+
 static void each_family_has_slices_of_its_own(void **state)
 {
     struct stage *s = stage_new();
@@ -529,6 +599,7 @@ int main(void)
         cmocka_unit_test(endpoints_that_do_not_want_it_are_not_mirrored),
         cmocka_unit_test(a_thousand_addresses_of_a_subset_are_mirrored),
         cmocka_unit_test(hints_say_who_should_prefer_an_endpoint),
+        cmocka_unit_test(zones_share_endpoints_by_their_cpu_when_asked_to),
         cmocka_unit_test(each_family_has_slices_of_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
