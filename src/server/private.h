@@ -78,7 +78,7 @@ void log_handle(struct rest_request *request);
 /* pods/exec and pods/attach. */
 void exec_handle(struct rest_request *request);
 void port_forward_handle(struct rest_request *request);
-/* pods/proxy and services/proxy. */
+/* pods/proxy, services/proxy and nodes/proxy. */
 void proxy_handle(struct rest_request *request);
 
 /* Finds out who asks and whether he may, then calls pass on the request's I/O thread, now or later; refused: why not. The

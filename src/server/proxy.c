@@ -1,6 +1,6 @@
-/* pods/proxy and services/proxy: a request that goes on to a pod over HTTP/1.1, plain or with TLS, and the answer that
- * comes back, both in whatever length. A request that asks for an upgrade, and gets it, becomes a tunnel from end to
- * end.
+/* pods/proxy, services/proxy and nodes/proxy: a request that goes on over HTTP/1.1, plain or with TLS, and the answer
+ * that comes back, both in whatever length. A request that asks for an upgrade, and gets it, becomes a tunnel from end
+ * to end.
  *
  *     core   the pod, or the service and its endpoints, are asked for: where it goes
  *     I/O    connect, write the request, read the answer
@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/timestamp.h"
 #include "server/http/tunnel.h"
+#include "server/node_proxy.h"
 #include "server/private.h"
 #include "server/proxy_backend.h"
 #include "server/proxy_response.h"
@@ -32,6 +33,7 @@ struct proxy {
     struct service *service; /* a copy in the arena: while endpoints are asked for */
     struct status *refused;
     struct proxy_target target;
+    struct node_answer answer; /* of a node's agent; status 0: it goes to the target */
 
     /* I/O thread. */
     struct proxy_backend *backend; /* NULL: not yet, or not any more */
@@ -50,6 +52,7 @@ static void free_when_quiet(struct proxy *p)
     request_metrics_count(p->server->metrics, &p->route, VERB_OTHER, p->response.status ? p->response.status : 503,
                           env_monotonic(p->server->options.env) - p->http->received);
     proxy_response_free(&p->response);
+    buffer_free(&p->answer.body);
     http_request_release(p->http);
     arena_free(p->arena);
     free(p);
@@ -360,6 +363,14 @@ static void found(void *context)
     } else if (p->refused) {
         answer_status(p->http, p->refused);
         end(p);
+    } else if (p->answer.status) {
+        size_t size;
+        char *body = buffer_steal(&p->answer.body, &size);
+        struct http_bytes run = http_bytes_owned(body, size);
+        p->response.status = p->answer.status;
+        http_response_header(p->http, "Content-Type", p->answer.content_type);
+        http_respond(p->http, p->answer.status, &run, 1);
+        end(p);
     } else {
         dial(p);
     }
@@ -407,11 +418,40 @@ static void got_pod(void *context, const struct client_result *result)
                                         : api_status_not_found(p->arena, &api_resources[API_PODS], p->name.name));
 }
 
+static void agent_answered(void *context)
+{
+    answer_finding(context, NULL);
+}
+
+static void got_node(void *context, const struct client_result *result)
+{
+    struct proxy *p = context;
+    if (!client_ok(result)) {
+        answer_finding(p, api_status_not_found(p->arena, &api_resources[API_NODES], p->name.name));
+        return;
+    }
+    const struct node *node = result->object->value;
+    const char *address = node_proxy_address(node);
+    if (node_proxy_is_agent(node, p->name.port)) {
+        p->answer.done = agent_answered;
+        p->answer.context = p;
+        node_proxy_answer(p->server->client, p->name.name, p->http->method, p->path, &p->answer);
+        return;
+    }
+    p->target = (struct proxy_target){.address = arena_string(p->arena, address), .port = atoi(p->name.port)};
+    bool reachable = address && p->target.port;
+    answer_finding(p, reachable ? NULL : api_status_bad_request(p->arena, "address not allowed"));
+}
+
 static void start(void *context)
 {
     struct proxy *p = context;
+    enum api_resource_index kind = (enum api_resource_index)p->route.resource->index;
     client_get(p->server->client, p->route.resource, p->route.namespace, p->name.name,
-               p->route.resource->index == API_PODS ? got_pod : got_service, p);
+               kind == API_PODS    ? got_pod
+               : kind == API_NODES ? got_node
+                                   : got_service,
+               p);
 }
 
 /* ---- The way in ---- */
@@ -436,7 +476,7 @@ void proxy_handle(struct rest_request *request)
     p->arena = request->arena;
     p->route = request->route;
     p->upgrade = http_request_wants_upgrade(p->http);
-    p->path = proxy_path(p->http->raw_path, true, &p->prefix_size);
+    p->path = proxy_path(p->http->raw_path, p->route.resource->namespaced, &p->prefix_size);
     const char *kind = p->route.resource->singular;
     struct status *status = NULL;
     if (!proxy_name_parse(p->arena, p->route.name, &p->name))

@@ -124,11 +124,9 @@ static void (*connect_handler(const struct route *route))(struct rest_request *r
         const char *subresource;
         void (*handle)(struct rest_request *request);
     } handlers[] = {
-        {API_PODS, "attach", exec_handle},
-        {API_PODS, "exec", exec_handle},
-        {API_PODS, "portforward", port_forward_handle},
-        {API_PODS, "proxy", proxy_handle},
-        {API_SERVICES, "proxy", proxy_handle},
+        {API_NODES, "proxy", proxy_handle}, {API_PODS, "attach", exec_handle},
+        {API_PODS, "exec", exec_handle},    {API_PODS, "portforward", port_forward_handle},
+        {API_PODS, "proxy", proxy_handle},  {API_SERVICES, "proxy", proxy_handle},
     };
     for (size_t i = 0; route->resource && route->subresource && i < ARRAY_COUNT(handlers); i++)
         if (handlers[i].resource == route->resource->index && strcmp(handlers[i].subresource, route->subresource) == 0)

@@ -205,6 +205,26 @@ def test_a_body_of_any_length_is_handed_on(api, cluster, on_the_node, tmp_path, 
     assert answer == f"{len(body)} {hashlib.sha256(body).hexdigest()} {length}"
 
 
+def test_a_node_and_its_ports(api, kubectl, on_the_node):
+    name = api.get("/api/v1/nodes").json["items"][0]["metadata"]["name"]
+    node = "/api/v1/nodes/" + name
+    assert kubectl("get", "--raw", node + "/proxy/healthz") == "ok"
+    assert api.get(f"{node}:10250/proxy/healthz").body == b"ok"
+    pods = api.get(node + "/proxy/pods").json
+    assert pods["kind"] == "PodList" and all(pod["spec"]["nodeName"] == name for pod in pods["items"])
+    assert {pod["metadata"]["uid"] for pod in pods["items"]} == {
+        pod["metadata"]["uid"] for pod in api.get("/api/v1/pods?fieldSelector=spec.nodeName=" + name).json["items"]}
+    assert api.get(node + "/proxy/no/such").status == 404
+    assert api.request("POST", node + "/proxy/pods", {}).status == 405
+    # Another port is that of whoever listens there.
+    port = api.get(on_the_node("plain").format("").replace("/services/", "/endpoints/").split("plain:")[0] + "plain").json[
+        "subsets"][0]["ports"][0]["port"]
+    assert api.get(f"{node}:{port}/proxy/?size=5").body == b"xxxxx"
+    answer = api.get("/api/v1/nodes/none/proxy/healthz")
+    assert (answer.status, answer.json["message"]) == (404, 'nodes "none" not found')
+    assert api.get("/api/v1/nodes/a:b:c:d/proxy/").json["message"] == 'invalid node request "a:b:c:d"'
+
+
 def test_an_upgrade_passes_through(api, pods):
     serve(api, pods, r"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nhello from inside")
 
