@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -23,7 +24,7 @@
 struct world {
     char root[64];
     char *directory;
-    struct object *config;
+    struct object *config, *claim, *volume;
     const char *token;
 };
 
@@ -40,6 +41,18 @@ static struct object *config_map(void *context, const char *name)
 {
     struct world *w = context;
     return strcmp(name, "config") == 0 ? w->config : NULL;
+}
+
+static struct object *claim(void *context, const char *name)
+{
+    struct world *w = context;
+    return strcmp(name, "claim") == 0 ? w->claim : NULL;
+}
+
+static struct object *persistent_volume(void *context, const char *name)
+{
+    struct world *w = context;
+    return strcmp(name, "pv") == 0 ? w->volume : NULL;
 }
 
 static struct object *no_secret(void *context, const char *name)
@@ -76,6 +89,8 @@ static int tear_down(void **state)
         file_remove_tree(w->root, NULL);
     }
     object_unref(w->config);
+    object_unref(w->claim);
+    object_unref(w->volume);
     free(w->directory);
     free(w);
     return 0;
@@ -97,7 +112,8 @@ static int apply(struct world *w, const struct object *pod, struct error *err)
                                         .config_map = config_map,
                                         .secret = no_secret,
                                         .context = w};
-    struct volume_source source = {.pod = &fields, .token = token, .context = w};
+    struct volume_source source = {
+        .pod = &fields, .token = token, .claim = claim, .persistent_volume = persistent_volume, .context = w};
     struct volume_plan *plan;
     if (volume_plan_new(arena, pod->value, w->directory, &source, &plan, err) < 0)
         return -1;
@@ -233,8 +249,10 @@ static void a_projected_volume_has_the_files_of_all_its_sources(void **state)
     set_config(w, "{\"metadata\":{\"name\":\"config\"},\"data\":{\"a\":\"1\",\"ca\":\"x\"}}");
     cleanup_object struct object *pod = read_object(
         API_PODS,
-        "{\"metadata\":{\"name\":\"p\",\"namespace\":\"n\",\"uid\":\"u\"},\"spec\":{\"securityContext\":{\"runAsUser\":7},"
-        "\"containers\":[{\"name\":\"c\"}],\"volumes\":[{\"name\":\"v\",\"projected\":{\"defaultMode\":420,\"sources\":["
+        "{\"metadata\":{\"name\":\"p\",\"namespace\":\"n\",\"uid\":\"u\"},\"spec\":{\"securityContext\":{\"runAsUser\":"
+        "7},"
+        "\"containers\":[{\"name\":\"c\"}],\"volumes\":[{\"name\":\"v\",\"projected\":{\"defaultMode\":420,\"sources\":"
+        "["
         "{\"serviceAccountToken\":{\"path\":\"token\",\"audience\":\"me\"}},"
         "{\"configMap\":{\"name\":\"config\",\"items\":[{\"key\":\"ca\",\"path\":\"ca.crt\"}]}},"
         "{\"secret\":{\"name\":\"none\",\"optional\":true}},"
@@ -301,9 +319,10 @@ static void a_sub_path_cannot_leave_its_volume(void **state)
     NEED_ROOT(w);
     cleanup_arena struct arena *arena = arena_new(0);
     cleanup_object struct object *object = read_object(
-        API_PODS, "{\"metadata\":{\"name\":\"p\",\"uid\":\"u\"},\"spec\":{\"volumes\":[{\"name\":\"v\",\"emptyDir\":{}}],"
-                  "\"containers\":[{\"name\":\"c\",\"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"/m\",\"subPath\":"
-                  "\"way/out\"}]}]}}");
+        API_PODS,
+        "{\"metadata\":{\"name\":\"p\",\"uid\":\"u\"},\"spec\":{\"volumes\":[{\"name\":\"v\",\"emptyDir\":{}}],"
+        "\"containers\":[{\"name\":\"c\",\"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"/m\",\"subPath\":"
+        "\"way/out\"}]}]}}");
     const struct pod *pod = object->value;
     struct runtime_mount *mounts;
     size_t count;
@@ -341,6 +360,106 @@ static void memory_volumes_have_the_size_that_was_asked_for_and_all_goes_away(vo
     assert_int_equal(access(w->directory, F_OK), -1);
 }
 
+/* ---- Claims ---- */
+
+/* A bound claim, and the volume "pv" that it is bound to: source is its part of the spec. */
+static void set_claim(struct world *w, const char *source)
+{
+    cleanup_free char *volume = mem_printf("{\"metadata\":{\"name\":\"pv\"},\"spec\":{\"claimRef\":{\"namespace\":"
+                                           "\"n\",\"name\":\"claim\",\"uid\":\"c\"},%s}}",
+                                           source);
+    object_unref(w->claim);
+    object_unref(w->volume);
+    w->volume = read_object(API_PERSISTENTVOLUMES, volume);
+    w->claim =
+        read_object(API_PERSISTENTVOLUMECLAIMS,
+                    "{\"metadata\":{\"name\":\"claim\",\"namespace\":\"n\",\"uid\":\"c\"},\"spec\":{\"volumeName\":"
+                    "\"pv\"},\"status\":{\"phase\":\"Bound\"}}");
+}
+
+static struct object *claiming_pod(const char *more)
+{
+    cleanup_free char *json =
+        mem_printf("{\"metadata\":{\"name\":\"p\",\"namespace\":\"n\",\"uid\":\"u\"},\"spec\":{\"volumes\":[{\"name\":"
+                   "\"v\",\"persistentVolumeClaim\":{\"claimName\":\"claim\"%s}}]}}",
+                   more);
+    return read_object(API_PODS, json);
+}
+
+static void the_mount_of_a_claim_has_the_options_of_its_volume(void **state)
+{
+    struct world *w = *state;
+    struct error err;
+    NEED_ROOT(w);
+    static const struct {
+        const char *options, *pod;
+        unsigned long set, clear;
+    } table[] = {
+        {"", "", 0, ST_RDONLY | ST_NOEXEC | ST_NOSUID | ST_NODEV},
+        {"\"defaults\"", "", 0, ST_RDONLY | ST_NOEXEC | ST_NOSUID | ST_NODEV},
+        {"\"ro\",\"noexec\"", "", ST_RDONLY | ST_NOEXEC, ST_NOSUID | ST_NODEV},
+        {"\"nosuid\",\"nodev\"", "", ST_NOSUID | ST_NODEV, ST_RDONLY | ST_NOEXEC},
+        {"\"ro\",\"noexec\",\"rw\",\"exec\"", "", 0, ST_RDONLY | ST_NOEXEC}, /* the last one counts */
+        {"\"noatime\",\"nodiratime\"", "", ST_NOATIME | ST_NODIRATIME, 0},
+        {"\"noatime\",\"relatime\"", "", ST_RELATIME, ST_NOATIME},
+        {"\"rw\"", ",\"readOnly\":true", ST_RDONLY, 0}, /* what the pod asks for comes on top */
+    };
+    cleanup_free char *folder = mem_printf("%s/folder", w->root), *at = mem_printf("%s/volumes/v", w->directory);
+    assert_int_equal(file_make_directories(folder, 0755, &err), 0);
+    for (size_t i = 0; i < ARRAY_COUNT(table); i++) {
+        cleanup_free char *source =
+            mem_printf("\"local\":{\"path\":\"%s\"},\"mountOptions\":[%s]", folder, table[i].options);
+        cleanup_object struct object *pod = claiming_pod(table[i].pod);
+        struct statvfs info;
+        set_claim(w, source);
+        if (apply(w, pod, &err) < 0)
+            fail_msg("%s: %s", table[i].options, err.text);
+        assert_int_equal(statvfs(at, &info), 0);
+        if ((info.f_flag & table[i].set) != table[i].set || (info.f_flag & table[i].clear))
+            fail_msg("%s: flags are %#lx", table[i].options, info.f_flag);
+        assert_int_equal(volume_remove_all(w->directory, &err), 0);
+        assert_int_equal(access(folder, F_OK), 0);
+    }
+}
+
+static void a_claim_that_cannot_be_mounted_says_at_which_step(void **state)
+{
+    struct world *w = *state;
+    struct error err;
+    NEED_ROOT(w);
+#define UNPROCESSED                                                                                                    \
+    "Unable to attach or mount volumes: unmounted volumes=[v], unattached volumes=[], failed to process volumes=[v]: " \
+    "error processing PVC n/claim: "
+    static const struct {
+        const char *source, *message;
+    } table[] = {
+        {"\"local\":{\"path\":\"/\"},\"mountOptions\":[\"ro\",\"colour=blue\"]",
+         "MountVolume.SetUp failed for volume \"pv\" : mount failed: unknown mount option \"colour=blue\""},
+        {"\"hostPath\":{\"path\":\"/\"},\"mountOptions\":[\"ro\"]",
+         "MountVolume.MountOptionSupport check failed for volume \"pv\" : mount options are not supported for this "
+         "volume "
+         "type"},
+        {"\"local\":{\"path\":\"/no/such/folder\"}",
+         "MountVolume.NewMounter initialization failed for volume \"pv\" : path \"/no/such/folder\" does not exist"},
+        {"\"hostPath\":{\"path\":\"/no/such/folder\",\"type\":\"Directory\"}",
+         "MountVolume.SetUp failed for volume \"pv\" : hostPath type check failed: /no/such/folder is not a directory"},
+        {"\"local\":{\"path\":\"/\"},\"volumeMode\":\"Block\"",
+         UNPROCESSED "volume has volumeMode Block, but is specified in volumeMounts"},
+        {NULL, UNPROCESSED "failed to fetch PVC from API server: persistentvolumeclaims \"claim\" not found"},
+    };
+    cleanup_object struct object *pod = claiming_pod("");
+    for (size_t i = 0; i < ARRAY_COUNT(table); i++) {
+        if (table[i].source) {
+            set_claim(w, table[i].source);
+        } else {
+            object_unref(w->claim);
+            w->claim = NULL;
+        }
+        assert_int_equal(apply(w, pod, &err), -1);
+        assert_string_equal(err.text, table[i].message);
+    }
+}
+
 int main(void)
 {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
@@ -354,6 +473,8 @@ int main(void)
         TEST(what_is_missing_is_an_error_unless_it_is_optional),
         TEST(a_sub_path_cannot_leave_its_volume),
         TEST(memory_volumes_have_the_size_that_was_asked_for_and_all_goes_away),
+        TEST(the_mount_of_a_claim_has_the_options_of_its_volume),
+        TEST(a_claim_that_cannot_be_mounted_says_at_which_step),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
