@@ -1,5 +1,7 @@
 /* Rules for the security contexts of pods and containers. */
+#include "api/sysctl.h"
 #include "api/validate_parts.h"
+#include "base/cleanup.h"
 
 #define PROFILE_PATH_MAX 4095
 #define SYSCTL_NAME_MAX 253
@@ -112,9 +114,21 @@ static bool is_sysctl_name(const char *name)
     return inside;
 }
 
-static void validate_sysctls(struct api_field_errors *errors, const struct api_path *path,
-                             const struct sysctl_array *sysctls)
+/* A pod that shares the node's namespaces cannot set what the kernel keeps there. */
+static void validate_sysctl_scope(struct api_field_errors *errors, const struct api_path *path,
+                                  const struct pod_spec *spec, const char *name)
 {
+    cleanup_free char *normal = sysctl_normal(text_or_empty(name));
+    enum sysctl_scope scope = sysctl_scope_of(normal);
+    if (spec->host_network && scope == SYSCTL_OF_NETWORK)
+        field_invalid(errors, path, name, "may not be specified when 'hostNetwork' is true");
+    else if (spec->host_ipc && scope == SYSCTL_OF_IPC)
+        field_invalid(errors, path, name, "may not be specified when 'hostIPC' is true");
+}
+
+static void validate_sysctls(struct api_field_errors *errors, const struct api_path *path, const struct pod_spec *spec)
+{
+    const struct sysctl_array *sysctls = &spec->security_context->sysctls;
     cleanup_name_set struct name_set names = {0};
     for (size_t i = 0; i < sysctls->count; i++) {
         const char *name = sysctls->items[i].name;
@@ -127,6 +141,7 @@ static void validate_sysctls(struct api_field_errors *errors, const struct api_p
                           "^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$");
         else if (!name_set_add(&names, name))
             field_duplicate(errors, at, name);
+        validate_sysctl_scope(errors, at, spec, name);
     }
 }
 
@@ -145,7 +160,7 @@ void validate_pod_security_context(struct api_field_errors *errors, const struct
     if (is_true(spec->share_process_namespace) && spec->host_pid)
         field_invalid_bool(errors, PATH(path, "shareProcessNamespace"), true,
                            "ShareProcessNamespace and HostPID cannot both be enabled");
-    validate_sysctls(errors, PATH(path, "sysctls"), &c->sysctls);
+    validate_sysctls(errors, PATH(path, "sysctls"), spec);
     validate_optional_one_of(errors, PATH(path, "fsGroupChangePolicy"), c->fs_group_change_policy,
                              group_change_policies);
     validate_seccomp(errors, PATH(path, "seccompProfile"), c->seccomp_profile);

@@ -18,6 +18,7 @@ static const struct {
      "             [--load-image FILE.tar]... [--pod-manifest-path DIR] [--load-balancer-pool CIDR|FIRST-LAST,...]\n"
      "             [--eviction-hard THRESHOLDS] [--eviction-pressure-transition-period DURATION]\n"
      "             [--system-reserved RESOURCES] [--cpu-manager-policy none|static]\n"
+     "             [--allowed-unsafe-sysctls NAMES]\n"
      "             [--detach] [--verbose]      start a cluster"},
     {"down", command_down,
      "down [--name NAME]                                  stop it; a sandbox disappears entirely"},

@@ -8,6 +8,7 @@
 #include "api/quantity.h"
 #include "base/cleanup.h"
 #include "base/timestamp.h"
+#include "node/pod_sysctls.h"
 
 /* A Go duration of hours, minutes, seconds and milliseconds: "5m0s". */
 static int read_duration(const char *text, int64_t *out, struct error *err)
@@ -64,6 +65,9 @@ int node_options_read(struct arena *arena, const struct up_options *up, struct a
         return error_wrap(err, "--eviction-pressure-transition-period");
     if (up->system_reserved && read_reserved(arena, up->system_reserved, &out->reserved, err) < 0)
         return error_wrap(err, "--system-reserved");
+    if (pod_sysctls_check_list(up->unsafe_sysctls, err) < 0)
+        return error_wrap(err, "--allowed-unsafe-sysctls");
+    out->unsafe_sysctls = up->unsafe_sysctls;
     const char *policy = up->cpu_manager_policy ? up->cpu_manager_policy : "none";
     out->static_cpus = strcmp(policy, "static") == 0;
     if (!out->static_cpus && strcmp(policy, "none") != 0)

@@ -19,10 +19,11 @@ struct up_options {
     const char *images[UP_IMAGES_MAX];
     size_t image_count;
     const char *balancer_pool; /* ranges of addresses for Services of type LoadBalancer; NULL: the node's addresses */
-    const char *eviction_hard;       /* as the kubelet takes it; NULL: memory.available<100Mi */
+    const char *eviction_hard; /* as the kubelet takes it; NULL: memory.available<100Mi */
     const char *pressure_transition; /* a duration such as 5m0s; NULL: that */
     const char *system_reserved;     /* memory=1Gi,cpu=500m; NULL: nothing */
     const char *cpu_manager_policy;  /* none, static; NULL: none */
+    const char *unsafe_sysctls;      /* net.core.somaxconn,kernel.msg*; NULL: none */
     bool verbose;
 };
 

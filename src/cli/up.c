@@ -45,6 +45,7 @@ static const struct option flags[] = {
     {"eviction-pressure-transition-period", required_argument, NULL, 'T'},
     {"system-reserved", required_argument, NULL, 'R'},
     {"cpu-manager-policy", required_argument, NULL, 'C'},
+    {"allowed-unsafe-sysctls", required_argument, NULL, 'U'},
     {NULL, 0, NULL, 0},
 };
 
@@ -84,6 +85,9 @@ static int parse(int argc, char **argv, struct up_options *o)
             break;
         case 'C':
             o->cpu_manager_policy = optarg;
+            break;
+        case 'U':
+            o->unsafe_sysctls = optarg;
             break;
         case 'i':
             if (o->image_count == UP_IMAGES_MAX)

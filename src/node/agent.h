@@ -38,6 +38,7 @@ struct agent_options {
     struct eviction_thresholds eviction;   /* node/eviction.h; all zero: none */
     int64_t pressure_transition;           /* microseconds; how long conditions outlast a shortage */
     struct agent_reserved reserved;
+    const char *unsafe_sysctls; /* that pods may set besides the safe ones (node/pod_sysctls.h); NULL: none */
     bool static_cpus; /* the CPU manager policy is static */
     int host_network_fd;        /* the network namespace that registries are reached from; -1: the process's own */
     const char *const *insecure_registries;

@@ -5,7 +5,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
-#include "base/log.h"
+#include "base/text.h"
 #include "node/volume_plan.h"
 
 #define NODE_FILE_MAX (1 << 20)
@@ -17,7 +17,7 @@ void pod_hosts(struct buffer *out, const struct pod *pod, const char *hostname, 
 {
     const char *subdomain = pod->spec.subdomain;
     if (pod->spec.host_network) {
-        buffer_add_string(out, options->node_hosts ? options->node_hosts : "");
+        buffer_printf(out, "# Kubernetes-managed hosts file (host network).\n%s", text_or_empty(options->node_hosts));
     } else {
         buffer_add_string(out, "# Kubernetes-managed hosts file.\n127.0.0.1\tlocalhost\n::1\tlocalhost "
                                "ip6-localhost ip6-loopback\nfe00::\tip6-localnet\nfe00::\tip6-mcastprefix\n"
@@ -158,22 +158,18 @@ static void print_words(struct buffer *out, const char *key, const struct words 
         buffer_add_char(out, '\n');
 }
 
-static void say_what_is_left_out(struct buffer *out, const struct resolver *resolver)
+static char *omission(const struct words *applied, const char *sentence)
 {
-    cleanup_buffer struct buffer applied = {0};
-    if (resolver->searches.cut) {
-        print_words(&applied, "", &resolver->searches);
-        buffer_printf(out, "Search Line limits were exceeded, some search paths have been omitted, the applied search "
-                           "line is:%.*s", (int)applied.size - 1, applied.data);
-        return;
-    }
-    print_words(&applied, "", &resolver->servers);
-    buffer_printf(out, "Nameserver limits were exceeded, some nameservers have been omitted, the applied nameserver line "
-                       "is:%.*s", (int)applied.size - 1, applied.data);
+    cleanup_buffer struct buffer line = {0};
+    if (!applied->cut)
+        return NULL;
+    for (size_t i = 0; i < applied->count; i++)
+        buffer_printf(&line, "%s%s", i ? " " : "", applied->items[i]);
+    return mem_printf("%s: %s", sentence, text_or_empty(line.data));
 }
 
-bool pod_resolver(struct buffer *out, const struct pod *pod, const struct pod_files_options *options,
-                  struct buffer *left_out)
+void pod_resolver(struct buffer *out, const struct pod *pod, const struct pod_files_options *options,
+                  struct resolver_omissions *omitted)
 {
     struct resolver resolver = {.servers.limit = RESOLVER_SERVERS_MAX,
                                 .searches.limit = RESOLVER_SEARCHES_MAX,
@@ -190,15 +186,16 @@ bool pod_resolver(struct buffer *out, const struct pod *pod, const struct pod_fi
     for (size_t i = 0; i < resolver.servers.count; i++)
         buffer_printf(out, "nameserver %s\n", resolver.servers.items[i]);
     print_words(out, "options", &resolver.options);
-    bool cut = resolver.searches.cut || resolver.servers.cut;
-    if (cut && left_out)
-        say_what_is_left_out(left_out, &resolver);
+    omitted->servers =
+        omission(&resolver.servers, "Nameserver limits were exceeded, some nameservers have been omitted, "
+                                    "the applied nameserver line is");
+    omitted->searches = omission(&resolver.searches, "Search Line limits were exceeded, some search paths have been "
+                                                     "omitted, the applied search line is");
     for (size_t i = 0; i < ARRAY_COUNT(resolver.own); i++)
         free(resolver.own[i]);
     for (size_t i = 0; i < resolver.pair_count; i++)
         free(resolver.pairs[i]);
     free(resolver.text);
-    return cut;
 }
 
 /* ---- */
@@ -212,10 +209,9 @@ static int write_text(const char *directory, const char *name, const struct buff
 }
 
 int pod_files_write(const char *directory, const struct pod *pod, const char *hostname, const char *pod_ip,
-                    const struct pod_files_options *options, struct error *err)
+                    const struct pod_files_options *options, struct resolver_omissions *omitted, struct error *err)
 {
-    cleanup_buffer struct buffer hosts = {0}, name = {0}, resolver = {0}, node_hosts = {0}, node_resolver = {0},
-                                 left_out = {0};
+    cleanup_buffer struct buffer hosts = {0}, name = {0}, resolver = {0}, node_hosts = {0}, node_resolver = {0};
     struct pod_files_options with_files = *options;
     if (file_make_directories(directory, 0755, err) < 0)
         return -1;
@@ -226,8 +222,7 @@ int pod_files_write(const char *directory, const struct pod *pod, const char *ho
     with_files.node_resolver = node_resolver.data;
     pod_hosts(&hosts, pod, hostname, pod_ip, &with_files);
     buffer_printf(&name, "%s\n", options->kernel_hostname ? options->kernel_hostname : hostname);
-    if (pod_resolver(&resolver, pod, &with_files, &left_out))
-        log_warning("Pod %s/%s: %s", pod->metadata.namespace, pod->metadata.name, left_out.data);
+    pod_resolver(&resolver, pod, &with_files, omitted);
     if (write_text(directory, "hosts", &hosts, err) < 0 || write_text(directory, "hostname", &name, err) < 0 ||
         write_text(directory, "resolv.conf", &resolver, err) < 0)
         return -1;

@@ -15,24 +15,28 @@
 #define RESOLVER_OPTIONS_MAX 32
 
 struct pod_files_options {
-    const char *cluster_domain; /* "cluster.local" */
-    const char *cluster_dns;    /* an address */
+    const char *cluster_domain;  /* "cluster.local" */
+    const char *cluster_dns;     /* an address */
     const char *kernel_hostname; /* what /etc/hostname says; NULL: the hostname */
-    const char *node_resolver;  /* the text of the node's /etc/resolv.conf; may be NULL */
-    const char *pod_ip6;        /* the pod's second address; NULL: none */
-    const char *node_hosts;     /* and of its /etc/hosts, for pods of its network; may be NULL */
+    const char *node_resolver;   /* the text of the node's /etc/resolv.conf; may be NULL */
+    const char *pod_ip6;         /* the pod's second address; NULL: none */
+    const char *node_hosts;      /* and of its /etc/hosts, for pods of its network; may be NULL */
 };
 
 /* Names that the pod has for itself, and its hostAliases. pod_ip NULL: no line for it. */
 void pod_hosts(struct buffer *out, const struct pod *pod, const char *hostname, const char *pod_ip,
                const struct pod_files_options *options);
-/* By dnsPolicy and dnsConfig. True if something was left out, because there is more than resolvers take: then `left_out`
- * says so in upstream's words. */
-bool pod_resolver(struct buffer *out, const struct pod *pod, const struct pod_files_options *options,
-                  struct buffer *left_out);
+/* Upstream's sentences for what was left out, because there is more than resolvers take; NULL: nothing. free() them. */
+struct resolver_omissions {
+    char *servers, *searches;
+};
+
+/* By dnsPolicy and dnsConfig. */
+void pod_resolver(struct buffer *out, const struct pod *pod, const struct pod_files_options *options,
+                  struct resolver_omissions *omitted);
 
 /* Writes all three into the directory; reads the node's files. Blocks. */
 int pod_files_write(const char *directory, const struct pod *pod, const char *hostname, const char *pod_ip,
-                    const struct pod_files_options *options, struct error *err);
+                    const struct pod_files_options *options, struct resolver_omissions *omitted, struct error *err);
 
 #endif

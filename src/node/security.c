@@ -42,7 +42,6 @@ void security_configure(const struct pod *pod, const struct container *container
     config->privileged = is_true(c->privileged);
     config->read_only_rootfs = is_true(c->read_only_root_filesystem);
     config->no_new_privileges = c->allow_privilege_escalation.set && !c->allow_privilege_escalation.value;
-    config->unmasked_proc = c->proc_mount && strcmp(c->proc_mount, "Unmasked") == 0;
     if (c->capabilities) {
         config->add_capabilities = (const char *const *)c->capabilities->add.items;
         config->add_capability_count = c->capabilities->add.count;
@@ -102,8 +101,8 @@ int security_check_non_root(const struct pod *pod, const struct container *conta
     struct opt_int64 user = first(own->run_as_user, shared->run_as_user);
     if (!is_true(own->run_as_non_root.set ? own->run_as_non_root : shared->run_as_non_root) || (user.set && user.value))
         return 0;
-    cleanup_free char *where = mem_printf("(pod: \"%s_%s(%s)\", container: %s)", meta->name, meta->namespace, meta->uid,
-                                          container->name);
+    cleanup_free char *where =
+        mem_printf("(pod: \"%s_%s(%s)\", container: %s)", meta->name, meta->namespace, meta->uid, container->name);
     if (user.set)
         return error_set(err, EPERM, "container's runAsUser breaks non-root policy %s", where);
     /* The user without a group behind it: a number, a name, or nothing, which is root. */

@@ -140,7 +140,8 @@ void worker_create_sandbox(struct worker *worker);
 void worker_evict(struct worker *worker, const char *message, bool disruption);
 /* An earlier agent had begun to evict it. */
 void worker_resume_eviction(struct worker *worker, const struct pod *shown);
-/* Fails a pod that is new to the node if the node is too short of something to take it in. */
+/* Fails a pod that is new to the node if the node is too short of something to take it in, or allows none of its
+ * sysctls. */
 void worker_admit(struct worker *worker);
 /* Takes over what has been allotted to the containers from the pod as the API shows it: at the start. */
 void worker_restore_allocation(struct worker *worker, const struct pod *shown);
@@ -160,6 +161,9 @@ void worker_withhold(struct worker *worker, bool withhold);
 /* The address that the network has given the pod (NULL: none), and the one of IPv6 that goes with it. */
 void worker_take_address(struct worker *worker, const struct in_addr *address);
 void worker_publish_ports(struct worker *worker, bool publish);
+/* What the API shows as podIP, and its companion of IPv6: the node's of a pod of its network. NULL: none yet. */
+const char *worker_address(const struct worker *worker);
+const char *worker_address6(const struct worker *worker);
 /* Waits until clients have taken what the pod's ended processes have sent, bounded. Hold the worker meanwhile. */
 void worker_flush(struct worker *worker, env_callback done, void *context);
 void worker_tear_down(struct worker *worker);

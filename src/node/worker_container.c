@@ -15,15 +15,9 @@
 
 /* ---- Hooks, stop and end ---- */
 
-static const char *pod_address(const struct worker *w)
-{
-    return worker_pod(w)->spec.host_network ? w->agent->options.node_address : w->state.ip;
-}
-
 static int stop_signal(const struct worker *w, size_t i)
 {
-    const struct runtime_container_status *status =
-        runtime_container_get(w->agent->runtime, w->state.records[i].id);
+    const struct runtime_container_status *status = runtime_container_get(w->agent->runtime, w->state.records[i].id);
     for (size_t a = 0; status && a < status->annotation_count; a++)
         if (strcmp(status->annotations[a].key, "stop-signal") == 0) {
             int number = runtime_signal_number(status->annotations[a].value);
@@ -67,7 +61,7 @@ static void run_hook(struct worker *w, size_t i, const struct lifecycle_handler 
     struct hook_options options = {.pod = w->state.pod,
                                    .handler = handler,
                                    .container = c->spec,
-                                   .pod_ip = pod_address(w),
+                                   .pod_ip = worker_address(w),
                                    .container_id = w->state.records[i].id};
     w->hooks[i] = hook_start(w->agent, &options, done, w->contexts[i]);
 }
@@ -190,9 +184,8 @@ static void last_words(void *context, const char *text, size_t size, const struc
         if (!w->state.seen.terminating && container_should_restart(&w->state.seen, c) &&
             container_restart_at(c) > env_now(w->agent->env)) {
             const struct object_meta *meta = w->state.pod->meta;
-            worker_event(w, c->spec, "Warning", "BackOff",
-                         "Back-off restarting failed container %s in pod %s_%s(%s)", c->spec->name, meta->name,
-                         meta->namespace, meta->uid);
+            worker_event(w, c->spec, "Warning", "BackOff", "Back-off restarting failed container %s in pod %s_%s(%s)",
+                         c->spec->name, meta->name, meta->namespace, meta->uid);
         }
     }
     free(e);
@@ -210,8 +203,8 @@ void worker_container_ended(struct worker *w, const struct runtime_container_sta
     e->container = (size_t)i;
     memcpy(e->id, s->id, sizeof(e->id));
     worker_hold(w);
-    bool fallback = spec->termination_message_policy &&
-                    strcmp(spec->termination_message_policy, "FallbackToLogsOnError") == 0;
+    bool fallback =
+        spec->termination_message_policy && strcmp(spec->termination_message_policy, "FallbackToLogsOnError") == 0;
     runtime_container_termination_message(w->agent->runtime, s->id, fallback, last_words, e);
 }
 
@@ -265,8 +258,8 @@ void worker_sync_probes(struct worker *w, size_t i)
                                                [PROBER_STARTUP] = c->spec->startup_probe};
     for (int kind = 0; kind < PROBER_KINDS; kind++) {
         /* Until the startup probe has passed, it runs alone; a pod that is to end is not probed for life. */
-        bool wanted = specs[kind] && c->phase == CONTAINER_RUNNING && c->post_start != PART_BUSY &&
-                      !c->signalled_at && !c->stop_cause && (kind == PROBER_STARTUP) == !c->started &&
+        bool wanted = specs[kind] && c->phase == CONTAINER_RUNNING && c->post_start != PART_BUSY && !c->signalled_at &&
+                      !c->stop_cause && (kind == PROBER_STARTUP) == !c->started &&
                       !(w->state.seen.terminating && kind != PROBER_READINESS);
         if (!wanted) {
             drop_prober(&probers[kind]);
@@ -275,11 +268,12 @@ void worker_sync_probes(struct worker *w, size_t i)
                                              .pod = w->state.pod,
                                              .probe = specs[kind],
                                              .container = c->spec,
-                                             .pod_ip = pod_address(w),
+                                             .pod_ip = worker_address(w),
                                              .container_id = r->id,
                                              /* As upstream: readiness begins as failed, or as it was before the
                                               * agent restarted; startup as failed, liveness as healthy. */
-                                             .healthy = kind == PROBER_LIVENESS || (kind == PROBER_READINESS && r->ready),
+                                             .healthy =
+                                                 kind == PROBER_LIVENESS || (kind == PROBER_READINESS && r->ready),
                                              .since_start = env_now(w->agent->env) - r->started_at};
             probers[kind] = prober_new(w->agent, &options, probed, w->contexts[i]);
         }

@@ -2,9 +2,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/timestamp.h"
 #include "node/eviction.h"
+#include "node/pod_sysctls.h"
 #include "node/pressure.h"
 #include "node/worker.h"
 
@@ -40,17 +42,22 @@ void worker_resume_eviction(struct worker *w, const struct pod *shown)
     begin_end(w, 0);
 }
 
+static void reject(struct worker *w, const char *reason, const char *why)
+{
+    cleanup_free char *message = mem_printf("Pod was rejected: %s", why);
+    fail(w, reason, message);
+    worker_event(w, NULL, "Warning", reason, "%s", why);
+    w->state.seen.torn_down = w->state.rejected = true;
+    begin_end(w, 0);
+}
+
 void worker_admit(struct worker *w)
 {
     const bool *shown = pressure_shown(w->agent->pressure);
-    if (eviction_admits(worker_pod(w), shown))
-        return;
-    struct arena *arena = arena_new(256);
-    const char *why = eviction_refusal(arena, shown);
-    cleanup_free char *message = mem_printf("Pod was rejected: %s", why);
-    fail(w, EVICTION_REASON, message);
-    worker_event(w, NULL, "Warning", EVICTION_REASON, "%s", why);
-    arena_free(arena);
-    w->state.seen.torn_down = w->state.rejected = true;
-    begin_end(w, 0);
+    cleanup_free char *sysctls = pod_sysctls_refusal(&worker_pod(w)->spec, w->agent->options.unsafe_sysctls);
+    cleanup_arena struct arena *arena = arena_new(256);
+    if (!eviction_admits(worker_pod(w), shown))
+        reject(w, EVICTION_REASON, eviction_refusal(arena, shown));
+    else if (sysctls)
+        reject(w, POD_SYSCTLS_FORBIDDEN, sysctls);
 }

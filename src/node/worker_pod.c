@@ -3,7 +3,9 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "api/sysctl.h"
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -170,12 +172,15 @@ struct attach {
     char *name;           /* without its domain */
     struct object *pod;
     struct in_addr address;
+    struct resolver_omissions omitted;
     struct error err;
     bool failed;
 };
 
 static void attach_free(struct attach *a)
 {
+    free(a->omitted.servers);
+    free(a->omitted.searches);
     object_unref(a->pod);
     free(a->namespace_path);
     free(a->hostname);
@@ -209,6 +214,16 @@ void worker_take_address(struct worker *w, const struct in_addr *address)
     w->state.ip6 = address_text(&ip6);
 }
 
+const char *worker_address(const struct worker *w)
+{
+    return worker_pod(w)->spec.host_network ? w->agent->options.node_address : w->state.ip;
+}
+
+const char *worker_address6(const struct worker *w)
+{
+    return worker_pod(w)->spec.host_network ? w->agent->options.node_address6 : w->state.ip6;
+}
+
 static void network_ready(struct worker *w)
 {
     w->state.seen.sandbox = PART_READY;
@@ -229,6 +244,10 @@ static void attached(void *context)
 {
     struct attach *a = context;
     struct worker *w = a->worker;
+    const char *omissions[] = {a->omitted.servers, a->omitted.searches};
+    for (size_t i = 0; i < ARRAY_COUNT(omissions); i++)
+        if (omissions[i])
+            worker_event(w, NULL, "Warning", "DNSConfigForming", "%s", omissions[i]);
     if (a->failed) {
         sandbox_failed(w, &a->err);
     } else {
@@ -247,11 +266,9 @@ static void attached(void *context)
 void worker_publish_ports(struct worker *w, bool publish)
 {
     const struct agent_options *options = &w->agent->options;
-    bool shared = worker_pod(w)->spec.host_network;
-    const char *ip = shared ? options->node_address : w->state.ip;
-    const char *ip6 = shared ? options->node_address6 : w->state.ip6;
     if (options->host_ports)
-        options->host_ports(options->context, worker_pod(w), publish ? ip : NULL, publish ? ip6 : NULL);
+        options->host_ports(options->context, worker_pod(w), publish ? worker_address(w) : NULL,
+                            publish ? worker_address6(w) : NULL);
 }
 
 static void attach(void *context)
@@ -273,7 +290,8 @@ static void attach(void *context)
                                       .cluster_domain = w->agent->options.cluster_domain,
                                       .cluster_dns = w->agent->options.cluster_dns};
     files.kernel_hostname = a->hostname;
-    a->failed = pod_files_write(w->directory, a->pod->value, a->name, *text ? text : NULL, &files, &a->err) < 0;
+    a->failed =
+        pod_files_write(w->directory, a->pod->value, a->name, *text ? text : NULL, &files, &a->omitted, &a->err) < 0;
 }
 
 static void sandbox_created(void *context, const struct error *err)
@@ -304,10 +322,16 @@ static char *hostname(const struct pod *pod)
     return out;
 }
 
-/* What the kernel calls the pod: with setHostnameAsFQDN the name that it has in the cluster's DNS. NULL: too long. */
+/* What the kernel calls the pod: of a pod of the node's network the node's own name, with setHostnameAsFQDN the name
+ * that it has in the cluster's DNS. NULL: too long. */
 static char *kernel_hostname(const struct worker *w, const struct pod *pod, const char *name, struct error *err)
 {
     const struct pod_spec *spec = &pod->spec;
+    if (spec->host_network) {
+        char own[FQDN_MAX + 1] = "";
+        gethostname(own, FQDN_MAX);
+        return mem_string(own);
+    }
     if (!spec->set_hostname_as_fqdn.set || !spec->set_hostname_as_fqdn.value || spec->hostname_override ||
         !spec->subdomain || !*spec->subdomain)
         return mem_string(name);
@@ -328,7 +352,11 @@ void worker_create_sandbox(struct worker *w)
     const struct pod *pod = worker_pod(w);
     struct error err;
     cleanup_free char *name = hostname(pod);
-    char *kernel_name = kernel_hostname(w, pod, name, &err);
+    /* The runtime makes no user namespaces, and root of the node is not what the pod has asked for. */
+    bool of_node = !pod->spec.host_users.set || pod->spec.host_users.value;
+    if (!of_node)
+        error_set(&err, ENOTSUP, "can't set `spec.hostUsers: false`, runtime does not support user namespaces");
+    char *kernel_name = of_node ? kernel_hostname(w, pod, name, &err) : NULL;
     if (!kernel_name) {
         sandbox_failed(w, &err);
         worker_poke(w);
@@ -343,8 +371,10 @@ void worker_create_sandbox(struct worker *w)
     size_t sysctls = security ? security->sysctls.count : 0;
     struct arena *arena = arena_new(4096);
     struct runtime_pair *pairs = arena_alloc(arena, sysctls * sizeof(*pairs));
-    for (size_t i = 0; i < sysctls; i++)
-        pairs[i] = (struct runtime_pair){security->sysctls.items[i].name, security->sysctls.items[i].value};
+    for (size_t i = 0; i < sysctls; i++) {
+        cleanup_free char *normal = sysctl_normal(security->sysctls.items[i].name);
+        pairs[i] = (struct runtime_pair){arena_string(arena, normal), security->sysctls.items[i].value};
+    }
     const struct pod *allocated = worker_allocated_pod(w, arena);
     struct runtime_sandbox_config config = {
         .pod_uid = pod->metadata.uid,

@@ -36,7 +36,7 @@ struct start {
     struct arena *arena;
     struct environment environment;
     VECTOR(struct file_variable) files; /* that the environment is made of */
-    const char *directory; /* of the container */
+    const char *directory;              /* of the container */
     const char *image, *image_id;
     struct object *pod; /* keeps the spec while the pool reads it */
     const struct container *spec;
@@ -171,9 +171,9 @@ static void add_pod_files(struct start *s, struct runtime_mount *mounts, size_t 
         for (size_t i = 0; i < s->spec->volume_mounts.count; i++)
             own |= strcmp(s->spec->volume_mounts.items[i].mount_path, files[f].destination) == 0;
         if (!own)
-            mounts[(*count)++] = (struct runtime_mount){
-                .source = arena_printf(s->arena, "%s/%s", s->worker->directory, files[f].file),
-                .destination = files[f].destination};
+            mounts[(*count)++] =
+                (struct runtime_mount){.source = arena_printf(s->arena, "%s/%s", s->worker->directory, files[f].file),
+                                       .destination = files[f].destination};
     }
 }
 
@@ -410,8 +410,8 @@ struct environment_source worker_source(struct worker *w)
 {
     const struct agent *agent = w->agent;
     return (struct environment_source){.pod = worker_pod(w),
-                                       .pod_ip = w->state.ip,
-                                       .pod_ip6 = w->state.ip6,
+                                       .pod_ip = worker_address(w),
+                                       .pod_ip6 = worker_address6(w),
                                        .host_ip = agent->options.node_address,
                                        .host_ip6 = agent->options.node_address6,
                                        .node_cpu_milli = agent->cpu_milli,

@@ -78,6 +78,16 @@ static const struct {
      "Pod \"p\" is invalid: metadata.labels: Invalid value: \"a b\": name part must consist of alphanumeric "
      "characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or "
      "'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"},
+    {API_PODS,
+     POD("{'hostNetwork':true,'securityContext':{'sysctls':[{'name':'net/ipv4/tcp_syncookies','value':'1'},"
+         "{'name':'kernel.shm_rmid_forced','value':'1'}]},'containers':[" CONTAINER("") "]}"),
+     "Pod \"p\" is invalid: spec.securityContext.sysctls[0].name: Invalid value: \"net/ipv4/tcp_syncookies\": may not be "
+     "specified when 'hostNetwork' is true"},
+    {API_PODS,
+     POD("{'hostIPC':true,'securityContext':{'sysctls':[{'name':'net.ipv4.tcp_syncookies','value':'1'},"
+         "{'name':'kernel.sem','value':'1'}]},'containers':[" CONTAINER("") "]}"),
+     "Pod \"p\" is invalid: spec.securityContext.sysctls[1].name: Invalid value: \"kernel.sem\": may not be specified "
+     "when 'hostIPC' is true"},
     {API_PODS, POD("{'tolerations':[{'effect':'NoSchedule'}],'containers':[" CONTAINER("") "]}"),
      "Pod \"p\" is invalid: spec.tolerations[0].operator: Invalid value: \"\": operator must be Exists when `key` is "
      "empty, which means \"match all values and all keys\""},

@@ -5,7 +5,7 @@ import pytest
 
 import harness
 from test_network import ready, services
-from test_pod import run_to_end
+from test_pod import run_to_end, wait_for_event
 from test_rollout import deploy
 
 DNS = "10.96.0.10"
@@ -112,6 +112,15 @@ def test_dns_policy_and_config_make_the_resolvers_file(api, namespace, pods):
     text = run_to_end(api, pods, "cat /etc/resolv.conf", name="second", dnsPolicy="None", dnsConfig={
         "nameservers": ["192.0.2.1"], "searches": ["x.example"], "options": [{"name": "ndots", "value": "2"}]})[1]
     assert text == "search x.example\nnameserver 192.0.2.1\noptions ndots:2\n"
+
+
+def test_what_a_resolver_does_not_take_is_told_as_events_of_the_pod(api, namespace, pods):
+    searches = [f"d{i}.example" for i in range(30)]
+    run_to_end(api, pods, "true", dnsConfig={"nameservers": ["192.0.2.1", "192.0.2.2", "192.0.2.3"], "searches": searches})
+    wait_for_event(api, namespace, "DNSConfigForming", "^Nameserver limits were exceeded, some nameservers have been "
+                   f"omitted, the applied nameserver line is: {DNS} 192.0.2.1 192.0.2.2$")
+    wait_for_event(api, namespace, "DNSConfigForming", "^Search Line limits were exceeded, some search paths have been "
+                   f"omitted, the applied search line is: {namespace}.svc.cluster.local svc.cluster.local ")
 
 
 def test_a_name_of_the_world_is_refused_at_once_where_there_is_no_way_out(cluster):

@@ -188,6 +188,22 @@ def test_a_pod_of_the_node_sees_its_processes_network_and_ipc(api, pods, cluster
     assert own not in text.splitlines()
 
 
+def test_a_pod_of_the_nodes_network_has_the_nodes_address_and_names(api, pods):
+    def field(name, path):
+        return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
+
+    show = "echo $ONE $ALL $HOST; hostname; cat /etc/hostname; echo $HOSTNAME; cat /etc/hosts; exec sleep 1000"
+    variables = [field("ONE", "status.podIP"), field("ALL", "status.podIPs"), field("HOST", "status.hostIP")]
+    api.create(pods, pod(container("main", show, env=variables), hostNetwork=True))
+    it = harness.wait_for(api, pods, ready)
+    lines = harness.eventually(lambda: "localhost" in (seen := log(api, pods)) and seen).splitlines()
+    status = it["status"]
+    assert lines[0].split() == [status["hostIP"], ",".join(ip["ip"] for ip in status["podIPs"]), status["hostIP"]]
+    assert lines[1] == lines[2] == lines[3] != "it"
+    assert lines[4:] == ["# Kubernetes-managed hosts file (host network).",
+                         *pathlib.Path("/etc/hosts").read_text().splitlines()]
+
+
 def test_lines_of_host_aliases_are_in_etc_hosts(api, pods):
     api.create(pods, pod(container("main", "cat /etc/hosts; exec sleep 1000"), hostAliases=[
         {"ip": "192.0.2.1", "hostnames": ["a", "b"]}, {"ip": "192.0.2.2", "hostnames": ["c"]}]))

@@ -113,3 +113,53 @@ def test_volumes_belong_to_the_fs_group(api, namespace, pods):
     text = log(api, pods)
     assert done["status"]["phase"] == "Succeeded", (done["status"], text)
     assert text.splitlines() == ["2000 2777", "2000 644", "2000 3777", "2000 440", "read-only"]
+
+
+# ---- /proc and user namespaces ----
+
+def test_proc_is_masked_in_all_but_privileged_containers(api, pods):
+    script = "{ echo 1 > /proc/sys/net/ipv4/tcp_syncookies && echo written; wc -c < /proc/keys; true; } 2>/dev/null"
+    assert run_with(api, pods, script).splitlines() == ["0"]
+    assert run_with(api, pods, script, {"privileged": True}, name="free").splitlines()[0] == "written"
+
+
+@pytest.mark.parametrize("context", [{}, {"procMount": "Unmasked"}], ids=["users", "proc"])
+def test_a_pod_that_asks_for_a_user_namespace_does_not_get_the_nodes(api, namespace, pods, context):
+    """Nodes make none: as upstream's, where the runtime makes none, they start no container with the node's root."""
+    api.create(pods, harness.shell_pod("it", "cat /proc/interrupts", container={"securityContext": context}, hostUsers=False))
+    wait_for_event(api, namespace, "FailedCreatePodSandBox", "^Failed to create pod sandbox: can't set `spec.hostUsers: "
+                   "false`, runtime does not support user namespaces$")
+    pod = api.ok("GET", f"{pods}/it")
+    assert pod["status"]["phase"] == "Pending"
+    assert pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"] == "ContainerCreating"
+
+
+# ---- sysctls ----
+
+def test_safe_sysctls_are_the_pods_own(api, pods):
+    context = {"sysctls": [{"name": "net.ipv4.tcp_keepalive_time", "value": "321"},
+                           {"name": "net/ipv4/ip_local_port_range", "value": "40000 40010"},
+                           {"name": "kernel.shm_rmid_forced", "value": "1"}]}
+    show = ("cd /proc/sys; cat net/ipv4/tcp_keepalive_time net/ipv4/ip_local_port_range kernel/shm_rmid_forced "
+            "net/ipv4/ip_unprivileged_port_start")
+    assert run_with(api, pods, show, None, context).split() == ["321", "40000", "40010", "1", "0"]
+    assert run_with(api, pods, show, name="other").split()[0] != "321"
+
+
+def test_other_sysctls_are_refused_by_the_node(api, namespace, pods):
+    api.create(pods, harness.shell_pod("it", "true", securityContext={
+        "sysctls": [{"name": "net/core/somaxconn", "value": "1024"}]}))
+    status = harness.wait_for(api, pods, lambda items: items and items[0]["status"]["phase"] == "Failed" and items[0])["status"]
+    assert status["reason"] == "SysctlForbidden"
+    assert status["message"] == 'Pod was rejected: forbidden sysctl: "net.core.somaxconn" not allowlisted'
+    assert not status.get("containerStatuses")
+    wait_for_event(api, namespace, "SysctlForbidden", '^forbidden sysctl: "net.core.somaxconn" not allowlisted$')
+
+
+def test_a_node_may_allow_unsafe_sysctls(make_cluster):
+    cluster = make_cluster(arguments=["--allowed-unsafe-sysctls", "net.core.somaxconn,kernel.shm*"])
+    cluster.start()
+    context = {"sysctls": [{"name": "net.core.somaxconn", "value": "77"}, {"name": "kernel.shmmni", "value": "99"}]}
+    text = run_with(cluster.api, "/api/v1/namespaces/default/pods",
+                    "cat /proc/sys/net/core/somaxconn /proc/sys/kernel/shmmni", None, context)
+    assert text.split() == ["77", "99"]

@@ -4,6 +4,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -39,7 +40,9 @@ static const struct pod *pod_of(const char *spec)
 {
     struct pod *pod = arena_alloc(arena, sizeof(*pod));
     const char *json = arena_printf(
-        arena, "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"p\",\"namespace\":\"ml\"},\"spec\":%s}", spec);
+        arena,
+        "{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"p\",\"namespace\":\"ml\"},\"spec\":%s}",
+        spec);
     assert_int_equal(json_decode(api_resources[API_PODS].type, arena, json, strlen(json), pod, NULL, NULL), 0);
     return pod;
 }
@@ -48,7 +51,10 @@ static const char *resolver(const char *spec)
 {
     static char text[8192];
     struct buffer out = {0};
-    pod_resolver(&out, pod_of(spec), &options, NULL);
+    struct resolver_omissions omitted = {0};
+    pod_resolver(&out, pod_of(spec), &options, &omitted);
+    assert_null(omitted.servers);
+    assert_null(omitted.searches);
     snprintf(text, sizeof(text), "%s", out.data ? out.data : "");
     buffer_free(&out);
     return text;
@@ -67,8 +73,7 @@ static const char *hosts(const char *spec)
 #define CLUSTER                                                                                                        \
     "search ml.svc.cluster.local svc.cluster.local cluster.local lab.example example.com\nnameserver 10.96.0.10\n"     \
     "options ndots:5\n"
-#define NODE                                                                                                           \
-    "search lab.example example.com\nnameserver 192.0.2.53\nnameserver 192.0.2.54\noptions timeout:1 edns0\n"
+#define NODE "search lab.example example.com\nnameserver 192.0.2.53\nnameserver 192.0.2.54\noptions timeout:1 edns0\n"
 
 static void the_policy_says_who_is_asked(void **state)
 {
@@ -81,37 +86,47 @@ static void the_policy_says_who_is_asked(void **state)
 
 static void the_pods_own_settings_are_merged(void **state)
 {
-    assert_string_equal(resolver("{\"dnsPolicy\":\"ClusterFirst\",\"dnsConfig\":{\"nameservers\":[\"192.0.2.1\",\"10.96.0.10\"],"
-                                 "\"searches\":[\"mine.example\",\"cluster.local\"],\"options\":[{\"name\":\"ndots\","
-                                 "\"value\":\"2\"},{\"name\":\"edns0\"}]}}"),
-                        "search ml.svc.cluster.local svc.cluster.local cluster.local lab.example example.com "
-                        "mine.example\nnameserver 10.96.0.10\nnameserver 192.0.2.1\noptions ndots:2 edns0\n");
+    assert_string_equal(
+        resolver("{\"dnsPolicy\":\"ClusterFirst\",\"dnsConfig\":{\"nameservers\":[\"192.0.2.1\",\"10.96.0.10\"],"
+                 "\"searches\":[\"mine.example\",\"cluster.local\"],\"options\":[{\"name\":\"ndots\","
+                 "\"value\":\"2\"},{\"name\":\"edns0\"}]}}"),
+        "search ml.svc.cluster.local svc.cluster.local cluster.local lab.example example.com "
+        "mine.example\nnameserver 10.96.0.10\nnameserver 192.0.2.1\noptions ndots:2 edns0\n");
     assert_string_equal(resolver("{\"dnsPolicy\":\"None\",\"dnsConfig\":{\"nameservers\":[\"192.0.2.1\"]}}"),
                         "nameserver 192.0.2.1\n");
 }
 
 static void what_resolvers_do_not_take_is_left_out_and_told(void **state)
 {
-    struct buffer out = {0}, left_out = {0};
-    assert_true(pod_resolver(&out,
-                             pod_of("{\"dnsPolicy\":\"ClusterFirst\",\"dnsConfig\":{\"nameservers\":[\"192.0.2.1\","
-                                    "\"192.0.2.2\",\"192.0.2.3\"]}}"),
-                             &options, &left_out));
+    struct buffer out = {0}, spec = {0};
+    struct resolver_omissions omitted = {0};
+    buffer_add_string(&spec, "{\"dnsPolicy\":\"ClusterFirst\",\"dnsConfig\":{\"nameservers\":[\"192.0.2.1\","
+                             "\"192.0.2.2\",\"192.0.2.3\"],\"searches\":[");
+    for (int i = 0; i < 30; i++)
+        buffer_printf(&spec, "%s\"d%d.example\"", i ? "," : "", i);
+    buffer_add_string(&spec, "]}}");
+    pod_resolver(&out, pod_of(spec.data), &options, &omitted);
     assert_non_null(strstr(out.data, "nameserver 10.96.0.10\nnameserver 192.0.2.1\nnameserver 192.0.2.2\noptions"));
-    assert_string_equal(left_out.data, "Nameserver limits were exceeded, some nameservers have been omitted, the "
-                                       "applied nameserver line is: 10.96.0.10 192.0.2.1 192.0.2.2");
+    assert_string_equal(omitted.servers, "Nameserver limits were exceeded, some nameservers have been omitted, the "
+                                         "applied nameserver line is: 10.96.0.10 192.0.2.1 192.0.2.2");
+    static const char sentence[] = "Search Line limits were exceeded, some search paths have been omitted, the applied "
+                                   "search line is: ml.svc.cluster.local svc.cluster.local ";
+    assert_memory_equal(omitted.searches, sentence, strlen(sentence));
+    assert_string_equal(omitted.searches + strlen(omitted.searches) - strlen(" d26.example"), " d26.example");
+    free(omitted.servers);
+    free(omitted.searches);
     buffer_free(&out);
-    buffer_free(&left_out);
+    buffer_free(&spec);
 }
 
 static void a_pod_knows_itself_and_its_aliases(void **state)
 {
     assert_non_null(strstr(hosts("{}"), "\n10.244.0.7\tp\n"));
-    assert_non_null(strstr(hosts("{\"subdomain\":\"workers\"}"),
-                           "\n10.244.0.7\tp.workers.ml.svc.cluster.local\tp\n"));
+    assert_non_null(strstr(hosts("{\"subdomain\":\"workers\"}"), "\n10.244.0.7\tp.workers.ml.svc.cluster.local\tp\n"));
     assert_non_null(strstr(hosts("{\"hostAliases\":[{\"ip\":\"192.0.2.9\",\"hostnames\":[\"a\",\"b\"]}]}"),
                            "\n# Entries added by HostAliases.\n192.0.2.9\ta\tb\n"));
-    assert_string_equal(hosts("{\"hostNetwork\":true}"), "127.0.0.1\tlocalhost node\n");
+    assert_string_equal(hosts("{\"hostNetwork\":true}"),
+                        "# Kubernetes-managed hosts file (host network).\n127.0.0.1\tlocalhost node\n");
 }
 
 int main(void)

@@ -103,7 +103,8 @@ static void users_and_groups_come_from_spec_and_image(void **state)
         struct runtime_container_config config = {.rootfs = w->root};
         const char *home;
         struct error err;
-        if (security_resolve_user(w->arena, pod->value, container_of(pod), cases[i].image_user, &config, &home, &err) < 0)
+        if (security_resolve_user(w->arena, pod->value, container_of(pod), cases[i].image_user, &config, &home, &err) <
+            0)
             fail_msg("case %zu: %s", i, err.text);
         assert_string_equal(security_user_text(w->arena, &config), cases[i].user);
         assert_string_equal(home, cases[i].home);
@@ -165,20 +166,19 @@ static void container_settings_reach_the_runtime(void **state)
     static const struct {
         const char *context, *pod_context;
         enum runtime_seccomp seccomp;
-        bool privileged, read_only, no_new_privileges, unmasked;
+        bool privileged, read_only, no_new_privileges;
         size_t add, drop;
     } cases[] = {
-        {"{}", "{}", RUNTIME_SECCOMP_DEFAULT, 0, 0, 0, 0, 0, 0},
-        {"{'privileged':true}", "{}", RUNTIME_SECCOMP_DEFAULT, 1, 0, 0, 0, 0, 0},
-        {"{'readOnlyRootFilesystem':true}", "{}", RUNTIME_SECCOMP_DEFAULT, 0, 1, 0, 0, 0, 0},
-        {"{'allowPrivilegeEscalation':false}", "{}", RUNTIME_SECCOMP_DEFAULT, 0, 0, 1, 0, 0, 0},
-        {"{'allowPrivilegeEscalation':true}", "{}", RUNTIME_SECCOMP_DEFAULT, 0, 0, 0, 0, 0, 0},
-        {"{'procMount':'Unmasked'}", "{}", RUNTIME_SECCOMP_DEFAULT, 0, 0, 0, 1, 0, 0},
-        {"{'capabilities':{'add':['A','B'],'drop':['ALL']}}", "{}", RUNTIME_SECCOMP_DEFAULT, 0, 0, 0, 0, 2, 1},
-        {"{'seccompProfile':{'type':'Unconfined'}}", "{}", RUNTIME_SECCOMP_UNCONFINED, 0, 0, 0, 0, 0, 0},
-        {"{}", "{'seccompProfile':{'type':'Unconfined'}}", RUNTIME_SECCOMP_UNCONFINED, 0, 0, 0, 0, 0, 0},
+        {"{}", "{}", RUNTIME_SECCOMP_DEFAULT, 0, 0, 0, 0, 0},
+        {"{'privileged':true}", "{}", RUNTIME_SECCOMP_DEFAULT, 1, 0, 0, 0, 0},
+        {"{'readOnlyRootFilesystem':true}", "{}", RUNTIME_SECCOMP_DEFAULT, 0, 1, 0, 0, 0},
+        {"{'allowPrivilegeEscalation':false}", "{}", RUNTIME_SECCOMP_DEFAULT, 0, 0, 1, 0, 0},
+        {"{'allowPrivilegeEscalation':true}", "{}", RUNTIME_SECCOMP_DEFAULT, 0, 0, 0, 0, 0},
+        {"{'capabilities':{'add':['A','B'],'drop':['ALL']}}", "{}", RUNTIME_SECCOMP_DEFAULT, 0, 0, 0, 2, 1},
+        {"{'seccompProfile':{'type':'Unconfined'}}", "{}", RUNTIME_SECCOMP_UNCONFINED, 0, 0, 0, 0, 0},
+        {"{}", "{'seccompProfile':{'type':'Unconfined'}}", RUNTIME_SECCOMP_UNCONFINED, 0, 0, 0, 0, 0},
         {"{'seccompProfile':{'type':'Localhost','localhostProfile':'f'}}", "{'seccompProfile':{'type':'Unconfined'}}",
-         RUNTIME_SECCOMP_PROFILE, 0, 0, 0, 0, 0, 0},
+         RUNTIME_SECCOMP_PROFILE, 0, 0, 0, 0, 0},
     };
     for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
         cleanup_object struct object *pod = read_pod(cases[i].context, cases[i].pod_context);
@@ -188,7 +188,6 @@ static void container_settings_reach_the_runtime(void **state)
         assert_int_equal(config.privileged, cases[i].privileged);
         assert_int_equal(config.read_only_rootfs, cases[i].read_only);
         assert_int_equal(config.no_new_privileges, cases[i].no_new_privileges);
-        assert_int_equal(config.unmasked_proc, cases[i].unmasked);
         assert_int_equal(config.add_capability_count, cases[i].add);
         assert_int_equal(config.drop_capability_count, cases[i].drop);
     }

@@ -69,7 +69,6 @@ struct runtime_container_config {
     size_t drop_capability_count;
     bool privileged;              /* every capability and device, nothing masked */
     bool no_new_privileges;       /* allowPrivilegeEscalation: false */
-    bool unmasked_proc;           /* procMount: Unmasked */
     enum runtime_seccomp seccomp; /* without effect when privileged */
     const char *seccomp_profile;  /* of RUNTIME_SECCOMP_PROFILE: the OCI object as JSON text */
     int oom_score_adj;            /* a value that the kernel does not let us reach becomes the nearest that it does */

@@ -22,6 +22,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "node/runtime/log.h"
 #include "node/runtime/oci_config.h"
 #include "node/runtime/process.h"
@@ -106,7 +107,7 @@ static void read_surroundings(struct creation *creation, const struct sandbox *s
     struct oci_surroundings *around = &creation->around;
     const char *uid = pod->pod_uid;
     *around = (struct oci_surroundings){
-        .hostname = arena_string(creation->arena, pod->host_network ? NULL : pod->hostname),
+        .hostname = text_empty(pod->hostname) ? NULL : arena_string(creation->arena, pod->hostname),
         .network_namespace = arena_string(creation->arena, pod->network_namespace),
         .host_pid = pod->host_pid,
         .shm = "/dev/shm",

@@ -453,7 +453,7 @@ static int add_linux(json_t *root, const struct runtime_container_config *config
     json_object_set_new(linux_part, "resources", resources_object(config, around));
     if (add_namespaces(namespaces, around, err) < 0 || set_text(linux_part, "cgroupsPath", around->cgroup, err) < 0)
         return -1;
-    if (!config->privileged && !config->unmasked_proc) {
+    if (!config->privileged) {
         json_object_set_new(linux_part, "maskedPaths", string_array(masked_paths, ARRAY_COUNT(masked_paths)));
         json_object_set_new(linux_part, "readonlyPaths", string_array(read_only_paths, ARRAY_COUNT(read_only_paths)));
     }

@@ -14,7 +14,7 @@ struct runtime_sandbox_config {
     const char *pod_uid; /* [0-9a-zA-Z-]: it becomes file and cgroup names */
     const char *pod_namespace;
     const char *pod_name;
-    const char *hostname; /* at most 64 bytes; not used with host_network */
+    const char *hostname; /* at most 64 bytes; with host_network the node's own, or "" for none in the environment */
     bool host_network;    /* the node's network and UTS namespace, as upstream's runtimes take them together */
     bool host_ipc;
     bool host_pid;
