@@ -5,12 +5,14 @@
 #include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "api/quantity.h"
 #include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/map.h"
+#include "base/text.h"
 #include "base/vector.h"
 
 struct builder {
@@ -316,8 +318,13 @@ const char *environment_get(const struct environment *environment, const char *n
     return NULL;
 }
 
-const char *environment_expand(struct arena *arena, const struct environment *environment, const char *text,
-                               struct error *err)
+/* Names of variables without a value that a text refers to. */
+struct missing {
+    VECTOR(const char *) names;
+};
+
+static const char *expand(struct arena *arena, const struct environment *environment, const char *text,
+                          struct missing *missing, struct error *err)
 {
     const char *last = strrchr(text, ')');
     if (!strchr(text, '$'))
@@ -335,7 +342,10 @@ const char *environment_expand(struct arena *arena, const struct environment *en
             p++;
         } else if (p[1] == '(' && last && p < last) {
             const char *end = strchr(p, ')');
-            const char *value = environment_get(environment, arena_string_n(arena, p + 2, (size_t)(end - p - 2)));
+            const char *name = arena_string_n(arena, p + 2, (size_t)(end - p - 2));
+            const char *value = environment_get(environment, name);
+            if (missing && text_empty(value))
+                vector_push(&missing->names, name);
             if (value)
                 buffer_add_string(&out, value);
             else
@@ -346,4 +356,35 @@ const char *environment_expand(struct arena *arena, const struct environment *en
         }
     }
     return arena_string_n(arena, out.data ? out.data : "", out.size);
+}
+
+const char *environment_expand(struct arena *arena, const struct environment *environment, const char *text,
+                               struct error *err)
+{
+    return expand(arena, environment, text, NULL, err);
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+const char *environment_expand_path(struct arena *arena, const struct environment *environment, const char *text,
+                                    struct error *err)
+{
+    struct missing missing = {0};
+    const char *out = expand(arena, environment, text, &missing, err);
+    size_t count = missing.names.count;
+    if (out && count) {
+        cleanup_buffer struct buffer list = {0};
+        const char **names = missing.names.items;
+        qsort(names, count, sizeof(*names), by_name);
+        for (size_t i = 0; i < count; i++)
+            if (!i || strcmp(names[i], names[i - 1]) != 0)
+                buffer_printf(&list, "%s%s", i ? ", " : "", names[i]);
+        error_set(err, ENOENT, "missing value for %s", list.data);
+        out = NULL;
+    }
+    vector_free(&missing.names);
+    return out;
 }

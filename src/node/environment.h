@@ -52,6 +52,10 @@ const char *environment_get(const struct environment *environment, const char *n
  * when that is more than ENVIRONMENT_VALUE_MAX. */
 const char *environment_expand(struct arena *arena, const struct environment *environment, const char *text,
                                struct error *err);
+/* The same of a subPathExpr, whose references all have to have a value, and one that is not empty: otherwise NULL with
+ * upstream's `missing value for A, B` (ENOENT). */
+const char *environment_expand_path(struct arena *arena, const struct environment *environment, const char *text,
+                                    struct error *err);
 
 /* The value of a downward API field ("metadata.labels['app']", "status.podIP"). */
 int pod_field_value(struct arena *arena, const struct environment_source *source, const char *path, const char **out,

@@ -42,9 +42,10 @@ int volume_plan_new(struct arena *arena, const struct pod *pod, const char *dire
 /* Makes or updates all volumes. Blocks. */
 int volume_apply(const struct volume_plan *plan, struct error *err);
 /* Resolves the mounts of one container: sources exist afterwards, subPaths are bound. `expand` gives the value of
- * subPathExpr's variables. The result lives in the arena. Blocks. */
+ * a subPathExpr, or NULL with err set. The result lives in the arena. Blocks. */
 int volume_resolve_mounts(struct arena *arena, const struct pod *pod, const struct container *container,
-                          const char *directory, const char *(*expand)(void *context, const char *text), void *context,
+                          const char *directory,
+                          const char *(*expand)(void *context, const char *text, struct error *err), void *context,
                           struct runtime_mount **out, size_t *count, struct error *err);
 /* Unmounts and removes everything below the pod's directory. Blocks. Fine when it is not there. */
 int volume_remove_all(const char *directory, struct error *err);

@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/text.h"
 
 static const char *volume_path(struct arena *arena, const char *directory, const struct volume *volume)
 {
@@ -106,7 +107,8 @@ static int bind_sub_path(const char *volume, const char *sub_path, const char *t
 }
 
 int volume_resolve_mounts(struct arena *arena, const struct pod *pod, const struct container *container,
-                          const char *directory, const char *(*expand)(void *context, const char *text), void *context,
+                          const char *directory,
+                          const char *(*expand)(void *context, const char *text, struct error *err), void *context,
                           struct runtime_mount **out, size_t *count, struct error *err)
 {
     *count = container->volume_mounts.count;
@@ -132,10 +134,10 @@ int volume_resolve_mounts(struct arena *arena, const struct pod *pod, const stru
             to->propagation = strcmp(m->mount_propagation, "Bidirectional") == 0     ? RUNTIME_PROPAGATION_SHARED
                               : strcmp(m->mount_propagation, "HostToContainer") == 0 ? RUNTIME_PROPAGATION_SLAVE
                                                                                      : RUNTIME_PROPAGATION_PRIVATE;
-        const char *sub_path = m->sub_path_expr && *m->sub_path_expr ? expand(context, m->sub_path_expr)
-                               : m->sub_path && *m->sub_path         ? m->sub_path
-                                                                     : NULL;
-        if (!sub_path)
+        const char *sub_path = m->sub_path;
+        if (!text_empty(m->sub_path_expr) && !(sub_path = expand(context, m->sub_path_expr, err)))
+            return -1;
+        if (text_empty(sub_path))
             continue;
         const char *target = arena_printf(arena, "%s/subpaths/%s/%zu", directory, container->name, i);
         if (bind_sub_path(to->source, sub_path, target, err) < 0)

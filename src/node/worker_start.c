@@ -160,6 +160,12 @@ static const char *expand(void *context, const char *text)
     return out ? out : "";
 }
 
+static const char *expand_path(void *context, const char *text, struct error *err)
+{
+    struct start *s = context;
+    return environment_expand_path(s->arena, &s->environment, text, err);
+}
+
 /* Mounts of the files that every pod has, unless the container mounts its own there. */
 static void add_pod_files(struct start *s, struct runtime_mount *mounts, size_t *count)
 {
@@ -255,13 +261,11 @@ static void prepare(void *context)
         image_mount_rootfs(agent->images, image, s->directory, &s->err) < 0)
         return;
     s->config.rootfs = arena_printf(s->arena, "%s/rootfs", s->directory);
-    if (volume_resolve_mounts(s->arena, s->pod->value, s->spec, s->worker->directory, expand, s, &mounts, &count,
+    if (volume_resolve_mounts(s->arena, s->pod->value, s->spec, s->worker->directory, expand_path, s, &mounts, &count,
                               &s->err) < 0) {
         s->reason = "CreateContainerConfigError";
         return;
     }
-    if (s->too_long)
-        return;
     mounts = arena_array_grow(s->arena, mounts, count, 3, sizeof(*mounts));
     add_pod_files(s, mounts, &count);
     s->config.mounts = mounts;

@@ -157,6 +157,23 @@ def test_sub_path_of_an_empty_dir_is_made(api, pods):
     assert text == "f\n"
 
 
+def test_a_sub_path_may_be_made_of_variables(api, namespace, pods):
+    name = {"name": "NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
+    _, text = run_to_end(api, pods, "echo x > /volume/f; ls /all/logs/it-$(echo $NAMESPACE)",
+                         volumes=[{"name": "it", "emptyDir": {}}], container={
+                             "env": [name, {"name": "NAMESPACE", "value": namespace}], "volumeMounts": [
+                                 {"name": "it", "mountPath": MOUNT, "subPathExpr": "logs/$(NAME)-$(NAMESPACE)"},
+                                 {"name": "it", "mountPath": "/all"}]})
+    assert text == "f\n"
+
+
+def test_a_sub_path_of_unknown_variables_holds_the_container(api, namespace, pods):
+    body = harness.shell_pod("it", "true", volumes=[{"name": "it", "emptyDir": {}}], container={
+        "volumeMounts": [{"name": "it", "mountPath": MOUNT, "subPathExpr": "$(NOBODY)"}]})
+    api.create(pods, body)
+    wait_for_event(api, namespace, "Failed", "^Error: missing value for NOBODY$")
+
+
 def test_a_sub_path_leads_nowhere_else(api, pods):
     body = harness.shell_pod("it", "true", volumes=[{"name": "it", "emptyDir": {}}], container={
         "volumeMounts": [{"name": "it", "mountPath": MOUNT, "subPath": "../../etc"}]})

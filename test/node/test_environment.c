@@ -119,6 +119,19 @@ static void values_refer_to_those_before_them(void **state)
     close_world(&w);
 }
 
+static void all_that_a_path_refers_to_has_to_be_there(void **state)
+{
+    struct world w;
+    struct error err;
+    (void)state;
+    open_world(&w, "{\"name\":\"c\",\"env\":[{\"name\":\"A\",\"value\":\"1\"},{\"name\":\"EMPTY\",\"value\":\"\"}]}");
+    assert_int_equal(build(&w), 0);
+    assert_string_equal(environment_expand_path(w.arena, &w.environment, "x/$(A)/$$(B)", &err), "x/1/$(B)");
+    assert_null(environment_expand_path(w.arena, &w.environment, "$(Z)/$(A)/$(EMPTY)/$(Z)", &err));
+    assert_string_equal(err.text, "missing value for EMPTY, Z");
+    close_world(&w);
+}
+
 static void what_no_kernel_would_take_is_refused(void **state)
 {
     struct world w;
@@ -227,6 +240,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(values_refer_to_those_before_them),
+        cmocka_unit_test(all_that_a_path_refers_to_has_to_be_there),
         cmocka_unit_test(what_no_kernel_would_take_is_refused),
         cmocka_unit_test(a_million_references_that_are_none_are_read_once),
         cmocka_unit_test(references_to_config_maps_secrets_fields_and_resources_are_resolved),

@@ -306,7 +306,7 @@ static void what_has_not_changed_is_not_written_again(void **state)
     assert_string_not_equal(before, after);
 }
 
-static const char *same(void *context, const char *text)
+static const char *same(void *context, const char *text, struct error *err)
 {
     (void)context;
     return text;
