@@ -188,6 +188,16 @@ def test_a_pod_of_the_node_sees_its_processes_network_and_ipc(api, pods, cluster
     assert own not in text.splitlines()
 
 
+def test_containers_of_a_pod_share_system_v_memory_and_pods_do_not(api, pods):
+    """syslogd keeps its ring in a segment of System V, which logread reads."""
+    write = "syslogd -C16; until logger here 2>/dev/null; do usleep 20000; done; exec sleep 1000"
+    read = "until logread 2>/dev/null | grep -q here; do usleep 20000; done; echo found; exec sleep 1000"
+    api.create(pods, pod(container("main", write), container("second", read)))
+    harness.eventually(lambda: log(api, pods, "second") == "found\n")
+    api.create(pods, pod(container("main", "logread 2>&1; exec sleep 1000"), name="other"))
+    harness.eventually(lambda: "can't find syslogd buffer" in log(api, pods, pod_name="other"))
+
+
 def test_a_pod_of_the_nodes_network_has_the_nodes_address_and_names(api, pods):
     def field(name, path):
         return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}

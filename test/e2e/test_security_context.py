@@ -5,6 +5,7 @@ import pathlib
 import pytest
 
 import harness
+from test_claims import claim, claimed, claims  # noqa: F401
 from test_pod import events, log, run_to_end, wait_for_event, waiting  # noqa: F401
 
 SECCOMP_FILTER, SECCOMP_OFF = "2", "0"
@@ -113,6 +114,68 @@ def test_volumes_belong_to_the_fs_group(api, namespace, pods):
     text = log(api, pods)
     assert done["status"]["phase"] == "Succeeded", (done["status"], text)
     assert text.splitlines() == ["2000 2777", "2000 644", "2000 3777", "2000 440", "read-only"]
+
+
+def test_a_strict_policy_leaves_out_the_groups_of_the_image(cluster, api, pods, tmp_path):
+    (tmp_path / "group").write_text("root:x:0:\nserver:x:1000:\nteam:x:4321:server\n")
+    archive = harness.make_image("local/groups:v1", tmp_path, add_file=f"{tmp_path}/group:etc/group")
+    harness.run([harness.CORACLE, "image", "--name", cluster.name, "import", archive])
+    shared = {"runAsUser": 1000, "runAsGroup": 3000, "supplementalGroups": [4000]}
+    merged = run_with(api, pods, "id -G", None, shared, name="merged", image="local/groups:v1")
+    strict = run_with(api, pods, "id -G", None, {**shared, "supplementalGroupsPolicy": "Strict"}, name="strict",
+                      image="local/groups:v1")
+    assert set(merged.split()) == {"3000", "4000", "4321"}
+    assert set(strict.split()) == {"3000", "4000"}
+
+
+def test_the_policy_says_when_the_group_of_a_volume_is_looked_at_again(api, pods, claims):
+    api.create(claims, claim())
+
+    def run(name, script, policy):
+        pod, text = run_to_end(api, pods, script, name=name, **claimed(),
+                               securityContext={"fsGroup": 2000, "fsGroupChangePolicy": policy})
+        assert pod["status"]["phase"] == "Succeeded", (pod["status"], text)
+        return text
+
+    run("first", "touch /volume/file; chown 0:0 /volume/file", "Always")
+    assert run("second", "stat -c %g /volume/file", "OnRootMismatch") == "0\n"
+    assert run("third", "stat -c %g /volume/file", "Always") == "2000\n"
+    run("fourth", "chown 0:0 /volume/file /volume", "OnRootMismatch")
+    assert run("fifth", "stat -c %g /volume/file", "OnRootMismatch") == "2000\n"
+
+
+# ---- privileges ----
+
+NET_BIND_SERVICE, NET_RAW, NET_ADMIN = 1 << 10, 1 << 13, 1 << 12
+
+
+@pytest.mark.parametrize("capabilities, has, lacks", [
+    ({}, NET_BIND_SERVICE | NET_RAW, NET_ADMIN),
+    ({"add": ["NET_ADMIN"]}, NET_BIND_SERVICE | NET_RAW | NET_ADMIN, 0),
+    ({"drop": ["NET_RAW"]}, NET_BIND_SERVICE, NET_RAW | NET_ADMIN),
+    ({"add": ["NET_BIND_SERVICE"], "drop": ["ALL"]}, NET_BIND_SERVICE, ~NET_BIND_SERVICE),
+    ({"add": ["ALL"], "drop": ["NET_RAW"]}, NET_BIND_SERVICE | NET_ADMIN, NET_RAW),
+], ids=["default", "add", "drop", "only", "all-but"])
+def test_capabilities_are_added_and_dropped(api, pods, capabilities, has, lacks):
+    status = process_status(run_with(api, pods, "cat /proc/self/status", {"capabilities": capabilities}))
+    for kind in ("CapEff", "CapBnd"):
+        assert int(status[kind], 16) & has == has
+        assert not int(status[kind], 16) & lacks
+
+
+@pytest.mark.parametrize("context, told", [({}, "0"), ({"allowPrivilegeEscalation": False}, "1"),
+                                           ({"allowPrivilegeEscalation": True}, "0")], ids=["unset", "false", "true"])
+def test_a_program_may_gain_privileges_unless_the_container_says_no(api, pods, context, told):
+    assert process_status(run_with(api, pods, "cat /proc/self/status", context))["NoNewPrivs"] == told
+
+
+def test_a_read_only_root_leaves_volumes_writable(api, pods):
+    script = "touch /file 2>/dev/null || echo refused; touch /volume/file && touch /dev/shm/file && echo written"
+    pod = harness.shell_pod("it", script, restartPolicy="Never", volumes=[{"name": "it", "emptyDir": {}}], container={
+        "securityContext": {"readOnlyRootFilesystem": True}, "volumeMounts": [{"name": "it", "mountPath": "/volume"}]})
+    api.create(pods, pod)
+    harness.wait_for(api, pods, lambda items: items and items[0]["status"].get("phase") == "Succeeded")
+    assert log(api, pods).splitlines() == ["refused", "written"]
 
 
 # ---- /proc and user namespaces ----
