@@ -7,6 +7,7 @@
 
 #include "base/buffer.h"
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "base/timestamp.h"
 #include "node/http_probe.h"
 #include "node/node.h"
@@ -31,6 +32,9 @@ struct hook {
     void *context;
     struct command *command;
     struct http_probe *http;
+    void (*fell_back)(void *context, const char *host);
+    char *pod_ip;
+    char *refusal;           /* what was said of https, while http is tried; NULL: it is not */
     struct env_timer *timer; /* of sleep, or of a handler without an action */
 };
 
@@ -38,6 +42,8 @@ static void hook_free(struct hook *h)
 {
     env_timer_free(h->timer);
     object_unref(h->pod);
+    free(h->pod_ip);
+    free(h->refusal);
     free(h);
 }
 
@@ -99,27 +105,35 @@ static void start_command(struct hook *h, const char *container_id)
 
 /* ---- httpGet ---- */
 
-static void http_ended(void *context, const char *failure)
+static void ask(struct hook *h, bool plain);
+
+static void http_ended(void *context, enum http_probe_outcome outcome, const char *text)
 {
     struct hook *h = context;
-    h->http = NULL;
-    if (!failure) {
+    struct http_probe *ended = steal_pointer(h->http);
+    if (outcome == HTTP_PROBE_UNENCRYPTED && !h->refusal) {
+        h->refusal = mem_string(text);
+        ask(h, true);
+    } else if (outcome == HTTP_PROBE_SUCCEEDED || outcome == HTTP_PROBE_WARNED) {
+        if (h->refusal)
+            h->fell_back(h->context, http_probe_authority(ended));
         end(h, NULL);
-        return;
+    } else {
+        const char *path = h->handler->http_get->path;
+        cleanup_free char *action = mem_printf("HTTP lifecycle hook (%s)", text_or_empty(path));
+        fail(h, action, h->refusal ? h->refusal : text);
     }
-    const char *path = h->handler->http_get->path;
-    cleanup_free char *action = mem_printf("HTTP lifecycle hook (%s)", path ? path : "");
-    fail(h, action, failure);
 }
 
-static void start_http(struct hook *h, const char *pod_ip)
+static void ask(struct hook *h, bool plain)
 {
     const struct http_get_action *get = h->handler->http_get;
     int port = probe_port(h->container, &get->port);
-    struct http_probe_options options = {.host = get->host && *get->host ? get->host : pod_ip,
+    struct http_probe_options options = {.host = text_empty(get->host) ? h->pod_ip : get->host,
                                          .port = port ? port : HTTP_PORT_DEFAULT,
                                          .user_agent = "kube-lifecycle/1.35",
-                                         .any_status = true};
+                                         .any_status = true,
+                                         .plain = plain};
     h->http = http_probe_start(h->agent->http_prober, get, &options, http_ended, h);
 }
 
@@ -145,10 +159,12 @@ struct hook *hook_start(struct agent *agent, const struct hook_options *options,
     h->container = options->container;
     h->done = done;
     h->context = context;
+    h->fell_back = options->fell_back;
+    h->pod_ip = mem_string(text_or_empty(options->pod_ip));
     if (h->handler->exec && h->handler->exec->command.count) {
         start_command(h, options->container_id);
     } else if (h->handler->http_get) {
-        start_http(h, options->pod_ip ? options->pod_ip : "");
+        ask(h, false);
     } else {
         h->timer = env_timer_new(agent->env, slept, h);
         env_timer_start(h->timer, h->handler->sleep ? duration_of_seconds(h->handler->sleep->seconds) : 0);

@@ -1,4 +1,5 @@
-/* Lifecycle hooks: exec, httpGet and sleep, as upstream runs them. An HTTP answer counts whatever its status. A hook
+/* Lifecycle hooks: exec, httpGet and sleep, as upstream runs them. An HTTP answer counts whatever its status, and
+ * over http too where https was asked for. A hook
  * has no time limit of its own; whoever started it cancels it. On the loop's thread; nothing blocks. */
 #ifndef CORACLE_NODE_HOOK_H
 #define CORACLE_NODE_HOOK_H
@@ -17,6 +18,9 @@ struct hook_options {
     const struct container *container;
     const char *pod_ip;       /* the default host; copied */
     const char *container_id; /* where exec runs; copied */
+    /* A server that was to be asked over https speaks http, and has been asked so. `host` is "10.0.0.1:80". Called
+     * before done, with the same context. */
+    void (*fell_back)(void *context, const char *host);
 };
 
 /* done runs later, once, unless the hook is cancelled. */

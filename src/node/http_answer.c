@@ -8,6 +8,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/cleanup.h"
+
 enum { STATUS, HEADER, BODY, CHUNK_SIZE, CHUNK, CHUNK_END, TRAILER };
 
 #define BROKEN "net/http: HTTP/1.x transport connection broken: "
@@ -32,6 +34,11 @@ static int take_status(struct http_answer *a, char *failure)
     a->state = HEADER;
     a->chunked = a->sized = false;
     return 0;
+}
+
+static bool is_redirect(const struct http_answer *a)
+{
+    return a->status >= 300 && a->status < 400;
 }
 
 static bool number(const char *text, int base, uint64_t *out)
@@ -77,6 +84,9 @@ static int take_header(struct http_answer *a, char *failure)
         if (!number(value, 10, &a->left))
             return refuse(failure, BROKEN "bad Content-Length \"%.200s\"", value);
         a->sized = true;
+    } else if (strcasecmp(a->line, "Location") == 0) {
+        if (is_redirect(a) && !a->location && a->line_size < sizeof(a->line) - 1)
+            a->location = mem_string(value);
     } else if (strcasecmp(a->line, "Transfer-Encoding") == 0) {
         a->chunked = strncasecmp(value, "chunked", 7) == 0;
         if (!a->chunked)
@@ -114,10 +124,13 @@ static int take_line(struct http_answer *a, char *failure)
 }
 
 /* Passes over what is there of the body; returns how much. */
-static size_t take_body(struct http_answer *a, size_t size)
+static size_t take_body(struct http_answer *a, const char *data, size_t size)
 {
     bool until_close = a->state == BODY && !a->sized;
     size_t taken = until_close || size < a->left ? size : (size_t)a->left;
+    size_t room = HTTP_ANSWER_BODY_MAX - a->text.size;
+    if (is_redirect(a))
+        buffer_add(&a->text, data, taken < room ? taken : room);
     a->body += taken;
     if (!until_close)
         a->left -= taken;
@@ -132,7 +145,7 @@ int http_answer_feed(struct http_answer *a, const char *data, size_t size, char 
 {
     for (size_t i = 0; i < size && !a->complete;) {
         if (a->state == BODY || a->state == CHUNK) {
-            i += take_body(a, size - i);
+            i += take_body(a, data + i, size - i);
             continue;
         }
         char c = data[i++];
@@ -146,8 +159,9 @@ int http_answer_feed(struct http_answer *a, const char *data, size_t size, char 
         if (a->line_size && a->line[a->line_size - 1] == '\r')
             a->line_size--;
         a->line[a->line_size] = 0;
+        int result = take_line(a, failure);
         a->line_size = 0;
-        if (take_line(a, failure) < 0)
+        if (result < 0)
             return -1;
     }
     return 0;
@@ -160,4 +174,10 @@ int http_answer_end(struct http_answer *a, char failure[HTTP_ANSWER_FAILURE_MAX]
         return 0;
     }
     return refuse(failure, "%s", a->head ? "unexpected EOF" : "EOF");
+}
+
+void http_answer_free(struct http_answer *a)
+{
+    free(a->location);
+    buffer_free(&a->text);
 }

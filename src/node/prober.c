@@ -1,8 +1,7 @@
 /* Probes. One attempt at a time per prober; a timer starts the next. HTTP goes through http_probe.c, gRPC through
- * grpc_probe.c, TCP through libuv, exec through the runtime. */
+ * grpc_probe.c, TCP through dial.c, exec through the runtime. */
 #include "node/prober.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +9,9 @@
 
 #include "base/buffer.h"
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "base/timestamp.h"
+#include "node/dial.h"
 #include "node/grpc_probe.h"
 #include "node/http_probe.h"
 #include "node/node.h"
@@ -19,14 +20,6 @@
 /* Upstream looks for the first time when a server has long begun to listen; this agent is there before it. So between
  * the first attempt and the second that is due, more are made, and a failure among them does not count. */
 #define EARLY_FIRST (50 * MILLISECOND)
-
-struct tcp_attempt {
-    uv_tcp_t socket;
-    uv_timer_t timer;
-    uv_connect_t request;
-    struct prober *prober; /* NULL: dropped */
-    int open;              /* handles not yet closed */
-};
 
 struct exec_attempt {
     struct prober *prober; /* NULL: dropped */
@@ -47,7 +40,8 @@ struct prober {
     int64_t early; /* until the next early attempt; 0: only those that are due */
     int64_t due;   /* env_monotonic of the next attempt that counts */
     bool *freed; /* set when the callback frees the prober */
-    struct tcp_attempt *tcp;
+    struct dial *tcp;
+    struct env_timer *tcp_limit; /* NULL: no probe of this kind */
     struct http_probe *http;
     struct grpc_probe *grpc;
     struct exec_attempt *exec;
@@ -95,9 +89,10 @@ static bool count(struct prober *p, bool success)
 /* Arranges the next attempt, and tells. `why` is NULL of a plain success. */
 static void settle(struct prober *p, enum prober_result result, const char *why)
 {
-    static const char *const forms[] = {[PROBER_FAILED] = "failed: %s",
+    static const char *const forms[] = {[PROBER_WARNED] = "warning: %s",
+                                        [PROBER_FAILED] = "failed: %s",
                                         [PROBER_ERRORED] = "errored and resulted in unknown state: %s"};
-    bool success = result == PROBER_SUCCEEDED, freed = false;
+    bool success = result == PROBER_SUCCEEDED || result == PROBER_WARNED, freed = false;
     int64_t now = env_monotonic(p->agent->env), period = or_default(p->options.probe->period_seconds, 10) * SECOND;
     bool counts = now >= p->due;
     if (counts && p->due)
@@ -155,91 +150,64 @@ int probe_port(const struct container *container, const struct int_or_string *po
 
 /* ---- tcpSocket ---- */
 
-static void tcp_closed(uv_handle_t *handle)
+static const char *tcp_host(const struct prober *p)
 {
-    struct tcp_attempt *a = handle->data;
-    if (--a->open == 0)
-        free(a);
+    const char *host = p->options.probe->tcp_socket->host;
+    return text_empty(host) ? p->pod_ip : host;
 }
 
-static void tcp_close(struct tcp_attempt *a)
+static void socket_closed(uv_handle_t *socket)
 {
-    uv_close((uv_handle_t *)&a->socket, tcp_closed);
-    uv_close((uv_handle_t *)&a->timer, tcp_closed);
+    free(socket);
 }
 
-static void tcp_end(struct tcp_attempt *a, const char *failure)
+/* A connection is all that is asked for. */
+static void tcp_connected(void *context, uv_tcp_t *socket, const char *failure)
 {
-    struct prober *p = a->prober;
-    a->prober = NULL;
+    struct prober *p = context;
     p->tcp = NULL;
-    tcp_close(a);
+    env_timer_stop(p->tcp_limit);
+    if (socket)
+        uv_close((uv_handle_t *)socket, socket_closed);
     result(p, failure);
 }
 
-static void tcp_connected(uv_connect_t *request, int status)
+static void tcp_timed_out(void *context)
 {
-    struct tcp_attempt *a = request->data;
-    char text[128];
-    if (!a->prober)
-        return;
-    if (status == 0) {
-        tcp_end(a, NULL);
-        return;
-    }
-    const struct tcp_socket_action *tcp = a->prober->options.probe->tcp_socket;
-    snprintf(text, sizeof(text), "dial tcp %s:%d: connect: %s",
-             tcp->host && *tcp->host ? tcp->host : a->prober->pod_ip, probe_port(a->prober->options.container, &tcp->port),
-             uv_strerror(status));
-    tcp_end(a, text);
-}
-
-static void tcp_timed_out(uv_timer_t *timer)
-{
-    struct tcp_attempt *a = timer->data;
-    char text[128];
-    const struct tcp_socket_action *tcp = a->prober->options.probe->tcp_socket;
-    snprintf(text, sizeof(text), "dial tcp %s:%d: i/o timeout",
-             tcp->host && *tcp->host ? tcp->host : a->prober->pod_ip, probe_port(a->prober->options.container, &tcp->port));
-    tcp_end(a, text);
+    struct prober *p = context;
+    const char *host = tcp_host(p);
+    bool colon = strchr(host, ':');
+    cleanup_free char *text = mem_printf(colon ? "dial tcp [%s]:%d: i/o timeout" : "dial tcp %s:%d: i/o timeout", host,
+                                         probe_port(p->options.container, &p->options.probe->tcp_socket->port));
+    dial_cancel(steal_pointer(p->tcp));
+    result(p, text);
 }
 
 static void tcp_attempt(struct prober *p)
 {
     const struct tcp_socket_action *tcp = p->options.probe->tcp_socket;
-    struct sockaddr_in address;
     int port = probe_port(p->options.container, &tcp->port);
     if (port < 1 || port > UINT16_MAX) {
         port_unknown(p, &tcp->port);
         return;
     }
-    const char *host = tcp->host && *tcp->host ? tcp->host : p->pod_ip;
-    if (uv_ip4_addr(host, port, &address) < 0) {
-        cleanup_free char *text = mem_printf("dial tcp: lookup %s: no such host", host);
-        result(p, text);
-        return;
-    }
-    uv_loop_t *loop = env_uv_loop(p->agent->env);
-    struct tcp_attempt *a = mem_zero(1, sizeof(*a));
-    a->prober = p;
-    a->open = 2;
-    a->socket.data = a->timer.data = a->request.data = a;
-    p->tcp = a;
-    uv_tcp_init(loop, &a->socket);
-    uv_timer_init(loop, &a->timer);
-    uv_timer_start(&a->timer, tcp_timed_out, (uint64_t)(timeout(p) / 1000), 0);
-    int status = uv_tcp_connect(&a->request, &a->socket, (const struct sockaddr *)&address, tcp_connected);
-    if (status < 0)
-        tcp_end(a, uv_strerror(status));
+    if (!p->tcp_limit)
+        p->tcp_limit = env_timer_new(p->agent->env, tcp_timed_out, p);
+    env_timer_start(p->tcp_limit, timeout(p));
+    p->tcp = dial_start(env_uv_loop(p->agent->env), tcp_host(p), port, tcp_connected, p);
 }
 
 /* ---- httpGet ---- */
 
-static void http_ended(void *context, const char *failure)
+static void http_ended(void *context, enum http_probe_outcome outcome, const char *text)
 {
     struct prober *p = context;
     p->http = NULL;
-    result(p, failure);
+    settle(p,
+           outcome == HTTP_PROBE_SUCCEEDED ? PROBER_SUCCEEDED
+           : outcome == HTTP_PROBE_WARNED  ? PROBER_WARNED
+                                           : PROBER_FAILED,
+           text);
 }
 
 static void http_attempt(struct prober *p)
@@ -360,11 +328,8 @@ void prober_free(struct prober *p)
         return;
     if (p->freed)
         *p->freed = true;
-    if (p->tcp) {
-        p->tcp->prober = NULL;
-        uv_timer_stop(&p->tcp->timer);
-        tcp_close(p->tcp);
-    }
+    dial_cancel(p->tcp);
+    env_timer_free(p->tcp_limit);
     if (p->exec) {
         p->exec->prober = NULL;
         runtime_exec_cancel(p->exec->running);

@@ -18,13 +18,14 @@ enum prober_kind { PROBER_READINESS, PROBER_LIVENESS, PROBER_STARTUP, PROBER_KIN
 
 enum prober_result {
     PROBER_SUCCEEDED,
+    PROBER_WARNED, /* a success that the user should hear of */
     PROBER_FAILED,
     PROBER_ERRORED /* it could not be made: neither success nor failure */
 };
 
 /* One attempt has ended. `healthy` is the verdict after thresholds, `changed` whether it has just turned. `text` is
  * what upstream's event says behind "Readiness probe " ("failed: HTTP probe failed with statuscode: 503"), NULL of a
- * success. The callback may free the prober. */
+ * plain success. The callback may free the prober. */
 typedef void (*prober_callback)(void *context, enum prober_kind kind, enum prober_result result, bool healthy,
                                 bool changed, const char *text);
 

@@ -55,6 +55,13 @@ static void drop_hook(struct worker *w, size_t i)
     w->hooks[i] = NULL;
 }
 
+static void fell_back(void *context, const char *host)
+{
+    struct worker *w = ((struct worker_context *)context)->worker;
+    worker_event(w, NULL, "Warning", "LifecycleHTTPFallback",
+                 "request to HTTPS lifecycle hook %s got HTTP response, retry with HTTP succeeded", host);
+}
+
 static void run_hook(struct worker *w, size_t i, const struct lifecycle_handler *handler, hook_done done)
 {
     const struct container_observation *c = &w->state.seen.containers[i];
@@ -62,7 +69,8 @@ static void run_hook(struct worker *w, size_t i, const struct lifecycle_handler 
                                    .handler = handler,
                                    .container = c->spec,
                                    .pod_ip = worker_address(w),
-                                   .container_id = w->state.records[i].id};
+                                   .container_id = w->state.records[i].id,
+                                   .fell_back = fell_back};
     w->hooks[i] = hook_start(w->agent, &options, done, w->contexts[i]);
 }
 
@@ -220,7 +228,8 @@ static void probed(void *context, enum prober_kind kind, enum prober_result resu
     struct container_observation *c = &w->state.seen.containers[i];
     struct container_record *r = &w->state.records[i];
     if (text)
-        worker_event(w, c->spec, "Warning", "Unhealthy", "%s probe %s", probe_names[kind], text);
+        worker_event(w, c->spec, "Warning", result == PROBER_WARNED ? "ProbeWarning" : "Unhealthy", "%s probe %s",
+                     probe_names[kind], text);
     if (!changed)
         return;
     if (kind == PROBER_READINESS) {

@@ -31,6 +31,10 @@ def delete_and_wait(api, pods):
     return time.monotonic() - begin
 
 
+# Ready when somebody listens at port 9000.
+LISTENS = {"readinessProbe": {"exec": {"command": ["sh", "-c", "grep -q ':2328 .* 0A ' /proc/net/tcp*"]}, "periodSeconds": 1}}
+
+
 # ---- postStart ----
 
 def test_a_container_runs_when_its_post_start_hook_is_over(api, pods, tmp_path):
@@ -104,7 +108,7 @@ def test_pre_stop_http_get_counts_whatever_the_answer(api, namespace, pods, tmp_
     api.create(pods, with_hooks(tmp_path, answer + DIARIST.format("main"), {
         **hooks(preStop={"httpGet": {"path": "/bye?now", "port": "control",
                                      "httpHeaders": [{"name": "X-Why", "value": "the end"}]}}),
-        "ports": [{"name": "control", "containerPort": 9000}]}))
+        "ports": [{"name": "control", "containerPort": 9000}], **LISTENS}))
     harness.wait_for(api, pods, ready)
     delete_and_wait(api, pods)
     request = (tmp_path / "request").read_text()
@@ -112,6 +116,33 @@ def test_pre_stop_http_get_counts_whatever_the_answer(api, namespace, pods, tmp_
     assert "User-Agent: kube-lifecycle/1.35" in request and "X-Why: the end" in request
     assert diary(tmp_path)[0] == "asked"
     assert not [reason for _, reason, _ in events(api, namespace) if reason == "FailedPreStopHook"]
+
+
+PLAIN_SERVER = r"""#!/bin/sh
+first=$(dd bs=1 count=1 2>/dev/null)
+if [ "$first" = G ]; then
+    while read -r line && [ "$line" != "$(printf '\r')" ]; do echo "$line" >> /shared/request; done
+    printf 'HTTP/1.0 200 OK\r\n\r\n'
+else
+    printf 'HTTP/1.0 400 Bad Request\r\n\r\n'
+fi
+"""
+
+
+def test_a_hook_for_https_falls_back_to_http_without_authorization(api, namespace, pods, tmp_path):
+    (tmp_path / "answer").write_text(PLAIN_SERVER)
+    (tmp_path / "answer").chmod(0o755)
+    api.create(pods, with_hooks(tmp_path, "nc -ll -p 9000 -e /shared/answer & " + DIARIST.format("main"), {
+        **hooks(preStop={"httpGet": {"path": "/bye", "port": 9000, "scheme": "HTTPS", "httpHeaders": [
+            {"name": "Authorization", "value": "secret"}, {"name": "X-Why", "value": "the end"}]}}), **LISTENS}))
+    address = harness.wait_for(api, pods, ready)["status"]["podIP"]
+    delete_and_wait(api, pods)
+    request = (tmp_path / "request").read_text()
+    assert request.startswith("ET /bye HTTP/1.1") and "X-Why: the end" in request and "secret" not in request
+    told = events(api, namespace)
+    assert ("Warning", "LifecycleHTTPFallback", f"request to HTTPS lifecycle hook {address}:9000 got HTTP response, retry "
+            "with HTTP succeeded") in told
+    assert not [reason for _, reason, _ in told if reason == "FailedPreStopHook"]
 
 
 def test_a_failed_pre_stop_hook_is_reported_and_does_not_hold_anything_up(api, namespace, pods, tmp_path):
@@ -154,6 +185,18 @@ def test_the_stop_signal_of_the_spec(api, pods, tmp_path):
     harness.eventually(lambda: diary(tmp_path) == ["up"])
     delete_and_wait(api, pods)
     assert diary(tmp_path) == ["up", "USR1"]
+
+
+@pytest.mark.parametrize("name", ["USR1", "QUIT"])
+def test_the_stop_signal_of_the_image(cluster, api, pods, tmp_path, name):
+    image = f"local/ends-by-{name.lower()}:v1"
+    archive = harness.make_image(image, tmp_path, stop_signal=f"SIG{name}")
+    harness.run([harness.CORACLE, "image", "--name", cluster.name, "import", archive])
+    api.create(pods, with_hooks(tmp_path, f"trap 'echo {name} >> /shared/diary; exit 0' {name}; echo up >> /shared/diary; "
+                                          "while :; do usleep 20000; done", {**MOUNT, "image": image}))
+    harness.eventually(lambda: diary(tmp_path) == ["up"])
+    delete_and_wait(api, pods)
+    assert diary(tmp_path) == ["up", name]
 
 
 @pytest.mark.parametrize("lifecycle, os, message", [

@@ -25,5 +25,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     assert(read_in_pieces((const char *)data, size, 1, &pieces) == result);
     assert(whole.status == pieces.status && whole.complete == pieces.complete);
     assert(result < 0 || (whole.status >= 100 && whole.status <= 999));
+    assert(!whole.location == !pieces.location && whole.text.size == pieces.text.size);
+    http_answer_free(&whole);
+    http_answer_free(&pieces);
     return 0;
 }

@@ -14,6 +14,7 @@
 #include "node/http_answer.h"
 #include "base/env.h"
 #include "node/http_probe.h"
+#include "node/http_url.h"
 
 /* A server on the loop: takes a request, answers with fixed bytes, and hangs up or keeps quiet. */
 struct server {
@@ -23,9 +24,13 @@ struct server {
     int port;
     bool has_peer, hangs_up;
     const char *answer;
-    char request[1024];
+    const char *next[16]; /* for those who come again */
+    int served;
+    const char *host; /* that is asked; NULL: 127.0.0.1 */
+    char request[4096];
     size_t request_size;
-    char *failure;
+    char *failure; /* or warning */
+    enum http_probe_outcome outcome;
     bool done;
 };
 
@@ -41,9 +46,11 @@ static void taken(uv_stream_t *stream, ssize_t n, const uv_buf_t *block)
     if (n < 0)
         return;
     s->request_size += (size_t)n;
-    if (!strstr(s->request, "\r\n\r\n") && s->request[0] == 'G')
+    if (s->request[0] == 'G' && strcmp(s->request + s->request_size - 4, "\r\n\r\n") != 0)
         return;
-    uv_buf_t out = uv_buf_init((char *)s->answer, (unsigned)strlen(s->answer));
+    const char *answer = s->served && s->next[s->served - 1] ? s->next[s->served - 1] : s->answer;
+    s->served++;
+    uv_buf_t out = uv_buf_init((char *)answer, (unsigned)strlen(answer));
     if (out.len)
         assert_int_equal(uv_try_write(stream, &out, 1), out.len);
     uv_read_stop(stream);
@@ -92,11 +99,12 @@ static void close_server(struct server *s)
     free(s->failure);
 }
 
-static void on_done(void *context, const char *failure)
+static void on_done(void *context, enum http_probe_outcome outcome, const char *failure)
 {
     struct server *s = context;
     assert_false(s->done);
     s->done = true;
+    s->outcome = outcome;
     s->failure = failure ? mem_string(failure) : NULL;
 }
 
@@ -104,7 +112,7 @@ static void probe(struct server *s, const struct http_get_action *get, int64_t t
 {
     struct http_prober *prober = http_prober_new(s->env);
     struct http_probe_options options = {
-        .host = "127.0.0.1", .port = s->port, .timeout = timeout, .user_agent = "kube-probe/1.35"};
+        .host = s->host ? s->host : "127.0.0.1", .port = s->port, .timeout = timeout, .user_agent = "kube-probe/1.35"};
     http_probe_start(prober, get, &options, on_done, s);
     assert_false(s->done);
     while (!s->done)
@@ -120,7 +128,8 @@ static const struct {
     {"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", false, NULL},
     {"HTTP/1.1 200 OK\r\n\r\nuntil the end", true, NULL},
     {"HTTP/1.0 204 No Content\r\n\r\n", false, NULL},
-    {"HTTP/1.1 399 What\n\n", true, NULL},
+    {"HTTP/1.1 399 What\n\n", true, "Probe terminated redirects, Response body: "},
+    {"HTTP/1.1 302 Found\r\nContent-Length: 4\r\n\r\nhere", false, "Probe terminated redirects, Response body: here"},
     {"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", false, NULL},
     {"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", false, NULL},
     {"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n", false, "HTTP probe failed with statuscode: 503"},
@@ -198,7 +207,145 @@ static void https_to_a_plain_server_fails(void **state)
     struct http_get_action get = {.path = "/", .scheme = "HTTPS"};
     open_server(&s, "HTTP/1.1 400 Bad Request\r\n\r\n", true);
     probe(&s, &get, 5 * SECOND);
+    cleanup_free char *expected =
+        mem_printf("Get \"https://127.0.0.1:%d/\": http: server gave HTTP response to HTTPS client", s.port);
+    assert_int_equal(s.outcome, HTTP_PROBE_UNENCRYPTED);
+    assert_string_equal(s.failure, expected);
+    close_server(&s);
+}
+
+static void https_to_something_else_fails(void **state)
+{
+    struct server s;
+    struct http_get_action get = {.path = "/", .scheme = "HTTPS"};
+    open_server(&s, "SSH-2.0-OpenSSH\r\n", true);
+    probe(&s, &get, 5 * SECOND);
+    assert_int_equal(s.outcome, HTTP_PROBE_FAILED);
     assert_non_null(strstr(s.failure, "tls: first record does not look like a TLS handshake"));
+    close_server(&s);
+}
+
+/* ---- Redirects ---- */
+
+#define REDIRECT(to) "HTTP/1.1 302 Found\r\nLocation: " to "\r\nContent-Length: 2\r\n\r\ngo"
+#define OK "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+static void a_redirect_to_the_same_host_is_followed(void **state)
+{
+    struct server s;
+    struct http_header headers[] = {{.name = "Host", .value = "example.test"}};
+    struct http_get_action get = {.path = "/old/one?x", .http_headers = {.items = headers, .count = 1}};
+    open_server(&s, REDIRECT("../new"), true);
+    s.next[0] = OK;
+    probe(&s, &get, 5 * SECOND);
+    cleanup_free char *expected =
+        mem_printf("GET /old/one?x HTTP/1.1\r\nHost: example.test\r\nUser-Agent: kube-probe/1.35\r\nAccept: */*\r\n"
+                   "Connection: close\r\n\r\nGET /new HTTP/1.1\r\nHost: example.test\r\nUser-Agent: kube-probe/1.35\r\n"
+                   "Accept: */*\r\nReferer: http://127.0.0.1:%d/old/one?x\r\nConnection: close\r\n\r\n",
+                   s.port);
+    assert_string_equal(s.request, expected);
+    assert_int_equal(s.outcome, HTTP_PROBE_SUCCEEDED);
+    close_server(&s);
+}
+
+static void what_the_last_answer_says_counts(void **state)
+{
+    struct server s;
+    struct http_get_action get = {.path = "/"};
+    open_server(&s, REDIRECT("/login"), true);
+    s.next[0] = "HTTP/1.1 500 Oops\r\nContent-Length: 0\r\n\r\n";
+    probe(&s, &get, 5 * SECOND);
+    assert_int_equal(s.outcome, HTTP_PROBE_FAILED);
+    assert_string_equal(s.failure, "HTTP probe failed with statuscode: 500");
+    close_server(&s);
+}
+
+static void a_redirect_to_another_host_is_a_success_with_a_warning(void **state)
+{
+    struct server s;
+    struct http_get_action get = {.path = "/"};
+    open_server(&s, REDIRECT("https://elsewhere.test/"), true);
+    probe(&s, &get, 5 * SECOND);
+    assert_int_equal(s.outcome, HTTP_PROBE_WARNED);
+    assert_string_equal(s.failure, "Probe terminated redirects, Response body: go");
+    assert_int_equal(s.served, 1);
+    close_server(&s);
+}
+
+static void redirects_come_to_an_end(void **state)
+{
+    struct server s;
+    struct http_get_action get = {.path = "/"};
+    open_server(&s, REDIRECT("/again"), true);
+    probe(&s, &get, 5 * SECOND);
+    assert_int_equal(s.outcome, HTTP_PROBE_FAILED);
+    assert_string_equal(s.failure, "Get \"/again\": stopped after 10 redirects");
+    assert_int_equal(s.served, HTTP_PROBE_REQUESTS_MAX);
+    close_server(&s);
+}
+
+static void locations_are_resolved_as_the_standard_has_it(void **state)
+{
+    static const struct {
+        const char *location, *text;
+    } cases[] = {
+        {"/x", "http://10.0.0.1:80/x"},
+        {"y", "http://10.0.0.1:80/a/y"},
+        {"../y", "http://10.0.0.1:80/y"},
+        {"../../../y/./z/..", "http://10.0.0.1:80/y/"},
+        {"?q=1", "http://10.0.0.1:80/a/b?q=1"},
+        {"#top", "http://10.0.0.1:80/a/b?c"},
+        {"//other:8080", "http://other:8080/"},
+        {"HTTPS://[::1]/d e?f#g", "https://[::1]/d%20e?f"},
+        {"http://u:p@h:81?q", "http://h:81/?q"},
+        {"http://h:0/", NULL},
+        {"http://h:123456/", NULL},
+        {"http://[::1/", NULL},
+        {"http:///x", NULL},
+        {"/a\tb", NULL},
+    };
+    cleanup_arena struct arena *arena = arena_new(0);
+    struct http_url base, out;
+    http_url_make(arena, false, "10.0.0.1", 80, "a/b?c", &base);
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        int result = http_url_resolve(arena, &base, cases[i].location, &out);
+        assert_int_equal(result, cases[i].text ? 0 : -1);
+        if (cases[i].text)
+            assert_string_equal(http_url_text(arena, &out), cases[i].text);
+    }
+    assert_int_equal(http_url_resolve(arena, &base, "https://[fe80::1]:8443/", &out), 0);
+    assert_string_equal(out.host, "fe80::1");
+    assert_int_equal(out.port, 8443);
+    assert_int_equal(http_url_resolve(arena, &base, "mailto:x", &out), 0);
+    assert_string_equal(out.host, "");
+}
+
+/* ---- Names and addresses ---- */
+
+static void every_address_of_a_name_is_tried(void **state)
+{
+    /* The server listens at 127.0.0.1 only, and the first address of localhost may be ::1. */
+    struct server s;
+    struct http_get_action get = {.path = "/"};
+    open_server(&s, OK, true);
+    s.host = "localhost";
+    probe(&s, &get, 5 * SECOND);
+    assert_int_equal(s.outcome, HTTP_PROBE_SUCCEEDED);
+    close_server(&s);
+}
+
+static void a_name_that_nobody_knows_fails(void **state)
+{
+    struct server s;
+    struct http_get_action get = {.path = "/"};
+    char name[301] = ""; /* too long for a name: nobody has to be asked */
+    memset(name, 'x', sizeof(name) - 1);
+    open_server(&s, OK, true);
+    s.host = name;
+    probe(&s, &get, 5 * SECOND);
+    cleanup_free char *expected =
+        mem_printf("Get \"http://%s:%d/\": dial tcp: lookup %s: no such host", name, s.port, name);
+    assert_string_equal(s.failure, expected);
     close_server(&s);
 }
 
@@ -229,6 +376,7 @@ static void long_body_is_not_waited_for(void **state)
     assert_false(answer.complete);
     assert_int_equal(http_answer_feed(&answer, block, 1, failure), 0);
     assert_true(answer.complete);
+    http_answer_free(&answer);
 }
 
 static void endless_head_is_refused(void **state)
@@ -250,6 +398,14 @@ int main(void)
         cmocka_unit_test(silent_server_times_out),
         cmocka_unit_test(nobody_listening_is_refused),
         cmocka_unit_test(https_to_a_plain_server_fails),
+        cmocka_unit_test(https_to_something_else_fails),
+        cmocka_unit_test(a_redirect_to_the_same_host_is_followed),
+        cmocka_unit_test(what_the_last_answer_says_counts),
+        cmocka_unit_test(a_redirect_to_another_host_is_a_success_with_a_warning),
+        cmocka_unit_test(redirects_come_to_an_end),
+        cmocka_unit_test(locations_are_resolved_as_the_standard_has_it),
+        cmocka_unit_test(every_address_of_a_name_is_tried),
+        cmocka_unit_test(a_name_that_nobody_knows_fails),
         cmocka_unit_test(cancelled_probe_says_nothing),
         cmocka_unit_test(long_body_is_not_waited_for),
         cmocka_unit_test(endless_head_is_refused),
