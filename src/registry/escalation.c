@@ -10,6 +10,7 @@
 #include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/map.h"
+#include "base/text.h"
 #include "base/vector.h"
 #include "registry/private.h"
 
@@ -55,9 +56,11 @@ static char *describe(const struct access_request *right, const char *resource)
 {
     if (right->path)
         return mem_printf("{NonResourceURLs:[\"%s\"], Verbs:[", right->path);
-    return right->name ? mem_printf("{APIGroups:[\"%s\"], Resources:[\"%s\"], ResourceNames:[\"%s\"], Verbs:[",
-                                    right->group, resource, right->name)
-                       : mem_printf("{APIGroups:[\"%s\"], Resources:[\"%s\"], Verbs:[", right->group, resource);
+    const char *group = text_or_empty(right->group);
+    resource = text_or_empty(resource);
+    return right->name ? mem_printf("{APIGroups:[\"%s\"], Resources:[\"%s\"], ResourceNames:[\"%s\"], Verbs:[", group,
+                                    resource, right->name)
+                       : mem_printf("{APIGroups:[\"%s\"], Resources:[\"%s\"], Verbs:[", group, resource);
 }
 
 static void compare_verbs(struct comparison *c, const struct policy_rule *rule, struct access_request *right,
