@@ -347,6 +347,28 @@ static void keep_clients(struct dataplane *plane, struct dataplane_plan *plan, i
         log_warning("Clients may be led to other endpoints than before: %s", e.text);
 }
 
+/* Chains that libnftables cannot write. */
+static int remember(struct dataplane *plane, struct error *err)
+{
+    const struct dataplane_transaction *t = &plane->transaction;
+    int result = 0;
+    for (size_t i = 0; result == 0 && i < t->remember.count; i++)
+        result = nft_add_remember_chain(plane->nft, plane->table, t->remember.items[i], err);
+    return result;
+}
+
+/* A change finds these chains ready when it begins to lead to them. In a table that is made anew they come last: until
+ * then new clients of IPv6 are not remembered; those that were are among its elements. */
+static int run_script(struct dataplane *plane, bool full, struct error *err)
+{
+    const struct dataplane_transaction *t = &plane->transaction;
+    if (!full && remember(plane, err) < 0)
+        return -1;
+    if (t->script.size && nft_run(plane->nft, t->script.data, err) < 0)
+        return -1;
+    return full ? remember(plane, err) : 0;
+}
+
 static int apply_script(struct dataplane *plane, bool full, struct error *err)
 {
     struct dataplane_transaction *t = &plane->transaction;
@@ -365,10 +387,7 @@ static int apply_script(struct dataplane *plane, bool full, struct error *err)
     if (plane->policies)
         (full ? policy_table_full : policy_table_diff)(plane->policies, &t->script);
     int64_t start = monotonic();
-    int result = t->script.size ? nft_run(plane->nft, t->script.data, err) : 0;
-    /* Until its rule is there, a chain remembers nobody; that is all. */
-    for (size_t i = 0; result == 0 && i < t->remember.count; i++)
-        result = nft_add_remember_rule(plane->nft, plane->table, t->remember.items[i], err);
+    int result = run_script(plane, full, err);
     pthread_mutex_lock(&plane->lock);
     if (t->script.size) {
         plane->statistics.transactions += result == 0;

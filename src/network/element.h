@@ -111,7 +111,8 @@ void nft_write_frame(struct buffer *out, const struct dataplane_plan_config *con
 /* The chains that choose one of n endpoints, or of n - ELEMENT_INSIDE from slot ELEMENT_INSIDE, and the way to them.
  * Writing them twice does no harm. */
 void nft_write_pick(struct buffer *out, const struct dataplane_plan_config *config, uint32_t n);
-/* The chain that remembers a client for some seconds, likewise. In a table of IPv6 the chain is empty. */
+/* The chain that remembers a client for some seconds, likewise. In a table of IPv6 the chain is left as it is, or empty if
+ * it is new: its rule is written by nft_add_remember_chain. */
 void nft_write_remember(struct buffer *out, const struct dataplane_plan_config *config, uint32_t seconds);
 
 #endif

@@ -239,6 +239,21 @@ static void load_protocol(struct netlink_batch *batch, uint32_t to)
     end_expression(batch, element, data);
 }
 
+/* Of the first packet of a connection, as all chains here leave it. */
+static void clear_mark(struct netlink_batch *batch, uint32_t by)
+{
+    size_t element, data = begin_expression(batch, &element, "immediate");
+    add_be32(batch, NFTA_IMMEDIATE_DREG, by);
+    size_t value = netlink_nest(batch, NFTA_IMMEDIATE_DATA | NLA_F_NESTED);
+    netlink_add_u32(batch, NFTA_DATA_VALUE, 0);
+    netlink_nest_end(batch, value);
+    end_expression(batch, element, data);
+    data = begin_expression(batch, &element, "meta");
+    add_be32(batch, NFTA_META_KEY, NFT_META_MARK);
+    add_be32(batch, NFTA_META_SREG, by);
+    end_expression(batch, element, data);
+}
+
 static void update_affinity(struct netlink_batch *batch, uint32_t key, uint32_t value, uint32_t seconds)
 {
     size_t element, data = begin_expression(batch, &element, "dynset");
@@ -263,6 +278,7 @@ static void write_remember_rule(struct netlink_batch *batch, const char *table, 
     netlink_add_string(batch, NFTA_RULE_TABLE, table);
     netlink_add_string(batch, NFTA_RULE_CHAIN, chain);
     size_t expressions = netlink_nest(batch, NFTA_RULE_EXPRESSIONS | NLA_F_NESTED);
+    clear_mark(batch, first);
     load_protocol(batch, first);
     load_payload(batch, NFT_PAYLOAD_NETWORK_HEADER, source_at, size, client);
     load_original(batch, NFT_CT_DST_IP6, service);
@@ -273,13 +289,22 @@ static void write_remember_rule(struct netlink_batch *batch, const char *table, 
     netlink_nest_end(batch, expressions);
 }
 
-int nft_add_remember_rule(struct nft *nft, const char *table, uint32_t seconds, struct error *err)
+static void write_remember_chain(struct netlink_batch *batch, const char *table, const char *chain)
+{
+    const struct nfgenmsg header = {.nfgen_family = AF_INET6, .version = NFNETLINK_V0};
+    netlink_message(batch, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWCHAIN, NLM_F_CREATE, &header, sizeof(header));
+    netlink_add_string(batch, NFTA_CHAIN_TABLE, table);
+    netlink_add_string(batch, NFTA_CHAIN_NAME, chain);
+}
+
+int nft_add_remember_chain(struct nft *nft, const char *table, uint32_t seconds, struct error *err)
 {
     cleanup_netlink_batch struct netlink_batch batch = {0};
     const struct nfgenmsg frame = {.version = NFNETLINK_V0, .res_id = htons(NFNL_SUBSYS_NFTABLES)};
     cleanup_free char *chain = mem_printf("remember-%u", seconds);
     batch.framed = true;
     netlink_message(&batch, NFNL_MSG_BATCH_BEGIN, 0, &frame, sizeof(frame));
+    write_remember_chain(&batch, table, chain);
     write_remember_rule(&batch, table, chain, seconds);
     netlink_message(&batch, NFNL_MSG_BATCH_END, 0, &frame, sizeof(frame));
     return netlink_commit(&nft->netlink, &batch, NULL, err) < 0 ? error_wrap(err, "nftables: session affinity") : 0;

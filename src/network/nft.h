@@ -17,9 +17,9 @@ int nft_run(struct nft *nft, const char *script, struct error *err);
 /* The netlink socket for connection tracking. */
 struct netlink *nft_netlink(struct nft *nft);
 
-/* Adds to the chain remember-SECONDS of the table of IPv6 the rule that remembers a client. libnftables 1.0.6 gives the
- * keys and values of a map that rules fill only 16 bytes each. */
-int nft_add_remember_rule(struct nft *nft, const char *table, uint32_t seconds, struct error *err);
+/* Adds the chain remember-SECONDS to the table of IPv6, if it is not there, and the rule to it that remembers a client,
+ * both in one transaction. libnftables 1.0.6 gives the keys and values of a map that rules fill only 16 bytes each. */
+int nft_add_remember_chain(struct nft *nft, const char *table, uint32_t seconds, struct error *err);
 
 /* Appends, as nft script, the clients in the affinity map of the family's table for which `kept` is true, with the time
  * that each has left: what a script that makes the table anew has to end with, if they are to stay bound. A table that

@@ -294,13 +294,15 @@ void nft_write_pick(struct buffer *out, const struct dataplane_plan_config *conf
 void nft_write_remember(struct buffer *out, const struct dataplane_plan_config *config, uint32_t seconds)
 {
     const char *table = config->table, *family = nft_family(config->family);
-    buffer_printf(out, "add chain %s %s remember-%u\nflush chain %s %s remember-%u\n", family, table, seconds, family,
-                  table, seconds);
-    buffer_printf(out, "add rule %s %s remember-%u meta mark set 0\n", family, table, seconds);
-    for (size_t i = 0; config->family == AF_INET && i < ELEMENT_PROTOCOLS; i++)
-        buffer_printf(out,
-                      "add rule ip %s remember-%u meta l4proto %s update @affinity { meta l4proto . ip saddr . "
-                      "ct original ip daddr . ct original proto-dst timeout %us : ip daddr . th dport }\n",
-                      table, seconds, protocols[i], seconds);
+    buffer_printf(out, "add chain %s %s remember-%u\n", family, table, seconds);
+    if (config->family == AF_INET) {
+        buffer_printf(out, "flush chain ip %s remember-%u\nadd rule ip %s remember-%u meta mark set 0\n", table,
+                      seconds, table, seconds);
+        for (size_t i = 0; i < ELEMENT_PROTOCOLS; i++)
+            buffer_printf(out,
+                          "add rule ip %s remember-%u meta l4proto %s update @affinity { meta l4proto . ip saddr . "
+                          "ct original ip daddr . ct original proto-dst timeout %us : ip daddr . th dport }\n",
+                          table, seconds, protocols[i], seconds);
+    }
     buffer_printf(out, "add element %s %s remember { %u : jump remember-%u }\n", family, table, seconds, seconds);
 }

@@ -366,6 +366,14 @@ static void ipv6_has_a_table_of_its_own(void **state)
     assert_null(strstr(t.script.data, "ip t"));
     assert_int_equal(t.remember.count, 1);
     assert_int_equal(t.remember.items[0], 60);
+    /* A change leaves alone what was made ready for it. */
+    s.affinity_seconds = 61;
+    assert_int_equal(dataplane_plan_set(plan, &s, NULL), 0);
+    buffer_clear(&t.script);
+    dataplane_plan_diff(plan, &t);
+    assert_int_equal(t.remember.items[1], 61);
+    assert_non_null(strstr(t.script.data, "add element ip6 t remember { 61 : jump remember-61 }\n"));
+    assert_null(strstr(t.script.data, "flush"));
     dataplane_transaction_free(&t);
     dataplane_plan_free(plan);
 }
