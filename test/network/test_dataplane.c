@@ -33,6 +33,7 @@
 #define PODS 3
 #define NODE_PORT 30080
 #define REPORT_WAIT 30 /* seconds */
+#define WITHDRAWAL_MAX (5 * MILLISECOND)
 
 static bool own_namespace = true;
 static struct pod_network *network;
@@ -107,7 +108,8 @@ static void set(const struct dataplane_service *s)
 
 static struct dataplane_endpoint endpoint(int i)
 {
-    return (struct dataplane_endpoint){.address = ip_address_v4(address[i]), .port = 8080, .ready = true, .serving = true};
+    return (struct dataplane_endpoint){
+        .address = ip_address_v4(address[i]), .port = 8080, .ready = true, .serving = true};
 }
 
 static int set_up(void **state)
@@ -256,7 +258,7 @@ static void send_raw_to(int namespace_fd, struct in_addr neighbour, struct in_ad
     for (size_t i = 0; i < sizeof(packet.ip) / 2; i++)
         sum += ((const uint16_t *)&packet.ip)[i];
     sum = (sum & 0xffff) + (sum >> 16);
-    packet.ip.check = (uint16_t)~((sum & 0xffff) + (sum >> 16));
+    packet.ip.check = (uint16_t) ~((sum & 0xffff) + (sum >> 16));
     assert_int_equal(sendto(fd, &packet, sizeof(packet), 0, (struct sockaddr *)&to, sizeof(to)), sizeof(packet));
     close(fd);
     network_namespace_leave(&previous);
@@ -596,10 +598,8 @@ static void a_relay_brings_a_node_port_to_the_host(void **state)
     struct dataplane_service tcp = service(IPPROTO_TCP, &e, 1), udp = service(IPPROTO_UDP, &e, 1);
     char path[128];
     int host = fixture_pod_namespace("host", path);
-    struct relay_config config = {.host_namespace_fd = host,
-                                  .node_namespace_fd = -1,
-                                  .host_address = ip("127.0.0.1"),
-                                  .node_address = node};
+    struct relay_config config = {
+        .host_namespace_fd = host, .node_namespace_fd = -1, .host_address = ip("127.0.0.1"), .node_address = node};
     struct relay_port ports[] = {{IPPROTO_TCP, NODE_PORT}, {IPPROTO_UDP, NODE_PORT}};
     struct relay *relay;
     set(&tcp);
@@ -682,6 +682,21 @@ static void measure_change(struct dataplane_service *s, size_t sizes[2])
     }
 }
 
+/* Withdraws an endpoint and brings it back, again and again; returns how long all of that took, and in *fastest one. */
+static int64_t change(struct dataplane_service *s, int changes, int64_t *fastest)
+{
+    int64_t began = now();
+    *fastest = INT64_MAX;
+    for (int i = 0; i < changes; i++) {
+        int64_t one = now();
+        s->endpoint_count = 1 + (size_t)i % 2;
+        set(s);
+        one = now() - one;
+        *fastest = one < *fastest ? one : *fastest;
+    }
+    return now() - began;
+}
+
 static void ten_thousand_services_cost_a_change_nothing(void **state)
 {
     enum { SERVICES = 10000, CHANGES = 50 };
@@ -691,13 +706,7 @@ static void ten_thousand_services_cost_a_change_nothing(void **state)
     struct dataplane_service s = service(IPPROTO_TCP, e, 1);
     struct dataplane_statistics before, after;
     char name[32];
-    int64_t few = now();
-    for (int i = 0; i < CHANGES; i++) {
-        s.endpoint_count = 1 + (size_t)i % 2;
-        s.endpoints = e;
-        set(&s);
-    }
-    few = now() - few;
+    int64_t fastest_few, fastest_many, few = change(&s, CHANGES, &fastest_few);
     measure_change(&s, beside_one);
     s.node_port = 0;
     s.endpoint_count = 3;
@@ -712,12 +721,7 @@ static void ten_thousand_services_cost_a_change_nothing(void **state)
     install = now() - install;
     dataplane_statistics(plane, &before);
     s = service(IPPROTO_TCP, e, 1);
-    int64_t many = now();
-    for (int i = 0; i < CHANGES; i++) {
-        s.endpoint_count = 1 + (size_t)i % 2;
-        set(&s);
-    }
-    many = now() - many;
+    int64_t many = change(&s, CHANGES, &fastest_many);
     dataplane_statistics(plane, &after);
     assert_int_equal(after.failures, before.failures);
     assert_int_equal(after.full, before.full);
@@ -732,6 +736,9 @@ static void ten_thousand_services_cost_a_change_nothing(void **state)
     int64_t restart = now();
     print_message("one change: %.2f ms beside 1 service, %.2f ms beside %d; installing those: %.0f ms\n",
                   (double)few / CHANGES / 1000, (double)many / CHANGES / 1000, SERVICES, (double)install / 1000);
+    /* Whoever turns unready gets nobody new within 5 ms. Other work on the machine delays most of them: not all. */
+    assert_in_range(fastest_few, 0, WITHDRAWAL_MAX);
+    assert_in_range(fastest_many, 0, WITHDRAWAL_MAX);
     for (uint32_t i = 0; i < SERVICES; i++) {
         snprintf(name, sizeof(name), "bulk/%u:http", i);
         dataplane_remove(plane, AF_INET, name);
