@@ -110,6 +110,9 @@ def test_sidecars_share_the_volumes_and_the_address_of_the_pod(cluster, api, pod
         follower.until_line("predict score=")
     metrics = harness.eventually(lambda: cluster.fetch(f"http://{pod['status']['podIP']}:9091/metrics"))
     assert "model_" in metrics
+    # The server's own container has the sidecar at localhost.
+    assert "model_" in kubectl("exec", "recommender-observed", "-c", "model-server", "--",
+                               "wget", "-q", "-O", "-", "http://localhost:9091/metrics")
 
 
 def processes_of(pod, command):

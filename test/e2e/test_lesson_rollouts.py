@@ -109,27 +109,38 @@ def test_undo_goes_back_to_a_revision(api, pods, kubectl, recommender):
 
 # ---- Pause and resume for a canary ----
 
+LARGER = "local/model-server:v2-larger"
+LOAD_PACE = 100_000  # bytes a second
+LOAD_SECONDS = 3 * harness.PATIENCE
+
+
+@pytest.fixture(scope="module")
+def larger_model(cluster, workspace):
+    """A second version that loads for so long that there is time to pause its rollout."""
+    weights = workspace / "larger-weights"
+    weights.write_text((harness.ROOT / "examples/model-server/weights").read_text() +
+                       "# a larger model\n" * int(LOAD_PACE * LOAD_SECONDS / len("# a larger model\n")))
+    harness.run([harness.CORACLE, "image", "import", "--name", cluster.name,
+                 harness.make_image(LARGER, workspace, weights=weights)])
+
+
 @pytest.fixture
-def canary(api, pods, kubectl, recommender):
+def canary(api, pods, kubectl, larger_model):
     """A rollout of v2 that is paused after its first pod."""
-    paused = []
-
-    def first(items):
-        if images(items).get(harness.IMAGE_V2) and not paused:
-            paused.append(kubectl("rollout", "pause", DEPLOYMENT))
-        return bool(paused)
-
-    # The first pod does not count as available before the rollout is paused, however long that takes here.
-    kubectl("patch", DEPLOYMENT, "-p", yaml.safe_dump({"spec": {"minReadySeconds": 500, "template": {"spec": {
-        "containers": [{"name": "model-server", "image": harness.IMAGE_V2}]}}}}))
-    harness.wait_for(api, pods, first)
-    assert paused == ["deployment.apps/recommender paused\n"]
-    kubectl("patch", DEPLOYMENT, "-p", '{"spec":{"minReadySeconds":0}}')
+    body = yaml.safe_load((harness.LESSON / "40-deployment.yaml").read_text())
+    body["spec"]["template"]["spec"]["containers"][0]["env"].append(
+        {"name": "LOAD_BYTES_PER_SECOND", "value": str(LOAD_PACE)})
+    kubectl.apply(body)
+    kubectl("rollout", "status", DEPLOYMENT)
+    assert kubectl("set", "image", DEPLOYMENT, f"model-server={LARGER}") == \
+        "deployment.apps/recommender image updated\n"
+    harness.wait_for(api, pods, lambda items: images(items).get(LARGER))
+    assert kubectl("rollout", "pause", DEPLOYMENT) == "deployment.apps/recommender paused\n"
     harness.wait_for(api, pods, lambda items: sum(harness.is_true(item, "Ready") for item in items) == 4)
 
 
 def test_a_paused_rollout_stays_at_its_first_pod(api, deployments, pods, kubectl, canary):
-    assert images(api.ok("GET", pods)["items"]) == {harness.IMAGE_V1: 3, harness.IMAGE_V2: 1}
+    assert images(api.ok("GET", pods)["items"]) == {harness.IMAGE_V1: 3, LARGER: 1}
     harness.wait_for(api, deployments, lambda items: items[0]["status"].get("availableReplicas") == 4)
     row = kubectl("get", "deployment", "recommender", "--no-headers").split()
     assert row[:4] == ["recommender", "4/3", "1", "4"]
@@ -144,7 +155,7 @@ def test_a_paused_rollout_stays_at_its_first_pod(api, deployments, pods, kubectl
 def test_a_good_canary_is_resumed(api, pods, kubectl, canary):
     assert kubectl("rollout", "resume", DEPLOYMENT) == "deployment.apps/recommender resumed\n"
     assert rolled_out(kubectl("rollout", "status", DEPLOYMENT))
-    harness.wait_for(api, pods, lambda items: ready_pods(items, 3, harness.IMAGE_V2))
+    harness.wait_for(api, pods, lambda items: ready_pods(items, 3, LARGER))
 
 
 def test_a_bad_canary_is_undone(api, pods, kubectl, canary):
