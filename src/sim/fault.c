@@ -314,7 +314,8 @@ const struct sim_fault sim_faults[] = {
     {"affinity", "pods with affinity are bound to one node", "against required anti-affinity",
      .request = forget_anti_affinity},
     {"spread", "pods that should be spread are bound to one node", "with a skew of", .request = forget_spreading},
-    {"endpoint", "endpoints are ready when their pods are not", "that is not true", .request = publish_unready},
+    /* Put right again and again, each time with another instant of the trigger. */
+    {"endpoint", "endpoints are ready when their pods are not", "says what it said", .request = publish_unready},
     {"parallelism", "a Job gets two pods for each that it lacks", "with a parallelism of", .request = run_one_more},
     {"recount", "a succeeded pod is counted once more", "have succeeded", .request = count_twice},
     {"index", "index 0 of a Job is counted before it has succeeded", "no pod of it has succeeded",
