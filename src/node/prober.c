@@ -37,6 +37,7 @@ struct prober {
     struct env_timer *timer;
     int successes, failures; /* in a row */
     bool healthy;
+    bool undecided; /* no threshold has been reached, and healthy is no verdict */
     int64_t early; /* until the next early attempt; 0: only those that are due */
     int64_t due;   /* env_monotonic of the next attempt that counts */
     bool *freed; /* set when the callback frees the prober */
@@ -71,19 +72,15 @@ static bool look_again_early(struct prober *p, int64_t now)
 static bool count(struct prober *p, bool success)
 {
     const struct probe *probe = p->options.probe;
-    bool before = p->healthy;
-    if (success) {
-        p->successes++;
-        p->failures = 0;
-        if (p->successes >= or_default(probe->success_threshold, 1))
-            p->healthy = true;
-    } else {
-        p->failures++;
-        p->successes = 0;
-        if (p->failures >= or_default(probe->failure_threshold, 3))
-            p->healthy = false;
-    }
-    return p->healthy != before;
+    int *row = success ? &p->successes : &p->failures;
+    int enough = success ? or_default(probe->success_threshold, 1) : or_default(probe->failure_threshold, 3);
+    *(success ? &p->failures : &p->successes) = 0;
+    if (++*row < enough)
+        return false;
+    bool turned = p->undecided || p->healthy != success;
+    p->undecided = false;
+    p->healthy = success;
+    return turned;
 }
 
 /* Arranges the next attempt, and tells. `why` is NULL of a plain success. */
@@ -315,6 +312,8 @@ struct prober *prober_new(struct agent *agent, const struct prober_options *opti
     p->callback = callback;
     p->context = context;
     p->healthy = options->healthy;
+    /* What has not started yet has not failed to start. */
+    p->undecided = options->kind == PROBER_STARTUP;
     p->early = p->healthy ? 0 : EARLY_FIRST;
     p->timer = env_timer_new(agent->env, attempt, p);
     int64_t delay = options->probe->initial_delay_seconds * SECOND - options->since_start;

@@ -23,9 +23,9 @@ enum prober_result {
     PROBER_ERRORED /* it could not be made: neither success nor failure */
 };
 
-/* One attempt has ended. `healthy` is the verdict after thresholds, `changed` whether it has just turned. `text` is
- * what upstream's event says behind "Readiness probe " ("failed: HTTP probe failed with statuscode: 503"), NULL of a
- * plain success. The callback may free the prober. */
+/* One attempt has ended. `healthy` is the verdict after thresholds, `changed` whether it has just turned or, of a startup
+ * probe, is the first. `text` is what upstream's event says behind "Readiness probe " ("failed: HTTP probe failed with
+ * statuscode: 503"), NULL of a plain success. The callback may free the prober. */
 typedef void (*prober_callback)(void *context, enum prober_kind kind, enum prober_result result, bool healthy,
                                 bool changed, const char *text);
 

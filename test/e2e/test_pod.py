@@ -288,6 +288,34 @@ def test_a_failed_liveness_probe_restarts_the_container(api, namespace, pods):
     wait_for_event(api, namespace, "Killing", "^Container main failed liveness probe, will be restarted$")
 
 
+@pytest.mark.parametrize("kind", ["startup", "liveness"])
+def test_a_probe_that_condemns_gives_the_time_that_it_names(api, namespace, pods, kind):
+    # The pod's grace period would be half an hour, and the container does not go by itself.
+    api.create(pods, harness.shell_pod("it", "trap '' TERM; while :; do usleep 50000; done", container={
+        kind + "Probe": {"exec": {"command": ["sh", "-c", "echo no; exit 1"]}, "periodSeconds": 1, "failureThreshold": 1,
+                         "terminationGracePeriodSeconds": 1}}, terminationGracePeriodSeconds=1800))
+    item = harness.wait_for(api, pods, lambda items: items and items[0]["status"].get("containerStatuses") and
+                            container(items[0])["restartCount"] >= 1 and items[0])
+    assert container(item)["lastState"]["terminated"]["exitCode"] == 137
+    wait_for_event(api, namespace, "Unhealthy", f"^{kind.capitalize()} probe failed: no")
+    wait_for_event(api, namespace, "Killing", f"^Container main failed {kind} probe, will be restarted$")
+    api.ok("DELETE", f"{pods}/it?gracePeriodSeconds=0")
+
+
+def test_a_container_is_not_ready_before_its_startup_probe_has_passed(cluster, api, namespace, pods):
+    probe = {"exec": {"command": ["test", "-e", "/go/up"]}, "periodSeconds": 1}
+    # The liveness probe would end the container if it were tried now.
+    uid = api.create(pods, harness.shell_pod("it", "exec sleep 1000", container={
+        "startupProbe": {**probe, "failureThreshold": 1000}, "livenessProbe": {**probe, "failureThreshold": 1},
+        "volumeMounts": [{"name": "go", "mountPath": "/go"}]}, volumes=[{"name": "go", "emptyDir": {}}]))["metadata"]["uid"]
+    wait_for_event(api, namespace, "Unhealthy", "^Startup probe failed: ")
+    it = container(api.ok("GET", f"{pods}/it"))
+    assert (it["started"], it["ready"]) == (False, False)
+    (pathlib.Path("/var/lib/coracle") / cluster.name / "pods" / uid / "volumes/go/up").touch()
+    it = container(harness.wait_for(api, pods, lambda items: harness.is_true(items[0], "Ready") and items[0]))
+    assert it["started"] and it["restartCount"] == 0
+
+
 @pytest.mark.parametrize("probe, complaint", [
     ({"httpGet": {"path": "/nothing", "port": 8080}}, "HTTP probe failed with statuscode: 404"),
     ({"httpGet": {"path": "/healthz", "port": 8081}}, "connection refused"),
@@ -312,6 +340,40 @@ def test_probes_that_succeed(api, pods, probe):
     api.create(pods, harness.shell_pod("it", "", container={
         "command": None, "ports": [{"name": "http", "containerPort": 8080}], "readinessProbe": probe}))
     harness.wait_for(api, pods, lambda items: items and harness.is_true(items[0], "Ready"))
+
+
+# ---- readiness gates ----
+
+def test_a_gate_that_others_open_and_close_makes_the_pod_ready_and_not(api, namespace, pods):
+    gate, slices = "example.com/warm", f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
+    api.create(f"/api/v1/namespaces/{namespace}/services", harness.service("it"))
+    api.create(pods, harness.shell_pod("it", "exec sleep 1000", labels={"app": "it"},
+                                       readinessGates=[{"conditionType": gate}]))
+
+    def ready_and_why(value):
+        def look(items):
+            c = next((c for item in items for c in item["status"].get("conditions", []) if c["type"] == "Ready"), {})
+            return c.get("status") == value and (c.get("reason"), c.get("message"))
+        return look
+
+    def endpoint_is(value):
+        harness.wait_for(api, slices, lambda items: items and items[0].get("endpoints") and
+                         items[0]["endpoints"][0]["conditions"]["ready"] is value)
+
+    def set_gate(value):
+        api.patch(f"{pods}/it/status", {"status": {"conditions": [{"type": gate, "status": value}]}})
+
+    harness.wait_for(api, pods, lambda items: items and harness.is_true(items[0], "ContainersReady"))
+    missing = f'corresponding condition of pod readiness gate "{gate}" does not exist.'
+    assert harness.wait_for(api, pods, ready_and_why("False")) == ("ReadinessGatesNotReady", missing)
+    endpoint_is(False)
+    set_gate("True")
+    assert harness.wait_for(api, pods, ready_and_why("True")) == (None, None)
+    endpoint_is(True)
+    set_gate("False")
+    closed = f'the status of pod readiness gate "{gate}" is not "True", but False'
+    assert harness.wait_for(api, pods, ready_and_why("False")) == ("ReadinessGatesNotReady", closed)
+    endpoint_is(False)
 
 
 # ---- termination ----
