@@ -48,3 +48,25 @@ const struct container *api_next_serving(const struct pod_spec *spec, size_t *po
     }
     return NULL;
 }
+
+static bool rule_restarts(const struct container *c, int exit_code)
+{
+    for (size_t i = 0; i < c->restart_policy_rules.count; i++) {
+        const struct container_restart_rule *rule = &c->restart_policy_rules.items[i];
+        const struct container_restart_rule_on_exit_codes *codes = rule->exit_codes;
+        bool named = false;
+        for (size_t k = 0; codes && k < codes->values.count; k++)
+            named |= codes->values.items[k] == exit_code;
+        if (codes && text_equal(rule->action, "Restart") && named == text_equal(codes->operator, "In"))
+            return true;
+    }
+    return false;
+}
+
+bool api_container_should_restart(const struct container *c, const struct pod_spec *spec, int exit_code)
+{
+    const char *policy = c->restart_policy ? c->restart_policy : spec->restart_policy;
+    if (c->restart_policy && rule_restarts(c, exit_code))
+        return true;
+    return text_empty(policy) || text_equal(policy, "Always") || (text_equal(policy, "OnFailure") && exit_code != 0);
+}

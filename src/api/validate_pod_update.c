@@ -2,6 +2,7 @@
 #include <stdio.h>
 
 #include "api/json.h"
+#include "api/pod_containers.h"
 #include "api/static_pod.h"
 #include "api/validate_parts.h"
 #include "base/cleanup.h"
@@ -301,40 +302,28 @@ static void validate_conditions(struct api_field_errors *errors, const struct ap
     }
 }
 
-/* The containers that may run again whatever the pod's policy: sidecars, and those with a policy of their own. */
-static void add_restarting(struct name_set *names, const struct pod_spec *spec)
-{
-    for (size_t i = 0; i < spec->init_containers.count; i++)
-        if (text_equal(spec->init_containers.items[i].restart_policy, "Always"))
-            name_set_add(names, spec->init_containers.items[i].name);
-    for (size_t i = 0; i < spec->containers.count; i++)
-        if (spec->containers.items[i].restart_policy)
-            name_set_add(names, spec->containers.items[i].name);
-}
-
-/* A container that ended for good does not run again. */
+/* A container that ended for good does not run again; one that is not in the specification never does. */
 static void validate_transitions(struct api_field_errors *errors, const struct api_path *path,
                                  const struct container_status_array *now, const struct container_status_array *old,
-                                 const struct pod_spec *spec)
+                                 const struct pod_spec *spec, const struct container_array *containers)
 {
-    cleanup_name_set struct name_set alive = {0}, restarting = {0};
-    const char *policy = spec ? spec->restart_policy : "Never";
-    if (text_equal(policy, "Always"))
-        return;
-    if (spec)
-        add_restarting(&restarting, spec);
+    cleanup_name_set struct name_set alive = {0};
+    struct map specs = {0};
     for (size_t i = 0; i < now->count; i++)
         if (!now->items[i].state.terminated)
             name_set_add(&alive, now->items[i].name);
+    for (size_t i = 0; containers && i < containers->count; i++)
+        map_set(&specs, containers->items[i].name, &containers->items[i]);
     for (size_t i = 0; i < old->count; i++) {
         const struct container_state_terminated *ended = old->items[i].state.terminated;
-        if (!ended || (ended->exit_code && text_equal(policy, "OnFailure")) ||
-            name_set_has(&restarting, old->items[i].name))
+        if (!ended || !name_set_has(&alive, old->items[i].name))
             continue;
-        if (name_set_has(&alive, old->items[i].name))
+        const struct container *c = map_get(&specs, old->items[i].name);
+        if (!c || !api_container_should_restart(c, spec, ended->exit_code))
             field_forbidden(errors, PATH(PATH_INDEX(path, i), "state"),
                             "may not be transitioned to non-terminated state");
     }
+    map_free(&specs);
 }
 
 static void validate_ips(struct api_field_errors *errors, const struct api_path *path, const struct pod_ip_array *ips)
@@ -370,12 +359,13 @@ void validate_pod_status_update(struct api_field_errors *errors, const void *val
         field_invalid_int(errors, PATH(path, "observedGeneration"), s->observed_generation,
                           "must be a non-negative integer");
     validate_string_unchanged(errors, PATH(path, "qosClass"), s->qos_class, old->status.qos_class);
+    const struct pod_spec *spec = &old->spec;
     validate_transitions(errors, PATH(path, "containerStatuses"), &s->container_statuses,
-                         &old->status.container_statuses, &old->spec);
+                         &old->status.container_statuses, spec, &spec->containers);
     validate_transitions(errors, PATH(path, "initContainerStatuses"), &s->init_container_statuses,
-                         &old->status.init_container_statuses, &old->spec);
+                         &old->status.init_container_statuses, spec, &spec->init_containers);
     validate_transitions(errors, PATH(path, "ephemeralContainerStatuses"), &s->ephemeral_container_statuses,
-                         &old->status.ephemeral_container_statuses, NULL);
+                         &old->status.ephemeral_container_statuses, spec, NULL);
     validate_ips(errors, PATH(path, "podIPs"), &s->pod_ips);
     if (s->host_ips.count && !text_equal(s->host_ip, s->host_ips.items[0].ip))
         field_invalid(errors, PATH(PATH_INDEX(PATH(path, "hostIPs"), 0), "ip"), s->host_ips.items[0].ip,

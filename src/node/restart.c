@@ -1,6 +1,8 @@
 /* When a container that has ended runs again: backoff, restart policies and restart rules. */
 #include <string.h>
 
+#include "api/pod_containers.h"
+#include "base/text.h"
 #include "base/timestamp.h"
 #include "node/decide.h"
 
@@ -41,35 +43,19 @@ bool container_init_done(const struct container_observation *c)
     return c->init && c->phase == CONTAINER_EXITED && !c->start_failed && c->exit_code == 0 && !container_is_sidecar(c);
 }
 
-/* Whether one of the container's own rules says that this exit code is to be followed by a restart. */
-static bool rule_restarts(const struct container *spec, int exit_code)
-{
-    for (size_t i = 0; i < spec->restart_policy_rules.count; i++) {
-        const struct container_restart_rule *rule = &spec->restart_policy_rules.items[i];
-        const struct container_restart_rule_on_exit_codes *codes = rule->exit_codes;
-        bool named = false;
-        for (size_t k = 0; codes && k < codes->values.count; k++)
-            named |= codes->values.items[k] == exit_code;
-        if (codes && rule->action && strcmp(rule->action, "Restart") == 0 &&
-            named == (strcmp(codes->operator, "In") == 0))
-            return true;
-    }
-    return false;
-}
-
 bool container_should_restart(const struct pod_observation *o, const struct container_observation *c)
 {
-    const char *own = c->spec->restart_policy, *of_pod = o->pod->spec.restart_policy;
-    const char *policy = own ? own : of_pod ? of_pod : "Always";
+    const struct pod_spec *spec = &o->pod->spec;
+    const char *policy = c->spec->restart_policy ? c->spec->restart_policy : spec->restart_policy;
     if (container_is_sidecar(c) || c->start_failed)
         return true;
     if (c->ephemeral || container_init_done(c))
         return false;
-    if (c->stop_cause == STOP_CHANGED || c->stop_cause == STOP_RESIZED || strcmp(policy, "Always") == 0 || (own && rule_restarts(c->spec, c->exit_code)))
+    if (c->stop_cause == STOP_CHANGED || c->stop_cause == STOP_RESIZED)
         return true;
     /* One that a probe has condemned counts as failed, however it took it. */
     bool condemned = c->stop_cause == STOP_LIVENESS || c->stop_cause == STOP_STARTUP;
-    return strcmp(policy, "OnFailure") == 0 && (c->exit_code != 0 || condemned);
+    return (condemned && text_equal(policy, "OnFailure")) || api_container_should_restart(c->spec, spec, c->exit_code);
 }
 
 int64_t container_grace(const struct pod_observation *o, const struct container_observation *c)

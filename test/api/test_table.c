@@ -13,6 +13,7 @@
 
 #define META "'metadata':{'name':'x','namespace':'n','creationTimestamp':'2026-01-01T00:00:00Z'}"
 #define TERMINATED(reason, code) "'state':{'terminated':{'reason':'" reason "','exitCode':" #code "}}"
+#define SIDECAR "{'name':'s','restartPolicy':'Always'}"
 
 /* Two minutes and five seconds after the objects were made. */
 static const char now_text[] = "2026-01-01T00:02:05Z";
@@ -42,6 +43,28 @@ static const struct {
      "{" META ",'spec':{'initContainers':[{'name':'i'}],'containers':[{'name':'a'}]},'status':{'phase':'Pending',"
      "'initContainerStatuses':[{'name':'i','state':{'terminated':{'exitCode':2}}}]}}",
      "['x','0/1','Init:ExitCode:2','0','2m5s','<none>','<none>','<none>','<none>']"},
+    {API_PODS,
+     "{" META ",'spec':{'initContainers':[{'name':'i'}],'containers':[{'name':'a'}]},'status':{'phase':'Pending',"
+     "'initContainerStatuses':[{'name':'i','state':{'waiting':{'reason':'ImagePullBackOff'}}}]}}",
+     "['x','0/1','Init:ImagePullBackOff','0','2m5s','<none>','<none>','<none>','<none>']"},
+    /* A sidecar that has not started is waited for as an init container is. */
+    {API_PODS,
+     "{" META ",'spec':{'initContainers':[" SIDECAR "],'containers':[{'name':'a'}]},'status':{'phase':'Pending',"
+     "'initContainerStatuses':[{'name':'s','started':false,'restartCount':2,'state':{'running':{}}}],"
+     "'containerStatuses':[{'name':'a','state':{'waiting':{'reason':'PodInitializing'}}}]}}",
+     "['x','0/2','Init:0/1','2','2m5s','<none>','<none>','<none>','<none>']"},
+    {API_PODS,
+     "{" META ",'spec':{'initContainers':[" SIDECAR "],'containers':[{'name':'a'}]},'status':{'phase':'Running',"
+     "'initContainerStatuses':[{'name':'s','started':true,'ready':true,'restartCount':2,'state':{'running':{}}}],"
+     "'containerStatuses':[{'name':'a','ready':true,'restartCount':1,'state':{'running':{}}}]}}",
+     "['x','2/2','Running','3','2m5s','<none>','<none>','<none>','<none>']"},
+    /* Once initialized, a sidecar between its runs hides nothing of the containers. */
+    {API_PODS,
+     "{" META ",'spec':{'initContainers':[" SIDECAR "],'containers':[{'name':'a'}]},'status':{'phase':'Running',"
+     "'conditions':[{'type':'Initialized','status':'True'}],'initContainerStatuses':[{'name':'s','started':false,"
+     "'restartCount':4,'state':{'waiting':{'reason':'CrashLoopBackOff'}}}],"
+     "'containerStatuses':[{'name':'a','ready':true,'state':{'running':{}}}]}}",
+     "['x','1/2','Init:CrashLoopBackOff','4','2m5s','<none>','<none>','<none>','<none>']"},
     {API_PODS,
      "{" META ",'spec':{'containers':[{'name':'a'},{'name':'b'}]},'status':{'phase':'Running','containerStatuses':[{'name':"
      "'a'," TERMINATED("Completed", 0) "},{'name':'b','ready':true,'state':{'running':{}}}]}}",

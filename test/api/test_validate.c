@@ -209,6 +209,54 @@ static void changed_objects_are_judged_in_upstreams_words(void **state)
     }
 }
 
+/* A status may call a container alive that has ended when it is to run again: by its rules, its policy, or the pod's. */
+static void a_container_that_ended_for_good_stays_so(void **state)
+{
+#define RULE ",'restartPolicyRules':[{'action':'Restart','exitCodes':{'operator':'In','values':[0,42]}}]"
+    static const struct {
+        const char *policy, *own;
+        int code;
+        bool allowed;
+    } cases[] = {
+        {"Always", "", 0, true},
+        {"OnFailure", "", 0, false},
+        {"OnFailure", "", 1, true},
+        {"Never", "", 1, false},
+        {"Never", ",'restartPolicy':'OnFailure'", 1, true},
+        {"Never", ",'restartPolicy':'OnFailure'", 0, false},
+        {"Always", ",'restartPolicy':'Never'", 1, false},
+        {"Never", ",'restartPolicy':'Never'" RULE, 42, true},
+        {"Never", ",'restartPolicy':'Never'" RULE, 0, true},
+        {"Never", ",'restartPolicy':'Never'" RULE, 1, false},
+        {"Never", ",'restartPolicy':'Always'", 0, true},
+    };
+    static const char *const lists[][2] = {{"initContainers", "initContainerStatuses"},
+                                           {"containers", "containerStatuses"}};
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        for (size_t l = 0; l < 2; l++) {
+            cleanup_arena struct arena *arena = arena_new(0);
+            const struct api_resource *r = &api_resources[API_PODS];
+            char spec[512], old[1024], now[1024];
+            snprintf(spec, sizeof(spec),
+                     "{'metadata':{'name':'p','namespace':'default','resourceVersion':'1'},'spec':{'restartPolicy':'%s',"
+                     "'%s':[{'name':'c','image':'i'%s}]},'status':{'%s':[{'name':'c','state':",
+                     cases[i].policy, lists[l][0], cases[i].own, lists[l][1]);
+            snprintf(old, sizeof(old), "%s{'terminated':{'exitCode':%d}}}]}}", spec, cases[i].code);
+            snprintf(now, sizeof(now), "%s{'waiting':{}}}]}}", spec);
+            struct api_field_errors errors = {.arena = arena};
+            api_validate_update(r, prepare(arena, r, now), prepare(arena, r, old), "status", &errors);
+            const char *message = errors.count ? api_status_invalid(arena, r, "p", &errors)->message : "";
+            char refused[256];
+            snprintf(refused, sizeof(refused),
+                     "Pod \"p\" is invalid: status.%s[0].state: Forbidden: may not be transitioned to non-terminated "
+                     "state",
+                     lists[l][1]);
+            assert_string_equal(message, cases[i].allowed ? "" : refused);
+        }
+#undef RULE
+}
+
 static void an_invalid_answer_names_a_cause_per_field(void **state)
 {
     (void)state;
@@ -309,6 +357,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(new_objects_are_judged_in_upstreams_words),
         cmocka_unit_test(changed_objects_are_judged_in_upstreams_words),
+        cmocka_unit_test(a_container_that_ended_for_good_stays_so),
         cmocka_unit_test(an_invalid_answer_names_a_cause_per_field),
         cmocka_unit_test(other_failures_read_as_upstreams),
         cmocka_unit_test(no_input_makes_endless_errors),

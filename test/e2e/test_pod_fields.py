@@ -32,7 +32,7 @@ def log(api, pods, name="main", pod_name="it"):
 
 def test_a_pod_fails_at_its_deadline(api, namespace, pods, kubectl):
     api.create(pods, pod(container("main", "trap 'exit 3' TERM; while :; do usleep 20000; done"),
-                         activeDeadlineSeconds=1))
+                         activeDeadlineSeconds=2, terminationGracePeriodSeconds=30))
     it = harness.wait_for(api, pods, phase("Failed"))[0]
     assert it["status"]["reason"] == "DeadlineExceeded"
     assert it["status"]["message"] == "Pod was active on the node longer than the specified deadline"
