@@ -1,7 +1,10 @@
 """What a node keeps, and for how long: images, ended containers and their logs."""
+import os
 import pathlib
+import re
 
 import harness
+import registry
 
 
 def image(cluster, *arguments):
@@ -59,3 +62,41 @@ def test_an_image_that_has_gone_is_looked_for_again(cluster, api, pods, tmp_path
     image(cluster, "rm", tag)
     harness.wait_for(api, pods, lambda items: items[0]["status"]["containerStatuses"][0]["state"].get(
         "waiting", {}).get("reason") in ("ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull"))
+
+
+def test_a_disk_that_fills_up_loses_the_images_that_nobody_uses(make_cluster, tmp_path, workspace):
+    pods, clock = "/api/v1/namespaces/default/pods", harness.MovableClock(workspace / "images-clock")
+    with harness.small_disk(tmp_path, 256 << 20) as (prefix, disk), \
+            registry.docker_registry(workspace / "images-registry") as address:
+        for name, padding in (("used", 3_000_000), ("unused", 4_000_000)):
+            archive = harness.make_image("local/any:v1", workspace, format="oci", padding=padding)
+            registry.push(f"http://{address}", f"team/{name}", "v1", registry.Image(archive))
+        one = make_cluster(images=[], data_directory=tmp_path / "data", prefix=[*prefix, *clock.prefix])
+        one.start()
+
+        def tags():
+            return sorted(name.split("/")[-1] for name in images_of_node(one) if "@" not in name)
+
+        one.api.create(pods, harness.shell_pod("used", "exec sleep 1000", image=f"{address}/team/used:v1"))
+        one.api.create(pods, harness.shell_pod("unused", "true", image=f"{address}/team/unused:v1",
+                                               restartPolicy="Never"))
+        harness.wait_for(one.api, pods, lambda items: sorted(item["status"].get("phase") for item in items) ==
+                         ["Running", "Succeeded"])
+        one.api.ok("DELETE", pods + "/unused")
+        harness.eventually(lambda: tags() == ["unused:v1", "used:v1"])
+        one.kill()
+        room = os.statvfs(disk)
+        with open(disk / "ballast", "wb") as ballast:
+            os.posix_fallocate(ballast.fileno(), 0, (room.f_bavail - room.f_blocks // 10) * room.f_frsize)
+        one.start()
+        harness.eventually(lambda: tags() == ["used:v1"])
+        # That is not enough, and at the next look it is said so.
+        clock.advance(one.api, 300)
+        (event,) = harness.wait_for(one.api, "/api/v1/events", lambda items: [
+            item for item in items if item["reason"] == "FreeDiskSpaceFailed"])
+        assert re.fullmatch(r"Failed to garbage collect required amount of images\. Attempted to free \d+ bytes, but only "
+                            r"found 0 bytes eligible to free\.", event["message"])
+        assert event["involvedObject"]["kind"] == "Node" and event["type"] == "Warning"
+        (item,) = one.api.ok("GET", pods)["items"]
+        assert item["status"]["containerStatuses"][0]["restartCount"] == 0
+        one.down()
