@@ -4,6 +4,7 @@
 
 #include "api/json.h"
 #include "api/pod_condition.h"
+#include "api/pod_containers.h"
 #include "api/pod_qos.h"
 #include "base/buffer.h"
 #include "base/cleanup.h"
@@ -96,6 +97,14 @@ static void set_mounts(struct arena *arena, const struct container *spec, struct
     }
 }
 
+/* The API lets a container that has been shown as ended run again only as its rules and policies say. One that is to
+ * run again for another reason, such as a new image, is shown as waiting until it does. */
+static bool may_come_back(const struct pod_state *state, const struct container_observation *seen)
+{
+    const struct pod *pod = state->pod->value;
+    return api_container_should_restart(seen->spec, &pod->spec, seen->exit_code);
+}
+
 static void set_status(struct arena *arena, const struct pod_state *state, const char *phase, size_t i, int64_t now,
                        struct container_status *out)
 {
@@ -126,7 +135,7 @@ static void set_status(struct arena *arena, const struct pod_state *state, const
         out->state.running->started_at = record->started_at;
     } else if (seen->phase == CONTAINER_EXITED && !seen->start_failed &&
                (final || !container_should_restart(&state->seen, seen) ||
-                (container_restart_at(seen) <= now && !record->waiting_reason))) {
+                (container_restart_at(seen) <= now && !record->waiting_reason && may_come_back(state, seen)))) {
         out->state.terminated = terminated(arena, &record->current);
     } else if (seen->phase == CONTAINER_EXITED && final && record->current.container_id) {
         out->state.terminated = terminated(arena, &record->current);

@@ -185,7 +185,7 @@ static void status_written(void *context, const struct client_result *result)
 
 /* Writes the status if it differs from what the API has. That the pod is not ready any more is known to the data plane
  * of this node before it is written. */
-static void write_status(struct worker *w)
+static void write_status(struct worker *w, int64_t now)
 {
     const struct object *shown = worker_reported(w);
     /* What is not known yet is not reported: it would contradict what the API remembers. */
@@ -197,9 +197,9 @@ static void write_status(struct worker *w)
     struct arena *arena = arena_new(8192);
     struct pod *pod = arena_copy(arena, shown->value, sizeof(*pod));
     pod_status_build(arena, &w->state, shown->value, w->agent->options.node_address, w->agent->options.node_address6,
-                     env_now(w->agent->env), &pod->status);
+                     now, &pod->status);
     worker_withhold(w, !pod_is_ready(pod));
-    if (w->status_busy || env_now(w->agent->env) < w->write_at) {
+    if (w->status_busy || now < w->write_at) {
         arena_free(arena);
         return;
     }
@@ -236,7 +236,7 @@ static void finish(struct worker *w)
         return;
     if (!w->last_words) {
         w->last_words = w->status_dirty = true;
-        write_status(w); /* how the containers ended */
+        write_status(w, env_now(w->agent->env)); /* how the containers ended */
         if (w->status_busy)
             return; /* the turn after it has been written, or refused, comes here again */
     }
@@ -314,15 +314,18 @@ static void turn(void *context)
     size_t most = POD_ACTIONS_PER_CONTAINER * seen->container_count + POD_ACTIONS_EXTRA;
     cleanup_free struct pod_action *actions = mem_alloc(most * sizeof(*actions));
     struct pod_decision decision = {.actions = actions};
-    pod_decide(seen, env_now(w->agent->env), &decision);
+    /* One time for both: what is due to run again now is not shown as ended for good. */
+    int64_t now = env_now(w->agent->env), wake_at;
+    pod_decide(seen, now, &decision);
     for (size_t i = 0; i < decision.count; i++)
         act(w, &actions[i]);
     for (size_t i = 0; i < seen->container_count; i++)
         worker_sync_probes(w, i);
     worker_sync_mirror(w);
     w->status_dirty = true;
-    write_status(w);
-    int64_t now = env_now(w->agent->env), wake_at = decision.wake_at;
+    write_status(w, now);
+    now = env_now(w->agent->env);
+    wake_at = decision.wake_at;
     if (w->write_at > now && (!wake_at || w->write_at < wake_at))
         wake_at = w->write_at;
     if (wake_at)

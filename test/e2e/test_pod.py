@@ -451,6 +451,16 @@ def test_another_image_for_a_pod_that_waits_for_one(api, pods):
                      container(items[0])["image"].endswith(harness.IMAGE_V2) and harness.is_true(items[0], "Ready"))
 
 
+def test_another_image_for_a_pod_that_is_never_restarted(api, pods):
+    api.create(pods, harness.shell_pod("it", "exec sleep 1000", restartPolicy="Never", terminationGracePeriodSeconds=1))
+    harness.wait_for(api, pods, lambda items: items and harness.is_true(items[0], "Ready"))
+    api.patch(f"{pods}/it", {"spec": {"containers": [{"name": "main", "image": harness.IMAGE_V2}]}})
+    item = harness.wait_for(api, pods, lambda items: container(items[0])["restartCount"] == 1 and
+                            harness.is_true(items[0], "Ready") and items[0])
+    assert container(item)["image"].endswith(harness.IMAGE_V2)
+    assert item["status"]["phase"] == "Running"
+
+
 def test_a_deleted_pod_shows_how_it_ended(api, pods):
     start(api, pods, "trap 'exit 3' TERM; echo started; while :; do usleep 50000; done")
     api.patch(f"{pods}/it", {"metadata": {"finalizers": ["example.com/look"]}})

@@ -216,6 +216,37 @@ static void a_crash_loop_shows_its_delay_and_the_last_end(void **state)
     end(&w);
 }
 
+/* The API would not let it run again after it had been shown as ended. */
+static void a_container_that_makes_way_for_a_new_image_waits(void **state)
+{
+    static const struct {
+        const char *policy;
+        int code;
+        enum stop_cause cause;
+        bool waits;
+    } cases[] = {{"Never", 0, STOP_CHANGED, true},     {"Never", 143, STOP_CHANGED, true},
+                 {"OnFailure", 0, STOP_CHANGED, true}, {"OnFailure", 143, STOP_CHANGED, false},
+                 {"Always", 0, STOP_CHANGED, false},   {"OnFailure", 0, STOP_LIVENESS, true},
+                 {"Never", 143, STOP_RESIZED, true},   {"Never", 143, STOP_NONE, false},
+                 {"Never", 143, STOP_LIVENESS, false}};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct world w;
+        begin(&w, "{\"phase\":\"Running\"}");
+        ((struct pod *)w.pod->value)->spec.restart_policy = (char *)cases[i].policy;
+        ends(&w, 0, 0);
+        runs(&w, 1);
+        ends(&w, 2, cases[i].code);
+        w.containers[2].stop_cause = cases[i].cause;
+        status(&w);
+        const struct container_status *b = &w.status.container_statuses.items[1];
+        assert_true(cases[i].waits == (b->state.waiting != NULL));
+        assert_true(cases[i].waits == (b->state.terminated == NULL));
+        assert_true(!cases[i].waits || b->last_state.terminated->exit_code == cases[i].code);
+        end(&w);
+    }
+}
+
 static void an_image_that_cannot_be_had_is_what_the_container_waits_for(void **state)
 {
     struct world w;
@@ -341,6 +372,7 @@ int main(void)
         cmocka_unit_test(a_running_pod_is_ready_when_containers_and_gates_are),
         cmocka_unit_test(a_missing_gate_says_so),
         cmocka_unit_test(a_crash_loop_shows_its_delay_and_the_last_end),
+        cmocka_unit_test(a_container_that_makes_way_for_a_new_image_waits),
         cmocka_unit_test(an_image_that_cannot_be_had_is_what_the_container_waits_for),
         cmocka_unit_test(a_pod_that_ended_says_how),
         cmocka_unit_test(an_evicted_pod_has_failed_when_its_last_container_has_ended),
