@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "api/pod_containers.h"
 #include "api/pod_qos.h"
 #include "api/quantity.h"
 #include "base/cleanup.h"
@@ -70,7 +71,7 @@ static bool is_sidecar_of(const struct pod *pod, const struct container *contain
 {
     for (size_t i = 0; i < pod->spec.init_containers.count; i++)
         if (text_equal(pod->spec.init_containers.items[i].name, container->name))
-            return text_equal(container->restart_policy, "Always");
+            return api_is_sidecar(container);
     return false;
 }
 

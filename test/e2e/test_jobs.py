@@ -109,7 +109,7 @@ def test_a_failing_job_gives_up_after_its_backoff_limit(api, namespace, pods):
     for kind in ("FailureTarget", "Failed"):
         assert condition_of(item, kind)["reason"] == "BackoffLimitExceeded"
     assert condition_of(item, "Failed")["message"] == "Job has reached the specified backoff limit"
-    assert "BackoffLimitExceeded" in reasons(api, namespace)
+    harness.eventually(lambda: "BackoffLimitExceeded" in reasons(api, namespace))
     assert not tracked(api, pods)
 
 
