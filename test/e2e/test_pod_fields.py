@@ -30,9 +30,19 @@ def log(api, pods, name="main", pod_name="it"):
 
 # ---- how long ----
 
+def runs_into_its_deadline(api, pods, body):
+    """The pod has been running for longer than it then may."""
+    uid = api.create(pods, body)["metadata"]["uid"]
+    harness.wait_for(api, pods, ready)
+    harness.eventually(lambda: "begun" in log(api, pods))
+    api.patch(f"{pods}/it", {"spec": {"activeDeadlineSeconds": 1}})
+    return uid
+
+
 def test_a_pod_fails_at_its_deadline(api, namespace, pods, kubectl):
-    api.create(pods, pod(container("main", "trap 'exit 3' TERM; while :; do usleep 20000; done"),
-                         activeDeadlineSeconds=2, terminationGracePeriodSeconds=30))
+    runs_into_its_deadline(api, pods, pod(
+        container("main", "trap 'exit 3' TERM; echo begun; while :; do usleep 20000; done"),
+        terminationGracePeriodSeconds=30))
     it = harness.wait_for(api, pods, phase("Failed"))[0]
     assert it["status"]["reason"] == "DeadlineExceeded"
     assert it["status"]["message"] == "Pod was active on the node longer than the specified deadline"
@@ -44,12 +54,12 @@ def test_a_pod_fails_at_its_deadline(api, namespace, pods, kubectl):
 
 
 def test_a_pod_over_its_deadline_is_withdrawn_at_once_and_has_failed_at_its_end(api, cluster, namespace, pods):
-    body = pod(container("main", "trap 'until [ -e /go/on ]; do usleep 10000; done; exit 3' TERM; "
+    body = pod(container("main", "trap 'until [ -e /go/on ]; do usleep 10000; done; exit 3' TERM; echo begun; "
                          "while :; do usleep 20000; done", volumeMounts=[{"name": "go", "mountPath": "/go"}]),
-               activeDeadlineSeconds=2, terminationGracePeriodSeconds=600, volumes=[{"name": "go", "emptyDir": {}}])
+               terminationGracePeriodSeconds=600, volumes=[{"name": "go", "emptyDir": {}}])
     body["metadata"]["labels"] = {"app": "it"}
     api.create(f"/api/v1/namespaces/{namespace}/services", harness.service("it"))
-    uid = api.create(pods, body)["metadata"]["uid"]
+    uid = runs_into_its_deadline(api, pods, body)
     slices = f"/apis/discovery.k8s.io/v1/namespaces/{namespace}/endpointslices"
     it = harness.wait_for(api, pods, lambda items: items and ready_reason(items[0]) == "PodFailed" and items[0])
     assert it["status"]["phase"] == "Running" and "reason" not in it["status"] and "message" not in it["status"]
