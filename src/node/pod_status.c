@@ -144,6 +144,16 @@ static void set_status(struct arena *arena, const struct pod_state *state, const
     }
 }
 
+/* One that the API has as ended for good may be running once more, such as an init container after the machine has
+ * started again. The API takes no status that says so: it stays as it was shown until it ends. */
+static void keep_end(const struct pod_spec *spec, const struct container_observation *seen,
+                     const struct container_status *shown, struct container_status *out)
+{
+    const struct container_state_terminated *end = shown ? shown->state.terminated : NULL;
+    if (end && !out->state.terminated && !api_container_should_restart(seen->spec, spec, end->exit_code))
+        out->state = shown->state;
+}
+
 struct conditions {
     struct arena *arena;
     const struct pod_condition_array *old;
@@ -329,7 +339,10 @@ void pod_status_build(struct arena *arena, const struct pod_state *state, const 
     size_t inits = 0, mains = 0, count = state->seen.container_count;
     struct container_status *statuses = arena_alloc(arena, count * sizeof(*statuses));
     for (size_t i = 0; i < count; i++) {
+        const struct container_observation *seen = &state->seen.containers[i];
         set_status(arena, state, pod->status.phase, i, now, &statuses[i]);
+        if (!seen->ephemeral)
+            keep_end(&pod->spec, seen, pod_container_status(&pod->status, seen->spec->name), &statuses[i]);
         inits += state->seen.containers[i].init;
         mains += container_is_main(&state->seen.containers[i]);
     }

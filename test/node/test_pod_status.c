@@ -247,6 +247,39 @@ static void a_container_that_makes_way_for_a_new_image_waits(void **state)
     }
 }
 
+/* After the machine has started again, nothing is left of the init container but what the API has. */
+static void what_ended_for_good_is_shown_so_while_it_runs_once_more(void **state)
+{
+    static const struct {
+        const char *policy;
+        int code;
+        bool kept;
+    } cases[] = {{"Never", 0, true}, {"OnFailure", 0, true}, {"OnFailure", 1, false}, {"Always", 0, false}};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct world w;
+        char shown[256];
+        snprintf(shown, sizeof(shown),
+                 "{\"phase\":\"Running\",\"initContainerStatuses\":[{\"name\":\"first\",\"state\":{\"terminated\":{"
+                 "\"exitCode\":%d,\"reason\":\"Before\"}}}]}",
+                 cases[i].code);
+        begin(&w, shown);
+        ((struct pod *)w.pod->value)->spec.restart_policy = (char *)cases[i].policy;
+        const struct container_state *now = NULL;
+        for (int running = 0; running < 2; running++) {
+            status(&w);
+            now = &w.status.init_container_statuses.items[0].state;
+            assert_true(cases[i].kept == (now->terminated != NULL));
+            assert_true(!cases[i].kept == (running ? now->running != NULL : now->waiting != NULL));
+            runs(&w, 0);
+        }
+        ends(&w, 0, 0);
+        status(&w);
+        assert_string_equal(w.status.init_container_statuses.items[0].state.terminated->reason, "Completed");
+        end(&w);
+    }
+}
+
 static void an_image_that_cannot_be_had_is_what_the_container_waits_for(void **state)
 {
     struct world w;
@@ -373,6 +406,7 @@ int main(void)
         cmocka_unit_test(a_missing_gate_says_so),
         cmocka_unit_test(a_crash_loop_shows_its_delay_and_the_last_end),
         cmocka_unit_test(a_container_that_makes_way_for_a_new_image_waits),
+        cmocka_unit_test(what_ended_for_good_is_shown_so_while_it_runs_once_more),
         cmocka_unit_test(an_image_that_cannot_be_had_is_what_the_container_waits_for),
         cmocka_unit_test(a_pod_that_ended_says_how),
         cmocka_unit_test(an_evicted_pod_has_failed_when_its_last_container_has_ended),
