@@ -5,7 +5,6 @@
  * Before the last step but one, every failure means another connection a little later; the timer ends it all. */
 #include "node/grpc_probe.h"
 
-#include <ctype.h>
 #include <nghttp2/nghttp2.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -16,21 +15,20 @@
 #include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/timestamp.h"
+#include "node/grpc_answer.h"
 
 /* Between two attempts to connect. */
 #define RETRY_INTERVAL_MS 100
 #define READ_SIZE 16384
-/* A gRPC message begins with a flag and its length. */
-#define PREFIX_SIZE 5
 #define NO_STATUS (-1)
 
 enum code { CODE_OK = 0, CODE_DEADLINE_EXCEEDED = 4, CODE_RESOURCE_EXHAUSTED = 8, CODE_UNIMPLEMENTED = 12 };
 
-static const char *const code_names[] = {"OK",         "Canceled",     "Unknown",          "InvalidArgument",
-                                         "DeadlineExceeded", "NotFound", "AlreadyExists",    "PermissionDenied",
-                                         "ResourceExhausted", "FailedPrecondition", "Aborted", "OutOfRange",
-                                         "Unimplemented", "Internal",    "Unavailable",      "DataLoss",
-                                         "Unauthenticated"};
+static const char *const code_names[] = {
+    "OK",       "Canceled",       "Unknown",          "InvalidArgument",   "DeadlineExceeded",
+    "NotFound", "AlreadyExists",  "PermissionDenied", "ResourceExhausted", "FailedPrecondition",
+    "Aborted",  "OutOfRange",     "Unimplemented",    "Internal",          "Unavailable",
+    "DataLoss", "Unauthenticated"};
 static const char *const serving_names[] = {"UNKNOWN", "SERVING", "NOT_SERVING", "SERVICE_UNKNOWN"};
 #define SERVING 1
 
@@ -136,47 +134,6 @@ static void timed_out(void *context)
     finish(p, text);
 }
 
-/* gRPC's code for an HTTP status that came without one. */
-static int code_of_http(int status)
-{
-    static const struct {
-        int status, code;
-    } codes[] = {{400, 13}, {401, 16}, {403, 7}, {404, 12}, {429, 14}, {502, 14}, {503, 14}, {504, 14}};
-    for (size_t i = 0; i < ARRAY_COUNT(codes); i++)
-        if (codes[i].status == status)
-            return codes[i].code;
-    return 2; /* Unknown */
-}
-
-/* HealthCheckResponse: an enum in field 1; absent is 0. Returns -1 when the message is not one. */
-static int parse_answer(const struct buffer *answer)
-{
-    const uint8_t *at = (const uint8_t *)answer->data, *end = at + answer->size;
-    int status = 0;
-    if (answer->size < PREFIX_SIZE || at[0] != 0)
-        return -1;
-    uint32_t size = (uint32_t)at[1] << 24 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 8 | at[4];
-    at += PREFIX_SIZE;
-    if (size != (size_t)(end - at))
-        return -1;
-    while (at < end) {
-        uint64_t value = 0;
-        uint8_t tag = *at++;
-        if ((tag & 7) != 0 || tag & 0x80) /* only varints, of small fields, are known to be there */
-            return -1;
-        unsigned shift = 0;
-        do {
-            if (at == end || shift > 63)
-                return -1;
-            value |= (uint64_t)(*at & 0x7f) << shift;
-            shift += 7;
-        } while (*at++ & 0x80);
-        if (tag >> 3 == 1)
-            status = value > INT32_MAX ? INT32_MAX : (int)value;
-    }
-    return status;
-}
-
 static void conclude(struct grpc_probe *p)
 {
     char text[128];
@@ -185,13 +142,13 @@ static void conclude(struct grpc_probe *p)
         fail_call(p, CODE_RESOURCE_EXHAUSTED, text);
     } else if (p->code == NO_STATUS && p->http_status && p->http_status != 200) {
         snprintf(text, sizeof(text), "unexpected HTTP status code received from server: %d", p->http_status);
-        fail_call(p, code_of_http(p->http_status), text);
+        fail_call(p, grpc_code_of_http(p->http_status), text);
     } else if (p->code == NO_STATUS) {
         fail_call(p, 14, "error reading from server: EOF");
     } else if (p->code != CODE_OK) {
         fail_call(p, p->code, p->message);
     } else {
-        int status = parse_answer(&p->answer);
+        int status = grpc_answer_status(p->answer.data, p->answer.size);
         if (status < 0) {
             fail_call(p, 13, "grpc: failed to unmarshal the received message");
         } else if (status == SERVING) {
@@ -207,26 +164,6 @@ static void conclude(struct grpc_probe *p)
 }
 
 /* ---- HTTP/2 ---- */
-
-static int hex_digit(int c)
-{
-    return isdigit(c) ? c - '0' : isxdigit(c) ? tolower(c) - 'a' + 10 : -1;
-}
-
-/* grpc-message is percent-encoded. What is not text is replaced. */
-static void take_message(struct grpc_probe *p, const uint8_t *value, size_t size)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < size && n < sizeof(p->message) - 1; i++) {
-        int c = value[i];
-        if (c == '%' && i + 2 < size && hex_digit(value[i + 1]) >= 0 && hex_digit(value[i + 2]) >= 0) {
-            c = hex_digit(value[i + 1]) * 16 + hex_digit(value[i + 2]);
-            i += 2;
-        }
-        p->message[n++] = c >= 0x20 && c < 0x7f ? (char)c : '?';
-    }
-    p->message[n] = 0;
-}
 
 static int take_number(const uint8_t *value, size_t size)
 {
@@ -245,7 +182,7 @@ static int on_header(nghttp2_session *session, const nghttp2_frame *frame, const
     else if (name_size == 11 && memcmp(name, "grpc-status", 11) == 0)
         p->code = take_number(value, value_size);
     else if (name_size == 12 && memcmp(name, "grpc-message", 12) == 0)
-        take_message(p, value, value_size);
+        grpc_answer_message(value, value_size, p->message);
     return 0;
 }
 
@@ -310,10 +247,14 @@ static void start_session(struct grpc_probe *p)
     nghttp2_session_client_new(&p->session, callbacks, p);
     nghttp2_session_callbacks_del(callbacks);
     nghttp2_submit_settings(p->session, NGHTTP2_FLAG_NONE, NULL, 0);
-    const nghttp2_nv headers[] = {
-        pair(":method", "POST"), pair(":scheme", "http"), pair(":path", "/grpc.health.v1.Health/Check"),
-        pair(":authority", p->authority), pair("content-type", "application/grpc"),
-        pair("user-agent", "kube-probe/1.35"), pair("te", "trailers"), pair("grpc-timeout", limit)};
+    const nghttp2_nv headers[] = {pair(":method", "POST"),
+                                  pair(":scheme", "http"),
+                                  pair(":path", "/grpc.health.v1.Health/Check"),
+                                  pair(":authority", p->authority),
+                                  pair("content-type", "application/grpc"),
+                                  pair("user-agent", "kube-probe/1.35"),
+                                  pair("te", "trailers"),
+                                  pair("grpc-timeout", limit)};
     nghttp2_data_provider body = {.read_callback = read_request};
     p->request_sent = 0;
     nghttp2_submit_request(p->session, NULL, headers, ARRAY_COUNT(headers), &body, NULL);
@@ -421,7 +362,7 @@ struct grpc_probe *grpc_probe_start(struct env *env, const char *host, int port,
     struct buffer body = {0};
     if (size) {
         buffer_add(&body, "\x0a", 1);
-        for (size_t n = size; ; n >>= 7) {
+        for (size_t n = size;; n >>= 7) {
             char byte = (char)((n & 0x7f) | (n > 0x7f ? 0x80 : 0));
             buffer_add(&body, &byte, 1);
             if (n <= 0x7f)
@@ -429,8 +370,8 @@ struct grpc_probe *grpc_probe_start(struct env *env, const char *host, int port,
         }
         buffer_add(&body, service, size);
     }
-    const uint8_t prefix[PREFIX_SIZE] = {0, (uint8_t)(body.size >> 24), (uint8_t)(body.size >> 16),
-                                         (uint8_t)(body.size >> 8), (uint8_t)body.size};
+    const uint8_t prefix[GRPC_PREFIX_SIZE] = {0, (uint8_t)(body.size >> 24), (uint8_t)(body.size >> 16),
+                                              (uint8_t)(body.size >> 8), (uint8_t)body.size};
     buffer_add(&p->request, prefix, sizeof(prefix));
     if (body.size)
         buffer_add(&p->request, body.data, body.size);

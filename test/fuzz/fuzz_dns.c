@@ -1,7 +1,8 @@
 /* DNS messages: whatever comes, reading ends and stays inside; an answer is always a message that can be read, asks
  * what was asked, and is no longer than it may be.
  *
- * The first byte says what the rest is: a question to the zone, or another server's answer that is handed on. */
+ * The first byte says what the rest is: a question to the zone, another server's answer that is handed on, or one that
+ * is joined to what the zone says of a name that leads out. */
 #include <arpa/inet.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -62,9 +63,11 @@ static struct dns_zone *make_zone(void)
         endpoint->port_count = 1;
     }
     dns_zone_set_service(zone, headless);
-    struct dns_service *external = service("x"), *loop = service("y");
+    struct dns_service *external = service("x"), *loop = service("y"), *outside = service("o");
     external->external_name = mem_string("y.n.svc.c.l");
     loop->external_name = mem_string("x.n.svc.c.l");
+    outside->external_name = mem_string("example.com");
+    dns_zone_set_service(zone, outside);
     dns_zone_set_service(zone, external);
     dns_zone_set_service(zone, loop);
     dns_zone_set_namespace(zone, "n", true);
@@ -128,10 +131,28 @@ static void answer(const uint8_t *data, size_t size)
         check_message(out, written, query.udp_size, &query);
 }
 
+/* The name leads out, or no longer does. */
+static void joined(const uint8_t *data, size_t size)
+{
+    static const char *const names[] = {"\1o\1n\3svc\1c\1l", "\1a\1n\3svc\1c\1l"};
+    static uint8_t out[DNS_MESSAGE_MAX];
+    for (size_t i = 0; i < ARRAY_COUNT(names); i++) {
+        uint8_t asked[DNS_UDP_PLAIN_MAX] = {0, 7, 1, 0, 0, 1};
+        size_t length = strlen(names[i]) + 1;
+        struct dns_query query;
+        memcpy(asked + DNS_HEADER_SIZE, names[i], length);
+        dns_put16(asked + DNS_HEADER_SIZE + length, size & 1 ? DNS_A : DNS_TXT);
+        dns_put16(asked + DNS_HEADER_SIZE + length + 2, DNS_CLASS_IN);
+        CHECK(dns_query_parse(asked, DNS_HEADER_SIZE + length + 4, &query) == 0);
+        size_t written = dns_zone_join(make_zone(), &query, 0, data, size, 1, out, query.udp_size);
+        check_message(out, written, query.udp_size, &query);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (!size || size > DNS_MESSAGE_MAX)
         return 0;
-    (*data & 1 ? answer : question)(data + 1, size - 1);
+    (*data & 2 ? joined : *data & 1 ? answer : question)(data + 1, size - 1);
     return 0;
 }

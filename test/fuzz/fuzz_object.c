@@ -1,6 +1,6 @@
 /* Objects as the API server takes them: the first byte chooses the kind, the rest is two JSON texts with a NUL
  * between them, a new object and a change of it. Whatever decodes goes through defaulting, admission,
- * validation, warnings and the table, which must end and must not reach outside. What is valid must stay valid
+ * validation, warnings, lint and the table, which must end and must not reach outside. What is valid must stay valid
  * when it is set to the same again, and defaulting must find nothing more to do. */
 #include <stdint.h>
 #include <stdlib.h>
@@ -13,6 +13,7 @@
 #include "api/table.h"
 #include "api/validate.h"
 #include "api/warnings.h"
+#include "lint/lint.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -38,6 +39,18 @@ static void answer(struct arena *arena, const struct api_resource *r, const stru
 {
     cleanup_buffer struct buffer out = {0};
     api_status_write(api_status_invalid(arena, r, "x", errors), &out);
+}
+
+/* The object beside itself and its change. */
+static void lint(struct arena *arena, const struct api_resource *r, const void *value, const void *now)
+{
+    struct lint_object items[] = {{r, value}, {r, now}};
+    struct lint_set set = {.items = items, .count = now ? 2 : 1, .nodes_known = true};
+    struct lint_findings findings = {.arena = arena};
+    cleanup_buffer struct buffer out = {0};
+    lint_object(&items[0], &set, &findings);
+    for (size_t i = 0; i < findings.count; i++)
+        lint_write(&findings.items[i], &items[0], &out);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -69,6 +82,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             abort();
     }
     void *now = cut ? read_object(arena, r, cut + 1, (size_t)(end - cut - 1)) : NULL;
+    if (!created.count)
+        lint(arena, r, value, now);
     if (now) {
         api_validate_update(r, now, value, NULL, &changed);
         api_validate_update(r, now, value, "status", &changed);

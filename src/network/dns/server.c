@@ -38,9 +38,9 @@ void dns_change_set_service(struct dns_change *change, struct dns_service *servi
 
 void dns_change_remove_service(struct dns_change *change, const char *namespace, const char *name)
 {
-    vector_push(&change->items, (struct change_item){.kind = REMOVE_SERVICE,
-                                                     .namespace = mem_string(namespace),
-                                                     .name = mem_string(name)});
+    vector_push(
+        &change->items,
+        (struct change_item){.kind = REMOVE_SERVICE, .namespace = mem_string(namespace), .name = mem_string(name)});
 }
 
 void dns_change_set_namespace(struct dns_change *change, const char *namespace, bool there)
@@ -52,10 +52,8 @@ void dns_change_set_namespace(struct dns_change *change, const char *namespace, 
 void dns_change_set_pod(struct dns_change *change, const char *key, const char *namespace,
                         const struct ip_address *address)
 {
-    struct change_item item = {.kind = SET_POD,
-                               .namespace = mem_string(namespace),
-                               .name = mem_string(key),
-                               .there = address != NULL};
+    struct change_item item = {
+        .kind = SET_POD, .namespace = mem_string(namespace), .name = mem_string(key), .there = address != NULL};
     if (address)
         item.address = *address;
     vector_push(&change->items, item);
@@ -116,11 +114,16 @@ bool dns_server_allows(const struct dns_server *server, struct in_addr client)
     return false;
 }
 
-static size_t finish(struct dns_server *server, struct dns_writer *writer, const struct dns_query *query,
-                     enum dns_code code, bool authoritative)
+static void count_code(struct dns_server *server, unsigned code)
 {
     if (code < ARRAY_COUNT(server->count.codes))
         server->count.codes[code]++;
+}
+
+static size_t finish(struct dns_server *server, struct dns_writer *writer, const struct dns_query *query,
+                     enum dns_code code, bool authoritative)
+{
+    count_code(server, code);
     return dns_writer_finish(writer, query, code, authoritative);
 }
 
@@ -138,46 +141,15 @@ static size_t relay(struct dns_server *server, const struct dns_query *query, co
     size_t written = data ? dns_message_relay(data, size, query, age, out, limit) : 0;
     if (!written)
         return answer_code(server, query, DNS_SERVFAIL, out, limit);
-    enum dns_code code = out[3] & DNS_CODE_MASK;
-    if (code < ARRAY_COUNT(server->count.codes))
-        server->count.codes[code]++;
+    count_code(server, out[3] & DNS_CODE_MASK);
     return written;
 }
 
-/* What the cluster says of a name that leads out, with what others say about where it leads. */
 static size_t join(struct dns_server *server, const struct dns_query *query, const uint8_t *data, size_t size,
                    uint32_t age, uint8_t *out, size_t limit)
 {
-    struct dns_writer writer;
-    struct dns_result result;
-    struct dns_reader reader;
-    struct dns_record record;
-    /* Names stay until the answer is written. */
-    VECTOR(char *) names = {0};
-    dns_writer_begin(&writer, query, out, limit);
-    dns_zone_answer(server->zone, query, server->random, &writer, &result);
-    enum dns_code code = data ? data[3] & DNS_CODE_MASK : DNS_SERVFAIL;
-    for (bool read = data && dns_reader_begin(&reader, data, size); read && dns_reader_next(&reader, &record) > 0;) {
-        if (record.section != DNS_ANSWER || record.class != DNS_CLASS_IN)
-            continue;
-        uint32_t ttl = record.ttl > age ? record.ttl - age : 0;
-        vector_push(&names, mem_string(record.name));
-        const char *owner = names.items[names.count - 1];
-        if (record.type == DNS_CNAME) {
-            char target[DNS_NAME_TEXT_MAX];
-            bool plain;
-            if (!dns_read_name(data, size, &record.data_offset, target, &plain) || !plain)
-                break;
-            vector_push(&names, mem_string(target));
-            dns_write_name(&writer, DNS_ANSWER, owner, DNS_CNAME, ttl, names.items[names.count - 1]);
-        } else if (record.type == DNS_A || record.type == DNS_AAAA || record.type == DNS_TXT) {
-            dns_write_raw(&writer, DNS_ANSWER, owner, record.type, ttl, data + record.data_offset, record.data_size);
-        }
-    }
-    size_t written = finish(server, &writer, query, code, false);
-    for (size_t i = 0; i < names.count; i++)
-        free(names.items[i]);
-    vector_free(&names);
+    size_t written = dns_zone_join(server->zone, query, server->random, data, size, age, out, limit);
+    count_code(server, out[3] & DNS_CODE_MASK);
     return written;
 }
 

@@ -18,14 +18,14 @@
 #define DNS_NETWORKS_MAX 4
 
 struct dns_port {
-    char *name; /* NULL: has no name, and no SRV record */
+    char *name;           /* NULL: has no name, and no SRV record */
     const char *protocol; /* "tcp", "udp" or "sctp"; static */
     uint16_t number;
 };
 
 /* An endpoint that is to be found: it is ready, or the Service publishes the others too. */
 struct dns_endpoint {
-    char *hostname; /* one label: the endpoint's, or made from its address */
+    char *hostname;  /* one label: the endpoint's, or made from its address */
     char *full_name; /* set by the zone */
     struct ip_address address;
     struct dns_port *ports; /* those of its slice; of a headless Service they count, not the Service's */
@@ -34,12 +34,12 @@ struct dns_endpoint {
 
 struct dns_service {
     char *namespace, *name;
-    char *full_name; /* set by the zone */
+    char *full_name;              /* set by the zone */
     struct ip_address *addresses; /* clusterIPs; none: headless or external */
     size_t address_count;
     struct dns_port *ports;
     size_t port_count;
-    char *external_name; /* NULL unless it is of type ExternalName */
+    char *external_name;            /* NULL unless it is of type ExternalName */
     struct dns_endpoint *endpoints; /* also of Services with an address: each is found by its hostname */
     size_t endpoint_count;
 };
@@ -47,7 +47,7 @@ struct dns_service {
 void dns_service_free(struct dns_service *service);
 
 struct dns_zone_config {
-    const char *domain;        /* "cluster.local" */
+    const char *domain;       /* "cluster.local" */
     struct ip_address server; /* the address that clients ask */
     /* Networks of the cluster: nobody else is asked about their addresses. At most DNS_NETWORKS_MAX. */
     const struct ip_prefix *networks;
@@ -68,8 +68,8 @@ void dns_zone_set_pod(struct dns_zone *zone, const char *key, const char *namesp
 size_t dns_zone_service_count(const struct dns_zone *zone);
 
 enum dns_verdict {
-    DNS_ANSWERED,  /* records, code and `authoritative` are set; finish and send it */
-    DNS_FORWARD,   /* not our name: ask others */
+    DNS_ANSWERED,      /* records, code and `authoritative` are set; finish and send it */
+    DNS_FORWARD,       /* not our name: ask others */
     DNS_FORWARD_TARGET /* a CNAME that leads out is written; ask others for `target`, and add what they say */
 };
 
@@ -84,5 +84,11 @@ struct dns_result {
  * spread over all. */
 void dns_zone_answer(struct dns_zone *zone, const struct dns_query *query, uint64_t random, struct dns_writer *writer,
                      struct dns_result *result);
+
+/* Writes what the cluster says of a name that leads out, with what another server said `age` seconds ago about where it
+ * leads (data NULL: nothing), into `out` with its room for `limit` bytes, at least DNS_UDP_PLAIN_MAX. Returns the size.
+ */
+size_t dns_zone_join(struct dns_zone *zone, const struct dns_query *query, uint64_t random, const uint8_t *data,
+                     size_t size, uint32_t age, uint8_t *out, size_t limit);
 
 #endif
