@@ -172,6 +172,89 @@ static void what_is_refused_is_not_counted_as_active(void **state)
     stage_free(s);
 }
 
+/* Pods of a stage without nodes: they end as the test says. NULL: whichever pod is still pending. */
+static void end_pod(struct stage *s, const char *index, const char *phase, const char *conditions)
+{
+    struct object *found[16], *pod = NULL;
+    char path[128], json[256];
+    size_t count = stage_list(s, "pods", "default", "job-name", "work", found, ARRAY_COUNT(found));
+    for (size_t i = 0; i < count && !pod; i++) {
+        const char *own = string_map_get(&found[i]->meta->labels, "batch.kubernetes.io/job-completion-index");
+        if (strcmp(((const struct pod *)found[i]->value)->status.phase, "Pending") == 0 &&
+            (!index || (own && strcmp(own, index) == 0)))
+            pod = found[i];
+    }
+    assert_non_null(pod);
+    snprintf(path, sizeof(path), "pods/default/%s/status", pod->meta->name);
+    snprintf(json, sizeof(json), "{\"status\":{\"phase\":\"%s\",\"conditions\":[%s]}}", phase, conditions);
+    assert_int_equal(stage_patch(s, path, json), 200);
+    stage_run(s, SECOND);
+}
+
+static void a_condition_of_a_failed_pod_decides_what_it_means(void **state)
+{
+    struct stage *s = stage_new();
+    create(s, "app:1",
+           ",\"backoffLimit\":9,\"podFailurePolicy\":{\"rules\":["
+           "{\"action\":\"Ignore\",\"onPodConditions\":[{\"type\":\"DisruptionTarget\"}]},"
+           "{\"action\":\"FailJob\",\"onPodConditions\":[{\"type\":\"Lost\",\"status\":\"Unknown\"},"
+           "{\"type\":\"Misconfigured\",\"status\":\"True\"}]}]}");
+    stage_run(s, SECOND);
+    /* Ignored: neither counted nor the end. */
+    end_pod(s, NULL, "Failed", "{\"type\":\"DisruptionTarget\",\"status\":\"True\"}");
+    stage_run(s, 30 * SECOND);
+    assert_stage(s, JOB, "status/failed", NULL);
+    /* Of another status, it matches nothing: counted. */
+    end_pod(s, NULL, "Failed", "{\"type\":\"Misconfigured\",\"status\":\"False\"}");
+    stage_run(s, 30 * SECOND);
+    assert_stage(s, JOB, "status/failed", "1");
+    assert_stage(s, JOB, "status/conditions", NULL);
+    end_pod(s, NULL, "Failed", "{\"type\":\"Misconfigured\",\"status\":\"True\"}");
+    assert_stage(s, JOB, "status/conditions/FailureTarget/reason", "PodFailurePolicy");
+    assert_stage(s, JOB, "status/conditions/Failed/reason", "PodFailurePolicy");
+    const struct job *job = stage_get(s, JOB)->value;
+    const char *message = job->status.conditions.items[0].message;
+    assert_memory_equal(message, "Pod default/work-", 17);
+    assert_non_null(strstr(message, " has condition Misconfigured matching FailJob rule at index 1"));
+    stage_free(s);
+}
+
+static void enough_indexes_are_success(void **state)
+{
+    struct stage *s = stage_new();
+    create(s, "app:1",
+           ",\"completionMode\":\"Indexed\",\"completions\":5,\"parallelism\":5,\"successPolicy\":{\"rules\":["
+           "{\"succeededIndexes\":\"0,2-3\",\"succeededCount\":2},{\"succeededCount\":4}]}");
+    stage_run(s, SECOND);
+    assert_int_equal(pods(s), 5);
+    end_pod(s, "1", "Succeeded", "");
+    end_pod(s, "4", "Succeeded", "");
+    end_pod(s, "2", "Succeeded", "");
+    assert_stage(s, JOB, "status/conditions", NULL); /* one of the first rule, three in all */
+    end_pod(s, "0", "Succeeded", "");
+    assert_stage(s, JOB, "status/conditions/SuccessCriteriaMet/reason", "SuccessPolicy");
+    assert_stage(s, JOB, "status/conditions/SuccessCriteriaMet/message", "Matched rules at index 0");
+    assert_stage(s, JOB, "status/conditions/Complete/reason", "SuccessPolicy");
+    assert_stage(s, JOB, "status/succeeded", "4");
+    assert_int_equal(pods(s), 4); /* index 3 need not go on */
+    stage_free(s);
+}
+
+static void a_number_of_indexes_is_success_whichever_they_are(void **state)
+{
+    struct stage *s = stage_new();
+    create(s, "app:1",
+           ",\"completionMode\":\"Indexed\",\"completions\":3,\"parallelism\":3,\"successPolicy\":{\"rules\":["
+           "{\"succeededCount\":2}]}");
+    stage_run(s, SECOND);
+    end_pod(s, "1", "Succeeded", "");
+    assert_stage(s, JOB, "status/conditions", NULL);
+    end_pod(s, "2", "Succeeded", "");
+    assert_stage(s, JOB, "status/conditions/SuccessCriteriaMet/message", "Matched rules at index 0");
+    assert_stage(s, JOB, "status/completedIndexes", "1,2");
+    stage_free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -183,6 +266,9 @@ int main(void)
         cmocka_unit_test(with_a_selector_of_its_own_a_job_adopts_and_counts),
         cmocka_unit_test(a_pod_that_was_never_bound_ends_when_it_is_deleted),
         cmocka_unit_test(what_is_refused_is_not_counted_as_active),
+        cmocka_unit_test(a_condition_of_a_failed_pod_decides_what_it_means),
+        cmocka_unit_test(enough_indexes_are_success),
+        cmocka_unit_test(a_number_of_indexes_is_success_whichever_they_are),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
