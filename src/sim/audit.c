@@ -95,7 +95,7 @@ static void add_limit(struct sim_audit *audit, struct owner *owner, struct limit
 
 static struct limit limit_over_window(const struct sim_audit *audit, const struct owner *owner)
 {
-    struct limit sum = {.most = 0, .least = INT32_MAX, .recreate = true};
+    struct limit sum = {.most = 0, .least = INT32_MAX, .recreate = true, .paused = true};
     bool first = true;
     for (size_t i = 0; i < owner->limits.count; i++) {
         const struct limit *l = &owner->limits.items[i];
@@ -103,6 +103,7 @@ static struct limit limit_over_window(const struct sim_audit *audit, const struc
             continue;
         /* What is scaled or paused is not recreated, but scaled. */
         sum.recreate = sum.recreate && l->recreate && !l->paused && (first || l->most == sum.most);
+        sum.paused = sum.paused && l->paused;
         sum.most = l->most > sum.most ? l->most : sum.most;
         sum.least = l->least < sum.least ? l->least : sum.least;
         first = false;
@@ -208,14 +209,14 @@ static int32_t asked_for(const struct sim_audit *audit, const struct owner *depl
 
 /* What asks for fewer pods, whatever is available: a new one may adopt ReplicaSets that were scaled for another; one
  * that is paused is brought down to its limit; and so is one that is scaled, even up, when its maxSurge has become
- * smaller since. */
+ * smaller since; and with another minReadySeconds, pods that were counted as available may no longer be. */
 static bool is_made_smaller(const struct sim_audit *audit, const struct owner *before, const struct deployment *d)
 {
     if (!before || d->spec.paused)
         return true;
     const struct deployment *old = before->object->value;
     int32_t most = limit_of_deployment(d).most;
-    return most < limit_of_deployment(old).most ||
+    return d->spec.min_ready_seconds != old->spec.min_ready_seconds || most < limit_of_deployment(old).most ||
            (deployment_replicas(d) != deployment_replicas(old) && asked_for(audit, before) > most);
 }
 
@@ -276,6 +277,14 @@ static void check_recreate(struct sim_audit *audit, const struct owner *deployme
     }
 }
 
+/* What is paused is scaled, and stays with the templates that it has. */
+static void check_paused(struct sim_audit *audit, const struct owner *deployment, const struct object *set)
+{
+    if (limit_over_window(audit, deployment).paused)
+        violated(audit, "replica set %s is made for deployment %s, which is paused", set->meta->name,
+                 deployment->object->meta->name);
+}
+
 static void replica_set_written(struct sim_audit *audit, struct object *object)
 {
     const struct replica_set *rs = object->value;
@@ -291,6 +300,8 @@ static void replica_set_written(struct sim_audit *audit, struct object *object)
     }
     if (deployment && fresh)
         check_templates(audit, deployment, own->object);
+    if (deployment && fresh && !audit->catching_up)
+        check_paused(audit, deployment, own->object);
 }
 
 static void owner_deleted(struct sim_audit *audit, const struct object *object)

@@ -11,9 +11,11 @@
  *                maxUnavailable. Pods that somebody else has just deleted or relabelled count as left.
  *   recreate     under the strategy Recreate, no ReplicaSet grows while a pod of another one has not ended.
  *
- * The last two do not hold while a Deployment is made smaller, is scaled with more pods than replicas + maxSurge, is
- * paused or has just been created: as upstream's, the controller then scales what it finds in proportion, whatever is
- * available.
+ *   pause        a Deployment that is paused gets no new ReplicaSet.
+ *
+ * Availability and recreate do not hold while a Deployment is made smaller, is scaled with more pods than replicas +
+ * maxSurge, is paused, has just been created or got another minReadySeconds: as upstream's, the controller then scales what it finds in proportion,
+ * whatever is available.
  *
  *   placement    no pod is bound where its required anti-affinity, or that of a pod that is there, forbids it; and none
  *                into a domain that its maxSkew forbids, unless pods or nodes have gone or changed within the window,
@@ -22,8 +24,9 @@
  * For Jobs see audit_job.h.
  *
  * Without such tolerance: observedGeneration is at most generation; nothing has two controllers; a pod comes to a
- * ReplicaSet, and leaves it, by its labels alone; no two ReplicaSets of a Deployment have one template; a bound pod stays on its node, and the pods of a node fit in it when one is bound; no
- * slice has more than 100 endpoints; what was acknowledged is there after a crash. */
+ * ReplicaSet, and leaves it, by its labels alone; no two ReplicaSets of a Deployment have one template; a bound pod
+ * stays on its node, and the pods of a node fit in it when one is bound; no slice has more than 100 endpoints; what was
+ * acknowledged is there after a crash. */
 #ifndef CORACLE_SIM_AUDIT_H
 #define CORACLE_SIM_AUDIT_H
 

@@ -80,6 +80,16 @@ static struct object *show_ended(struct object *object)
     return object_new(object->resource, arena, pod);
 }
 
+static struct object *show_resumed(struct object *object)
+{
+    if (object->resource->index != API_DEPLOYMENTS || !((const struct deployment *)object->value)->spec.paused)
+        return NULL;
+    struct arena *arena = arena_new(0);
+    struct deployment *d = object_copy(arena, object);
+    d->spec.paused = false;
+    return object_new(object->resource, arena, d);
+}
+
 /* The ReplicaSet controller. */
 
 static bool count_unready(struct sim_cluster *cluster, struct client_request *request)
@@ -287,8 +297,24 @@ static bool publish_unready(struct sim_cluster *cluster, struct client_request *
 {
     if (writes(request, CLIENT_UPDATE, API_ENDPOINTSLICES, "") || writes(request, CLIENT_CREATE, API_ENDPOINTSLICES, "")) {
         struct endpoint_slice *slice = request->body;
+        /* Not another write for another time of the change, when the controller tries to put it right. */
+        slice->metadata.annotations.count = 0;
         for (size_t i = 0; i < slice->endpoints.count; i++)
             slice->endpoints.items[i].conditions.ready = opt_bool(!slice->endpoints.items[i].conditions.ready.value);
+    }
+    return true;
+}
+
+/* A slice that is full takes one more. */
+static bool overfill(struct sim_cluster *cluster, struct client_request *request)
+{
+    struct endpoint_array *list = &((struct endpoint_slice *)request->body)->endpoints;
+    if ((writes(request, CLIENT_UPDATE, API_ENDPOINTSLICES, "") ||
+         writes(request, CLIENT_CREATE, API_ENDPOINTSLICES, "")) &&
+        list->count >= 100) {
+        list->items = arena_array_grow(request->arena, list->items, list->count, 1, sizeof(*list->items));
+        list->items[list->count] = list->items[list->count - 1];
+        list->count++;
     }
     return true;
 }
@@ -302,6 +328,7 @@ const struct sim_fault sim_faults[] = {
     {"twins", "each new ReplicaSet is made twice", "have one template", .request = make_twins},
     {"generation", "observedGeneration is one ahead", "ahead of generation", .request = run_ahead},
     {"recreate", "Recreate does not wait for pods that are being deleted", "under Recreate", .show = show_ended},
+    {"paused", "a Deployment that is paused is rolled out", "which is paused", .show = show_resumed},
     {"status", "pods that are not ready are counted as available", "promised", .request = count_unready},
     {"victim", "a ReplicaSet that shrinks loses a ready pod first", "promised", .request = take_the_ready},
     {"deletion", "some deletions of pods are lost", "asks for", .request = lose_deletions},
@@ -314,14 +341,13 @@ const struct sim_fault sim_faults[] = {
     {"affinity", "pods with affinity are bound to one node", "against required anti-affinity",
      .request = forget_anti_affinity},
     {"spread", "pods that should be spread are bound to one node", "with a skew of", .request = forget_spreading},
-    /* Put right again and again, each time with another instant of the trigger. */
-    {"endpoint", "endpoints are ready when their pods are not", "says what it said", .request = publish_unready},
+    {"endpoint", "endpoints are ready when their pods are not", "that is not true", .request = publish_unready},
+    {"slice", "a full slice takes one endpoint more", "has too many endpoints", .request = overfill},
     {"parallelism", "a Job gets two pods for each that it lacks", "with a parallelism of", .request = run_one_more},
     {"recount", "a succeeded pod is counted once more", "have succeeded", .request = count_twice},
     {"index", "index 0 of a Job is counted before it has succeeded", "no pod of it has succeeded",
      .request = count_index_0},
-    {"forgotten", "pods are let go before it is noted that they have succeeded", "to success",
-     .request = forget_ended},
+    {"forgotten", "pods are let go before it is noted that they have succeeded", "to success", .request = forget_ended},
     {"finalizer", "pods that are counted keep their finalizer", "at rest after", .request = keep_finalizers},
     {"reopened", "a Job that has finished begins anew", "after it has finished", .show = show_unfinished},
     {"disk", "some writes are acknowledged and not on the disk", "not on the disk", .forgotten = 30},

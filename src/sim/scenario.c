@@ -20,7 +20,10 @@
 /* A cluster at rest writes nothing for so long. */
 #define QUIET (5 * MINUTE)
 
-enum stream { STREAM_SCENARIO = 1000, STREAM_ACTIONS };
+/* Of a thousand histories, so many are large: more pods than a slice holds, on nodes that have room for them. */
+#define LARGE 10
+
+enum stream { STREAM_SCENARIO = 1000, STREAM_ACTIONS, STREAM_SIZE };
 
 enum trouble {
     TROUBLE_DELAYS = 1 << 0,  /* news, requests and answers are late */
@@ -37,6 +40,7 @@ struct scenario {
     struct sim_random random;
     unsigned trouble;
     int64_t lag; /* the longest delay of anything */
+    bool large;
     struct sim_history *history;
     struct sim_audit *audit;
     struct sim_cluster *cluster;
@@ -107,10 +111,10 @@ static void add_nodes(struct scenario *s)
     for (size_t i = 0; i < count; i++) {
         cleanup_free char *name = mem_printf("node-%zu", i);
         cleanup_free char *zone = mem_printf("zone-%zu", i % zones);
-        cleanup_free char *pods = mem_printf("%d", (int)between(s, 60 / (int)count, 110));
+        cleanup_free char *pods = mem_printf("%d", (int)between(s, 60 / (int)count, 110) * (s->large ? 10 : 1));
         struct sim_node_options options = {.name = name,
                                            .zone = zone,
-                                           .cpu = "16",
+                                           .cpu = s->large ? "160" : "16",
                                            .memory = "16Gi",
                                            .pods = pods,
                                            .heartbeat = 10 * SECOND,
@@ -226,20 +230,23 @@ void sim_scenario_run(uint64_t seed, const struct sim_fault *fault, FILE *histor
 {
     struct scenario s = {.random = sim_random_stream(seed, STREAM_SCENARIO), .result = result};
     struct sim_cluster_options options = {.seed = seed};
+    struct sim_random size = sim_random_stream(seed, STREAM_SIZE);
     *result = (struct sim_result){0};
+    s.large = sim_random_chance(&size, LARGE);
     s.env = sim_environment_new(seed, SIM_START);
     s.trouble = draw_trouble(&s);
     draw_options(&s, &options);
     s.history = sim_history_new(s.env, history);
     /* News of a change passes through several controllers, each of which may be late. */
     s.audit = sim_audit_new(s.env, s.history, 4 * s.lag + 2 * SECOND);
-    sim_history_note(s.history, "seed %llu, trouble %x, lag %lld us", (unsigned long long)seed, s.trouble,
-                     (long long)s.lag);
+    sim_history_note(s.history, "seed %llu, trouble %x, lag %lld us%s", (unsigned long long)seed, s.trouble,
+                     (long long)s.lag, s.large ? ", large" : "");
     s.cluster = sim_cluster_new(s.env, &options, sim_audit_opened, sim_audit_closing, s.audit);
     sim_link_observe(sim_cluster_control_link(s.cluster), sim_audit_request, s.audit);
     if (fault)
         sim_fault_plant(s.cluster, fault);
-    s.user = sim_user_new(s.cluster, s.history, sim_random_stream(seed, STREAM_ACTIONS));
+    s.user = sim_user_new(s.cluster, s.history, sim_random_stream(seed, STREAM_ACTIONS),
+                          s.large ? SIM_REPLICAS_MAX_LARGE : SIM_REPLICAS_MAX);
     add_nodes(&s);
     trouble_time(&s);
     if (is_well(&s))

@@ -25,6 +25,7 @@ struct sim_user {
     struct sim_history *history;
     struct sim_random random;
     struct client *client;
+    int32_t replicas_max;
     unsigned image; /* counts up: every rollout has a new one, unless it goes back */
 };
 
@@ -165,7 +166,7 @@ static void create_deployment(struct sim_user *u)
     struct container *container = arena_alloc(arena, sizeof(*container));
     struct container_port *port = arena_alloc(arena, sizeof(*port));
     d->metadata.name = name;
-    d->spec.replicas = opt_int32((int32_t)below(u, SIM_REPLICAS_MAX + 1));
+    d->spec.replicas = opt_int32((int32_t)below(u, (uint64_t)u->replicas_max + 1));
     d->spec.min_ready_seconds = chance(u, 200) ? (int32_t)below(u, 10) : 0;
     d->spec.revision_history_limit = opt_int32((int32_t)below(u, 6));
     d->spec.progress_deadline_seconds = opt_int32(60 + (int32_t)below(u, 600));
@@ -225,7 +226,7 @@ static void scale(struct sim_user *u)
 {
     struct object *object = pick(u, API_DEPLOYMENTS);
     char text[64];
-    snprintf(text, sizeof(text), "{\"spec\":{\"replicas\":%d}}", (int)below(u, SIM_REPLICAS_MAX + 1));
+    snprintf(text, sizeof(text), "{\"spec\":{\"replicas\":%d}}", (int)below(u, (uint64_t)u->replicas_max + 1));
     if (object)
         patch(u, object, text);
 }
@@ -266,6 +267,18 @@ static void change_strategy(struct sim_user *u)
     struct deployment *d = object_copy(arena, object);
     set_strategy(u, arena, &d->spec.strategy);
     write_deployment(u, arena, d, "changes the strategy of");
+}
+
+/* When a pod counts as available, and when a rollout as stuck. */
+static void change_patience(struct sim_user *u)
+{
+    struct object *object = pick(u, API_DEPLOYMENTS);
+    char text[96];
+    int ready = chance(u, 500) ? (int)below(u, 15) : 0;
+    snprintf(text, sizeof(text), "{\"spec\":{\"minReadySeconds\":%d,\"progressDeadlineSeconds\":%d}}", ready,
+             ready + 1 + (int)below(u, 300));
+    if (object)
+        patch(u, object, text);
 }
 
 /* The template of one of its ReplicaSets, as `kubectl rollout undo` does it. */
@@ -446,20 +459,22 @@ static const struct {
     void (*act)(struct sim_user *user);
     unsigned weight;
 } actions[] = {
-    {create_deployment, 12}, {create_service, 8},  {scale, 16},      {set_image, 20},       {undo, 8},
-    {pause_or_resume, 6},    {change_strategy, 6}, {delete_pod, 6},  {delete_deployment, 6}, {relabel_pod, 2},
-    {delete_service, 2},     {cordon, 3},          {create_namespace, 3}, {delete_namespace, 1},
+    {create_deployment, 12}, {create_service, 8},  {scale, 16},          {set_image, 20},       {undo, 8},
+    {pause_or_resume, 6},    {change_strategy, 6}, {change_patience, 6}, {delete_pod, 6},       {delete_deployment, 6},
+    {relabel_pod, 2},        {delete_service, 2},  {cordon, 3},          {create_namespace, 3}, {delete_namespace, 1},
     {create_job, 12},        {change_job, 6},      {delete_job, 2},
 };
 
 /* The interface. */
 
-struct sim_user *sim_user_new(struct sim_cluster *cluster, struct sim_history *history, struct sim_random random)
+struct sim_user *sim_user_new(struct sim_cluster *cluster, struct sim_history *history, struct sim_random random,
+                              int32_t replicas_max)
 {
     struct sim_user *u = mem_zero(1, sizeof(*u));
     u->cluster = cluster;
     u->history = history;
     u->random = random;
+    u->replicas_max = replicas_max;
     u->client = sim_link_client(sim_cluster_user_link(cluster));
     return u;
 }

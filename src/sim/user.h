@@ -6,14 +6,17 @@
 #include "sim/cluster.h"
 #include "sim/history.h"
 
-/* Deployments have at most so many pods. */
+/* Deployments have at most so many pods, but for those of large histories. */
 #define SIM_REPLICAS_MAX 12
+#define SIM_REPLICAS_MAX_LARGE 250
 /* Jobs have at most so many at once, and twice as many completions. */
 #define SIM_PARALLELISM_MAX 3
 
 struct sim_user;
 
-struct sim_user *sim_user_new(struct sim_cluster *cluster, struct sim_history *history, struct sim_random random);
+/* replicas_max: of a Deployment. */
+struct sim_user *sim_user_new(struct sim_cluster *cluster, struct sim_history *history, struct sim_random random,
+                              int32_t replicas_max);
 void sim_user_free(struct sim_user *user);
 /* Does one thing. */
 void sim_user_act(struct sim_user *user);
