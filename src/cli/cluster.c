@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/mailbox.h"
 #include "base/task.h"
+#include "cli/figures.h"
 #include "cli/logs.h"
 #include "cli/node_options.h"
 #include "cli/streams.h"
@@ -49,6 +50,7 @@ struct cluster {
     struct registry *registry;
     struct client *control_client, *scheduler_client, *node_client, *proxy_client;
     struct informer_set *informers;
+    struct registry_keeper *keeper;
     struct control *control;
     struct scheduler *scheduler;
     struct pki *pki;
@@ -302,6 +304,12 @@ static int start_network(struct cluster *c, struct error *err)
     return 0;
 }
 
+static struct registry_bootstrap bootstrap_options(const struct cluster *c)
+{
+    return (struct registry_bootstrap){
+        .address = c->gateway, .api_port = CLUSTER_API_PORT, .dns_port = CLUSTER_DNS_PORT};
+}
+
 /* The control plane stands: its own objects are there. */
 static void bootstrapped(void *context)
 {
@@ -322,6 +330,8 @@ static void bootstrapped(void *context)
     else
         milestone(c, "network", "pods %s, services %s; no IPv6, for the kernel has none or it is switched off",
                   POD_NETWORK_NODE_CIDR, CLUSTER_SERVICE_CIDR);
+    struct registry_bootstrap bootstrap = bootstrap_options(c);
+    c->keeper = registry_keep(c->registry, &bootstrap, c->informers);
     informer_set_start(c->informers, informers_synced, c);
 }
 
@@ -442,6 +452,12 @@ static void measure(void *context, usage_done done, void *done_context)
         done(done_context, NULL);
 }
 
+static void write_figures(void *context, struct buffer *out)
+{
+    const struct cluster *c = context;
+    figures_write(c->control, c->scheduler, out);
+}
+
 static struct server_exec *start_exec(void *context, const struct server_exec_request *request,
                                       const struct server_exec_events *events, void *event_context, struct error *err)
 {
@@ -475,8 +491,15 @@ static int start_server(struct cluster *c, struct error *err)
     const char *names[] = {c->node_name, c->node_address, c->gateway, "10.96.0.1"};
     struct pki_options pki = {
         .directory = directory, .now = env_now(c->env), .names = names, .name_count = ARRAY_COUNT(names)};
-    struct server_options options = {
-        .env = c->env, .registry = c->registry, .store = c->store, .node = {.open_log = open_log, .exec = start_exec, .connect = connect_to_pod, .usage = measure, .context = c}};
+    struct server_options options = {.env = c->env,
+                                     .registry = c->registry,
+                                     .store = c->store,
+                                     .node = {.open_log = open_log,
+                                              .exec = start_exec,
+                                              .connect = connect_to_pod,
+                                              .usage = measure,
+                                              .metrics = write_figures,
+                                              .context = c}};
     if (pki_open(&pki, &c->pki, err) < 0 ||
         token_issuer_new(pki_service_account_key(c->pki), &c->tokens, err) < 0)
         return -1;
@@ -500,8 +523,7 @@ static int start(struct cluster *c, struct error *err)
     if (open_network(c, err) < 0 || open_store(c, err) < 0 || image_store_open(images, NULL, &c->images, err) < 0 ||
         start_server(c, err) < 0 || start_dns(c, err) < 0)
         return -1;
-    struct registry_bootstrap bootstrap = {
-        .address = c->gateway, .api_port = CLUSTER_API_PORT, .dns_port = CLUSTER_DNS_PORT};
+    struct registry_bootstrap bootstrap = bootstrap_options(c);
     registry_bootstrap(c->registry, &bootstrap, bootstrapped, c);
     return 0;
 }
@@ -560,6 +582,7 @@ static void take_apart(struct cluster *c)
     service_dns_free(c->service_dns);
     dns_server_stop(c->dns);
     informer_set_free(c->informers);
+    registry_keeper_free(c->keeper);
     registry_client_free(c->control_client);
     registry_client_free(c->scheduler_client);
     registry_client_free(c->proxy_client);

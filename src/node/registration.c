@@ -20,6 +20,9 @@
 #include "node/static_pods.h"
 
 #define RETRY (1 * SECOND)
+/* As upstream's lease controller backs off. */
+#define LEASE_RETRY_FIRST (200 * MILLISECOND)
+#define LEASE_RETRY_MAX (7 * SECOND)
 /* The version of the API that the node speaks. */
 #define KUBELET_VERSION "v1.35.0+coracle"
 
@@ -31,6 +34,7 @@ struct node_registration {
     struct node_system_info info;
     struct arena *arena; /* of info and image names */
     bool busy, again, lease_busy, registered;
+    int64_t lease_retry; /* since the Lease could not be written; 0: it could */
     /* Listed on the pool. */
     struct image_list images;
     bool stopping;
@@ -354,8 +358,14 @@ static void lease_written(void *context, const struct client_result *result)
     struct node_registration *r = context;
     over(r);
     r->lease_busy = false;
+    if (client_ok(result))
+        r->lease_retry = 0;
+    else
+        r->lease_retry = !r->lease_retry                        ? LEASE_RETRY_FIRST
+                         : r->lease_retry < LEASE_RETRY_MAX / 2 ? r->lease_retry * 2
+                                                                : LEASE_RETRY_MAX;
     if (!r->stopping)
-        env_timer_start(r->lease_timer, client_ok(result) ? REGISTRATION_RENEW : RETRY);
+        env_timer_start(r->lease_timer, r->lease_retry ? r->lease_retry : REGISTRATION_RENEW);
 }
 
 static struct lease *fill_lease(struct node_registration *r, struct arena *arena, struct lease *lease)
@@ -363,6 +373,15 @@ static struct lease *fill_lease(struct node_registration *r, struct arena *arena
     lease->spec.holder_identity = arena_string(arena, r->agent->options.node_name);
     lease->spec.lease_duration_seconds = opt_int32(REGISTRATION_LEASE_SECONDS);
     lease->spec.renew_time = env_now(r->agent->env);
+    /* It goes with its node. */
+    if (r->agent->node_uid && !lease->metadata.owner_references.count) {
+        struct owner_reference *owner = arena_alloc(arena, sizeof(*owner));
+        owner->api_version = "v1";
+        owner->kind = "Node";
+        owner->name = arena_string(arena, r->agent->options.node_name);
+        owner->uid = arena_string(arena, r->agent->node_uid);
+        lease->metadata.owner_references = (struct owner_reference_array){owner, 1};
+    }
     return lease;
 }
 

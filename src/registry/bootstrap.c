@@ -12,6 +12,7 @@
 #include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "registry/private.h"
 
 static const char *const namespaces[] = {"default", "kube-system", "kube-public", "kube-node-lease"};
@@ -320,6 +321,19 @@ static void roles_made(void *context)
         create_priority_classes(bootstrap);
     else
         create_storage_class(bootstrap);
+}
+
+bool registry_is_bootstrapped(const struct object *object)
+{
+    const struct object_meta *meta = object->meta;
+    bool namespace = object->resource->storage == API_NAMESPACES;
+    for (size_t i = 0; namespace && i < ARRAY_COUNT(namespaces); i++)
+        if (text_equal(meta->name, namespaces[i]))
+            return true;
+    for (size_t i = 0; !namespace && i < ARRAY_COUNT(own_services); i++)
+        if (text_equal(meta->namespace, own_services[i].namespace) && text_equal(meta->name, own_services[i].name))
+            return true;
+    return false;
 }
 
 void registry_bootstrap(struct registry *registry, const struct registry_bootstrap *options,

@@ -209,6 +209,10 @@ struct status *priority_admit_create(struct task *task, void *value);
 struct status *priority_admit_update(struct task *task, const void *value);
 struct status *priority_admit_delete(struct task *task, const char *name);
 
+/* bootstrap.c: whether the object is one that registry_bootstrap makes for the cluster to work: a namespace, a service,
+ * or the endpoints of one. */
+bool registry_is_bootstrapped(const struct object *object);
+
 /* lint.c: a warning for each finding of the lint room about `value`, complete as it will be stored, that the state it
  * replaces (NULL: none) does not have. */
 void registry_lint(struct task *task, const void *value, const void *old);

@@ -57,4 +57,13 @@ struct registry_bootstrap {
 void registry_bootstrap(struct registry *registry, const struct registry_bootstrap *options, void (*done)(void *context),
                         void *context);
 
+/* From now on makes namespaces and services of those again that are deleted, with their endpoints, as upstream does
+ * within seconds. To be called once the bootstrap is done and before the informers start; they must tell nothing any
+ * more when the keeper is freed, which is before the registry is. */
+struct registry_keeper;
+struct informer_set;
+struct registry_keeper *registry_keep(struct registry *registry, const struct registry_bootstrap *options,
+                                      struct informer_set *informers);
+void registry_keeper_free(struct registry_keeper *keeper);
+
 #endif

@@ -386,6 +386,55 @@ def test_health_and_metrics(api):
             float(line.rsplit(" ", 1)[1])
 
 
+def test_metrics_show_queues_and_waiting_pods(api, namespace, pods):
+    """Controllers' work queues and the pods that wait for a node, under upstream's names."""
+    def figure(name):
+        lines = api.get("/metrics").body.decode().splitlines()
+        return [int(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(name + " ")]
+
+    before = {queue: figure(f'scheduler_pending_pods{{queue="{queue}"}}')[0]
+              for queue in ("active", "backoff", "gated", "unschedulable")}
+    for name in ("deployment", "replicaset", "endpoint_slice", "job", "namespace"):
+        assert len(figure(f'workqueue_depth{{name="{name}"}}')) == 1
+    api.create(pods, harness.shell_pod("gated", "true", schedulingGates=[{"name": "example.com/wait"}]))
+    assert figure('scheduler_pending_pods{queue="gated"}')[0] == before["gated"] + 1
+    api.create(pods, harness.shell_pod("nowhere", "true", nodeSelector={"no": "node"}))
+    harness.wait_for(api, pods, lambda items: any(
+        condition["reason"] == "Unschedulable" for item in items if item["metadata"]["name"] == "nowhere"
+        for condition in item.get("status", {}).get("conditions", [])))
+    assert figure('scheduler_pending_pods{queue="unschedulable"}')[0] == before["unschedulable"] + 1
+
+
+def test_the_clusters_own_service_comes_back(api, kubectl):
+    """`kubectl delete svc --all` in default does not take the API away from pods."""
+    kinds = {"/api/v1/namespaces/default/services": "kubernetes", "/api/v1/namespaces/default/endpoints": "kubernetes",
+             "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices": "kubernetes"}
+    before = {path: api.ok("GET", f"{path}/{name}")["metadata"]["uid"] for path, name in kinds.items()}
+    address = api.ok("GET", "/api/v1/namespaces/default/services/kubernetes")["spec"]["clusterIP"]
+    kubectl("delete", "svc", "--all", "-n", "default")
+    for path, name in kinds.items():
+        harness.wait_for(api, path, lambda items: any(
+            item["metadata"]["name"] == name and (item["metadata"]["uid"] != before[path] or "services" not in path)
+            for item in items), what=name)
+    assert api.ok("GET", "/api/v1/namespaces/default/services/kubernetes")["spec"]["clusterIP"] == address
+
+
+def test_the_nodes_lease_is_renewed_and_comes_back_with_its_namespace(api):
+    leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
+    node = api.ok("GET", "/api/v1/nodes")["items"][0]["metadata"]
+    path = f"{leases}/{node['name']}"
+    lease = api.ok("GET", path)
+    assert lease["spec"]["holderIdentity"] == node["name"]
+    assert lease["spec"]["leaseDurationSeconds"] == 40
+    moved = harness.wait_for(api, leases, lambda items: [
+        item for item in items if item["spec"]["renewTime"] > lease["spec"]["renewTime"]])[0]
+    owner = moved["metadata"]["ownerReferences"][0]
+    assert (owner["apiVersion"], owner["kind"], owner["name"], owner["uid"]) == ("v1", "Node", node["name"], node["uid"])
+    api.ok("DELETE", "/api/v1/namespaces/kube-node-lease")
+    harness.wait_for(api, leases, lambda items: any(
+        item["metadata"]["uid"] != lease["metadata"]["uid"] for item in items), what="a new lease")
+
+
 def test_what_does_not_act_yet_says_so(api, pods):
     """A field that is accepted but has no effect is named in a Warning header, never ignored in silence."""
     body = harness.shell_pod("it", "true", restartPolicy="Never")
