@@ -6,13 +6,21 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/text.h"
+#include "cli/auth_file.h"
 #include "cli/command.h"
 #include "node/image/image.h"
 
-static int import(struct image_store *store, const char *path, struct error *err)
+/* What the flags say, and the argument of the verb. */
+struct wish {
+    const char *argument;
+    const char *auth_file; /* NULL: the usual places */
+};
+
+static int import(struct image_store *store, const struct wish *wish, struct error *err)
 {
     struct image_list list = {0};
-    int result = image_import(store, path, NULL, NULL, &list, err);
+    int result = image_import(store, wish->argument, NULL, NULL, &list, err);
     for (size_t i = 0; i < list.count; i++)
         for (size_t n = 0; n < list.items[i]->names.count; n++)
             printf("%s\n", list.items[i]->names.items[n]);
@@ -34,11 +42,28 @@ static void show_progress(const struct image_progress *p, void *context)
                 (double)p->done / 1e6, (double)p->total / 1e6);
 }
 
-static int pull(struct image_store *store, const char *reference, struct error *err)
+/* What has no user is the mark of a helper that keeps the rest. */
+static size_t without_empty(struct image_credential *credentials, size_t count)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++)
+        if (!text_empty(credentials[i].username))
+            credentials[kept++] = credentials[i];
+    return kept;
+}
+
+static int pull_with(struct image_store *store, const struct wish *wish, struct image_keyring *keyring,
+                     struct error *err)
 {
     cleanup_image struct image *image = NULL;
-    struct image_pull_options options = {.progress = show_progress};
-    int result = image_pull(store, reference, &options, &image, err);
+    cleanup_free struct image_credential *credentials = NULL;
+    size_t count = 0;
+    if (auth_file_add(keyring, wish->auth_file, err) < 0 ||
+        image_keyring_find(keyring, wish->argument, &credentials, &count, err) < 0)
+        return -1;
+    struct image_pull_options options = {
+        .progress = show_progress, .credentials = credentials, .credential_count = without_empty(credentials, count)};
+    int result = image_pull(store, wish->argument, &options, &image, err);
     if (isatty(STDERR_FILENO))
         fputc('\n', stderr);
     if (result == 0)
@@ -46,10 +71,18 @@ static int pull(struct image_store *store, const char *reference, struct error *
     return result;
 }
 
-static int list(struct image_store *store, const char *unused, struct error *err)
+static int pull(struct image_store *store, const struct wish *wish, struct error *err)
+{
+    struct image_keyring *keyring = image_keyring_new();
+    int result = pull_with(store, wish, keyring, err);
+    image_keyring_free(keyring);
+    return result;
+}
+
+static int list(struct image_store *store, const struct wish *wish, struct error *err)
 {
     cleanup_image_list struct image_list images = {0};
-    (void)unused;
+    (void)wish;
     if (image_list(store, &images, err) < 0)
         return -1;
     printf("%-60s %-15s %10s\n", "IMAGE", "ID", "SIZE");
@@ -63,24 +96,26 @@ static int list(struct image_store *store, const char *unused, struct error *err
     return 0;
 }
 
-static int take_away(struct image_store *store, const char *reference, struct error *err)
+static int take_away(struct image_store *store, const struct wish *wish, struct error *err)
 {
-    return image_remove(store, reference, err);
+    return image_remove(store, wish->argument, err);
 }
 
 static const struct {
     const char *name;
-    int (*run)(struct image_store *store, const char *argument, struct error *err);
+    int (*run)(struct image_store *store, const struct wish *wish, struct error *err);
     int arguments;
 } verbs[] = {{"import", import, 1}, {"pull", pull, 1}, {"ls", list, 0}, {"rm", take_away, 1}};
 
 static const struct option flags[] = {{"name", required_argument, NULL, 'n'},
                                       {"data-dir", required_argument, NULL, 'd'},
+                                      {"authfile", required_argument, NULL, 'a'},
                                       {NULL, 0, NULL, 0}};
 
 int command_image(int argc, char **argv)
 {
     const char *name = DEFAULT_NAME, *data = NULL;
+    struct wish wish = {0};
     struct error err;
     optind = 1;
     opterr = 0;
@@ -89,6 +124,8 @@ int command_image(int argc, char **argv)
             name = optarg;
         else if (c == 'd')
             data = optarg;
+        else if (c == 'a')
+            wish.auth_file = optarg;
         else
             return command_misused("image", "unknown option");
     }
@@ -101,7 +138,8 @@ int command_image(int argc, char **argv)
         struct image_store *store;
         if (image_store_open(directory, NULL, &store, &err) < 0)
             return command_failed("image", err.text);
-        int result = verbs[i].run(store, argv[optind + 1], &err);
+        wish.argument = argv[optind + 1];
+        int result = verbs[i].run(store, &wish, &err);
         image_store_close(store);
         return result < 0 ? command_failed("image", err.text) : EXIT_DONE;
     }

@@ -25,7 +25,7 @@ static const struct {
     {"enter", command_enter,
      "enter [--name NAME] -- COMMAND...                   run a command inside the node's network"},
     {"image", command_image,
-     "image [--name NAME | --data-dir DIR] import FILE.tar | pull REF | ls | rm REF   the node's images"},
+     "image [--name NAME | --data-dir DIR] import FILE.tar | pull [--authfile FILE] REF | ls | rm REF   images"},
     {"lint", command_lint,
      "lint -f FILE|DIR|- [-f ...] [-o json] [--nodes N] | --checks   find manifests that invite an outage"},
     {"version", command_version, "version"},

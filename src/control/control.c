@@ -61,3 +61,10 @@ size_t control_depth(const struct control *control)
         depth += queue_depth(control->controllers[i].queue);
     return depth;
 }
+
+void control_queues(const struct control *control, void (*tell)(void *context, const char *queue, size_t waiting),
+                    void *context)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(kinds); i++)
+        tell(context, kinds[i]->queue, queue_waiting(control->controllers[i].queue));
+}

@@ -24,5 +24,8 @@ struct control *control_new(struct client *client, struct informer_set *informer
 void control_free(struct control *control);
 /* Keys that wait or are being worked on, over all controllers: 0 when they have nothing to do. */
 size_t control_depth(const struct control *control);
+/* Tells of each controller's work queue how many keys wait in it, under the name that upstream's metrics give it. */
+void control_queues(const struct control *control, void (*tell)(void *context, const char *queue, size_t waiting),
+                    void *context);
 
 #endif

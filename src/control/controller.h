@@ -22,6 +22,7 @@ struct controller {
 /* A controller of the table in control.c. */
 struct controller_kind {
     const char *name; /* as upstream's: "deployment-controller"; the component of its events */
+    const char *queue; /* as upstream's metrics call its work queue: "deployment" */
     /* Gets informers, adds handlers and indexes; informers start afterwards. */
     void (*start)(struct controller *controller);
     queue_reconcile reconcile;                   /* context: the struct controller */

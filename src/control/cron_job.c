@@ -223,4 +223,4 @@ static void reconcile(void *context, struct work *work)
 }
 
 const struct controller_kind cron_job_controller = {
-    .name = "cronjob-controller", .start = start, .reconcile = reconcile, .stop = stop};
+    .name = "cronjob-controller", .queue = "cronjob", .start = start, .reconcile = reconcile, .stop = stop};

@@ -272,4 +272,4 @@ static void reconcile(void *context, struct work *work)
 }
 
 const struct controller_kind deployment_controller = {
-    .name = "deployment-controller", .start = start, .reconcile = reconcile, .stop = stop};
+    .name = "deployment-controller", .queue = "deployment", .start = start, .reconcile = reconcile, .stop = stop};

@@ -486,5 +486,8 @@ static void reconcile(void *context, struct work *work)
     vector_free(&presents.items);
 }
 
-const struct controller_kind endpoint_slice_controller = {
-    .name = "endpoint-slice-controller", .start = start, .reconcile = reconcile, .stop = stop};
+const struct controller_kind endpoint_slice_controller = {.name = "endpoint-slice-controller",
+                                                          .queue = "endpoint_slice",
+                                                          .start = start,
+                                                          .reconcile = reconcile,
+                                                          .stop = stop};

@@ -289,5 +289,8 @@ static void reconcile(void *context, struct work *work)
     vector_free(&presents.items);
 }
 
-const struct controller_kind endpoint_slice_mirroring_controller = {
-    .name = "endpoint-slice-mirroring-controller", .start = start, .reconcile = reconcile, .stop = stop};
+const struct controller_kind endpoint_slice_mirroring_controller = {.name = "endpoint-slice-mirroring-controller",
+                                                                    .queue = "endpoint_slice_mirroring",
+                                                                    .start = start,
+                                                                    .reconcile = reconcile,
+                                                                    .stop = stop};

@@ -280,4 +280,4 @@ static void reconcile(void *context, struct work *work)
 }
 
 const struct controller_kind endpoints_controller = {
-    .name = "endpoint-controller", .start = start, .reconcile = reconcile, .stop = stop};
+    .name = "endpoint-controller", .queue = "endpoint", .start = start, .reconcile = reconcile, .stop = stop};

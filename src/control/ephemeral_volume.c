@@ -70,4 +70,4 @@ static void reconcile(void *context, struct work *work)
 }
 
 const struct controller_kind ephemeral_volume_controller = {
-    .name = "ephemeral_volume", .start = start, .reconcile = reconcile};
+    .name = "ephemeral_volume", .queue = "ephemeral_volume", .start = start, .reconcile = reconcile};

@@ -414,5 +414,8 @@ static void reconcile(void *context, struct work *work)
         check_owners(c, work, object);
 }
 
-const struct controller_kind garbage_collector = {
-    .name = "garbage-collector", .start = start, .reconcile = reconcile, .stop = stop};
+const struct controller_kind garbage_collector = {.name = "garbage-collector",
+                                                  .queue = "garbage_collector_attempt_to_delete",
+                                                  .start = start,
+                                                  .reconcile = reconcile,
+                                                  .stop = stop};

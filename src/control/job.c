@@ -348,4 +348,4 @@ static void reconcile(void *context, struct work *work)
 }
 
 const struct controller_kind job_controller = {
-    .name = "job-controller", .start = start, .reconcile = reconcile, .stop = stop};
+    .name = "job-controller", .queue = "job", .start = start, .reconcile = reconcile, .stop = stop};

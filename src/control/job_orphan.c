@@ -81,4 +81,4 @@ static void reconcile(void *context, struct work *work)
 }
 
 const struct controller_kind job_orphan_controller = {
-    .name = "job-controller", .start = start, .reconcile = reconcile, .stop = stop};
+    .name = "job-controller", .queue = "job_orphan_pod", .start = start, .reconcile = reconcile, .stop = stop};

@@ -69,4 +69,4 @@ static void reconcile(void *context, struct work *work)
 }
 
 const struct controller_kind job_ttl_controller = {
-    .name = "ttl-after-finished-controller", .start = start, .reconcile = reconcile};
+    .name = "ttl-after-finished-controller", .queue = "ttl_jobs_to_delete", .start = start, .reconcile = reconcile};

@@ -457,4 +457,4 @@ static void reconcile(void *context, struct work *work)
 }
 
 const struct controller_kind load_balancer_controller = {
-    .name = "service-controller", .start = start, .reconcile = reconcile, .stop = stop};
+    .name = "service-controller", .queue = "service", .start = start, .reconcile = reconcile, .stop = stop};

@@ -126,4 +126,4 @@ static void reconcile(void *context, struct work *work)
 }
 
 const struct controller_kind namespace_controller = {
-    .name = "namespace-controller", .start = start, .reconcile = reconcile};
+    .name = "namespace-controller", .queue = "namespace", .start = start, .reconcile = reconcile};

@@ -121,4 +121,4 @@ static void reconcile(void *context, struct work *work)
 }
 
 const struct controller_kind node_lifecycle_controller = {
-    .name = "node-controller", .start = start, .reconcile = reconcile};
+    .name = "node-controller", .queue = "node_lifecycle_controller", .start = start, .reconcile = reconcile};

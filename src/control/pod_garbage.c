@@ -38,4 +38,4 @@ static void reconcile(void *context, struct work *work)
 }
 
 const struct controller_kind pod_garbage_collector = {
-    .name = "pod-garbage-collector-controller", .start = start, .reconcile = reconcile};
+    .name = "pod-garbage-collector-controller", .queue = "orphaned_pods_nodes", .start = start, .reconcile = reconcile};

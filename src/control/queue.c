@@ -121,7 +121,12 @@ void queue_free(struct queue *q)
 
 size_t queue_depth(const struct queue *q)
 {
-    size_t n = q->running;
+    return q->running + queue_waiting(q);
+}
+
+size_t queue_waiting(const struct queue *q)
+{
+    size_t n = 0;
     for (const struct list *l = q->ready.next; l != &q->ready; l = l->next)
         n++;
     return n;

@@ -28,6 +28,8 @@ void queue_add(struct queue *queue, const char *namespace, const char *name);
 void queue_add_after(struct queue *queue, const char *namespace, const char *name, int64_t delay);
 /* Keys that wait or are being worked on. */
 size_t queue_depth(const struct queue *queue);
+/* Of them, those that wait. */
+size_t queue_waiting(const struct queue *queue);
 
 /* What is being reconciled. namespace is "" for cluster-scoped keys. */
 const char *work_namespace(const struct work *work);

@@ -325,4 +325,4 @@ static void reconcile(void *context, struct work *work)
 }
 
 const struct controller_kind replica_set_controller = {
-    .name = "replicaset-controller", .start = start, .reconcile = reconcile, .stop = stop};
+    .name = "replicaset-controller", .queue = "replicaset", .start = start, .reconcile = reconcile, .stop = stop};

@@ -77,5 +77,7 @@ static void reconcile(void *context, struct work *work)
     }
 }
 
-const struct controller_kind root_ca_publisher = {
-    .name = "root-ca-certificate-publisher-controller", .start = start, .reconcile = reconcile};
+const struct controller_kind root_ca_publisher = {.name = "root-ca-certificate-publisher-controller",
+                                                  .queue = "root_ca_cert_publisher",
+                                                  .start = start,
+                                                  .reconcile = reconcile};

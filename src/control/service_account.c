@@ -38,4 +38,4 @@ static void reconcile(void *context, struct work *work)
 }
 
 const struct controller_kind service_account_controller = {
-    .name = "serviceaccount-controller", .start = start, .reconcile = reconcile};
+    .name = "serviceaccount-controller", .queue = "serviceaccount", .start = start, .reconcile = reconcile};

@@ -101,7 +101,7 @@ static void reconcile_claim(void *context, struct work *work)
 }
 
 const struct controller_kind claim_protection = {
-    .name = "pvc-protection-controller", .start = start_claims, .reconcile = reconcile_claim};
+    .name = "pvc-protection-controller", .queue = "pvcprotection", .start = start_claims, .reconcile = reconcile_claim};
 
 /* ---- Volumes ---- */
 
@@ -126,4 +126,4 @@ static void reconcile_volume(void *context, struct work *work)
 }
 
 const struct controller_kind volume_protection = {
-    .name = "pv-protection-controller", .start = start_volumes, .reconcile = reconcile_volume};
+    .name = "pv-protection-controller", .queue = "pvprotection", .start = start_volumes, .reconcile = reconcile_volume};

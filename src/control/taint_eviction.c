@@ -218,5 +218,8 @@ static void reconcile(void *context, struct work *work)
     evict(c, work, pod);
 }
 
-const struct controller_kind taint_eviction_controller = {
-    .name = "taint-eviction-controller", .start = start, .reconcile = reconcile, .stop = stop};
+const struct controller_kind taint_eviction_controller = {.name = "taint-eviction-controller",
+                                                          .queue = "noexec_taint_pod",
+                                                          .start = start,
+                                                          .reconcile = reconcile,
+                                                          .stop = stop};

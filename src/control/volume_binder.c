@@ -139,4 +139,4 @@ static void reconcile(void *context, struct work *work)
 }
 
 const struct controller_kind volume_binder = {
-    .name = "persistentvolume-controller", .start = start, .reconcile = reconcile, .stop = stop};
+    .name = "persistentvolume-controller", .queue = "claims", .start = start, .reconcile = reconcile, .stop = stop};

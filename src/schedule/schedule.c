@@ -348,3 +348,24 @@ size_t scheduler_depth(const struct scheduler *s)
         n++;
     return n;
 }
+
+static bool count_gated(void *context, struct object *object)
+{
+    struct scheduler_pending *out = context;
+    const struct pod *pod = object->value;
+    out->gated += is_ours(pod) && text_empty(pod->spec.node_name) && pod->spec.scheduling_gates.count > 0 &&
+                  !pod_has_ended(pod) && !object->meta->deletion_timestamp;
+    return true;
+}
+
+void scheduler_count(const struct scheduler *s, struct scheduler_pending *out)
+{
+    *out = (struct scheduler_pending){0};
+    informer_each(s->pods, NULL, count_gated, out);
+    for (struct map_slot *slot = NULL; (slot = map_next(&s->pendings, slot));) {
+        enum where where = ((const struct pending *)slot->value)->where;
+        out->active += where == IN_ACTIVE;
+        out->backoff += where == IN_BACKOFF;
+        out->unschedulable += where == IN_UNSCHEDULABLE;
+    }
+}

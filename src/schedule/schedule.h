@@ -15,4 +15,13 @@ void scheduler_free(struct scheduler *scheduler);
 /* Pods that wait to be tried now, and bindings under way. Unschedulable ones that wait for a change do not count. */
 size_t scheduler_depth(const struct scheduler *scheduler);
 
+/* Pods without a node, by the queue that they are in, as upstream's metrics count them. */
+struct scheduler_pending {
+    size_t active;        /* to be tried now */
+    size_t backoff;       /* tried without success not long ago */
+    size_t unschedulable; /* fit nowhere until something changes */
+    size_t gated;         /* held back by their scheduling gates */
+};
+void scheduler_count(const struct scheduler *scheduler, struct scheduler_pending *out);
+
 #endif

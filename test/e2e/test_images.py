@@ -137,6 +137,39 @@ def test_docker_registry_with_a_password(cluster, api, namespace, pods, oci_imag
         assert created["spec"]["imagePullSecrets"] == [{"name": "x"}]
 
 
+def test_pull_takes_the_password_from_a_login(cluster, oci_image, tmp_path):
+    with registry.docker_registry(tmp_path / "registry", "user:secret") as address:
+        registry.push(f"http://{address}", "team/private", "v2", oci_image, "user:secret")
+        reference = f"{address}/team/private:v2"
+        home = tmp_path / "home"
+        (home / ".docker").mkdir(parents=True)
+        nowhere = {"PATH": "/usr/bin:/bin", "HOME": str(home)}
+        answer = image(cluster, "pull", reference, check=False, env=nowhere)
+        assert answer.returncode == 1 and "no basic auth credentials" in answer.stderr
+        login = json.dumps({"auths": {address: {"auth": base64.b64encode(b"user:secret").decode()}}})
+        wrong = json.dumps({"auths": {address: {"auth": base64.b64encode(b"user:guess").decode()}}})
+        helper = json.dumps({"auths": {address: {}}, "credsStore": "desktop"})
+        config, other = home / ".docker/config.json", tmp_path / "auth.json"
+        config.write_text(helper)
+        answer = image(cluster, "pull", reference, check=False, env=nowhere)
+        assert answer.returncode == 1 and "no basic auth credentials" in answer.stderr
+        config.write_text(wrong)
+        assert "401 Unauthorized" in image(cluster, "pull", reference, check=False, env=nowhere).stderr
+        other.write_text(login)
+        image(cluster, "pull", "--authfile", other, reference, env=nowhere)
+        image(cluster, "rm", reference)
+        image(cluster, "pull", reference, env={**nowhere, "REGISTRY_AUTH_FILE": str(other)})
+        image(cluster, "rm", reference)
+        config.write_text(login)
+        image(cluster, "pull", reference, env=nowhere)
+        assert f"{address}/team/private" in listed(cluster)
+        answer = image(cluster, "pull", "--authfile", tmp_path / "none", reference, check=False, env=nowhere)
+        assert answer.returncode == 1 and "No such file" in answer.stderr
+        other.write_text("{")
+        answer = image(cluster, "pull", "--authfile", other, reference, check=False, env=nowhere)
+        assert answer.returncode == 1 and str(other) in answer.stderr
+
+
 def test_an_image_is_pulled_while_a_pod_waits_and_events_tell(cluster, api, namespace, pods, oci_image):
     with registry.faulty_registry(oci_image) as server:
         pod_runs(api, pods, f"{server.address}/told:v1")
