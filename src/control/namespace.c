@@ -1,11 +1,14 @@
-/* The Namespace controller: empties a namespace that is being deleted, then lets it go. Each object that leaves a
- * terminating namespace is a reason to look whether it was the last. */
+/* The Namespace controller: empties a namespace that is being deleted, then lets it go. Pods go first, so that nothing
+ * that they run under (a NetworkPolicy, a Secret) goes before them; all else follows when the last one has ended, as
+ * upstream's ordered deletion. Each object that leaves a terminating namespace is a reason to look whether it was the
+ * last. Conditions tell what is in the way. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/timestamp.h"
 #include "control/controller.h"
+#include "control/namespace_conditions.h"
 
 /* Between two looks at a namespace when nothing is seen to go. */
 #define LOOK_AGAIN (5 * SECOND)
@@ -45,19 +48,19 @@ static void start(struct controller *c)
             informer_add_handler(informer_set_get(c->informers, &api_resources[i]), content_changed, c);
 }
 
-/* One look: every kind is emptied, and what is left is counted. */
+/* One look: pods or, when there are none, all other kinds are told to go, and what is left is counted. */
 struct emptying {
     struct controller *controller;
     struct work *work;
     struct object *namespace; /* held by the work */
+    bool pods;                /* it is their turn */
     size_t pending;
-    size_t left;
-    bool failed;
+    struct namespace_remains remains;
 };
 
-static void finalize(struct emptying *e)
+static void finalize(struct emptying *e, const struct object *namespace)
 {
-    struct namespace fresh = *(const struct namespace *)e->namespace->value;
+    struct namespace fresh = *(const struct namespace *)namespace->value;
     struct arena *arena = work_arena(e->work);
     const char **kept = arena_alloc(arena, fresh.spec.finalizers.count * sizeof(*kept));
     size_t n = 0;
@@ -66,43 +69,81 @@ static void finalize(struct emptying *e)
             kept[n++] = fresh.spec.finalizers.items[i];
     fresh.spec.finalizers.items = kept;
     fresh.spec.finalizers.count = n;
-    work_update(e->work, e->namespace->resource, "finalize", &fresh, NULL, NULL);
+    work_update(e->work, namespace->resource, "finalize", &fresh, NULL, NULL);
 }
+
+static bool is_empty(const struct emptying *e)
+{
+    return !e->pods && !e->remains.left && !e->remains.failure_count;
+}
+
+static void status_written(void *context, const struct client_result *result)
+{
+    struct emptying *e = context;
+    if (client_ok(result) && is_empty(e))
+        finalize(e, result->object);
+}
+
+static void begin(struct emptying *e, bool pods);
 
 static void look_over(struct emptying *e)
 {
-    if (!e->failed && !e->left)
-        finalize(e);
-    else
+    if (e->pods && !e->remains.left && !e->remains.failure_count) {
+        begin(e, false);
+        return;
+    }
+    struct namespace fresh = *(const struct namespace *)e->namespace->value;
+    bool changed = namespace_conditions(&e->remains, &fresh.status.conditions, env_now(e->controller->env),
+                                        &fresh.status.conditions);
+    if (changed)
+        work_update(e->work, e->namespace->resource, "status", &fresh, status_written, e);
+    else if (is_empty(e))
+        finalize(e, e->namespace);
+    if (!is_empty(e))
         work_again_after(e->work, LOOK_AGAIN);
+}
+
+static void note_failure(struct emptying *e, const struct client_result *result)
+{
+    if (!client_ok(result))
+        namespace_remains_fail(&e->remains, result->status && result->status->message ? result->status->message : "");
 }
 
 static void counted(void *context, const struct client_result *result)
 {
     struct emptying *e = context;
-    if (!client_ok(result))
-        e->failed = true;
-    e->left += result->count;
+    note_failure(e, result);
+    for (size_t i = 0; i < result->count; i++)
+        namespace_remains_add(&e->remains, result->items[i]);
     if (--e->pending == 0)
         look_over(e);
+}
+
+/* Submits the request for every kind whose turn it is. */
+static void ask(struct emptying *e, enum client_verb verb, client_done done)
+{
+    for (size_t i = 0; i < api_resource_count; i++) {
+        const struct api_resource *r = &api_resources[i];
+        if (!is_content(r) || e->pods != (i == API_PODS))
+            continue;
+        e->pending++;
+        work_submit(e->work, client_request_new(verb, r, e->namespace->meta->name, NULL), done, e);
+    }
 }
 
 static void emptied(void *context, const struct client_result *result)
 {
     struct emptying *e = context;
-    (void)result;
-    if (--e->pending)
-        return;
+    note_failure(e, result);
     /* All has been asked to go: what is still there? */
-    for (size_t i = 0; i < api_resource_count; i++) {
-        const struct api_resource *r = &api_resources[i];
-        if (!is_content(r))
-            continue;
-        struct client_request *list = client_request_new(CLIENT_LIST, r, e->namespace->meta->name, NULL);
-        list->limit = 1;
-        e->pending++;
-        work_submit(e->work, list, counted, e);
-    }
+    if (--e->pending == 0)
+        ask(e, CLIENT_LIST, counted);
+}
+
+static void begin(struct emptying *e, bool pods)
+{
+    e->pods = pods;
+    ask(e, CLIENT_DELETE_COLLECTION, emptied);
 }
 
 static void reconcile(void *context, struct work *work)
@@ -115,14 +156,9 @@ static void reconcile(void *context, struct work *work)
     e->controller = c;
     e->work = work;
     e->namespace = object;
+    e->remains.arena = work_arena(work);
     work_hold(work, object);
-    for (size_t i = 0; i < api_resource_count; i++) {
-        const struct api_resource *r = &api_resources[i];
-        if (!is_content(r))
-            continue;
-        e->pending++;
-        work_submit(work, client_request_new(CLIENT_DELETE_COLLECTION, r, object->meta->name, NULL), emptied, e);
-    }
+    begin(e, true);
 }
 
 const struct controller_kind namespace_controller = {

@@ -193,6 +193,55 @@ static void an_empty_namespace_goes_at_once(void **state)
     stage_free(s);
 }
 
+#define CONDITION(type) "status/conditions/Namespace" type
+
+static bool without_pods(struct stage *s, const void *namespace)
+{
+    return stage_count(s, "pods", namespace, NULL, NULL) == 0;
+}
+
+static void pods_go_before_all_else_and_conditions_tell_what_is_left(void **state)
+{
+    static const char path[] = "namespaces/extra", map[] = "configmaps/extra/held";
+    struct stage *s = stage_new_with(&(struct sim_cluster_options){.seed = 5, .behaviour = {.stop_max = 20 * SECOND}});
+    stage_node(s, "n1");
+    stage_create(s, "namespaces", "{\"metadata\":{\"name\":\"extra\"}}");
+    stage_run(s, SECOND);
+    assert_int_equal(stage_create(s, "pods/extra",
+                                  "{\"metadata\":{\"name\":\"p\",\"finalizers\":[\"example.com/slow\"]},"
+                                  "\"spec\":{\"containers\":[{\"name\":\"c\",\"image\":\"app:1\"}]}}"),
+                     201);
+    assert_int_equal(
+        stage_create(s, "configmaps/extra", "{\"metadata\":{\"name\":\"held\",\"finalizers\":[\"example.com/keep\"]}}"),
+        201);
+    stage_run(s, 20 * SECOND);
+    assert_int_equal(stage_delete(s, path, NULL), 200);
+    stage_run(s, 40 * SECOND);
+    /* The pod has ended, but its finalizer holds it: nothing else is touched. */
+    assert_stage(s, "pods/extra/p", "metadata/deletionGracePeriodSeconds", "0");
+    assert_stage(s, map, "metadata/deletionTimestamp", NULL);
+    assert_stage(s, path, CONDITION("ContentRemaining/status"), "True");
+    assert_stage(s, path, CONDITION("ContentRemaining/reason"), "SomeResourcesRemain");
+    assert_stage(s, path, CONDITION("ContentRemaining/message"),
+                 "Some resources are remaining: pods. has 1 resource instances");
+    assert_stage(s, path, CONDITION("FinalizersRemaining/message"),
+                 "Some content in the namespace has finalizers remaining: example.com/slow in 1 resource instances");
+    assert_stage(s, path, CONDITION("DeletionDiscoveryFailure/status"), "False");
+    assert_stage(s, path, CONDITION("DeletionGroupVersionParsingFailure/reason"), "ParsedGroupVersions");
+    assert_stage(s, path, CONDITION("DeletionContentFailure/message"),
+                 "All content successfully deleted, may be waiting on finalization");
+    stage_patch(s, "pods/extra/p", "{\"metadata\":{\"finalizers\":null}}");
+    stage_until(s, without_pods, "extra");
+    stage_run(s, SECOND);
+    assert_non_null(stage_field(s, map, "metadata/deletionTimestamp"));
+    assert_stage(s, path, CONDITION("ContentRemaining/message"),
+                 "Some resources are remaining: configmaps. has 1 resource instances");
+    assert_stage(s, path, CONDITION("FinalizersRemaining/reason"), "SomeFinalizersRemain");
+    stage_patch(s, map, "{\"metadata\":{\"finalizers\":null}}");
+    stage_until(s, gone, path);
+    stage_free(s);
+}
+
 static void every_namespace_has_a_service_account(void **state)
 {
     struct stage *s = stage_new();
@@ -217,6 +266,7 @@ int main(void)
         cmocka_unit_test(an_owner_of_an_unknown_kind_is_let_alone),
         cmocka_unit_test(a_namespace_goes_with_all_that_is_in_it),
         cmocka_unit_test(an_empty_namespace_goes_at_once),
+        cmocka_unit_test(pods_go_before_all_else_and_conditions_tell_what_is_left),
         cmocka_unit_test(every_namespace_has_a_service_account),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
