@@ -15,14 +15,16 @@
 #define FOREGROUND "foregroundDeletion"
 #define ORPHAN "orphan"
 
-/* Owners of one object that it is found by. */
+/* Owners of one object that it is found by; objects with more are few, and found together. */
 #define OWNERS_INDEXED 3
+#define MANY_OWNERS "many"
 
 struct kind_watch {
     struct controller *controller;
     const struct api_resource *resource;
     struct informer *informer;  /* NULL: not collected */
     int by_owner[OWNERS_INDEXED]; /* indexes by the uids of the first owners */
+    int by_many;                  /* of those that have more, under MANY_OWNERS */
 };
 
 struct garbage {
@@ -41,7 +43,7 @@ static void enqueue(struct controller *c, const struct api_resource *resource, c
     queue_add(c->queue, meta->namespace, name);
 }
 
-/* One index per place in the list of owners. Further owners come into these places as earlier ones go. */
+/* One index per place in the list of owners. */
 static bool index_owner(struct object *object, size_t place, char *out, size_t size)
 {
     if (object->meta->owner_references.count <= place)
@@ -65,10 +67,17 @@ static bool index_third(struct object *object, char *out, size_t size)
     return index_owner(object, 2, out, size);
 }
 
+static bool index_many(struct object *object, char *out, size_t size)
+{
+    snprintf(out, size, MANY_OWNERS);
+    return object->meta->owner_references.count > OWNERS_INDEXED;
+}
+
 static const informer_index_key owner_indexes[OWNERS_INDEXED] = {index_first, index_second, index_third};
 
 struct dependents {
     struct controller *controller;
+    const char *owner; /* its uid */
     VECTOR(struct object *) items;
 };
 
@@ -79,12 +88,27 @@ static bool collect(void *context, struct object *object)
     return true;
 }
 
+static bool collect_from_many(void *context, struct object *object)
+{
+    struct dependents *d = context;
+    const struct owner_reference_array *owners = &object->meta->owner_references;
+    for (size_t i = OWNERS_INDEXED; i < owners->count; i++)
+        if (strcmp(owners->items[i].uid, d->owner) == 0)
+            return collect(d, object);
+    return true;
+}
+
 static void find_dependents(struct controller *c, const char *uid, struct dependents *out)
 {
     struct garbage *own = c->state;
-    for (size_t i = 0; i < API_RESOURCE_COUNT; i++)
-        for (size_t k = 0; own->kinds[i].informer && k < OWNERS_INDEXED; k++)
-            informer_each_indexed(own->kinds[i].informer, own->kinds[i].by_owner[k], uid, collect, out);
+    out->owner = uid;
+    for (size_t i = 0; i < API_RESOURCE_COUNT; i++) {
+        const struct kind_watch *kind = &own->kinds[i];
+        for (size_t k = 0; kind->informer && k < OWNERS_INDEXED; k++)
+            informer_each_indexed(kind->informer, kind->by_owner[k], uid, collect, out);
+        if (kind->informer)
+            informer_each_indexed(kind->informer, kind->by_many, MANY_OWNERS, collect_from_many, out);
+    }
 }
 
 static bool has_finalizer(const struct object_meta *meta, const char *finalizer)
@@ -204,6 +228,7 @@ static void start(struct controller *c)
         kind->informer = informer_set_get(c->informers, kind->resource);
         for (size_t k = 0; k < OWNERS_INDEXED; k++)
             kind->by_owner[k] = informer_add_index(kind->informer, owner_indexes[k]);
+        kind->by_many = informer_add_index(kind->informer, index_many);
         informer_add_handler(kind->informer, object_changed, kind);
     }
 }

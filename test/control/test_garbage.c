@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/buffer.h"
 #include "base/cleanup.h"
 #include "control/controller.h"
 
@@ -152,6 +153,42 @@ static void an_owner_of_an_unknown_kind_is_let_alone(void **state)
     stage_free(s);
 }
 
+static void any_number_of_owners_is_waited_for_and_let_go(void **state)
+{
+    enum { OWNERS = 6 };
+    struct stage *s = stage_new();
+    cleanup_buffer struct buffer child = {0};
+    char path[64], json[128];
+    buffer_add_string(&child, "{\"metadata\":{\"name\":\"child\",\"ownerReferences\":[");
+    for (int i = 0; i < OWNERS; i++) {
+        snprintf(json, sizeof(json), "{\"metadata\":{\"name\":\"owner-%d\"}}", i);
+        assert_int_equal(stage_create(s, "configmaps/default", json), 201);
+        snprintf(path, sizeof(path), "configmaps/default/owner-%d", i);
+        buffer_printf(&child,
+                      "%s{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"name\":\"owner-%d\",\"uid\":\"%s\","
+                      "\"blockOwnerDeletion\":true}",
+                      i ? "," : "", i, stage_field(s, path, "metadata/uid"));
+    }
+    buffer_add_string(&child, "]}}");
+    assert_int_equal(stage_create(s, "configmaps/default", child.data), 201);
+    stage_run(s, SECOND);
+    /* The last owners first: they are the ones that were not found. */
+    for (int i = OWNERS - 1; i > 0; i--) {
+        snprintf(path, sizeof(path), "configmaps/default/owner-%d", i);
+        assert_int_equal(stage_delete(s, path, i % 2 ? "Background" : "Orphan"), 200);
+        stage_run(s, 5 * SECOND);
+        assert_null(stage_get(s, path));
+        assert_non_null(stage_get(s, "configmaps/default/child"));
+        struct object *object = stage_get(s, "configmaps/default/child");
+        assert_int_equal(object->meta->owner_references.count, i);
+    }
+    assert_int_equal(stage_delete(s, "configmaps/default/owner-0", "Foreground"), 200);
+    stage_run(s, 5 * SECOND);
+    assert_null(stage_get(s, "configmaps/default/child"));
+    assert_null(stage_get(s, "configmaps/default/owner-0"));
+    stage_free(s);
+}
+
 /* Namespaces. */
 
 static void a_namespace_goes_with_all_that_is_in_it(void **state)
@@ -264,6 +301,7 @@ int main(void)
         cmocka_unit_test(a_foreground_deletion_takes_nothing_that_has_another_owner),
         cmocka_unit_test(an_owner_that_never_was_is_as_good_as_gone),
         cmocka_unit_test(an_owner_of_an_unknown_kind_is_let_alone),
+        cmocka_unit_test(any_number_of_owners_is_waited_for_and_let_go),
         cmocka_unit_test(a_namespace_goes_with_all_that_is_in_it),
         cmocka_unit_test(an_empty_namespace_goes_at_once),
         cmocka_unit_test(pods_go_before_all_else_and_conditions_tell_what_is_left),
