@@ -169,6 +169,15 @@ static int make_tmpfs(const char *path, int64_t size, mode_t mode, struct error 
     return 0;
 }
 
+static int make_file(const char *path, struct error *err)
+{
+    int fd = open(path, O_CREAT | O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0644);
+    if (fd < 0)
+        return error_errno(err, "create %s", path);
+    close(fd);
+    return 0;
+}
+
 static int check_host_path(const char *path, const char *type, struct error *err)
 {
     static const struct {
@@ -186,14 +195,16 @@ static int check_host_path(const char *path, const char *type, struct error *err
             return file_make_directories(path, 0755, err);
         return 0;
     }
-    if (strcmp(type, "DirectoryOrCreate") == 0)
-        return file_make_directories(path, 0755, err);
-    if (strcmp(type, "FileOrCreate") == 0) {
-        int fd = open(path, O_CREAT | O_RDONLY | O_CLOEXEC, 0644);
-        if (fd < 0)
-            return error_errno(err, "create %s", path);
-        close(fd);
-        return 0;
+    /* What is there already has to be of the kind. */
+    bool missing = stat(path, &info) < 0 && errno == ENOENT;
+    if (strcmp(type, "DirectoryOrCreate") == 0) {
+        if (missing)
+            return file_make_directories(path, 0755, err);
+        type = "Directory";
+    } else if (strcmp(type, "FileOrCreate") == 0) {
+        if (missing)
+            return make_file(path, err);
+        type = "File";
     }
     for (size_t i = 0; i < ARRAY_COUNT(kinds); i++)
         if (strcmp(type, kinds[i].type) == 0) {

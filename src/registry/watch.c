@@ -122,6 +122,18 @@ static void send_error(struct registry_watch *watch, const struct error *err)
     send(watch, &(struct client_event){.kind = CLIENT_ERROR, .status = status});
 }
 
+/* The objects as of a revision that is not there yet cannot be shown. */
+static bool is_ahead(struct registry_watch *watch)
+{
+    uint64_t present = store_revision(watch->registry->store);
+    if (!watch->send_initial_events || watch->from <= present)
+        return false;
+    cleanup_arena struct arena *arena = arena_new(0);
+    const struct status *status = api_status_too_large_resource_version(arena, watch->from, present);
+    send(watch, &(struct client_event){.kind = CLIENT_ERROR, .status = status});
+    return true;
+}
+
 /* A watch from now on that asks for one value of a field is found by it; every other sees all events. */
 static void listen(struct registry_watch *watch, uint64_t from)
 {
@@ -145,7 +157,7 @@ static void begin(void *context)
     registry->deferred--;
     if (registry->freed && !registry->deferred && list_empty(&registry->tasks))
         free(registry); /* its watches were freed before it */
-    if (!watch->freed) {
+    if (!watch->freed && !is_ahead(watch)) {
         bool initial = watch->send_initial_events || watch->from == 0;
         uint64_t from = initial ? store_revision(registry->store) : watch->from;
         if (initial)

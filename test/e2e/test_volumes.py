@@ -1,5 +1,8 @@
 """Volumes: what is in them, who may write, and that what changes outside changes inside, all at once."""
+import os
 import re
+import socket
+import stat
 
 import pytest
 
@@ -199,6 +202,48 @@ def test_host_path(api, pods, tmp_path):
                          **mounted({"hostPath": {"path": str(tmp_path), "type": "Directory"}}))
     assert text == "from the node"
     assert (tmp_path / "answer").read_text() == "back\n"
+
+
+def test_a_host_path_is_made_where_that_is_asked_for(api, pods, tmp_path):
+    """DirectoryOrCreate and FileOrCreate make what is missing and take what is there."""
+    for number in range(2):
+        api.create(pods, harness.shell_pod(f"it-{number}", "echo run >> /directory/runs; echo run >> /file",
+                                           restartPolicy="Never", volumes=[
+            {"name": "d", "hostPath": {"path": str(tmp_path / "deep/directory"), "type": "DirectoryOrCreate"}},
+            {"name": "f", "hostPath": {"path": str(tmp_path / "file"), "type": "FileOrCreate"}}],
+            container={"volumeMounts": [{"name": "d", "mountPath": "/directory"}, {"name": "f", "mountPath": "/file"}]}))
+        harness.wait_for(api, f"{pods}?fieldSelector=metadata.name%3Dit-{number}", phase("Succeeded"))
+    assert (tmp_path / "deep/directory/runs").read_text() == "run\n" * 2
+    assert (tmp_path / "file").read_text() == "run\n" * 2
+    assert (tmp_path / "deep/directory").stat().st_mode & 0o777 == 0o755
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("kind, make", [
+    ("Socket", lambda path: socket.socket(socket.AF_UNIX).bind(str(path))),
+    ("CharDevice", lambda path: os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 3))),
+    ("BlockDevice", lambda path: os.mknod(path, 0o600 | stat.S_IFBLK, os.makedev(7, 0))),
+])
+def test_a_host_path_of_a_special_type(api, pods, tmp_path, kind, make):
+    path = tmp_path / "special"
+    make(path)
+    letter = {"Socket": "s", "CharDevice": "c", "BlockDevice": "b"}[kind]
+    _, text = run_to_end(api, pods, "ls -l /volume", **mounted({"hostPath": {"path": str(path), "type": kind}}))
+    assert text.startswith(letter)
+
+
+@pytest.mark.parametrize("kind, message", [
+    ("DirectoryOrCreate", "hostPath type check failed: {path} is not a directory"),
+    ("FileOrCreate", "hostPath type check failed: {path} is not a file"),
+    ("Socket", "hostPath type check failed: {path} is not a socket file"),
+    ("CharDevice", "hostPath type check failed: {path} is not a character device"),
+    ("BlockDevice", "hostPath type check failed: {path} is not a block device"),
+])
+def test_a_host_path_that_is_there_is_of_the_type(api, namespace, pods, tmp_path, kind, message):
+    path = tmp_path / "it"
+    os.mkfifo(path)
+    api.create(pods, harness.shell_pod("it", "true", **mounted({"hostPath": {"path": str(path), "type": kind}})))
+    wait_for_event(api, namespace, "FailedMount", re.escape(message.format(path=path)))
 
 
 @pytest.mark.parametrize("kind, message", [

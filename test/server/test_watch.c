@@ -121,6 +121,15 @@ static void initial_events_end_with_a_bookmark_that_says_so(void **state)
     make_config_map("b", "1");
     assert_event(c, "ADDED", "b");
     disconnect(c);
+    /* The state of a revision that is still to come is not there to be shown. */
+    c = watch(CONFIG_MAPS "?watch=1&sendInitialEvents=true&allowWatchBookmarks=true"
+                          "&resourceVersionMatch=NotOlderThan&resourceVersion=1000000000");
+    event = assert_event(c, "ERROR", "");
+    assert_string_equal(json_field(event, "object/code"), "504");
+    assert_string_equal(json_field(event, "object/reason"), "Timeout");
+    assert_string_equal(json_field(event, "object/details/causes/0/message"), "Too large resource version");
+    assert_end(c);
+    disconnect(c);
     /* Not wanted: not sent. */
     c = watch(CONFIG_MAPS "?watch=1&sendInitialEvents=false&resourceVersionMatch=NotOlderThan");
     api_wait_watches(1);
