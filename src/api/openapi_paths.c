@@ -112,8 +112,7 @@ static void write_body(struct openapi_writer *w, const struct target *t, enum bo
         buffer_add_char(w->out, '}');
         return;
     }
-    static const char *const patches[] = {"application/apply-patch+yaml", "application/json-patch+json",
-                                          "application/merge-patch+json",
+    static const char *const patches[] = {"application/json-patch+json", "application/merge-patch+json",
                                           "application/strategic-merge-patch+json", NULL};
     static const char *const any[] = {"*/*", NULL};
     const char *const *types = body == BODY_PATCH ? patches : any;
@@ -169,10 +168,10 @@ static void write_media_types(struct openapi_writer *w, const struct verb *v)
     if (w->version != 2)
         return;
     buffer_add_string(w->out, "\"produces\":[\"application/json\"],\"consumes\":[");
-    buffer_add_string(w->out, v->body == BODY_PATCH ? "\"application/json-patch+json\",\"application/merge-patch+json\","
-                                                      "\"application/strategic-merge-patch+json\","
-                                                      "\"application/apply-patch+yaml\"],"
-                                                    : "\"*/*\"],");
+    buffer_add_string(w->out, v->body == BODY_PATCH
+                                  ? "\"application/json-patch+json\",\"application/merge-patch+json\","
+                                    "\"application/strategic-merge-patch+json\"],"
+                                  : "\"*/*\"],");
 }
 
 static void write_operation(struct openapi_writer *w, const struct verb *v, const struct target *t, bool *any)

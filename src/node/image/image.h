@@ -211,8 +211,9 @@ int image_keyring_find(const struct image_keyring *keyring, const char *referenc
 /* ---- Root file systems ---- */
 
 /* Mounts the image's layers with a writable layer of its own on <directory>/rootfs; the writable layer is
- * <directory>/upper (which survives an unmount). directory is absolute and exists. Device nodes in it are dead
- * (MS_NODEV). Fine when it is mounted already. The layers stay while it is mounted, whatever happens to the image. */
+ * <directory>/upper (which survives an unmount). directory is absolute and exists. Device nodes in it are dead here
+ * (MS_NODEV); in a container, whose root crun mounts anew, the device rules of its cgroup decide. Fine when it is
+ * mounted already. The layers stay while it is mounted, whatever happens to the image. */
 int image_mount_rootfs(struct image_store *store, const struct image *image, const char *directory, struct error *err);
 /* Unmounts and lets go of the layers. Fine when it is not mounted. Files in directory stay. */
 int image_unmount_rootfs(struct image_store *store, const char *directory, struct error *err);
