@@ -243,6 +243,7 @@ void registry_create_value(struct task *task, void *value)
         return;
     }
     network_warn(task, value, true);
+    pod_warn(task, value);
     registry_lint(task, value, NULL);
     task->code = 201;
     registry_put(task, value, 0);

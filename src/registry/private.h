@@ -204,6 +204,10 @@ struct status *networking_admit_create(struct task *task, void *value);
  * complete as it will be stored. */
 void network_warn(struct task *task, const void *value, bool created);
 
+/* pod_warnings.c: upstream's warnings about pods, and about the templates of what makes pods; the value is complete as it
+ * will be stored. */
+void pod_warn(struct task *task, const void *value);
+
 /* priority.c: the part of admission that concerns priorities. */
 struct status *priority_admit_create(struct task *task, void *value);
 struct status *priority_admit_update(struct task *task, const void *value);

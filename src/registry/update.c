@@ -302,6 +302,8 @@ void registry_replace(struct task *task, void *value)
     bool changed = whole && spec_changed(task->resource, value, task->old->value);
     if (changed && (task->resource->index == API_JOBS || task->resource->index == API_CRONJOBS))
         batch_warn(task, value, task->old->value);
+    if (changed)
+        pod_warn(task, value);
     /* Labels decide which Service selects a pod, annotations what is silenced. */
     if (changed || (whole && !(map_equal(&meta->labels, &task->old->meta->labels) &&
                                map_equal(&meta->annotations, &task->old->meta->annotations))))

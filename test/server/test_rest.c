@@ -320,11 +320,18 @@ static void unknown_fields_are_warned_of_refused_or_ignored(void **state)
     "\"template\":{\"metadata\":{\"labels\":{\"app\":\"web\"}},\"spec\":{\"runtimeClassName\":\"c\",\"containers\":[{" \
     "\"name\":\"c\",\"image\":\"i\",\"securityContext\":{\"windowsOptions\":{}}}]}}}}"
 
-/* The next Warning header that is not lint's, which end in the name of a check. */
+/* lint's end in the name of a check: " [probe-missing]". */
+static bool is_of_lint(const char *text)
+{
+    const char *name = strrchr(text, '[');
+    return name && name > text && name[-1] == ' ' && strcmp(text + strlen(text) - 2, "]\"") == 0;
+}
+
+/* The next Warning header that is not lint's. */
 static const char *next_warning(struct answer *a, unsigned *n)
 {
     const char *text;
-    while ((text = header(a, "Warning", (*n)++)) && strcmp(text + strlen(text) - 2, "]\"") == 0)
+    while ((text = header(a, "Warning", (*n)++)) && is_of_lint(text))
         ;
     return text;
 }
@@ -375,6 +382,69 @@ static void each_warning_is_given_once_and_of_changes_only(void **state)
             "{\"spec\":{\"replicas\":3}}");
     assert_code(a, 200);
     assert_warnings(a, none);
+}
+
+static void what_is_odd_about_a_pod_is_said_as_upstream_does(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *more, *container, *warnings[4];
+    } rows[] = {
+        {"\"nodeSelector\":{\"beta.kubernetes.io/os\":\"linux\"},", "",
+         {"299 - \"spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use \\\"kubernetes.io/os\\\" instead\""}},
+        {"\"hostAliases\":[{\"ip\":\"1.2.3.4\"},{\"ip\":\"1.2.3.4\"}],", "",
+         {"299 - \"spec.hostAliases[1].ip: duplicate ip \\\"1.2.3.4\\\"\""}},
+        {"\"imagePullSecrets\":[{\"name\":\"a\"},{\"name\":\"a\"},{}],", "",
+         {"299 - \"spec.imagePullSecrets[1].name: duplicate name \\\"a\\\"\"",
+          "299 - \"spec.imagePullSecrets[2].name: invalid empty name \\\"\\\"\""}},
+        {"\"topologySpreadConstraints\":[{\"maxSkew\":1,\"topologyKey\":\"failure-domain.beta.kubernetes.io/zone\","
+         "\"whenUnsatisfiable\":\"ScheduleAnyway\"}],", "",
+         {"299 - \"spec.topologySpreadConstraints[0].topologyKey: failure-domain.beta.kubernetes.io/zone is deprecated "
+          "since v1.17; use \\\"topology.kubernetes.io/zone\\\" instead\"",
+          "299 - \"spec.topologySpreadConstraints[0].labelSelector: a null labelSelector results in matching no pod\""}},
+        {"\"affinity\":{\"podAntiAffinity\":{\"requiredDuringSchedulingIgnoredDuringExecution\":[{\"topologyKey\":\"a\"}]}},",
+         "",
+         {"299 - \"spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].labelSelector: a null "
+          "labelSelector results in matching no pod\""}},
+        {"", ",\"env\":[{\"name\":\"A\",\"value\":\"1\"},{\"name\":\"A\",\"value\":\"$(A)2\"},{\"name\":\"A\",\"value\":\"3\"},"
+             "{\"name\":\"A\",\"value\":\"$(A)\"}]",
+         {"299 - \"spec.containers[0].env[2]: hides previous definition of \\\"A\\\", which may be dropped when using apply\"",
+          "299 - \"spec.containers[0].env[3]: hides previous definition of \\\"A\\\", which may be dropped when using apply\""}},
+        {"", ",\"resources\":{\"requests\":{\"memory\":\"100m\",\"cpu\":\"100m\"}}",
+         {"299 - \"spec.containers[0].resources.requests[memory]: fractional byte value \\\"100m\\\" is invalid, must be "
+          "an integer\""}},
+        {"", ",\"ports\":[{\"containerPort\":80,\"hostIP\":\"127.0.0.1\"},{\"containerPort\":80,\"protocol\":\"UDP\"},"
+             "{\"containerPort\":80,\"hostPort\":8080}]",
+         {"299 - \"spec.containers[0].ports[0]: hostIP set without hostPort: {Name: HostPort:0 ContainerPort:80 "
+          "Protocol:TCP HostIP:127.0.0.1}\"",
+          "299 - \"spec.containers[0].ports[2]: overlapping port definition with spec.containers[0].ports[0]\""}},
+        {"\"terminationGracePeriodSeconds\":30,", "", {NULL}},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        cleanup_buffer struct buffer pod = {0};
+        buffer_printf(&pod, "{\"metadata\":{\"name\":\"p%zu\"},\"spec\":{%s\"containers\":[{\"name\":\"c\",\"image\":\"i\"%s}]}}",
+                      i, rows[i].more, rows[i].container);
+        struct answer *a = ask("POST", PODS, NULL, pod.data);
+        assert_code(a, 201);
+        assert_warnings(a, rows[i].warnings);
+    }
+    /* In a template, and again only when it changes. */
+    struct answer *a = ask("POST", DEPLOYMENTS, NULL,
+                           "{\"metadata\":{\"name\":\"odd\"},\"spec\":{\"selector\":{\"matchLabels\":{\"app\":\"web\"}},"
+                           "\"template\":{\"metadata\":{\"labels\":{\"app\":\"web\"}},\"spec\":{\"containers\":[{"
+                           "\"name\":\"c\",\"image\":\"i\",\"env\":[{\"name\":\"A\"},{\"name\":\"A\"}]}]}}}}");
+    static const char *const hidden[] = {
+        "299 - \"spec.template.spec.containers[0].env[1]: hides previous definition of \\\"A\\\"", NULL};
+    static const char *const none[] = {NULL};
+    assert_code(a, 201);
+    assert_warnings(a, hidden);
+    a = ask("PATCH", DEPLOYMENTS "/odd", "Content-Type: application/merge-patch+json\r\n",
+            "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}");
+    assert_code(a, 200);
+    assert_warnings(a, none);
+    a = ask("PATCH", DEPLOYMENTS "/odd", "Content-Type: application/merge-patch+json\r\n", "{\"spec\":{\"replicas\":2}}");
+    assert_code(a, 200);
+    assert_warnings(a, hidden);
 }
 
 static void warnings_that_do_not_fit_are_counted(void **state)
@@ -748,6 +818,7 @@ int main(void)
         test(methods_that_a_path_does_not_take_are_405),
         test(unknown_fields_are_warned_of_refused_or_ignored),
         test(each_warning_is_given_once_and_of_changes_only),
+        test(what_is_odd_about_a_pod_is_said_as_upstream_does),
         test(warnings_that_do_not_fit_are_counted),
         test(who_comes_too_early_is_told_when_to_come_back),
         test(a_dry_run_answers_and_changes_nothing),
