@@ -220,6 +220,7 @@ void registry_create_value(struct task *task, void *value)
         refused = api_status(task->arena, 500, NULL, "resourceVersion should not be set on objects to be created");
     if (!refused) {
         registry_warn_inert(task, value, NULL);
+        registry_warn_managed(task, meta);
         api_set_defaults(task->arena, task->resource, value);
         fill_system_fields(task, meta);
         refused = settle_name(task, meta);

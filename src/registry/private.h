@@ -104,6 +104,8 @@ void registry_add_warning(struct task *task, const char *text);
 /* A warning for each field that the client sets (value, before defaults) and that does not act yet, unless `old`
  * (NULL: nothing) has it too. */
 void registry_warn_inert(struct task *task, const void *value, const void *old);
+/* A warning where the client sends managedFields, before they are dropped. */
+void registry_warn_managed(struct task *task, const struct object_meta *meta);
 void registry_unsupported(struct task *task);
 
 /* registry.c: the last step of every write. Copies value, a root value of task->resource in any arena, into a

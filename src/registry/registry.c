@@ -108,6 +108,12 @@ void registry_warn_inert(struct task *task, const void *value, const void *old)
         registry_add_warning(task, warnings.items[i]);
 }
 
+void registry_warn_managed(struct task *task, const struct object_meta *meta)
+{
+    if (meta->managed_fields.count)
+        registry_add_warning(task, "metadata.managedFields: dropped: managers of fields are not recorded yet");
+}
+
 /* Of a delete whose answer is a Status: Success with what was deleted. */
 static void answer_deleted(struct task *task, struct object *object)
 {

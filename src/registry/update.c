@@ -265,6 +265,7 @@ void registry_replace(struct task *task, void *value)
         prepare_ephemeral_containers(task, value);
     else if (text_equal(subresource, "resize"))
         api_prepare_pod_resize(task->arena, value, task->old->value);
+    registry_warn_managed(task, meta);
     carry_metadata(meta, task->old->meta);
     if (text_equal(subresource, "status"))
         prepare_status(task, value);

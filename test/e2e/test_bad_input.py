@@ -2,6 +2,7 @@
 import concurrent.futures
 import contextlib
 import json
+import os
 import resource
 import socket
 import ssl
@@ -480,3 +481,41 @@ def test_a_full_disk_refuses_writes_and_loses_none(make_cluster, tmp_path):
         names = {item["metadata"]["name"] for item in cluster.api.get(path).json["items"]}
         assert set(written) | {"afterwards"} <= names
         cluster.down()
+
+
+def test_a_disk_full_of_images_and_volumes(make_cluster, tmp_path, images):
+    """What does not fit is refused in words and leaves nothing; what fits works, then and afterwards."""
+    small = tmp_path / "small"
+    small.mkdir()
+    archive = harness.make_image("local/large:v1", tmp_path, padding=30_000_000)
+    with harness.small_disk(small, 96 * 1024 * 1024) as (prefix, disk):
+        cluster = make_cluster(images=[images[0]], data_directory=small / "data", prefix=prefix)
+        cluster.start()
+
+        def image(*arguments):
+            return harness.run([*prefix, harness.CORACLE, "image", "--data-dir", small / "data", *arguments], check=False)
+
+        ballast = disk / "ballast"
+        ballast.write_bytes(b"x" * (free_bytes(disk) - 12 * 1024 * 1024))
+        result = image("import", archive)
+        assert result.returncode == 1 and "No space left on device" in result.stderr, result
+        assert "local/large" not in image("ls").stdout
+        assert free_bytes(disk) > 11 * 1024 * 1024
+        pods = "/api/v1/namespaces/default/pods"
+        cluster.api.create(pods, harness.shell_pod(
+            "filler", "head -c 30000000 /dev/zero > /volume/x; code=$?; rm /volume/x; echo $code; echo small > /volume/y && echo ok",
+            restartPolicy="Never", volumes=[{"name": "it", "emptyDir": {}}],
+            container={"volumeMounts": [{"name": "it", "mountPath": "/volume"}]}))
+        harness.wait_for(cluster.api, pods, lambda items: any(
+            item["status"].get("phase") == "Succeeded" for item in items))
+        log = cluster.api.get(f"{pods}/filler/log").body.decode()
+        assert log.splitlines()[-2:] == ["1", "ok"], log
+        ballast.unlink()
+        assert image("import", archive).returncode == 0
+        assert "local/large" in image("ls").stdout
+        cluster.down()
+
+
+def free_bytes(path):
+    figures = os.statvfs(path)
+    return figures.f_bavail * figures.f_frsize

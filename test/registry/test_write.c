@@ -382,6 +382,24 @@ static void unknown_fields_in_a_patch_are_named_as_the_client_asks(void **state)
     world_free(w);
 }
 
+static void managed_fields_are_not_dropped_in_silence(void **state)
+{
+#define MANAGED "{\"metadata\":{\"name\":\"m\",\"managedFields\":[{\"manager\":\"x\",\"operation\":\"Update\"}]}}"
+    static const char warning[] = "metadata.managedFields: dropped: managers of fields are not recorded yet";
+    struct world *w = world_new();
+    struct reply *r = create(w, "configmaps/default", MANAGED);
+    assert_code(r, 201);
+    assert_string_equal(r->warning, warning);
+    assert_null(field(r, "metadata/managedFields"));
+    r = update(w, "configmaps/default/m", MANAGED);
+    assert_code(r, 200);
+    assert_string_equal(r->warning, warning);
+    r = patch(w, "configmaps/default/m", "{\"data\":{\"k\":\"v\"}}");
+    assert_code(r, 200);
+    assert_null(r->warning);
+    world_free(w);
+}
+
 static void a_field_that_does_not_act_yet_is_named(void **state)
 {
     struct world *w = world_new();
@@ -475,6 +493,7 @@ int main(void)
         cmocka_unit_test(a_scale_is_a_view_of_its_object),
         cmocka_unit_test(a_patch_applies_to_what_is_there),
         cmocka_unit_test(unknown_fields_in_a_patch_are_named_as_the_client_asks),
+        cmocka_unit_test(managed_fields_are_not_dropped_in_silence),
         cmocka_unit_test(a_field_that_does_not_act_yet_is_named),
         cmocka_unit_test(events_are_one_set_of_objects_behind_two_apis),
     };
