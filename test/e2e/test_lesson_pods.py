@@ -130,7 +130,8 @@ def test_a_sidecar_that_ends_is_started_again_and_the_server_goes_on(api, pods, 
     apply(kubectl, "30-sidecars.yaml")
     pod = harness.wait_for(api, pods, ready)
     server = status_of(pod, "model-server")["containerID"]
-    os.kill(next(processes_of(pod, "tail ")), signal.SIGKILL)
+    # The shell becomes it a moment after the container has started.
+    os.kill(harness.eventually(lambda: next(processes_of(pod, "tail "), None)), signal.SIGKILL)
     again = harness.wait_for(api, pods, lambda items: next((
         item for item in items if status_of(item, "log-shipper")["restartCount"] == 1 and
         harness.is_true(item, "Ready")), None))

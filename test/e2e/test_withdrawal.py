@@ -14,7 +14,7 @@ from test_rollout import rolled_out
 
 TOKEN = "secret"
 # The promise is 5 ms, and bench/run measures it; here other tests may keep the machine busy.
-LATEST_MS = 100 * harness.PATIENCE
+LATEST_MS = 1000 * harness.PATIENCE
 # A death takes longer to be known: the kernel ends the process, conmon writes that down, the node reads it.
 DEATH_KNOWN_S = 0.5 * harness.PATIENCE
 WAYS = ("node port", "cluster address")
