@@ -9,11 +9,14 @@
 
 #include "api/json.h"
 #include "base/cleanup.h"
+#include "base/timestamp.h"
 #include "base/vector.h"
 #include "control/controller.h"
 
 #define FOREGROUND "foregroundDeletion"
 #define ORPHAN "orphan"
+/* After dependents have been released: those that had gone already are heard of in no more than this. */
+#define LOOK_AGAIN (10 * MILLISECOND)
 
 /* Owners of one object that it is found by; objects with more are few, and found together. */
 #define OWNERS_INDEXED 3
@@ -281,7 +284,7 @@ static void orphan_dependents(struct work *work, struct object *owner, const str
     if (!d->items.count)
         remove_finalizer(work, owner, ORPHAN);
     else
-        work_again_after(work, 0);
+        work_again_after(work, LOOK_AGAIN);
 }
 
 /* The owner goes when no dependent blocks it any more; those that do are looked at, and see that it waits for them. */

@@ -1,7 +1,8 @@
 /* The Namespace controller: empties a namespace that is being deleted, then lets it go. Pods go first, so that nothing
  * that they run under (a NetworkPolicy, a Secret) goes before them; all else follows when the last one has ended, as
- * upstream's ordered deletion. Each object that leaves a terminating namespace is a reason to look whether it was the
- * last. Conditions tell what is in the way. */
+ * upstream's ordered deletion. A pod that has ended and is held by a finalizer is not waited for: the finalizer may be
+ * of something that has to go first, such as a Job, which cannot replace its pod here. Each object that leaves a
+ * terminating namespace is a reason to look whether it was the last. Conditions tell what is in the way. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,6 +55,7 @@ struct emptying {
     struct work *work;
     struct object *namespace; /* held by the work */
     bool pods;                /* it is their turn */
+    size_t running;           /* pods that may not have ended yet */
     size_t pending;
     struct namespace_remains remains;
 };
@@ -88,7 +90,7 @@ static void begin(struct emptying *e, bool pods);
 
 static void look_over(struct emptying *e)
 {
-    if (e->pods && !e->remains.left && !e->remains.failure_count) {
+    if (e->pods && !e->running && !e->remains.failure_count) {
         begin(e, false);
         return;
     }
@@ -109,12 +111,21 @@ static void note_failure(struct emptying *e, const struct client_result *result)
         namespace_remains_fail(&e->remains, result->status && result->status->message ? result->status->message : "");
 }
 
+/* Its node has said so, or it never had one. */
+static bool has_ended(const struct object *pod)
+{
+    const struct opt_int64 *grace = &pod->meta->deletion_grace_period_seconds;
+    return pod->meta->deletion_timestamp && grace->set && grace->value == 0;
+}
+
 static void counted(void *context, const struct client_result *result)
 {
     struct emptying *e = context;
     note_failure(e, result);
-    for (size_t i = 0; i < result->count; i++)
+    for (size_t i = 0; i < result->count; i++) {
         namespace_remains_add(&e->remains, result->items[i]);
+        e->running += e->pods && !has_ended(result->items[i]);
+    }
     if (--e->pending == 0)
         look_over(e);
 }
@@ -150,7 +161,8 @@ static void reconcile(void *context, struct work *work)
 {
     struct controller *c = context;
     struct object *object = informer_get(c->state, NULL, work_name(work));
-    if (!object || !object->meta->deletion_timestamp || !((const struct namespace *)object->value)->spec.finalizers.count)
+    if (!object || !object->meta->deletion_timestamp ||
+        !((const struct namespace *)object->value)->spec.finalizers.count)
         return;
     struct emptying *e = arena_alloc(work_arena(work), sizeof(*e));
     e->controller = c;
