@@ -1,14 +1,15 @@
 /* The Namespace controller: empties a namespace that is being deleted, then lets it go. Pods go first, so that nothing
  * that they run under (a NetworkPolicy, a Secret) goes before them; all else follows when the last one has ended, as
- * upstream's ordered deletion. A pod that has ended and is held by a finalizer is not waited for: the finalizer may be
- * of something that has to go first, such as a Job, which cannot replace its pod here. Each object that leaves a
- * terminating namespace is a reason to look whether it was the last. Conditions tell what is in the way. */
+ * upstream's ordered deletion. A pod that has ended and is held by its Job only is not waited for: a Job that counts by
+ * index holds a failed pod until it has replaced it, which it cannot here, and has to go first. Each object that leaves
+ * a terminating namespace is a reason to look whether it was the last. Conditions tell what is in the way. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/timestamp.h"
 #include "control/controller.h"
+#include "control/job.h"
 #include "control/namespace_conditions.h"
 
 /* Between two looks at a namespace when nothing is seen to go. */
@@ -55,7 +56,7 @@ struct emptying {
     struct work *work;
     struct object *namespace; /* held by the work */
     bool pods;                /* it is their turn */
-    size_t running;           /* pods that may not have ended yet */
+    size_t awaited;           /* pods that have to go before all else */
     size_t pending;
     struct namespace_remains remains;
 };
@@ -90,7 +91,7 @@ static void begin(struct emptying *e, bool pods);
 
 static void look_over(struct emptying *e)
 {
-    if (e->pods && !e->running && !e->remains.failure_count) {
+    if (e->pods && !e->awaited && !e->remains.failure_count) {
         begin(e, false);
         return;
     }
@@ -111,11 +112,12 @@ static void note_failure(struct emptying *e, const struct client_result *result)
         namespace_remains_fail(&e->remains, result->status && result->status->message ? result->status->message : "");
 }
 
-/* Its node has said so, or it never had one. */
-static bool has_ended(const struct object *pod)
+/* It has ended: its node has said so, or it never had one. */
+static bool is_held_by_job(const struct object *pod)
 {
-    const struct opt_int64 *grace = &pod->meta->deletion_grace_period_seconds;
-    return pod->meta->deletion_timestamp && grace->set && grace->value == 0;
+    const struct object_meta *meta = pod->meta;
+    return meta->deletion_timestamp && meta->deletion_grace_period_seconds.set &&
+           meta->deletion_grace_period_seconds.value == 0 && meta->finalizers.count == 1 && job_is_tracked(pod);
 }
 
 static void counted(void *context, const struct client_result *result)
@@ -124,7 +126,7 @@ static void counted(void *context, const struct client_result *result)
     note_failure(e, result);
     for (size_t i = 0; i < result->count; i++) {
         namespace_remains_add(&e->remains, result->items[i]);
-        e->running += e->pods && !has_ended(result->items[i]);
+        e->awaited += e->pods && !is_held_by_job(result->items[i]);
     }
     if (--e->pending == 0)
         look_over(e);
