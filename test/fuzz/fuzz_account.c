@@ -6,8 +6,7 @@
 
 #include "base/cleanup.h"
 #include "node/image/account.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -7,12 +7,7 @@
 #include "base/address_range.h"
 #include "base/cleanup.h"
 #include "network/announce_packet.h"
-
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition))                                                                                              \
-            abort();                                                                                                   \
-    } while (0)
+#include "fuzz.h"
 
 static void frame(const uint8_t *data, size_t size)
 {

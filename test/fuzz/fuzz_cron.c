@@ -7,14 +7,7 @@
 #include "api/cron.h"
 #include "api/index_set.h"
 #include "base/cleanup.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition))                                                                                              \
-            abort();                                                                                                   \
-    } while (0)
+#include "fuzz.h"
 
 #define SECOND INT64_C(1000000)
 #define START (INT64_C(1600000000) * SECOND)

@@ -10,14 +10,7 @@
 
 #include "base/cleanup.h"
 #include "network/dns/zone.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition))                                                                                              \
-            abort();                                                                                                   \
-    } while (0)
+#include "fuzz.h"
 
 static struct ip_address address(const char *text)
 {

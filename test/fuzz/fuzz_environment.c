@@ -5,8 +5,7 @@
 
 #include "base/cleanup.h"
 #include "node/environment.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 static void expand(struct arena *arena, const char *text)
 {

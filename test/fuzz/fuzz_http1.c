@@ -9,14 +9,7 @@
 #include "base/vector.h"
 #include "server/http/http1_parse.h"
 #include "server/http/request.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition))                                                                                              \
-            abort();                                                                                                   \
-    } while (0)
+#include "fuzz.h"
 
 /* Unfolds a body that comes in pieces of `step` bytes. Returns the result; *rest is what lies behind the body. */
 static enum http1_chunk_result unfold(const char *at, size_t size, size_t step, struct buffer *out, size_t *rest)

@@ -5,8 +5,7 @@
 #include <string.h>
 
 #include "node/http_answer.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 static int read_in_pieces(const char *data, size_t size, size_t piece, struct http_answer *answer)
 {

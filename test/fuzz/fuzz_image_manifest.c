@@ -10,8 +10,7 @@
 #include "node/image/challenge.h"
 #include "node/image/digest.h"
 #include "node/image/manifest.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 static void check(int status, const struct error *err)
 {

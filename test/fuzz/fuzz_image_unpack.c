@@ -11,10 +11,9 @@
 #include "base/cleanup.h"
 #include "node/image/tree.h"
 #include "node/image/unpack.h"
+#include "fuzz.h"
 
 static char top[4096];
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void clean_up(void)
 {

@@ -13,14 +13,7 @@
 #include "api/json_text.h"
 #include "api/json_tree.h"
 #include "api/types.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition))                                                                                              \
-            abort();                                                                                                   \
-    } while (0)
+#include "fuzz.h"
 
 /* Whether jansson's refusal is one of those that we know of. */
 static bool meant(const json_error_t *why)

@@ -5,8 +5,7 @@
 
 #include "base/buffer.h"
 #include "node/runtime/log_line.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -8,14 +8,7 @@
 #include "node/cpu_set.h"
 #include "node/eviction.h"
 #include "node/runtime/runtime.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition))                                                                                              \
-            abort();                                                                                                   \
-    } while (0)
+#include "fuzz.h"
 
 static void cpus(struct arena *arena, const char *text)
 {

@@ -14,8 +14,7 @@
 #include "api/validate.h"
 #include "api/warnings.h"
 #include "lint/lint.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 static void *read_object(struct arena *arena, const struct api_resource *r, const char *json, size_t size)
 {

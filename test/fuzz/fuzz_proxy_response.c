@@ -5,8 +5,7 @@
 #include <string.h>
 
 #include "server/proxy_response.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 static int read_in_pieces(const char *data, size_t size, size_t piece, struct buffer *out)
 {

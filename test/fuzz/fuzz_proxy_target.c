@@ -6,14 +6,7 @@
 
 #include "base/arena.h"
 #include "server/proxy_target.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition))                                                                                              \
-            abort();                                                                                                   \
-    } while (0)
+#include "fuzz.h"
 
 static void name(struct arena *arena, const char *text)
 {

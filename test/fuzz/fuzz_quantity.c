@@ -6,14 +6,7 @@
 #include <string.h>
 
 #include "api/quantity.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition))                                                                                              \
-            abort();                                                                                                   \
-    } while (0)
+#include "fuzz.h"
 
 /* The value by another way, if it is one that a long double holds. */
 static bool approximate(const char *text, long double *value)

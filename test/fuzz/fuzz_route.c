@@ -7,8 +7,7 @@
 #include "base/cleanup.h"
 #include "server/http/request.h"
 #include "server/private.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 /* Cuts the next line off; the rest is "" behind the last one. */
 static char *next_line(char **rest)
@@ -36,9 +35,8 @@ static void read_options(struct arena *arena, const struct http_request *http, c
 
 static void read_body(struct arena *arena, const struct http_request *http, const struct route *route)
 {
-    const struct body_type expected = {.type = route->resource->type,
-                                       .api_version = route->resource->api_version,
-                                       .kind = route->resource->kind};
+    const struct body_type expected = {
+        .type = route->resource->type, .api_version = route->resource->api_version, .kind = route->resource->kind};
     struct json_report *report = arena_alloc(arena, sizeof(*report));
     void *value;
     struct status *status = decode_body(arena, http, &expected, arena, &value, report);
@@ -71,8 +69,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     char *rest = text, *target = next_line(&rest);
     const struct http_field headers[] = {{"accept", next_line(&rest)}, {"content-type", next_line(&rest)}};
     const char *reason;
-    struct request request = {.public = {.path = "/", .query = "", .host = "", .headers = headers,
-                                         .header_count = ARRAY_COUNT(headers), .body = rest,
+    struct request request = {.public = {.path = "/",
+                                         .query = "",
+                                         .host = "",
+                                         .headers = headers,
+                                         .header_count = ARRAY_COUNT(headers),
+                                         .body = rest,
                                          .body_size = size - (size_t)(rest - text)}};
     if (request_set_target(&request, "GET", target, &reason) == 0)
         follow(&request.public);

@@ -6,14 +6,7 @@
 #include "api/selector.h"
 #include "api/types.h"
 #include "base/cleanup.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define CHECK(condition)                                                                                               \
-    do {                                                                                                               \
-        if (!(condition))                                                                                              \
-            abort();                                                                                                   \
-    } while (0)
+#include "fuzz.h"
 
 static void check_labels(struct arena *arena, const char *text)
 {

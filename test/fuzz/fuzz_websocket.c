@@ -6,8 +6,7 @@
 
 #include "base/buffer.h"
 #include "server/stream/websocket.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 static void read_in_pieces(const char *data, size_t size, size_t piece, struct buffer *out)
 {
