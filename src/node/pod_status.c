@@ -294,13 +294,16 @@ static bool may_run(const struct pod_observation *seen)
 }
 
 /* A pod is over for the API, which gives what it held to others, when the last of its containers has ended: until then
- * it shows the phase and the reason that it had. Returns what it comes to. */
+ * it shows the phase and the reason that it had. Once over it stays so, as upstream's status manager sees to, whatever an
+ * agent that has just started knows of its containers. Returns what it comes to. */
 static const char *set_phase(struct arena *arena, const struct pod_state *state, const struct pod *pod,
                              struct pod_status *out)
 {
     const char *phase = state->reason ? "Failed" : pod_phase(&state->seen);
     bool ends = text_equal(phase, "Failed") || text_equal(phase, "Succeeded");
-    if (ends && !pod_has_ended(pod) && may_run(&state->seen))
+    if (pod_has_ended(pod))
+        return pod->status.phase;
+    if (ends && may_run(&state->seen))
         return phase;
     out->phase = phase;
     out->reason = state->reason;

@@ -356,6 +356,26 @@ static void an_evicted_pod_has_failed_when_its_last_container_has_ended(void **s
 }
 
 /* One that is being made may run the next moment; a pod that waited for its init containers goes on doing so. */
+/* An agent that has just started knows of a container before it knows how it ended. */
+static void a_pod_that_is_over_stays_so(void **state)
+{
+    static const char *const phases[] = {"Succeeded", "Failed"};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_COUNT(phases); i++) {
+        struct world w;
+        char shown[64];
+        snprintf(shown, sizeof(shown), "{\"phase\":\"%s\",\"reason\":\"Told\"}", phases[i]);
+        begin(&w, shown);
+        for (int running = 0; running < 2; running++) {
+            status(&w);
+            assert_string_equal(w.status.phase, phases[i]);
+            assert_string_equal(w.status.reason, "Told");
+            runs(&w, 1);
+        }
+        end(&w);
+    }
+}
+
 static void a_container_that_starts_counts_as_one_that_runs(void **state)
 {
     struct world w;
@@ -410,6 +430,7 @@ int main(void)
         cmocka_unit_test(an_image_that_cannot_be_had_is_what_the_container_waits_for),
         cmocka_unit_test(a_pod_that_ended_says_how),
         cmocka_unit_test(an_evicted_pod_has_failed_when_its_last_container_has_ended),
+        cmocka_unit_test(a_pod_that_is_over_stays_so),
         cmocka_unit_test(a_container_that_starts_counts_as_one_that_runs),
         cmocka_unit_test(a_pod_that_failed_waits_for_its_sidecars),
     };
