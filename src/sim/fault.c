@@ -295,7 +295,8 @@ static bool forget_spreading(struct sim_cluster *cluster, struct client_request 
 
 static bool publish_unready(struct sim_cluster *cluster, struct client_request *request)
 {
-    if (writes(request, CLIENT_UPDATE, API_ENDPOINTSLICES, "") || writes(request, CLIENT_CREATE, API_ENDPOINTSLICES, "")) {
+    if (writes(request, CLIENT_UPDATE, API_ENDPOINTSLICES, "") ||
+        writes(request, CLIENT_CREATE, API_ENDPOINTSLICES, "")) {
         struct endpoint_slice *slice = request->body;
         /* Not another write for another time of the change, when the controller tries to put it right. */
         slice->metadata.annotations.count = 0;
@@ -308,10 +309,11 @@ static bool publish_unready(struct sim_cluster *cluster, struct client_request *
 /* A slice that is full takes one more. */
 static bool overfill(struct sim_cluster *cluster, struct client_request *request)
 {
+    if (!writes(request, CLIENT_UPDATE, API_ENDPOINTSLICES, "") &&
+        !writes(request, CLIENT_CREATE, API_ENDPOINTSLICES, ""))
+        return true;
     struct endpoint_array *list = &((struct endpoint_slice *)request->body)->endpoints;
-    if ((writes(request, CLIENT_UPDATE, API_ENDPOINTSLICES, "") ||
-         writes(request, CLIENT_CREATE, API_ENDPOINTSLICES, "")) &&
-        list->count >= 100) {
+    if (list->count >= 100) {
         list->items = arena_array_grow(request->arena, list->items, list->count, 1, sizeof(*list->items));
         list->items[list->count] = list->items[list->count - 1];
         list->count++;
