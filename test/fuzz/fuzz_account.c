@@ -10,7 +10,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    cleanup_free char *text = mem_string_n((const char *)data, size);
+    cleanup_free char *text = mem_zero(1, size + 1);
+    memcpy(text, data, size);
     size_t first = strlen(text);
     char *group = first < size ? text + first + 1 : NULL;
     char *passwd = strchr(text, '\n');
