@@ -311,12 +311,12 @@ static void validate_transitions(struct api_field_errors *errors, const struct a
     struct map specs = {0};
     for (size_t i = 0; i < now->count; i++)
         if (!now->items[i].state.terminated)
-            name_set_add(&alive, text_or_empty(now->items[i].name));
+            name_set_add(&alive, now->items[i].name);
     for (size_t i = 0; containers && i < containers->count; i++)
         map_set(&specs, text_or_empty(containers->items[i].name), &containers->items[i]);
     for (size_t i = 0; i < old->count; i++) {
         const struct container_state_terminated *ended = old->items[i].state.terminated;
-        if (!ended || !name_set_has(&alive, text_or_empty(old->items[i].name)))
+        if (!ended || !name_set_has(&alive, old->items[i].name))
             continue;
         const struct container *c = map_get(&specs, text_or_empty(old->items[i].name));
         if (!c || !api_container_should_restart(c, spec, ended->exit_code))
