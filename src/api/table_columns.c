@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "api/node_status.h"
 #include "api/selector.h"
 #include "base/arena.h"
 #include "base/text.h"
@@ -301,14 +302,6 @@ static void roles_cell(struct cells *cells, const struct string_map *labels)
         if (!i || strcmp(roles[i], roles[i - 1]) != 0)
             add_listed(&list, roles[i]);
     cell_text_or(cells, list.data, "<none>");
-}
-
-static const char *node_address(const struct node *n, const char *type)
-{
-    for (size_t i = 0; i < n->status.addresses.count; i++)
-        if (text_equal(n->status.addresses.items[i].type, type))
-            return n->status.addresses.items[i].address;
-    return NULL;
 }
 
 static void node_cells(struct cells *cells, const void *value)

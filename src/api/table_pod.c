@@ -33,7 +33,7 @@ static bool is_true(const struct pod_condition *condition)
 static bool is_sidecar(const struct pod *pod, const char *name)
 {
     for (size_t i = 0; i < pod->spec.init_containers.count; i++)
-        if (text_equal(pod->spec.init_containers.items[i].name, name ? name : ""))
+        if (text_equal(pod->spec.init_containers.items[i].name, name))
             return api_is_sidecar(&pod->spec.init_containers.items[i]);
     return false;
 }

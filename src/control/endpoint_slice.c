@@ -347,7 +347,7 @@ static struct present *empty_one(struct presents *presents, const char *address_
 /* What all slices of a Service have in common. */
 struct slice_frame {
     struct work *work;
-    int64_t trigger; /* see endpoints_trigger_time */
+    int64_t trigger; /* see endpoints_trigger_end */
     struct string_map labels;
     struct owner_reference owner;
 };
@@ -466,11 +466,10 @@ static void reconcile(void *context, struct work *work)
     struct wanted w = {.own = own, .arena = work_arena(work), .service = object->value};
     struct presents presents = {0};
     struct slice_frame frame = {.work = work,
-                                .trigger = endpoints_trigger_time(&own->watch, w.service),
                                 .labels = endpoints_labels(w.arena, w.service, MANAGED_BY_LABEL, MANAGED_BY),
                                 .owner = controller_reference(&api_resources[API_SERVICES], &w.service->metadata)};
     string_map_set(w.arena, &frame.labels, SERVICE_NAME_LABEL, w.service->metadata.name);
-    endpoints_each_pod(&own->watch, w.service, add_pod, &w);
+    frame.trigger = endpoints_each_pod(&own->watch, w.service, add_pod, &w);
     add_topology(c, &w, object, key);
     informer_each_indexed(own->slices, own->by_service, key, collect, &presents);
     drop_foreign(&w, &frame, &presents);

@@ -257,8 +257,7 @@ static void reconcile(void *context, struct work *work)
     if (!endpoints_managed(service->value))
         return;
     struct build b = {.arena = work_arena(work), .service = service->value};
-    int64_t trigger = endpoints_trigger_time(&own->watch, b.service);
-    endpoints_each_pod(&own->watch, b.service, add_pod, &b);
+    int64_t trigger = endpoints_each_pod(&own->watch, b.service, add_pod, &b);
     truncate_addresses(&b);
     make_subsets(&b);
     struct endpoints fresh = present ? *(const struct endpoints *)present->value : (struct endpoints){0};

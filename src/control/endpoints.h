@@ -23,17 +23,30 @@ void endpoints_watch(struct controller *controller, struct service_watch *watch)
 
 void endpoints_watch_free(struct service_watch *watch);
 
-/* The earliest of the times at which a pod of the Service has turned ready or unready since the last call; when the
- * Service is seen for the first time, its creation; 0: nothing of the kind. Upstream's TriggerTimeTracker. */
-int64_t endpoints_trigger_time(struct service_watch *watch, const struct service *service);
+/* One look at a Service: when what made it necessary had happened. Upstream's TriggerTimeTracker. */
+struct trigger_look {
+    const struct service *service;
+    struct trigger *trigger; /* what the look before saw */
+    bool known;              /* there was one */
+    struct map now;          /* name of a pod -> the time at which it turned ready or unready */
+    int64_t earliest;        /* of those that are new; 0: none */
+};
+
+void endpoints_trigger_begin(struct service_watch *watch, const struct service *service, struct trigger_look *look);
+/* Takes a pod that the Service selects into account. */
+void endpoints_trigger_pod(struct trigger_look *look, const struct pod *pod);
+/* The earliest of the times at which a pod of the Service has turned ready or unready since the last look; when the
+ * Service is seen for the first time, its creation; 0: nothing of the kind. */
+int64_t endpoints_trigger_end(struct trigger_look *look);
 /* The Service is gone. */
 void endpoints_forget_trigger(struct service_watch *watch, const char *namespace, const char *name);
 /* Sets the annotation, or takes it away when `time` is 0. */
 void endpoints_set_trigger_time(struct arena *arena, struct string_map *annotations, int64_t time);
 
-/* Calls visit for each pod that the Service selects and that has an address and has not ended. */
-void endpoints_each_pod(const struct service_watch *watch, const struct service *service, informer_visit visit,
-                        void *context);
+/* Calls visit, which returns true, for each pod that the Service selects and that has an address and has not ended.
+ * Returns endpoints_trigger_end's time. */
+int64_t endpoints_each_pod(struct service_watch *watch, const struct service *service, informer_visit visit,
+                           void *context);
 /* True when the Service has a selector, so that its endpoints are ours to make. */
 bool endpoints_managed(const struct service *service);
 /* The pod's address of the family ("IPv4" or "IPv6"), or NULL. */

@@ -93,6 +93,7 @@ void endpoints_watch(struct controller *c, struct service_watch *w)
 
 struct pod_visit {
     const struct service *service;
+    struct trigger_look look;
     informer_visit visit;
     void *context;
 };
@@ -101,17 +102,18 @@ static bool visit_pod(void *context, struct object *object)
 {
     struct pod_visit *v = context;
     const struct pod *pod = object->value;
-    if (!pod->status.pod_ip || !*pod->status.pod_ip || pod_has_ended(pod) ||
-        !selects(v->service, &object->meta->labels))
+    if (!selects(v->service, &object->meta->labels))
         return true;
-    return v->visit(v->context, object);
+    endpoints_trigger_pod(&v->look, pod);
+    return text_empty(pod->status.pod_ip) || pod_has_ended(pod) || v->visit(v->context, object);
 }
 
-void endpoints_each_pod(const struct service_watch *w, const struct service *service, informer_visit visit,
-                        void *context)
+int64_t endpoints_each_pod(struct service_watch *w, const struct service *service, informer_visit visit, void *context)
 {
-    struct pod_visit v = {service, visit, context};
+    struct pod_visit v = {.service = service, .visit = visit, .context = context};
+    endpoints_trigger_begin(w, service, &v.look);
     informer_each(w->pods, service->metadata.namespace, visit_pod, &v);
+    return endpoints_trigger_end(&v.look);
 }
 
 int32_t endpoints_port(const struct pod *pod, const struct service_port *port)

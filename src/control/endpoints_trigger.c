@@ -34,49 +34,43 @@ void endpoints_watch_free(struct service_watch *w)
     map_free(&w->triggers);
 }
 
-struct look {
-    const struct service *service;
-    const struct map *before;
-    struct map now;
-    int64_t earliest; /* 0: none */
-};
-
-static void take_earlier(struct look *look, int64_t time)
+static void take_earlier(struct trigger_look *look, int64_t time)
 {
     if (!look->earliest || time < look->earliest)
         look->earliest = time;
 }
 
-static bool look_at_pod(void *context, struct object *object)
-{
-    struct look *look = context;
-    const struct pod *pod = object->value;
-    const struct pod_condition *ready = pod_condition_find(&pod->status.conditions, "Ready");
-    if (!ready || !ready->last_transition_time ||
-        !string_map_contains(&object->meta->labels, &look->service->spec.selector))
-        return true;
-    int64_t time = ready->last_transition_time;
-    map_set(&look->now, object->meta->name, (void *)(intptr_t)time);
-    if (time > (intptr_t)map_get(look->before, object->meta->name))
-        take_earlier(look, time);
-    return true;
-}
-
-int64_t endpoints_trigger_time(struct service_watch *w, const struct service *service)
+void endpoints_trigger_begin(struct service_watch *w, const struct service *service, struct trigger_look *look)
 {
     cleanup_free char *key = mem_printf("%s/%s", service->metadata.namespace, service->metadata.name);
     struct trigger *trigger = map_get(&w->triggers, key);
-    bool known = trigger != NULL;
-    if (!known)
+    *look = (struct trigger_look){.service = service, .known = trigger != NULL};
+    if (!trigger)
         map_set(&w->triggers, key, trigger = mem_zero(1, sizeof(*trigger)));
-    struct look look = {.service = service, .before = &trigger->pods};
-    informer_each(w->pods, service->metadata.namespace, look_at_pod, &look);
-    if (service->metadata.creation_timestamp > trigger->service)
-        take_earlier(&look, service->metadata.creation_timestamp);
+    look->trigger = trigger;
+}
+
+void endpoints_trigger_pod(struct trigger_look *look, const struct pod *pod)
+{
+    const struct pod_condition *ready = pod_condition_find(&pod->status.conditions, "Ready");
+    int64_t time = ready ? ready->last_transition_time : 0;
+    if (!time)
+        return;
+    map_set(&look->now, pod->metadata.name, (void *)(intptr_t)time);
+    if (time > (intptr_t)map_get(&look->trigger->pods, pod->metadata.name))
+        take_earlier(look, time);
+}
+
+int64_t endpoints_trigger_end(struct trigger_look *look)
+{
+    struct trigger *trigger = look->trigger;
+    int64_t created = look->service->metadata.creation_timestamp;
+    if (created > trigger->service)
+        take_earlier(look, created);
     map_free(&trigger->pods);
-    trigger->pods = look.now;
-    trigger->service = service->metadata.creation_timestamp;
-    return known ? look.earliest : trigger->service;
+    trigger->pods = look->now;
+    trigger->service = created;
+    return look->known ? look->earliest : created;
 }
 
 void endpoints_set_trigger_time(struct arena *arena, struct string_map *annotations, int64_t time)

@@ -240,8 +240,8 @@ static bool set_condition(struct deciding *d, const struct job_condition *wanted
         struct job_condition *c = &list->items[i];
         if (!text_equal(c->type, wanted->type))
             continue;
-        if (text_equal(c->status, wanted->status) && text_equal(c->reason ? c->reason : "", wanted->reason) &&
-            text_equal(c->message ? c->message : "", wanted->message))
+        if (text_equal(c->status, wanted->status) && text_equal(c->reason, wanted->reason) &&
+            text_equal(c->message, wanted->message))
             return false;
         *c = *wanted;
         return true;

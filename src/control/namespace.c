@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "base/timestamp.h"
 #include "control/controller.h"
 #include "control/job.h"
@@ -109,7 +110,7 @@ static void look_over(struct emptying *e)
 static void note_failure(struct emptying *e, const struct client_result *result)
 {
     if (!client_ok(result))
-        namespace_remains_fail(&e->remains, result->status && result->status->message ? result->status->message : "");
+        namespace_remains_fail(&e->remains, result->status ? text_or_empty(result->status->message) : "");
 }
 
 /* It has ended: its node has said so, or it never had one. */

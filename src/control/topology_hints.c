@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "api/node_status.h"
 #include "api/quantity.h"
 #include "base/arena.h"
 #include "base/text.h"
@@ -24,14 +25,6 @@ bool topology_wanted(const struct service *service)
 
 /* ---- Nodes ---- */
 
-static bool is_ready(const struct node *node)
-{
-    for (size_t i = 0; i < node->status.conditions.count; i++)
-        if (text_equal(node->status.conditions.items[i].type, "Ready"))
-            return text_equal(node->status.conditions.items[i].status, "True");
-    return false;
-}
-
 static struct topology_zone *find_zone(const struct topology *t, const char *name)
 {
     for (size_t i = 0; i < t->count; i++)
@@ -44,7 +37,7 @@ void topology_add_node(struct topology *t, const struct node *node)
 {
     const struct string_map *labels = &node->metadata.labels;
     if (string_map_get(labels, "node-role.kubernetes.io/control-plane") ||
-        string_map_get(labels, "node-role.kubernetes.io/master") || !is_ready(node))
+        string_map_get(labels, "node-role.kubernetes.io/master") || !node_is_ready(node))
         return;
     const char *name = string_map_get(labels, "topology.kubernetes.io/zone");
     const char *text = string_map_get(&node->status.allocatable, "cpu");

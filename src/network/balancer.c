@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/node_status.h"
 #include "base/cleanup.h"
 #include "base/env.h"
 #include "base/map.h"
@@ -84,18 +85,10 @@ static void slice_changed(void *context, enum informer_change change, struct obj
         mark(b, key);
 }
 
-static bool is_ready(const struct node *node)
-{
-    for (size_t i = 0; i < node->status.conditions.count; i++)
-        if (text_equal(node->status.conditions.items[i].type, "Ready"))
-            return text_equal(node->status.conditions.items[i].status, "True");
-    return false;
-}
-
 static void node_changed(void *context, enum informer_change change, struct object *object, struct object *old)
 {
     struct balancer *b = context;
-    bool ready = change != INFORMER_DELETED && is_ready(object->value);
+    bool ready = change != INFORMER_DELETED && node_is_ready(object->value);
     (void)old;
     if (ready == map_has(&b->ready, object->meta->name))
         return;

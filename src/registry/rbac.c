@@ -135,9 +135,9 @@ static void visit_binding(struct visiting *v, const struct object *binding, cons
     if (!rules)
         return;
     const char *name = arena_printf(v->arena, "%s \"%s%s%s\" of %s \"%s\" to %s \"%s%s%s\"", binding->resource->kind,
-                                    binding->meta->name, namespace ? "/" : "", namespace ? namespace : "", ref->kind,
+                                    binding->meta->name, namespace ? "/" : "", text_or_empty(namespace), ref->kind,
                                     ref->name, subject->kind, subject->name, text_empty(subject->namespace) ? "" : "/",
-                                    subject->namespace ? subject->namespace : "");
+                                    text_or_empty(subject->namespace));
     for (size_t i = 0; i < rules->count && !v->stopped; i++)
         v->stopped = !v->visit(v->context, &rules->items[i], name, !namespace);
 }

@@ -69,7 +69,7 @@ static const char *claim_objection(const struct schedule_pod *pod, const struct 
                             name);
     if (text_equal(claim->status.phase, "Lost"))
         return arena_printf(pod->arena, "persistentvolumeclaim \"%s\" bound to non-existent persistentvolume \"%s\"",
-                            name, claim->spec.volume_name ? claim->spec.volume_name : "");
+                            name, text_or_empty(claim->spec.volume_name));
     if (claim->metadata.deletion_timestamp)
         return arena_printf(pod->arena, "persistentvolumeclaim \"%s\" is being deleted", name);
     if (volume->ephemeral && !storage_claim_is_of(object->meta, meta))

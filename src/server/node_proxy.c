@@ -10,14 +10,6 @@
 
 #define TEXT "text/plain; charset=utf-8"
 
-const char *node_proxy_address(const struct node *node)
-{
-    for (size_t i = 0; i < node->status.addresses.count; i++)
-        if (text_equal(node->status.addresses.items[i].type, "InternalIP"))
-            return node->status.addresses.items[i].address;
-    return NULL;
-}
-
 bool node_proxy_is_agent(const struct node *node, const char *port)
 {
     int number = node->status.daemon_endpoints.kubelet_endpoint.port;
@@ -36,7 +28,7 @@ static void got_pods(void *context, const struct client_result *result)
 {
     struct node_answer *answer = context;
     if (!client_ok(result)) {
-        answer_text(answer, 500, result->status && result->status->message ? result->status->message : "");
+        answer_text(answer, 500, result->status ? text_or_empty(result->status->message) : "");
         return;
     }
     answer->status = 200;

@@ -18,8 +18,6 @@ struct node_answer {
     void *context;
 };
 
-/* The address of a node as the proxy dials it; NULL: none. */
-const char *node_proxy_address(const struct node *node);
 /* Whether the port ("" when none is asked for) is that of the node's agent. */
 bool node_proxy_is_agent(const struct node *node, const char *port);
 /* Finds the answer, and calls answer->done(answer->context), at once or later; the caller frees the body. path: behind

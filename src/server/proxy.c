@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/node_status.h"
 #include "base/cleanup.h"
 #include "base/timestamp.h"
 #include "server/http/tunnel.h"
@@ -431,7 +432,7 @@ static void got_node(void *context, const struct client_result *result)
         return;
     }
     const struct node *node = result->object->value;
-    const char *address = node_proxy_address(node);
+    const char *address = node_address(node, "InternalIP");
     if (node_proxy_is_agent(node, p->name.port)) {
         p->answer.done = agent_answered;
         p->answer.context = p;
