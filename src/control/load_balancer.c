@@ -32,9 +32,7 @@ struct balancers {
 
 static bool wants_balancer(const struct object *object)
 {
-    const struct service *service = object->value;
-    return text_equal(service->spec.type, "LoadBalancer") && !service->spec.load_balancer_class &&
-           !object->meta->deletion_timestamp;
+    return load_balancer_is_ours(object->value) && !object->meta->deletion_timestamp;
 }
 
 static bool has_finalizer(const struct object_meta *meta)

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/load_balancer.h"
 #include "api/node_status.h"
 #include "base/cleanup.h"
 #include "base/env.h"
@@ -59,8 +60,7 @@ static void mark(struct balancer *b, const char *key)
 static const struct load_balancer_ingress_array *ingress_of(const struct service *service)
 {
     static const struct load_balancer_ingress_array none;
-    bool ours = text_equal(service->spec.type, "LoadBalancer") && !service->spec.load_balancer_class;
-    return ours ? &service->status.load_balancer.ingress : &none;
+    return load_balancer_is_ours(service) ? &service->status.load_balancer.ingress : &none;
 }
 
 static void service_changed(void *context, enum informer_change change, struct object *object, struct object *old)

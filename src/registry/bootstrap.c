@@ -1,7 +1,8 @@
-/* What upstream's API server creates by itself at start: the default roles (default_roles.c), two priority classes, four namespaces, and the service
- * default/kubernetes with the address that the API answers on; beside it, as every installation has it, the service of
- * the cluster's DNS. At the very first start the default StorageClass, too. Creating what is there already is fine;
- * address and ports are brought up to date. Steps run one after the other, each when the one before is durable. */
+/* What upstream's API server creates by itself at start: the default roles (default_roles.c), two priority classes, four
+ * namespaces, and the service default/kubernetes with the address that the API answers on; beside it, as every
+ * installation has it, the service of the cluster's DNS. At the very first start the default StorageClass, too. Creating
+ * what is there already is fine; address and ports are brought up to date. Steps run one after the other, each when the
+ * one before is durable. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
