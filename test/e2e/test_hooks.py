@@ -169,6 +169,7 @@ def test_pre_stop_hooks_run_for_containers_that_are_restarted(api, pods, tmp_pat
     api.create(pods, with_hooks(tmp_path, "rm -f /shared/sick; " + DIARIST.format("main"), {
         **hooks(preStop=write("hook")), "livenessProbe": probe}))
     harness.wait_for(api, pods, ready)
+    harness.eventually(lambda: diary(tmp_path) == ["main starts"])
     (tmp_path / "sick").touch()
     harness.wait_for(api, pods, lambda items: status_of(items[0], "main")["restartCount"] == 1)
     harness.eventually(lambda: diary(tmp_path)[:4] == ["main starts", "hook", "main stops", "main starts"])
