@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/map.h"
 #include "registry/private.h"
+#include "registry/service.h"
 
 /* Addresses of one family. The first is never given out, nor the last of IPv4. */
 struct range {
@@ -273,8 +274,7 @@ static bool port_is_taken(const struct service_addresses *addresses, int port)
     return false;
 }
 
-/* Whether a port of the service has the number, with any protocol. */
-static bool has_node_port(const struct service *service, int port)
+bool service_has_node_port(const struct service *service, int port)
 {
     for (size_t i = 0; service && i < service->spec.ports.count; i++)
         if (service->spec.ports.items[i].node_port == port)
@@ -286,31 +286,30 @@ static bool port_is_free(const struct service_addresses *addresses, uint32_t off
 {
     const struct service *service = context;
     int port = addresses->registry->node_port_first + (int)offset;
-    return !port_is_taken(addresses, port) && !has_node_port(service, port) &&
+    return !port_is_taken(addresses, port) && !service_has_node_port(service, port) &&
            service->spec.health_check_node_port != port;
 }
 
 /* Preparing a service. */
 
-static bool needs_cluster_ip(const struct service_spec *spec)
+bool service_needs_cluster_ip(const struct service_spec *spec)
 {
     return !text_equal(spec->type, "ExternalName");
 }
 
-static bool needs_node_port(const struct service_spec *spec)
+bool service_may_have_node_ports(const struct service_spec *spec)
 {
-    return text_equal(spec->type, "NodePort") ||
-           (text_equal(spec->type, "LoadBalancer") &&
-            !(spec->allocate_load_balancer_node_ports.set && !spec->allocate_load_balancer_node_ports.value));
+    return text_equal(spec->type, "NodePort") || text_equal(spec->type, "LoadBalancer");
 }
 
-/* Reached from outside the cluster: the type, or addresses that lead here. */
-static bool is_external(const struct service_spec *spec)
+bool service_needs_node_ports(const struct service_spec *spec)
 {
-    return text_equal(spec->type, "NodePort") || text_equal(spec->type, "LoadBalancer") || spec->external_ips.count;
+    return service_may_have_node_ports(spec) &&
+           !(text_equal(spec->type, "LoadBalancer") && spec->allocate_load_balancer_node_ports.set &&
+             !spec->allocate_load_balancer_node_ports.value);
 }
 
-static bool has_health_port(const struct service_spec *spec)
+bool service_has_health_port(const struct service_spec *spec)
 {
     return text_equal(spec->type, "LoadBalancer") && text_equal(spec->external_traffic_policy, "Local");
 }
@@ -363,7 +362,7 @@ static struct status *prepare_ip(struct task *task, struct service *service, con
 {
     struct service_spec *spec = &service->spec;
     struct status *refused = NULL;
-    if (!needs_cluster_ip(spec) || text_equal(spec->cluster_ip, "None"))
+    if (!service_needs_cluster_ip(spec) || text_equal(spec->cluster_ip, "None"))
         return NULL;
     const char **ips = arena_alloc(task->arena, (spec->ip_families.count + 1) * sizeof(*ips));
     for (size_t i = 0; i < spec->ip_families.count; i++) {
@@ -382,30 +381,29 @@ static struct status *prepare_ip(struct task *task, struct service *service, con
     return NULL;
 }
 
-static struct status *claim_port(struct task *task, const struct service *service, const struct api_path *path,
-                                 int port)
+/* Whether one of the first `count` ports has the number. */
+static bool is_among_first(const struct service *service, size_t count, int port)
+{
+    for (size_t i = 0; i < count; i++)
+        if (service->spec.ports.items[i].node_port == port)
+            return true;
+    return false;
+}
+
+/* Takes a number for port i of the service, whose earlier ports have theirs. */
+static struct status *claim_port(struct task *task, const struct service *service, size_t i, int port)
 {
     const struct registry *registry = task->registry;
+    const struct api_path *path = PATH(PATH_INDEX(PATH(PATH(NULL, "spec"), "ports"), i), "nodePort");
     struct api_field_errors errors = {.arena = task->arena};
     if (port < registry->node_port_first || port > registry->node_port_last)
         field_invalid_int(&errors, path, port,
                           arena_printf(task->arena,
                                        "provided port is not in the valid range. The range of valid ports is %d-%d",
                                        registry->node_port_first, registry->node_port_last));
-    else if (port_is_taken(registry->addresses, port))
+    else if (port_is_taken(registry->addresses, port) || is_among_first(service, i, port))
         field_invalid_int(&errors, path, port, "provided port is already allocated");
     return errors.count ? invalid(task, service, &errors) : NULL;
-}
-
-/* One port of the service may share its number with another of a different protocol. */
-static int sibling_port(const struct service *service, size_t i)
-{
-    const struct service_port *ports = service->spec.ports.items;
-    for (size_t k = 0; k < service->spec.ports.count; k++)
-        if (k != i && ports[k].port == ports[i].port && ports[k].node_port &&
-            !names_port(service, ports[i].protocol, ports[k].node_port))
-            return ports[k].node_port;
-    return 0;
 }
 
 /* A free port of the range; 0: none is left. */
@@ -421,33 +419,66 @@ static struct status *range_is_full(struct task *task)
     return api_status_internal_error(task->arena, "failed to allocate a nodePort: range is full");
 }
 
-static struct status *prepare_ports(struct task *task, struct service *service, const struct service *old)
+static struct status *draw_port_for(struct task *task, struct service *service, struct service_port *port)
+{
+    port->node_port = draw_port(task->registry, service);
+    return port->node_port ? NULL : range_is_full(task);
+}
+
+/* The node port of the first of the first `count` ports that has this port's number; 0: none. */
+static int port_of_same_number(const struct service *service, size_t count, const struct service_port *port)
+{
+    for (size_t i = 0; i < count; i++)
+        if (service->spec.ports.items[i].port == port->port && service->spec.ports.items[i].node_port)
+            return service->spec.ports.items[i].node_port;
+    return 0;
+}
+
+/* Of a new service, as upstream: ports with one number and different protocols share a node port, be it drawn or asked
+ * for by any of them; other ports may not ask for one that the service has already. */
+static struct status *prepare_first_ports(struct task *task, struct service *service)
 {
     struct service_spec *spec = &service->spec;
-    for (size_t i = 0; i < spec->ports.count; i++) {
+    struct status *refused = NULL;
+    for (size_t i = 0; !refused && i < spec->ports.count; i++) {
         struct service_port *port = &spec->ports.items[i];
-        if (!port->node_port || has_node_port(old, port->node_port))
+        if (!port->node_port && !service_needs_node_ports(spec))
             continue;
-        const struct api_path *path = PATH(PATH_INDEX(PATH(PATH(NULL, "spec"), "ports"), i), "nodePort");
-        struct status *refused = claim_port(task, service, path, port->node_port);
-        if (refused)
-            return refused;
-    }
-    for (size_t i = 0; needs_node_port(spec) && i < spec->ports.count; i++) {
-        struct service_port *port = &spec->ports.items[i];
-        char key[32];
-        if (port->node_port)
+        int shared = port_of_same_number(service, i, port);
+        if (shared && (!port->node_port || port->node_port == shared)) {
+            port->node_port = shared;
             continue;
-        port->node_port = sibling_port(service, i);
-        port_key(key, port->protocol, port->node_port);
-        if (!port->node_port || map_has(&task->registry->addresses->taken, key)) {
-            port->node_port = 0;
-            port->node_port = draw_port(task->registry, service);
         }
-        if (!port->node_port)
-            return range_is_full(task);
+        int wanted = port->node_port ? port->node_port : port_of_same_number(service, spec->ports.count, port);
+        refused = wanted ? claim_port(task, service, i, wanted) : draw_port_for(task, service, port);
+        if (wanted)
+            port->node_port = wanted;
     }
-    return NULL;
+    return refused;
+}
+
+/* Of a service that is changed, as upstream: ports may ask for what the service has, or for the same as another of
+ * them; those that ask for nothing get one of their own. */
+static struct status *prepare_changed_ports(struct task *task, struct service *service, const struct service *old)
+{
+    struct service_spec *spec = &service->spec;
+    struct status *refused = NULL;
+    for (size_t i = 0; !refused && i < spec->ports.count; i++) {
+        struct service_port *port = &spec->ports.items[i];
+        if (!port->node_port && service_needs_node_ports(spec))
+            refused = draw_port_for(task, service, port);
+        else if (port->node_port && !service_has_node_port(old, port->node_port) &&
+                 !is_among_first(service, i, port->node_port))
+            refused = claim_port(task, service, i, port->node_port);
+    }
+    return refused;
+}
+
+static struct status *prepare_ports(struct task *task, struct service *service, const struct service *old)
+{
+    if (!service_may_have_node_ports(&service->spec))
+        return NULL;
+    return old ? prepare_changed_ports(task, service, old) : prepare_first_ports(task, service);
 }
 
 /* Upstream does not call this one invalid. */
@@ -459,7 +490,7 @@ static struct status *claim_health_port(struct task *task, const struct service 
     if (port < registry->node_port_first || port > registry->node_port_last)
         why = arena_printf(task->arena, "provided port is not in the valid range. The range of valid ports is %d-%d",
                            registry->node_port_first, registry->node_port_last);
-    else if (port_is_taken(registry->addresses, port) || has_node_port(service, port))
+    else if (port_is_taken(registry->addresses, port) || service_has_node_port(service, port))
         why = "provided port is already allocated";
     return why ? api_status_internal_error(
                      task->arena,
@@ -471,7 +502,7 @@ static struct status *claim_health_port(struct task *task, const struct service 
 static struct status *prepare_health_port(struct task *task, struct service *service, const struct service *old)
 {
     struct service_spec *spec = &service->spec;
-    if (!has_health_port(spec) ||
+    if (!service_has_health_port(spec) ||
         (old && spec->health_check_node_port == old->spec.health_check_node_port && spec->health_check_node_port))
         return NULL;
     if (spec->health_check_node_port)
@@ -487,88 +518,4 @@ struct status *service_prepare(struct task *task, struct service *service, const
     if (!refused)
         refused = prepare_ports(task, service, old);
     return refused ? refused : prepare_health_port(task, service, old);
-}
-
-/* Updating. */
-
-static int old_node_port(const struct service_spec *old, const struct service_port *port)
-{
-    for (size_t i = 0; i < old->ports.count; i++)
-        if (old->ports.items[i].port == port->port && text_equal(old->ports.items[i].protocol, port->protocol))
-            return old->ports.items[i].node_port;
-    return 0;
-}
-
-static bool strings_equal(const struct string_array *a, const struct string_array *b)
-{
-    if (a->count != b->count)
-        return false;
-    for (size_t i = 0; i < a->count; i++)
-        if (!text_equal(a->items[i], b->items[i]))
-            return false;
-    return true;
-}
-
-static void drop_addresses(struct service_spec *spec, const struct service_spec *old)
-{
-    if (text_equal(spec->cluster_ip, old->cluster_ip) && strings_equal(&spec->cluster_ips, &old->cluster_ips)) {
-        spec->cluster_ip = NULL;
-        spec->cluster_ips = (struct string_array){0};
-    }
-    if (strings_equal(&spec->ip_families, &old->ip_families))
-        spec->ip_families = (struct string_array){0};
-    if (text_equal(spec->ip_family_policy, old->ip_family_policy))
-        spec->ip_family_policy = NULL;
-}
-
-static void drop_node_ports(struct service_spec *spec, const struct service_spec *old)
-{
-    for (size_t i = 0; i < spec->ports.count; i++)
-        if (spec->ports.items[i].node_port != old_node_port(old, &spec->ports.items[i]))
-            return;
-    for (size_t i = 0; i < spec->ports.count; i++)
-        spec->ports.items[i].node_port = 0;
-}
-
-/* Upstream's dropTypeDependentFields: what the new type has no use for goes, when the client only repeats it. */
-static void drop_unneeded(struct service_spec *spec, const struct service_spec *old)
-{
-    bool was_balanced = text_equal(old->type, "LoadBalancer"), is_balanced = text_equal(spec->type, "LoadBalancer");
-    if (needs_cluster_ip(old) && !needs_cluster_ip(spec))
-        drop_addresses(spec, old);
-    if (needs_node_port(old) && !needs_node_port(spec))
-        drop_node_ports(spec, old);
-    if (has_health_port(old) && !has_health_port(spec) && spec->health_check_node_port == old->health_check_node_port)
-        spec->health_check_node_port = 0;
-    if (was_balanced && !is_balanced) {
-        const struct opt_bool *now = &spec->allocate_load_balancer_node_ports,
-                              *before = &old->allocate_load_balancer_node_ports;
-        if (now->set == before->set && now->value == before->value)
-            spec->allocate_load_balancer_node_ports = (struct opt_bool){0};
-        if (text_equal(spec->load_balancer_class, old->load_balancer_class))
-            spec->load_balancer_class = NULL;
-    }
-    if (is_external(old) && !is_external(spec) &&
-        text_equal(spec->external_traffic_policy, old->external_traffic_policy))
-        spec->external_traffic_policy = NULL;
-}
-
-void service_carry(struct service *service, const struct service *before)
-{
-    struct service_spec *spec = &service->spec;
-    const struct service_spec *old = &before->spec;
-    /* Clients that know clusterIP alone clear or set it, and repeat the list. */
-    if (!text_equal(spec->cluster_ip, old->cluster_ip) && strings_equal(&spec->cluster_ips, &old->cluster_ips))
-        spec->cluster_ips = (struct string_array){text_empty(spec->cluster_ip) ? NULL : &spec->cluster_ip,
-                                                  !text_empty(spec->cluster_ip)};
-    if (needs_cluster_ip(spec) && needs_cluster_ip(old) && text_empty(spec->cluster_ip))
-        spec->cluster_ip = old->cluster_ip;
-    if (needs_cluster_ip(old) && !spec->cluster_ips.count && text_equal(spec->cluster_ip, old->cluster_ip))
-        spec->cluster_ips = old->cluster_ips;
-    if (has_health_port(spec) && has_health_port(old) && !spec->health_check_node_port)
-        spec->health_check_node_port = old->health_check_node_port;
-    for (size_t i = 0; needs_node_port(spec) && needs_node_port(old) && i < spec->ports.count; i++)
-        if (!spec->ports.items[i].node_port)
-            spec->ports.items[i].node_port = old_node_port(old, &spec->ports.items[i]);
-    drop_unneeded(spec, old);
 }

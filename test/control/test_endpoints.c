@@ -551,6 +551,42 @@ static void zones_share_endpoints_by_their_cpu_when_asked_to(void **state)
     stage_free(s);
 }
 
+static void hints_follow_the_zone_and_the_cpu_of_nodes(void **state)
+{
+    struct stage *s = stage_new();
+    create_zone(s, "nowhere", "east", 3);
+    create_zone(s, "other", "west", 3);
+    create_service(s, "\"selector\":{\"app\":\"web\"},\"ports\":[{\"port\":80}]");
+    static const char *const names[] = {"a", "b", "c", "d", "e", "f"};
+    for (size_t i = 0; i < 6; i++) {
+        char address[16];
+        snprintf(address, sizeof(address), "10.0.0.%zu", i + 1);
+        create_pod(s, names[i], address, true, NULL);
+    }
+    stage_patch(s, "services/default/web", TOPOLOGY_MODE "\"Auto\"}}}");
+    stage_run(s, SECOND);
+    assert_int_equal(hinted_at(s, "east"), 3);
+    stage_patch(s, "nodes/nowhere/status", "{\"status\":{\"allocatable\":{\"cpu\":\"6\"}}}");
+    stage_run(s, SECOND);
+    assert_int_equal(hinted_at(s, "east"), 4);
+    stage_patch(s, "nodes/nowhere", "{\"metadata\":{\"labels\":{\"topology.kubernetes.io/zone\":\"south\"}}}");
+    stage_run(s, SECOND);
+    assert_int_equal(hinted_at(s, "east"), 0);
+    assert_int_equal(hinted_at(s, "south"), 4);
+    assert_int_equal(hinted_at(s, "west"), 2);
+    assert_string_equal(endpoint_of(s, "a")->zone, "south");
+    /* Without hints of the topology the zone of an endpoint is brought up to date by what changes the Service next. */
+    stage_patch(s, "services/default/web", TOPOLOGY_MODE "null}}}");
+    stage_run(s, SECOND);
+    stage_patch(s, "nodes/nowhere", "{\"metadata\":{\"labels\":{\"topology.kubernetes.io/zone\":\"east\"}}}");
+    stage_run(s, SECOND);
+    assert_string_equal(endpoint_of(s, "a")->zone, "south");
+    stage_patch(s, "services/default/web", "{\"metadata\":{\"labels\":{\"any\":\"change\"}}}");
+    stage_run(s, SECOND);
+    assert_string_equal(endpoint_of(s, "a")->zone, "east");
+    stage_free(s);
+}
+
 static void each_family_has_slices_of_its_own(void **state)
 {
     struct stage *s = stage_new();
@@ -600,6 +636,7 @@ int main(void)
         cmocka_unit_test(a_thousand_addresses_of_a_subset_are_mirrored),
         cmocka_unit_test(hints_say_who_should_prefer_an_endpoint),
         cmocka_unit_test(zones_share_endpoints_by_their_cpu_when_asked_to),
+        cmocka_unit_test(hints_follow_the_zone_and_the_cpu_of_nodes),
         cmocka_unit_test(each_family_has_slices_of_its_own),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -222,6 +222,122 @@ static void a_number_of_the_nodes_is_one_services_for_all_protocols_and_uses(voi
     world_free(w);
 }
 
+#define NODE_PORTS(name, ports)                                                                                        \
+    "{\"metadata\":{\"name\":\"" name "\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[" ports "]}}"
+#define PORT(name, protocol, port, rest) "{\"name\":\"" name "\",\"protocol\":\"" protocol "\",\"port\":" port rest "}"
+#define NUMBER(number) ",\"nodePort\":" number
+
+static void assert_refused(struct reply *r, const char *message)
+{
+    assert_code(r, 422);
+    if (!strstr(r->text, message))
+        fail_msg("%s\nis not in\n%s", message, r->text);
+}
+
+static void ports_of_a_new_service_share_a_number_when_they_have_one_port(void **state)
+{
+    struct world *w = world_new();
+    assert_refused(
+        create(w, "services/default",
+               NODE_PORTS("a", PORT("t", "TCP", "80", NUMBER("30080")) "," PORT("u", "UDP", "81", NUMBER("30080")))),
+        "spec.ports[1].nodePort: Invalid value: 30080: provided port is already allocated");
+    assert_refused(
+        create(w, "services/default",
+               NODE_PORTS("a", PORT("t", "TCP", "80", NUMBER("30080")) "," PORT("u", "TCP", "81", NUMBER("30080")))),
+        "spec.ports[1].nodePort: Duplicate value: 30080");
+    /* The number that a third port asks for is taken for the first, which has the same port. */
+    assert_refused(
+        create(w, "services/default",
+               NODE_PORTS("a", PORT("t", "TCP", "80", "") "," PORT("u", "TCP", "81", NUMBER("30080")) "," PORT(
+                                   "v", "UDP", "80", NUMBER("30080")))),
+        "spec.ports[1].nodePort: Invalid value: 30080: provided port is already allocated");
+    assert_refused(
+        create(w, "services/default",
+               NODE_PORTS("a", PORT("t", "TCP", "80", NUMBER("30080")) "," PORT(
+                                   "u", "UDP", "80", NUMBER("30081")) "," PORT("v", "SCTP", "80", NUMBER("30081")))),
+        "spec.ports[2].nodePort: Invalid value: 30081: provided port is already allocated");
+    /* Refusals leave nothing taken. */
+    struct reply *r = create(w, "services/default",
+                             NODE_PORTS("a", PORT("t", "TCP", "80", "") "," PORT("u", "UDP", "80", NUMBER("30080"))));
+    assert_code(r, 201);
+    assert_field(r, "spec/ports/0/nodePort", "30080");
+    r = create(w, "services/default",
+               NODE_PORTS("b", PORT("t", "TCP", "80", NUMBER("30081")) "," PORT("u", "UDP", "80", NUMBER("30082"))));
+    assert_code(r, 201);
+    assert_refused(create(w, "services/default", NODE_PORTS("c", PORT("", "SCTP", "80", NUMBER("30082")))),
+                   "spec.ports[0].nodePort: Invalid value: 30082: provided port is already allocated");
+    world_free(w);
+}
+
+static void ports_of_a_changed_service_may_ask_for_what_others_of_it_have(void **state)
+{
+    struct world *w = world_new();
+    assert_code(create(w, "services/default", NODE_PORTS("a", PORT("t", "TCP", "80", NUMBER("30080")))), 201);
+    struct reply *r =
+        update(w, "services/default/a",
+               NODE_PORTS("a", PORT("t", "TCP", "80", NUMBER("30090")) "," PORT(
+                                   "u", "UDP", "81", NUMBER("30090")) "," PORT("v", "SCTP", "82", NUMBER("30080"))));
+    assert_code(r, 200);
+    /* What it asks for nothing gets a number of its own, though another has the same port. */
+    r = update(w, "services/default/a",
+               NODE_PORTS("a", PORT("t", "TCP", "80", NUMBER("30090")) "," PORT("w", "UDP", "80", "")));
+    assert_code(r, 200);
+    assert_string_not_equal(field(r, "spec/ports/1/nodePort"), "30090");
+    assert_refused(
+        update(w, "services/default/a",
+               NODE_PORTS("a", PORT("t", "TCP", "80", NUMBER("30090")) "," PORT("u", "TCP", "81", NUMBER("30090")))),
+        "spec.ports[1].nodePort: Duplicate value: 30090");
+    assert_code(create(w, "services/default", NODE_PORTS("b", PORT("t", "TCP", "80", NUMBER("30070")))), 201);
+    assert_refused(update(w, "services/default/a", NODE_PORTS("a", PORT("t", "TCP", "80", NUMBER("30070")))),
+                   "spec.ports[0].nodePort: Invalid value: 30070: provided port is already allocated");
+    /* What the service has given up is anybody's. */
+    assert_code(create(w, "services/default", NODE_PORTS("c", PORT("t", "TCP", "80", NUMBER("30080")))), 201);
+    world_free(w);
+}
+
+static void a_port_keeps_its_node_port_by_its_name(void **state)
+{
+    struct world *w = world_new();
+    assert_code(
+        create(w, "services/default",
+               NODE_PORTS("a", PORT("x", "TCP", "80", NUMBER("30080")) "," PORT("y", "TCP", "81", NUMBER("30081")))),
+        201);
+    struct reply *r =
+        update(w, "services/default/a", NODE_PORTS("a", PORT("y", "UDP", "8081", "") "," PORT("x", "TCP", "8080", "")));
+    assert_code(r, 200);
+    assert_field(r, "spec/ports/0/nodePort", "30081");
+    assert_field(r, "spec/ports/1/nodePort", "30080");
+    /* Another one that asks for the number gets it. */
+    r = update(w, "services/default/a",
+               NODE_PORTS("a", PORT("y", "UDP", "8081", NUMBER("30080")) "," PORT("x", "TCP", "8080", "")));
+    assert_code(r, 200);
+    assert_field(r, "spec/ports/0/nodePort", "30080");
+    assert_string_not_equal(field(r, "spec/ports/1/nodePort"), "30080");
+    world_free(w);
+}
+
+static void node_ports_of_a_load_balancer_go_with_its_type_or_when_they_are_taken_out(void **state)
+{
+#define BALANCER(allocate, number)                                                                                     \
+    "{\"metadata\":{\"name\":\"a\"},\"spec\":{\"type\":\"LoadBalancer\",\"allocateLoadBalancerNodePorts\":" allocate   \
+    ",\"ports\":[" PORT("x", "TCP", "80", number) "]}}"
+    struct world *w = world_new();
+    assert_code(create(w, "services/default", BALANCER("true", NUMBER("30080"))), 201);
+    struct reply *r = update(w, "services/default/a", BALANCER("false", NUMBER("30080")));
+    assert_code(r, 200);
+    assert_field(r, "spec/ports/0/nodePort", "30080");
+    r = update(w, "services/default/a", BALANCER("false", ""));
+    assert_code(r, 200);
+    assert_field(r, "spec/ports/0/nodePort", NULL);
+    assert_code(update(w, "services/default/a", BALANCER("false", NUMBER("30081"))), 200);
+    r = patch(w, "services/default/a", "{\"spec\":{\"type\":\"ClusterIP\"}}");
+    assert_code(r, 200);
+    assert_field(r, "spec/ports/0/nodePort", NULL);
+    assert_code(create(w, "services/default", NODE_PORTS("b", PORT("x", "TCP", "80", NUMBER("30081")))), 201);
+    world_free(w);
+#undef BALANCER
+}
+
 static void assert_warnings(struct world *w, const char *path, const char *json, const char *const *wanted)
 {
     struct reply *r = create(w, path, json);
@@ -401,6 +517,10 @@ int main(void)
         cmocka_unit_test(a_local_load_balancer_has_a_port_for_its_health),
         cmocka_unit_test(what_a_service_has_is_its_own_after_a_restart),
         cmocka_unit_test(a_number_of_the_nodes_is_one_services_for_all_protocols_and_uses),
+        cmocka_unit_test(ports_of_a_new_service_share_a_number_when_they_have_one_port),
+        cmocka_unit_test(ports_of_a_changed_service_may_ask_for_what_others_of_it_have),
+        cmocka_unit_test(a_port_keeps_its_node_port_by_its_name),
+        cmocka_unit_test(node_ports_of_a_load_balancer_go_with_its_type_or_when_they_are_taken_out),
         cmocka_unit_test(what_a_service_ignores_is_told_in_upstreams_words),
         cmocka_unit_test(the_clusters_own_services_follow_their_ports),
         cmocka_unit_test(thousands_of_services_have_addresses_of_their_own),
