@@ -1,5 +1,5 @@
-/* The kernel's connection tracking, as far as the data plane needs it: flows that were translated to an endpoint
- * which no longer is one, or that network policies no longer allow. */
+/* The kernel's connection tracking, as far as the data plane and the pod network need it: flows that were translated to
+ * an endpoint which no longer is one, that network policies no longer allow, or of pods that have gone. */
 #ifndef CORACLE_NETWORK_CONNTRACK_H
 #define CORACLE_NETWORK_CONNTRACK_H
 

@@ -27,6 +27,7 @@
 #include "base/log.h"
 #include "base/map.h"
 #include "base/vector.h"
+#include "network/conntrack.h"
 #include "network/link.h"
 #include "network/namespace.h"
 #include "network/netlink.h"
@@ -54,6 +55,7 @@ struct pod_network {
 
     pthread_mutex_t removal_lock; /* never taken while holding `lock` */
     struct netlink removal;
+    struct netlink tracking; /* closed where the kernel tracks no connections */
 };
 
 /* ---- names ---- */
@@ -215,6 +217,8 @@ static int open_in_namespace(struct pod_network *network, const struct pod_netwo
     if (netlink_open(-1, NETLINK_ROUTE, &network->netlink, err) < 0 ||
         netlink_open(-1, NETLINK_ROUTE, &network->removal, err) < 0)
         return -1;
+    if (netlink_open(-1, NETLINK_NETFILTER, &network->tracking, NULL) < 0)
+        network->tracking = NETLINK_CLOSED;
     network->mtu = config->mtu > 0 ? config->mtu : link_uplink_mtu(&network->netlink);
     if (configure_bridge(network, config, &services, &services6, err) < 0)
         return -1;
@@ -230,7 +234,7 @@ int pod_network_open(const struct pod_network_config *config, struct pod_network
     struct pod_network *network = mem_zero(1, sizeof(*network));
     pthread_mutex_init(&network->lock, NULL);
     pthread_mutex_init(&network->removal_lock, NULL);
-    network->netlink = network->removal = NETLINK_CLOSED;
+    network->netlink = network->removal = network->tracking = NETLINK_CLOSED;
     int result = open_in_namespace(network, config, err);
     network_namespace_leave(&previous);
     if (result < 0) {
@@ -249,6 +253,7 @@ void pod_network_close(struct pod_network *network)
         forget_pods(network);
     netlink_close(&network->netlink);
     netlink_close(&network->removal);
+    netlink_close(&network->tracking);
     pthread_mutex_destroy(&network->removal_lock);
     address_pool_free(&network->pool);
     pthread_mutex_destroy(&network->lock);
@@ -292,9 +297,6 @@ static void message_veth(struct netlink_batch *batch, const struct pod_network *
     netlink_add_string(batch, IFLA_INFO_SLAVE_KIND, "bridge");
     data = netlink_nest(batch, IFLA_INFO_SLAVE_DATA);
     netlink_add_u8(batch, IFLA_BRPORT_MODE, 1); /* hairpin */
-    /* Ports hear the bridge alone, not each other: raw frames do not get around the node's rules. */
-    if (!network->detour)
-        netlink_add_u8(batch, IFLA_BRPORT_ISOLATED, 1);
     /* Ports hear the bridge alone, not each other: raw frames do not get around the node's rules. */
     if (!network->detour)
         netlink_add_u8(batch, IFLA_BRPORT_ISOLATED, 1);
@@ -393,6 +395,28 @@ static int delete_link(struct pod_network *network, struct in_addr address, stru
     return result < 0 && e.code != ENODEV ? error_set(err, e.code, "delete link %s: %s", name, e.text) : 0;
 }
 
+static bool is_of_pod(void *context, const struct conntrack_flow *flow)
+{
+    const struct ip_address *addresses = context;
+    const struct ip_address *own = &addresses[flow->endpoint.family == AF_INET6];
+    return ip_address_equal(&flow->endpoint, own) || ip_address_equal(&flow->source, own);
+}
+
+/* The kernel leads a client who uses a port again the way that its last connection from there took, while it remembers
+ * that: without this, into the void, or to whoever has the address next. */
+static void forget_connections(struct pod_network *network, struct in_addr address)
+{
+    struct ip_address addresses[] = {ip_address_v4(address), {0}};
+    struct error err;
+    pod_network_address6(network, address, &addresses[1]);
+    pthread_mutex_lock(&network->removal_lock);
+    for (size_t i = 0; i < ARRAY_COUNT(addresses) && network->tracking.fd >= 0; i++)
+        if (addresses[i].family &&
+            conntrack_delete(&network->tracking, addresses[i].family, true, is_of_pod, addresses, &err) < 0)
+            log_warning("Cannot forget the connections of a pod that has gone: %s", err.text);
+    pthread_mutex_unlock(&network->removal_lock);
+}
+
 /* Makes the link of a new pod, with the address taken for it. */
 static int attach_address(struct pod_network *network, const char *key, int pod_namespace, struct netlink *pod_netlink,
                           struct in_addr address, struct error *err)
@@ -462,8 +486,10 @@ int pod_network_detach(struct pod_network *network, const char *key, struct erro
     pthread_mutex_unlock(&network->lock);
     if (!pod)
         return 0;
-    /* The address stays taken until the link is gone. */
+    /* The address stays taken until the link is gone and nothing leads there. */
     int result = delete_link(network, pod->address, err);
+    if (result == 0)
+        forget_connections(network, pod->address);
     pthread_mutex_lock(&network->lock);
     if (result < 0 && !map_has(&network->pods, key)) {
         map_set(&network->pods, key, steal_pointer(pod));

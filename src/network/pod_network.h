@@ -69,7 +69,8 @@ int pod_network_destroy(const struct pod_network_config *config, struct error *e
  * fresh one. EADDRNOTAVAIL when the CIDR is used up. */
 int pod_network_attach(struct pod_network *network, const char *key, const char *namespace_path, struct in_addr *address,
                        struct error *err);
-/* Takes the link away and frees the address. A key that is not attached is fine. */
+/* Takes the link away, has the kernel forget the service connections that led to the pod or came from it, and frees the
+ * address. A key that is not attached is fine. */
 int pod_network_detach(struct pod_network *network, const char *key, struct error *err);
 /* The address of an attached pod. False when there is none. */
 bool pod_network_find(struct pod_network *network, const char *key, struct in_addr *address);

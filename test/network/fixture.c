@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <net/if.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
@@ -61,10 +62,15 @@ struct in_addr ip(const char *text)
     return address;
 }
 
+void fixture_pod_path(const char *name, char out[128])
+{
+    snprintf(out, 128, "%s/%s", directory, name);
+}
+
 int fixture_pod_namespace(const char *name, char out[128])
 {
     struct error e;
-    snprintf(out, 128, "%s/%s", directory, name);
+    fixture_pod_path(name, out);
     check_ok(network_namespace_create(out, err));
     int fd = network_namespace_open(out, &e);
     assert_true(fd >= 0);
@@ -169,7 +175,8 @@ struct server *server_start(int namespace_fd, int protocol, uint16_t port, const
     s->protocol = protocol;
     s->label = label;
     s->stop = eventfd(0, EFD_CLOEXEC);
-    s->socket = network_namespace_socket(namespace_fd, AF_INET, protocol == IPPROTO_UDP ? SOCK_DGRAM : SOCK_STREAM, 0, &e);
+    s->socket =
+        network_namespace_socket(namespace_fd, AF_INET, protocol == IPPROTO_UDP ? SOCK_DGRAM : SOCK_STREAM, 0, &e);
     assert_true(s->socket >= 0);
     setsockopt(s->socket, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     assert_int_equal(bind(s->socket, (struct sockaddr *)&address, sizeof(address)), 0);
@@ -213,13 +220,28 @@ static int client_socket(int namespace_fd, int type)
 
 int tcp_connect(int namespace_fd, struct in_addr address, uint16_t port)
 {
+    return tcp_connect_from(namespace_fd, 0, address, port);
+}
+
+int tcp_connect_from(int namespace_fd, uint16_t own_port, struct in_addr address, uint16_t port)
+{
     int fd = client_socket(namespace_fd, SOCK_STREAM);
+    struct sockaddr_in from = {.sin_family = AF_INET, .sin_port = htons(own_port)};
+    if (own_port)
+        assert_int_equal(bind(fd, (struct sockaddr *)&from, sizeof(from)), 0);
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(port), .sin_addr = address};
     if (connect(fd, (struct sockaddr *)&to, sizeof(to)) == 0)
         return fd;
     int code = errno;
     close(fd);
     return -code;
+}
+
+void tcp_vanish(int fd)
+{
+    int on = 1;
+    assert_int_equal(setsockopt(fd, IPPROTO_TCP, TCP_REPAIR, &on, sizeof(on)), 0);
+    close(fd);
 }
 
 const char *tcp_read(int fd)

@@ -28,6 +28,8 @@ struct in_addr ip(const char *text);
 
 /* Makes a network namespace for a pod and returns its descriptor; its path is in out. */
 int fixture_pod_namespace(const char *name, char out[128]);
+/* The path of one that was made. */
+void fixture_pod_path(const char *name, char out[128]);
 
 /* A server in a namespace, on a thread of its own. TCP: each connection gets `label` and is then echoed to until its
  * end. UDP: each datagram is answered with `label`. */
@@ -41,6 +43,10 @@ void server_stop(struct server *server);
 
 /* A TCP connection made in a namespace: a descriptor, or -errno. Every wait is bounded. */
 int tcp_connect(int namespace_fd, struct in_addr address, uint16_t port);
+/* The same from a port of the client's. */
+int tcp_connect_from(int namespace_fd, uint16_t own_port, struct in_addr address, uint16_t port);
+/* Closes a connection without a word to the other side, as a machine does that loses its power. */
+void tcp_vanish(int fd);
 /* Reads what the server says first; a static text per thread, "" at the end. */
 const char *tcp_read(int fd);
 /* Connects, reads the label, closes. The label, or the error's name such as "ECONNREFUSED". */

@@ -390,6 +390,30 @@ static void an_established_connection_survives_its_endpoints_withdrawal(void **s
     server_stop(two);
 }
 
+/* The kernel remembers a connection that ended without a word for days. */
+static void a_port_used_again_is_not_led_to_a_pod_that_has_gone(void **state)
+{
+    char path[128];
+    struct server *one = server_start(pod[1], IPPROTO_TCP, 8080, "one");
+    struct server *two = server_start(pod[2], IPPROTO_TCP, 8080, "two");
+    struct dataplane_endpoint e[] = {endpoint(1), endpoint(2)};
+    struct dataplane_service s = service(IPPROTO_TCP, e, 1);
+    set(&s);
+    int fd = tcp_connect_from(pod[0], 4242, cluster, 80);
+    assert_string_equal(tcp_read(fd), "one");
+    s.endpoints = e + 1;
+    set(&s);
+    check_ok(pod_network_detach(network, "pod1", err));
+    tcp_vanish(fd);
+    fd = tcp_connect_from(pod[0], 4242, cluster, 80);
+    assert_string_equal(tcp_read(fd), "two");
+    close(fd);
+    server_stop(one);
+    server_stop(two);
+    fixture_pod_path("pod1", path);
+    check_ok(pod_network_attach(network, "pod1", path, &address[1], err));
+}
+
 static void a_udp_flow_leaves_a_withdrawn_endpoint(void **state)
 {
     struct server *one = server_start(pod[1], IPPROTO_UDP, 8080, "one");
@@ -758,6 +782,7 @@ int main(int argc, char **argv)
         PROMISE(the_api_is_reached_through_its_service),
         PROMISE(connections_are_balanced_over_all_endpoints),
         PROMISE(an_established_connection_survives_its_endpoints_withdrawal),
+        PROMISE(a_port_used_again_is_not_led_to_a_pod_that_has_gone),
         PROMISE(a_udp_flow_leaves_a_withdrawn_endpoint),
         PROMISE(a_client_stays_with_its_endpoint_while_affinity_lasts),
         PROMISE(a_client_is_free_when_its_time_is_over),
