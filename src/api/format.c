@@ -2,8 +2,9 @@
  * label of every write. */
 #include "api/format.h"
 
-#include <arpa/inet.h>
 #include <string.h>
+
+#include "base/ip_text.h"
 
 #define MUST_FIT_63 "must be no more than 63 bytes"
 #define MUST_FIT_253 "must be no more than 253 bytes"
@@ -247,10 +248,9 @@ void format_percent(const char *text, struct format_problems *problems)
 
 int format_ip_family(const char *text)
 {
-    unsigned char address[16];
-    if (inet_pton(AF_INET, text, address) == 1)
-        return 4;
-    return inet_pton(AF_INET6, text, address) == 1 ? 6 : 0;
+    struct ip_text ip;
+    ip_text_parse(text, &ip);
+    return ip.family;
 }
 
 bool format_cidr_parse(const char *text, struct format_cidr *out)
@@ -262,11 +262,15 @@ bool format_cidr_parse(const char *text, struct format_cidr *out)
         return false;
     memcpy(address, text, n);
     address[n] = 0;
-    *out = (struct format_cidr){.family = format_ip_family(address)};
-    if (!out->family)
-        return false;
-    inet_pton(out->family == 4 ? AF_INET : AF_INET6, address, out->address);
+    struct ip_text ip;
     const char *digits = slash + 1;
+    if (!ip_text_parse(address, &ip))
+        return false;
+    *out = (struct format_cidr){.family = ip.mapped ? 6 : ip.family, .mapped = ip.mapped};
+    out->padded = ip.padded || (digits[0] == '0' && digits[1]);
+    memcpy(out->address + (ip.mapped ? 12 : 0), ip.address, ip.mapped ? 4 : 16);
+    if (ip.mapped)
+        out->address[10] = out->address[11] = 0xff;
     for (const char *c = digits; *c; c++) {
         if (!is_digit(*c) || out->bits > 128)
             return false;
@@ -298,9 +302,10 @@ void format_wildcard_dns_subdomain(const char *text, struct format_problems *pro
     if (n > FORMAT_SUBDOMAIN_MAX)
         add(problems, MUST_FIT_253);
     if (strncmp(text, "*.", 2) != 0 || !is_subdomain(text + 2, n - 2, "-"))
-        add(problems, "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must "
-                      "consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character "
-                      "(e.g. '*.example.com', regex used for validation is '\\*\\." DNS_LABEL "(\\." DNS_LABEL ")*')");
+        add(problems,
+            "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must "
+            "consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character "
+            "(e.g. '*.example.com', regex used for validation is '\\*\\." DNS_LABEL "(\\." DNS_LABEL ")*')");
 }
 
 void format_ip(const char *text, struct format_problems *problems)

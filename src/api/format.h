@@ -45,12 +45,14 @@ void format_wildcard_dns_subdomain(const char *text, struct format_problems *pro
 /* Appends one error per problem of value (NULL = "") at path. Returns whether there was none. */
 bool field_format(struct api_field_errors *errors, const struct api_path *path, const char *value, format_rule rule);
 
-/* The address families of a text: 4, 6, or 0 when it is no IP address. */
+/* The address families of a text, as base/ip_text.h reads it: 4, 6, or 0 when it is no IP address. */
 int format_ip_family(const char *text);
 
 /* "10.9.8.0/24": an address, whose further bits may be set, and the length of its prefix. */
 struct format_cidr {
     int family;                /* 4 or 6 */
+    bool mapped;               /* of IPv4 within IPv6: family 6, and bits counts from the front of that */
+    bool padded;               /* a number is written with zeros before it */
     int bits;                  /* of the prefix */
     unsigned char address[16]; /* the first 4, or all */
 };

@@ -1,10 +1,10 @@
 /* Which rules belong to which kind, and the rules for single values. */
 #include "api/validate.h"
 
-#include <arpa/inet.h>
 #include <stdio.h>
 
 #include "api/validate_parts.h"
+#include "base/ip_text.h"
 
 const char *const validate_protocols[] = {"SCTP", "TCP", "UDP", NULL};
 
@@ -230,9 +230,11 @@ void validate_cidr(struct api_field_errors *errors, const struct api_path *path,
 
 void validate_ordinary_ip(struct api_field_errors *errors, const struct api_path *path, const char *ip)
 {
-    unsigned char a[16];
+    struct ip_text parsed;
+    const unsigned char *a = parsed.address;
     const char *problem = NULL;
-    if (inet_pton(AF_INET, ip, a) == 1) {
+    ip_text_parse(ip, &parsed);
+    if (parsed.family == 4) {
         static const unsigned char zero[4];
         if (memcmp(a, zero, 4) == 0)
             problem = arena_printf(errors->arena, "may not be unspecified (%s)", ip);
@@ -242,7 +244,7 @@ void validate_ordinary_ip(struct api_field_errors *errors, const struct api_path
             problem = "may not be in the link-local range (169.254.0.0/16, fe80::/10)";
         else if (a[0] == 224 && a[1] == 0 && a[2] == 0)
             problem = "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)";
-    } else if (inet_pton(AF_INET6, ip, a) == 1) {
+    } else if (parsed.family == 6) {
         static const unsigned char zero[16], loopback[16] = {[15] = 1};
         if (memcmp(a, zero, 16) == 0)
             problem = arena_printf(errors->arena, "may not be unspecified (%s)", ip);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/ip_text.h"
 
 struct ip_address ip_address_v4(struct in_addr address)
 {
@@ -14,11 +15,13 @@ struct ip_address ip_address_v4(struct in_addr address)
 
 bool ip_address_parse(const char *text, struct ip_address *out)
 {
-    *out = (struct ip_address){.family = text && strchr(text, ':') ? AF_INET6 : AF_INET};
-    if (text && inet_pton(out->family, text, &out->v6) == 1)
-        return true;
+    struct ip_text ip;
     *out = (struct ip_address){0};
-    return false;
+    if (!ip_text_parse(text, &ip))
+        return false;
+    out->family = ip.family == 6 ? AF_INET6 : AF_INET;
+    memcpy(&out->v6, ip.address, ip_address_size(out->family));
+    return true;
 }
 
 const char *ip_address_text(const struct ip_address *address, char out[IP_ADDRESS_TEXT_MAX])

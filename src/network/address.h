@@ -28,7 +28,8 @@ struct ip_prefix {
 };
 
 struct ip_address ip_address_v4(struct in_addr address);
-/* "10.244.0.7" or "fd00::7"; false, and an address of no family, for what is neither. NULL is neither. */
+/* "10.244.0.7" or "fd00::7", read as base/ip_text.h says; false, and an address of no family, for what is neither. NULL
+ * is neither. */
 bool ip_address_parse(const char *text, struct ip_address *out);
 /* Returns `out`; "" for no family. */
 const char *ip_address_text(const struct ip_address *address, char out[IP_ADDRESS_TEXT_MAX]);

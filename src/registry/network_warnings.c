@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "api/format.h"
+#include "base/ip_text.h"
 #include "registry/private.h"
 
 #define CLASS_ANNOTATION "kubernetes.io/ingress.class"
@@ -14,29 +15,18 @@
 
 /* ---- Addresses ---- */
 
-/* IPv4 within IPv6. */
-static bool is_mapped(const unsigned char address[16])
+void warn_of_ip(struct task *task, const char *path, const char *text)
 {
-    static const unsigned char prefix[12] = {[10] = 0xff, [11] = 0xff};
-    return memcmp(address, prefix, sizeof(prefix)) == 0;
-}
-
-/* Addresses that are none are others' matter. */
-static void warn_of_ip(struct task *task, const char *path, const char *text)
-{
-    unsigned char address[16];
-    char canonical[INET6_ADDRSTRLEN];
-    if (text_empty(text) || inet_pton(AF_INET6, text, address) != 1)
+    struct ip_text ip;
+    char canonical[IP_TEXT_MAX];
+    if (!ip_text_parse(text, &ip))
         return;
-    if (is_mapped(address)) {
-        inet_ntop(AF_INET, address + 12, canonical, sizeof(canonical));
+    ip_text_write(&ip, canonical);
+    if (ip.mapped || ip.padded)
         WARN(task,
              "%s: non-standard IP address \"%s\" will be considered invalid in a future Kubernetes release: use \"%s\"",
              path, text, canonical);
-        return;
-    }
-    inet_ntop(AF_INET6, address, canonical, sizeof(canonical));
-    if (strcmp(canonical, text) != 0)
+    else if (ip.family == 6 && strcmp(canonical, text) != 0)
         WARN(task, "%s: IPv6 address \"%s\" should be in RFC 5952 canonical format (\"%s\")", path, text, canonical);
 }
 
@@ -46,10 +36,10 @@ static void warn_of_cidr(struct task *task, const char *path, const char *text)
     char network[INET6_ADDRSTRLEN], address[INET6_ADDRSTRLEN];
     if (text_empty(text) || !format_cidr_parse(text, &cidr))
         return;
-    bool mapped = cidr.family == 6 && is_mapped(cidr.address);
-    int family = cidr.family == 4 || mapped ? AF_INET : AF_INET6, length = cidr.family == 4 ? 32 : 128;
-    const unsigned char *from = cidr.address + (mapped ? 12 : 0);
-    int bits = mapped && cidr.bits >= 96 ? cidr.bits - 96 : cidr.bits;
+    bool v4 = cidr.family == 4 || cidr.mapped;
+    int family = v4 ? AF_INET : AF_INET6, length = cidr.family == 4 ? 32 : 128;
+    const unsigned char *from = cidr.address + (cidr.mapped ? 12 : 0);
+    int bits = cidr.mapped && cidr.bits >= 96 ? cidr.bits - 96 : cidr.bits;
     inet_ntop(family, from, address, sizeof(address));
     format_cidr_mask(&cidr);
     inet_ntop(family, from, network, sizeof(network));
@@ -58,7 +48,7 @@ static void warn_of_cidr(struct task *task, const char *path, const char *text)
         WARN(task, "%s: CIDR value \"%s\" is ambiguous in this context (should be \"%s/%d\" or \"%s/%d\"?)", path, text,
              network, bits, address, length);
     const char *canonical = arena_printf(task->arena, "%s/%d", network, bits);
-    if (mapped)
+    if (cidr.mapped || cidr.padded)
         WARN(task,
              "%s: non-standard CIDR value \"%s\" will be considered invalid in a future Kubernetes release: use \"%s\"",
              path, text, canonical);
@@ -160,6 +150,22 @@ static void warn_of_annotation(struct task *task, const struct ingress *ingress)
 {
     if (!ingress->spec.ingress_class_name && string_map_get(&ingress->metadata.annotations, CLASS_ANNOTATION))
         WARN(task, "annotation \"" CLASS_ANNOTATION "\" is deprecated, please use 'spec.ingressClassName' instead");
+}
+
+void network_warn_status(struct task *task, const void *value)
+{
+    if (task->resource->index == API_SERVICES) {
+        const struct load_balancer_ingress_array *ingress =
+            &((const struct service *)value)->status.load_balancer.ingress;
+        for (size_t i = 0; i < ingress->count; i++)
+            warn_of_ip(task, arena_printf(task->arena, "status.loadBalancer.ingress[%zu]", i), ingress->items[i].ip);
+    } else if (task->resource->index == API_PODS) {
+        const struct pod_status *status = &((const struct pod *)value)->status;
+        for (size_t i = 0; i < status->pod_ips.count; i++)
+            warn_of_ip(task, arena_printf(task->arena, "status.podIPs[%zu].ip", i), status->pod_ips.items[i].ip);
+        for (size_t i = 0; i < status->host_ips.count; i++)
+            warn_of_ip(task, arena_printf(task->arena, "status.hostIPs[%zu].ip", i), status->host_ips.items[i].ip);
+    }
 }
 
 void network_warn(struct task *task, const void *value, bool created)

@@ -294,6 +294,18 @@ static void warn_of_containers(const struct pod_warner *w, const struct containe
     }
 }
 
+static void warn_of_addresses(const struct pod_warner *w)
+{
+    const struct pod_spec *spec = w->spec;
+    struct arena *arena = w->task->arena;
+    for (size_t i = 0; spec->dns_config && i < spec->dns_config->nameservers.count; i++)
+        warn_of_ip(w->task, arena_printf(arena, "%sspec.dnsConfig.nameservers[%zu]", w->at, i),
+                   spec->dns_config->nameservers.items[i]);
+    for (size_t i = 0; i < spec->host_aliases.count; i++)
+        warn_of_ip(w->task, arena_printf(arena, "%sspec.hostAliases[%zu].ip", w->at, i),
+                   spec->host_aliases.items[i].ip);
+}
+
 static void warn_of_pod(const struct pod_warner *w)
 {
     const struct pod_spec *spec = w->spec;
@@ -321,6 +333,7 @@ static void warn_of_pod(const struct pod_warner *w)
              w->at);
     if (spec->affinity)
         warn_of_pod_affinity(w, spec->affinity);
+    warn_of_addresses(w);
 }
 
 static void warn_of_template(struct task *task, const struct pod_template_spec *template, const char *at)

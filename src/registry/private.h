@@ -205,9 +205,13 @@ struct status *networking_admit_create(struct task *task, void *value);
 /* network_warnings.c: upstream's warnings about Services, their endpoints, Ingresses and NetworkPolicies; the value is
  * complete as it will be stored. */
 void network_warn(struct task *task, const void *value, bool created);
+/* The same about an update of their, or a pod's, status. */
+void network_warn_status(struct task *task, const void *value);
+/* An address, NULL or "" too, that is not written as it will have to be; what is none is others' matter. */
+void warn_of_ip(struct task *task, const char *path, const char *text);
 
-/* pod_warnings.c: upstream's warnings about pods, and about the templates of what makes pods; the value is complete as it
- * will be stored. */
+/* pod_warnings.c: upstream's warnings about pods, and about the templates of what makes pods; the value is complete as
+ * it will be stored. */
 void pod_warn(struct task *task, const void *value);
 
 /* priority.c: the part of admission that concerns priorities. */
@@ -227,8 +231,8 @@ void registry_lint(struct task *task, const void *value, const void *old);
  * back what a downgrade gives up; old NULL on create. NULL, or the Status that refuses it. */
 struct status *service_choose_families(struct task *task, struct service *service, const struct service *old);
 
-/* default_roles.c: creates those of upstream's default cluster roles and bindings that are missing; done runs when all are
- * durable, perhaps before it returns. */
+/* default_roles.c: creates those of upstream's default cluster roles and bindings that are missing; done runs when all
+ * are durable, perhaps before it returns. */
 void registry_make_default_roles(struct registry *registry, struct client *client, void (*done)(void *context),
                                  void *context);
 

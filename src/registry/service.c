@@ -10,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/format.h"
 #include "base/cleanup.h"
+#include "base/ip_text.h"
 #include "base/map.h"
 #include "registry/private.h"
 #include "registry/service.h"
@@ -51,10 +53,20 @@ static bool is_address(const char *ip)
     return !text_empty(ip) && strcmp(ip, "None") != 0;
 }
 
+/* One address may be written in several ways; returns `out`. */
+static const char *canonical_address(const char *ip, char out[IP_TEXT_MAX])
+{
+    struct ip_text parsed;
+    ip_text_parse(ip, &parsed);
+    return ip_text_write(&parsed, out);
+}
+
 static bool names_address(const struct service *service, const char *ip)
 {
+    char wanted[IP_TEXT_MAX], has[IP_TEXT_MAX];
+    canonical_address(ip, wanted);
     for (size_t i = 0; service && i < service->spec.cluster_ips.count; i++)
-        if (text_equal(service->spec.cluster_ips.items[i], ip))
+        if (text_equal(canonical_address(service->spec.cluster_ips.items[i], has), wanted))
             return true;
     return false;
 }
@@ -74,9 +86,10 @@ static void count_all(struct map *taken, const struct service *service, const st
     if (!service)
         return;
     const struct service_spec *spec = &service->spec;
+    char address[IP_TEXT_MAX];
     for (size_t i = 0; i < spec->cluster_ips.count; i++)
         if (is_address(spec->cluster_ips.items[i]) && !names_address(other, spec->cluster_ips.items[i]))
-            count(taken, spec->cluster_ips.items[i], change);
+            count(taken, canonical_address(spec->cluster_ips.items[i], address), change);
     for (size_t i = 0; i < spec->ports.count; i++) {
         const struct service_port *port = &spec->ports.items[i];
         char key[32];
@@ -166,11 +179,15 @@ static uint32_t low_part(const struct in6_addr *address, int family)
 /* How far behind the first address it is; UINT32_MAX: not in the range. */
 static uint32_t offset_in(const struct range *range, const char *ip)
 {
-    struct in6_addr parsed = {0};
+    struct ip_text parsed;
+    struct in6_addr address;
     size_t high = family_size(range->family) - sizeof(uint32_t);
-    if (!range->size || inet_pton(range->family, ip, &parsed) != 1 || memcmp(&parsed, &range->first, high) != 0)
+    if (!range->size || !ip_text_parse(ip, &parsed) || (parsed.family == 6) != (range->family == AF_INET6))
         return UINT32_MAX;
-    uint32_t offset = low_part(&parsed, range->family) - low_part(&range->first, range->family);
+    memcpy(&address, parsed.address, sizeof(address));
+    if (memcmp(&address, &range->first, high) != 0)
+        return UINT32_MAX;
+    uint32_t offset = low_part(&address, range->family) - low_part(&range->first, range->family);
     return offset < range->size ? offset : UINT32_MAX;
 }
 
@@ -183,7 +200,7 @@ static uint32_t usable(const struct range *range)
 
 static const struct range *range_of(const struct service_addresses *addresses, const char *ip)
 {
-    return &addresses->ranges[strchr(ip, ':') != NULL];
+    return &addresses->ranges[format_ip_family(ip) == 6];
 }
 
 struct service_addresses *service_addresses_new(struct registry *registry)
@@ -332,6 +349,7 @@ static struct status *claim_ip(struct task *task, const struct service *service,
     const struct service_addresses *addresses = task->registry->addresses;
     const struct range *range = range_of(addresses, ip);
     uint32_t offset = offset_in(range, ip);
+    char canonical[IP_TEXT_MAX];
     if (offset == UINT32_MAX)
         return refuse_ip(task, service, ip, "the provided network does not match the current range");
     if (offset == 0 || offset > usable(range))
@@ -339,7 +357,9 @@ static struct status *claim_ip(struct task *task, const struct service *service,
                          arena_printf(task->arena,
                                       "the provided IP (%s) is not in the valid range. The range of valid IPs is %s",
                                       ip, range->cidr));
-    return map_has(&addresses->taken, ip) ? refuse_ip(task, service, ip, "provided IP is already allocated") : NULL;
+    return map_has(&addresses->taken, canonical_address(ip, canonical))
+               ? refuse_ip(task, service, ip, "provided IP is already allocated")
+               : NULL;
 }
 
 /* A free address of the family; NULL with *refused set if there is none. */

@@ -38,9 +38,9 @@ static bool is_well_formed(const struct service_spec *spec)
     for (size_t i = 0; good && i < ips->count; i++) {
         if (text_equal(ips->items[i], "None"))
             return ips->count == 1;
-        bool v6 = strchr(ips->items[i], ':') != NULL;
-        good = format_ip_family(ips->items[i]) &&
-               (i >= families->count || text_equal(families->items[i], v6 ? "IPv6" : "IPv4"));
+        int family = format_ip_family(ips->items[i]);
+        bool v6 = family == 6;
+        good = family && (i >= families->count || text_equal(families->items[i], v6 ? "IPv6" : "IPv4"));
     }
     return good && (ips->count < 2 || format_ip_family(ips->items[0]) != format_ip_family(ips->items[1]));
 }
@@ -106,7 +106,7 @@ static void check_policy(struct api_field_errors *errors, const struct service_s
 static void infer_families(struct task *task, struct api_field_errors *errors, struct service_spec *spec)
 {
     for (size_t i = 0; i < spec->cluster_ips.count; i++) {
-        const char *ip = spec->cluster_ips.items[i], *family = strchr(ip, ':') ? "IPv6" : "IPv4";
+        const char *ip = spec->cluster_ips.items[i], *family = format_ip_family(ip) == 6 ? "IPv6" : "IPv4";
         if (text_equal(ip, "None"))
             return;
         if (i < spec->ip_families.count)

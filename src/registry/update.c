@@ -299,6 +299,8 @@ void registry_replace(struct task *task, void *value)
     }
     if (!subresource)
         network_warn(task, value, false);
+    else if (text_equal(subresource, "status"))
+        network_warn_status(task, value);
     bool whole = !subresource || task->answer_scale;
     bool changed = whole && spec_changed(task->resource, value, task->old->value);
     if (changed && (task->resource->index == API_JOBS || task->resource->index == API_CRONJOBS))

@@ -14,6 +14,7 @@
 #include "base/cleanup.h"
 #include "base/encode.h"
 #include "base/env.h"
+#include "base/ip_text.h"
 #include "base/map.h"
 #include "base/timestamp.h"
 
@@ -163,6 +164,48 @@ static void deferred_calls_and_timers_run_from_the_loop(void **state)
     assert_int_equal(uv_loop_close(&loop), 0);
 }
 
+static void an_address_has_many_forms_and_one_is_canonical(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *canonical;
+        int family;
+        bool mapped, padded;
+    } cases[] = {
+        {"10.244.0.7", "10.244.0.7", 4, false, false},
+        {"0.0.0.0", "0.0.0.0", 4, false, false},
+        {"010.000.0.0000000255", "10.0.0.255", 4, false, true},
+        {"FD00:0::0007", "fd00::7", 6, false, false},
+        {"::ffff:10.0.0.1", "10.0.0.1", 4, true, false},
+        {"::FFFF:a00:1", "10.0.0.1", 4, true, false},
+        {"::ffff:10.0.0.01", "10.0.0.1", 4, true, true},
+        {"64:ff9b::10.0.0.01", "64:ff9b::a00:1", 6, false, true},
+        {"", "", 0, false, false},
+        {"10.0.0", "", 0, false, false},
+        {"10.0.0.", "", 0, false, false},
+        {"10.0.0.1.", "", 0, false, false},
+        {"10.0.0.256", "", 0, false, false},
+        {"10.0.0.99999999999999999999", "", 0, false, false},
+        {" 10.0.0.1", "", 0, false, false},
+        {"fe80::1%eth0", "", 0, false, false},
+        {"1:2:3:4:5:6:7:8:9", "", 0, false, false},
+        {"0000:0000:0000:0000:0000:0000:0000:0000:0000:0000:1.2.3.4", "", 0, false, false},
+        {":", "", 0, false, false},
+        {"None", "", 0, false, false},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct ip_text ip;
+        char text[IP_TEXT_MAX];
+        assert_int_equal(ip_text_parse(cases[i].text, &ip), cases[i].family != 0);
+        assert_int_equal(ip.family, cases[i].family);
+        assert_int_equal(ip.mapped, cases[i].mapped);
+        assert_int_equal(ip.padded, cases[i].padded);
+        assert_string_equal(ip_text_write(&ip, text), cases[i].canonical);
+    }
+    struct ip_text none;
+    assert_false(ip_text_parse(NULL, &none));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -172,6 +215,7 @@ int main(void)
         cmocka_unit_test(seconds_of_any_number_are_a_duration),
         cmocka_unit_test(base64_reads_what_it_writes_and_refuses_the_rest),
         cmocka_unit_test(an_arena_gives_zeroed_aligned_memory),
+        cmocka_unit_test(an_address_has_many_forms_and_one_is_canonical),
         cmocka_unit_test(deferred_calls_and_timers_run_from_the_loop),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

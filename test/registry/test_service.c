@@ -350,6 +350,28 @@ static void assert_warnings(struct world *w, const char *path, const char *json,
     assert_int_equal(r->warning_count, count);
 }
 
+#define NON_STANDARD(text, canonical)                                                                                  \
+    "non-standard IP address \"" text "\" will be considered invalid in a future Kubernetes release: use \"" canonical \
+    "\""
+
+static void an_address_is_one_however_it_is_written(void **state)
+{
+    struct world *w = world_new();
+    struct reply *r = create(w, "services/default", SERVICE("a", ",\"clusterIP\":\"10.096.001.7\""));
+    assert_code(r, 201);
+    assert_field(r, "spec/clusterIP", "10.096.001.7");
+    r = create(w, "services/default", SERVICE("b", ",\"clusterIP\":\"::ffff:10.96.1.7\""));
+    assert_refused(r, "failed to allocate IP ::ffff:10.96.1.7: provided IP is already allocated");
+    assert_refused(create(w, "services/default", SERVICE("b", ",\"clusterIP\":\"10.96.1.7\"")),
+                   "provided IP is already");
+    assert_code(update(w, "services/default/a", SERVICE("a", ",\"clusterIP\":\"10.096.001.7\"")), 200);
+    assert_code(delete_(w, "services/default/a", NULL), 200);
+    r = create(w, "services/default", SERVICE("b", ",\"clusterIP\":\"::ffff:10.96.1.7\""));
+    assert_code(r, 201);
+    assert_field(r, "spec/ipFamilies", "[\"IPv4\"]");
+    world_free(w);
+}
+
 static void what_a_service_ignores_is_told_in_upstreams_words(void **state)
 {
     struct world *w = world_new();
@@ -390,6 +412,33 @@ static void what_a_service_ignores_is_told_in_upstreams_words(void **state)
                     "\"ports\":[{\"port\":80}]}]}",
                     WARNINGS("subsets[0].addresses[0].ip: IPv6 address \"2001:DB8::1\" should be in RFC 5952 canonical "
                              "format (\"2001:db8::1\")"));
+    assert_warnings(w, "services/default",
+                    SERVICE("f", ",\"clusterIP\":\"10.096.001.7\",\"externalIPs\":[\"192.000.2.2\"]"),
+                    WARNINGS("spec.clusterIPs[0]: " NON_STANDARD("10.096.001.7", "10.96.1.7"),
+                             "spec.externalIPs[0]: " NON_STANDARD("192.000.2.2", "192.0.2.2")));
+    struct reply *r =
+        create(w, "pods/default",
+               "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"containers\":[{\"name\":\"a\",\"image\":\"a\"}],"
+               "\"dnsConfig\":{\"nameservers\":[\"192.0.02.3\"]},\"hostAliases\":[{\"ip\":"
+               "\"::ffff:192.0.2.4\"}]}}");
+    assert_code(r, 201);
+    assert_true(r->warning_count >= 2);
+    assert_string_equal(r->warnings[0], "spec.dnsConfig.nameservers[0]: " NON_STANDARD("192.0.02.3", "192.0.2.3"));
+    assert_string_equal(r->warnings[1], "spec.hostAliases[0].ip: " NON_STANDARD("::ffff:192.0.2.4", "192.0.2.4"));
+    r = patch(w, "pods/default/p/status", "{\"status\":{\"podIPs\":[{\"ip\":\"10.244.0.07\"}]}}");
+    assert_code(r, 200);
+    assert_string_equal(r->warning, "status.podIPs[0].ip: " NON_STANDARD("10.244.0.07", "10.244.0.7"));
+    r = patch(w, "services/default/e/status",
+              "{\"status\":{\"loadBalancer\":{\"ingress\":[{\"ip\":\"192.0.2.09\",\"ipMode\":\"VIP\"}]}}}");
+    assert_code(r, 200);
+    assert_string_equal(r->warning, "status.loadBalancer.ingress[0]: " NON_STANDARD("192.0.2.09", "192.0.2.9"));
+    assert_warnings(
+        w, "services/default",
+        SERVICE("g", ",\"type\":\"LoadBalancer\",\"loadBalancerSourceRanges\":[\"010.0.0.0/8\",\"10.0.0.0/08\"]"),
+        WARNINGS("spec.loadBalancerSourceRanges[0]: non-standard CIDR value \"010.0.0.0/8\" will be "
+                 "considered invalid in a future Kubernetes release: use \"10.0.0.0/8\"",
+                 "spec.loadBalancerSourceRanges[1]: non-standard CIDR value \"10.0.0.0/08\" will be "
+                 "considered invalid in a future Kubernetes release: use \"10.0.0.0/8\""));
 #undef WARNINGS
     world_free(w);
 }
@@ -521,6 +570,7 @@ int main(void)
         cmocka_unit_test(ports_of_a_changed_service_may_ask_for_what_others_of_it_have),
         cmocka_unit_test(a_port_keeps_its_node_port_by_its_name),
         cmocka_unit_test(node_ports_of_a_load_balancer_go_with_its_type_or_when_they_are_taken_out),
+        cmocka_unit_test(an_address_is_one_however_it_is_written),
         cmocka_unit_test(what_a_service_ignores_is_told_in_upstreams_words),
         cmocka_unit_test(the_clusters_own_services_follow_their_ports),
         cmocka_unit_test(thousands_of_services_have_addresses_of_their_own),
