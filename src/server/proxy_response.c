@@ -20,9 +20,10 @@ static bool read_length(struct proxy_response *r, const char *value)
 
 static bool read_field(struct proxy_response *r, char *line, char *end)
 {
-    char *colon = memchr(line, ':', (size_t)(end - line)), *value = colon + 1;
+    char *colon = memchr(line, ':', (size_t)(end - line)), *value;
     if (!colon || colon == line || r->fields.count == HTTP_HEADERS_MAX)
         return false;
+    value = colon + 1;
     for (char *c = line; c < colon; c++) {
         if (!http_token_char((unsigned char)*c))
             return false;
