@@ -2,8 +2,9 @@
  * its loopback. One thread; sockets that clients see are made in the host's network namespace, those that lead to
  * the node in the sandbox's.
  *
- * TCP goes through pipes with splice(2); a half-closed connection stays half open, a reset becomes a reset, and no
- * byte is lost or added. UDP keeps one socket per client until it is idle for RELAY_UDP_IDLE.
+ * TCP goes through pipes with splice(2); a half-closed connection stays half open, a reset becomes a reset, a pod that
+ * vanishes without a word becomes one after a few seconds, and no byte is lost or added. UDP keeps one socket per
+ * client until it is idle for RELAY_UDP_IDLE.
  *
  * Limits: RELAY_CONNECTIONS_MAX TCP connections (further ones wait in the listening socket's backlog) and
  * RELAY_UDP_CLIENTS_MAX UDP clients (the one idle longest makes room). An idle TCP connection costs two

@@ -23,6 +23,11 @@
 #define RELAY_SPLICES_PER_EVENT 16
 /* Bytes in a pipe, and so in flight in one direction. */
 #define RELAY_PIPE_SIZE (64 * 1024)
+/* A pod that vanishes without a word is noticed on idle connections too: after so many seconds without a packet the
+ * node is asked, again each second, so often. */
+#define RELAY_KEEPALIVE_IDLE 3
+#define RELAY_KEEPALIVE_INTERVAL 1
+#define RELAY_KEEPALIVE_COUNT 3
 /* Empty pipes that are kept for the next use. */
 #define RELAY_SPARE_PIPES 64
 #define RELAY_DATAGRAM_MAX 65536

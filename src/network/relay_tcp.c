@@ -209,16 +209,24 @@ static void handle_event(struct relay *relay, void *owner, uint32_t events)
         close_connection(relay, c, true);
 }
 
+static void set_option(int fd, int level, int option, int value)
+{
+    setsockopt(fd, level, option, &value, sizeof(value));
+}
+
 /* Makes the socket towards the node; the worker's namespace is the node's. */
 static int connect_to_node(struct relay *relay, uint16_t port, bool *connected)
 {
     struct sockaddr_in address = {
         .sin_family = AF_INET, .sin_addr = relay->config.node_address, .sin_port = htons(port)};
-    int on = 1;
     cleanup_close int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -1;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPIDLE, RELAY_KEEPALIVE_IDLE);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPINTVL, RELAY_KEEPALIVE_INTERVAL);
+    set_option(fd, IPPROTO_TCP, TCP_KEEPCNT, RELAY_KEEPALIVE_COUNT);
+    set_option(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
     *connected = connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
     return *connected || errno == EINPROGRESS ? steal_fd(fd) : -1;
 }
@@ -227,8 +235,7 @@ static void start_connection(struct relay *relay, int client, uint16_t port)
 {
     struct connection *c = mem_zero(1, sizeof(*c));
     const uint32_t events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
-    int on = 1;
-    setsockopt(client, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    set_option(client, IPPROTO_TCP, TCP_NODELAY, 1);
     c->up.pipe = c->down.pipe = (struct pipe){-1, -1};
     c->client.fd = client;
     c->node.fd = -1;

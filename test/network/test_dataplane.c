@@ -631,11 +631,21 @@ static void a_relay_brings_a_node_port_to_the_host(void **state)
     check_ok(relay_set(relay, ports, 2, err));
     assert_string_equal(tcp_ask(host, ip("127.0.0.1"), NODE_PORT), "one");
     assert_string_equal(udp_ask(host, ip("127.0.0.1"), NODE_PORT), "udp");
+    /* A client that only waits learns that the pod has gone, which could tell nobody. */
+    int fd = tcp_connect(host, ip("127.0.0.1"), NODE_PORT);
+    assert_string_equal(tcp_read(fd), "one");
+    e = endpoint(2);
+    set(&tcp);
+    check_ok(pod_network_detach(network, "pod1", err));
+    assert_string_equal(tcp_read(fd), "ECONNRESET");
+    close(fd);
     relay_stop(relay);
     close(host);
     check_ok(network_namespace_remove(path, err));
     server_stop(server);
     server_stop(datagrams);
+    fixture_pod_path("pod1", path);
+    check_ok(pod_network_attach(network, "pod1", path, &address[1], err));
 }
 
 static void heard(void *context, uint64_t r, const struct error *err)
