@@ -55,6 +55,8 @@ int network_settings_of_node(const char *bridge, bool ipv6, bool own_namespace, 
             return -1;
     for (size_t i = 0; i < ARRAY_COUNT(detours); i++)
         *detour |= is_on(detours[i]);
+    if (own_namespace && set_sysctl("/proc/sys/net/ipv4/tcp_tw_reuse", "1", err) < 0)
+        return -1;
     if (set_sysctl("/proc/sys/net/ipv4/conf/all/send_redirects", "0", err) < 0)
         return -1;
     snprintf(path, sizeof(path), "/proc/sys/net/ipv4/conf/%s/send_redirects", bridge);
