@@ -1,5 +1,6 @@
 /* What a node says of its use: what passes between the agent, which measures, and the API server, which answers
- * metrics.k8s.io. Plain values, so that it can go over a wire as well as over a call. */
+ * metrics.k8s.io and for the node's own pages (server/node_stats.h). Plain values, so that it can go over a wire as
+ * well as over a call. */
 #ifndef CORACLE_API_USAGE_H
 #define CORACLE_API_USAGE_H
 
@@ -7,12 +8,15 @@
 #include <stdint.h>
 
 struct usage_figures {
-    int64_t cpu;    /* thousand-millionths of a CPU, on average over the window */
-    int64_t memory; /* working set in bytes, at the window's end */
+    int64_t cpu;      /* thousand-millionths of a CPU, on average over the window */
+    int64_t cpu_time; /* nanoseconds of CPU since the start, until the window's end */
+    int64_t memory;   /* working set in bytes, at the window's end */
 };
 
 struct container_usage {
     const char *name;
+    const char *image;  /* as its spec names it; NULL: not known */
+    int64_t started_at; /* microseconds since the epoch */
     struct usage_figures figures;
 };
 
@@ -30,6 +34,8 @@ struct pod_usage {
 struct node_usage {
     const char *name;
     int64_t instant, window;
+    int64_t started_at;           /* the machine's boot, microseconds since the epoch */
+    int64_t memory_total;         /* bytes */
     struct usage_figures figures; /* of the whole machine */
     struct pod_usage *pods;       /* those with a container that has run for a while; in no order */
     size_t count;

@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/task.h"
+#include "base/text.h"
 #include "base/vector.h"
 #include "node/machine.h"
 #include "node/runtime/container.h"
@@ -27,6 +28,7 @@ struct look {
     const struct runtime *runtime;
     VECTOR(struct reading) readings;
     int64_t instant;
+    int64_t booted_at;
     int64_t cpu; /* of the machine */
     struct machine_memory memory;
 };
@@ -69,12 +71,17 @@ static void note(void *context, const struct runtime_container_status *s)
     vector_push(&look->readings, r);
 }
 
-/* The clock, off the loop's thread. */
-static int64_t instant(void)
+/* Off the loop's thread. */
+static int64_t clock_of(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
+    clock_gettime(clock, &t);
     return (int64_t)t.tv_sec * SECOND + t.tv_nsec / 1000;
+}
+
+static int64_t instant(void)
+{
+    return clock_of(CLOCK_REALTIME);
 }
 
 static void measure(void *context)
@@ -84,6 +91,7 @@ static void measure(void *context)
     look->cpu = machine_cpu_usage();
     machine_memory(&look->memory);
     look->instant = instant();
+    look->booted_at = look->instant - clock_of(CLOCK_BOOTTIME);
     for (size_t i = 0; i < look->readings.count; i++) {
         struct reading *r = &look->readings.items[i];
         r->failed = runtime_read_stats(look->runtime, r->pod_uid, r->id, &r->stats, &err) < 0;
@@ -133,7 +141,9 @@ static bool figure_out(const struct usage_meter *m, const struct reading *now, s
         return false;
     out->name = now->name;
     out->figures.cpu = rate(before ? before->stats.cpu_usage : 0, now->stats.cpu_usage, *window);
+    out->figures.cpu_time = (int64_t)now->stats.cpu_usage;
     out->figures.memory = (int64_t)now->stats.memory_working_set;
+    out->started_at = now->started_at;
     return true;
 }
 
@@ -154,6 +164,16 @@ static struct pod_usage *pod_of(struct arena *arena, const struct usage_meter *m
     return pod;
 }
 
+static const char *image_of(const struct pod_spec *spec, const char *container)
+{
+    const struct container_array *lists[] = {&spec->containers, &spec->init_containers};
+    for (size_t k = 0; k < ARRAY_COUNT(lists); k++)
+        for (size_t i = 0; i < lists[k]->count; i++)
+            if (text_equal(lists[k]->items[i].name, container))
+                return lists[k]->items[i].image;
+    return NULL;
+}
+
 static void report(const struct usage_meter *m, struct arena *arena, struct node_usage *usage)
 {
     const struct look *now = m->now;
@@ -161,16 +181,20 @@ static void report(const struct usage_meter *m, struct arena *arena, struct node
     usage->instant = now->instant;
     usage->window = now->instant - m->before->instant;
     usage->figures.cpu = rate((uint64_t)m->before->cpu, (uint64_t)now->cpu, usage->window);
+    usage->figures.cpu_time = now->cpu;
     usage->figures.memory = now->memory.working_set;
+    usage->memory_total = now->memory.total;
+    usage->started_at = now->booted_at;
     usage->pods = arena_alloc(arena, now->readings.count * sizeof(*usage->pods));
     for (size_t i = 0; i < now->readings.count; i++) {
         const struct reading *r = &now->readings.items[i];
-        struct container_usage container;
+        struct container_usage container = {0};
         int64_t window;
         struct pod_usage *pod = figure_out(m, r, &container, &window) ? pod_of(arena, m, usage, r->pod_uid) : NULL;
         const struct worker *w = pod ? map_get(&m->agent->workers, r->pod_uid) : NULL;
         if (!w || pod->count == w->state.seen.container_count)
             continue;
+        container.image = image_of(&worker_pod(w)->spec, r->name);
         pod->containers[pod->count++] = container;
         /* As metrics-server: a pod was measured when the first of its containers was. */
         if (!pod->instant || r->instant < pod->instant) {

@@ -58,20 +58,68 @@ static void list_pods(struct client *client, const char *node, struct node_answe
     client_submit(client, request, got_pods, answer);
 }
 
-void node_proxy_answer(struct client *client, const char *node, enum http_method method, const char *path,
-                       struct node_answer *answer)
+/* A node that cannot say is one that nobody reaches, as far as the client can tell. */
+static void measured(void *context, const struct node_usage *usage)
 {
-    size_t n = strlen(path);
+    struct node_answer *answer = context;
+    if (!usage || !text_equal(usage->name, answer->node)) {
+        answer_text(answer, 503, "the node cannot say what it uses\n");
+        return;
+    }
+    answer->status = 200;
+    answer->write(usage, &answer->body);
+    answer->done(answer->context);
+}
+
+static void measure(const struct server_node_access *access, struct node_answer *answer)
+{
+    if (access->usage)
+        access->usage(access->context, measured, answer);
+    else
+        measured(answer, NULL);
+}
+
+#define PROMETHEUS "text/plain; version=0.0.4; charset=utf-8"
+
+static const struct page {
+    const char *path, *content_type;
+    node_stats_writer write; /* NULL: no figures */
+} pages[] = {
+    {"/healthz", TEXT, NULL},
+    {"/pods", "application/json", NULL},
+    {"/stats/summary", "application/json", node_stats_summary},
+    {"/metrics", PROMETHEUS, node_stats_metrics},
+    {"/metrics/resource", PROMETHEUS, node_stats_resource},
+    {"/metrics/cadvisor", PROMETHEUS, node_stats_cadvisor},
+};
+
+static const struct page *find_page(const char *path)
+{
+    size_t n = strcspn(path, "?");
     while (n > 1 && path[n - 1] == '/')
         n--;
-    bool health = strncmp(path, "/healthz", n) == 0 && n == strlen("/healthz");
-    bool pods = strncmp(path, "/pods", n) == 0 && n == strlen("/pods");
-    if (!health && !pods)
+    for (size_t i = 0; i < ARRAY_COUNT(pages); i++)
+        if (strncmp(path, pages[i].path, n) == 0 && !pages[i].path[n])
+            return &pages[i];
+    return NULL;
+}
+
+void node_proxy_answer(struct client *client, const struct server_node_access *access, const char *node,
+                       enum http_method method, const char *path, struct node_answer *answer)
+{
+    const struct page *page = find_page(path);
+    if (!page) {
         answer_text(answer, 404, "404 page not found\n");
-    else if (method != HTTP_GET && method != HTTP_HEAD)
+    } else if (method != HTTP_GET && method != HTTP_HEAD) {
         answer_text(answer, 405, "405: Method Not Allowed");
-    else if (health)
-        answer_text(answer, 200, "ok");
-    else
+    } else if (page->write) {
+        answer->content_type = page->content_type;
+        answer->node = node;
+        answer->write = page->write;
+        measure(access, answer);
+    } else if (strcmp(page->path, "/pods") == 0) {
         list_pods(client, node, answer);
+    } else {
+        answer_text(answer, 200, "ok");
+    }
 }

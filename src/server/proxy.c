@@ -436,7 +436,8 @@ static void got_node(void *context, const struct client_result *result)
     if (node_proxy_is_agent(node, p->name.port)) {
         p->answer.done = agent_answered;
         p->answer.context = p;
-        node_proxy_answer(p->server->client, p->name.name, p->http->method, p->path, &p->answer);
+        node_proxy_answer(p->server->client, &p->server->options.node, p->name.name, p->http->method, p->path,
+                          &p->answer);
         return;
     }
     p->target = (struct proxy_target){.address = arena_string(p->arena, address), .port = atoi(p->name.port)};

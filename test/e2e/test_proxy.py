@@ -2,6 +2,7 @@
 answers, refusals."""
 import base64
 import hashlib
+import json
 import os
 import re
 import socket
@@ -205,7 +206,13 @@ def test_a_body_of_any_length_is_handed_on(api, cluster, on_the_node, tmp_path, 
     assert answer == f"{len(body)} {hashlib.sha256(body).hexdigest()} {length}"
 
 
-def test_a_node_and_its_ports(api, kubectl, on_the_node):
+def summary_with(kubectl, node, uid):
+    """The node's summary and its part about that pod, if it has one."""
+    summary = json.loads(kubectl("get", "--raw", node + "/proxy/stats/summary"))
+    return next(((summary, pod) for pod in summary["pods"] if pod["podRef"]["uid"] == uid), None)
+
+
+def test_a_node_and_its_ports(api, kubectl, service, on_the_node):
     name = api.get("/api/v1/nodes").json["items"][0]["metadata"]["name"]
     node = "/api/v1/nodes/" + name
     assert kubectl("get", "--raw", node + "/proxy/healthz") == "ok"
@@ -216,6 +223,18 @@ def test_a_node_and_its_ports(api, kubectl, on_the_node):
         pod["metadata"]["uid"] for pod in api.get("/api/v1/pods?fieldSelector=spec.nodeName=" + name).json["items"]}
     assert api.get(node + "/proxy/no/such").status == 404
     assert api.request("POST", node + "/proxy/pods", {}).status == 405
+    # Figures, for those who gather them from nodes. The model's are there after the next look.
+    uid = next(pod["metadata"]["uid"] for pod in pods["items"] if pod["metadata"]["name"].startswith("model-"))
+    summary, model = harness.eventually(lambda: summary_with(kubectl, node, uid))
+    assert summary["node"]["nodeName"] == name
+    assert 0 < summary["node"]["memory"]["workingSetBytes"] and 0 < summary["node"]["cpu"]["usageCoreNanoSeconds"]
+    assert model["cpu"]["usageCoreNanoSeconds"] > 0 and model["memory"]["workingSetBytes"] > 0
+    assert [container["name"] for container in model["containers"]] == ["model-server"]
+    page = api.get(node + "/proxy/metrics/resource").body.decode()
+    assert "\nnode_cpu_usage_seconds_total " in page
+    assert f'pod_memory_working_set_bytes{{namespace="{model["podRef"]["namespace"]}",pod="{model["podRef"]["name"]}"}}' in page
+    assert 'container_cpu_usage_seconds_total{container="' in api.get(node + "/proxy/metrics/cadvisor").body.decode()
+    assert f'kubelet_node_name{{node="{name}"}} 1' in api.get(node + "/proxy/metrics").body.decode()
     # Another port is that of whoever listens there.
     port = api.get(on_the_node("plain").format("").replace("/services/", "/endpoints/").split("plain:")[0] + "plain").json[
         "subsets"][0]["ports"][0]["port"]
