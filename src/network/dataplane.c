@@ -6,6 +6,7 @@
 #include "network/dataplane.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,8 @@
 #include "network/nft.h"
 
 #define FAMILIES 2
+/* libnftables takes fifty times the size of a script. From this size on, what it has freed goes back to the system. */
+#define SCRIPT_LARGE (1 << 20)
 
 struct change {
     struct list link;
@@ -358,7 +361,8 @@ static int remember(struct dataplane *plane, struct error *err)
 }
 
 /* A change finds these chains ready when it begins to lead to them. In a table that is made anew they come last: until
- * then new clients of IPv6 are not remembered; those that were are among its elements. */
+ * then, for the length of a small transaction, new clients of IPv6 are not remembered; those that were are among its
+ * elements. */
 static int run_script(struct dataplane *plane, bool full, struct error *err)
 {
     const struct dataplane_transaction *t = &plane->transaction;
@@ -397,6 +401,10 @@ static int apply_script(struct dataplane *plane, bool full, struct error *err)
         plane->statistics.last_size = t->script.size;
     }
     pthread_mutex_unlock(&plane->lock);
+    if (t->script.size >= SCRIPT_LARGE) {
+        buffer_free(&t->script);
+        malloc_trim(0);
+    }
     return result;
 }
 

@@ -18,7 +18,8 @@ int nft_run(struct nft *nft, const char *script, struct error *err);
 struct netlink *nft_netlink(struct nft *nft);
 
 /* Adds the chain remember-SECONDS to the table of IPv6, if it is not there, and the rule to it that remembers a client,
- * both in one transaction. libnftables 1.0.6 gives the keys and values of a map that rules fill only 16 bytes each. */
+ * both in one transaction. libnftables 1.0.6 gives the keys and values of a map that rules fill only 16 bytes each; and
+ * it makes and sends its batches alone, so that this is a transaction of its own beside that of a script. */
 int nft_add_remember_chain(struct nft *nft, const char *table, uint32_t seconds, struct error *err);
 
 /* Appends, as nft script, the clients in the affinity map of the family's table for which `kept` is true, with the time

@@ -15,21 +15,12 @@
 
 #include "base/buffer.h"
 #include "server/server.h"
+#include "sanitized.h"
 
 #define WAIT_SECONDS 30
 #define CONFIG_MAPS "/api/v1/namespaces/default/configmaps"
 #define PODS "/api/v1/namespaces/default/pods"
 #define DEPLOYMENTS "/apis/apps/v1/namespaces/default/deployments"
-
-/* Sanitizers make everything slower: where only the number counts, a smaller one does. */
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#endif
 
 /* cmocka's set-up and tear-down of a group. The end asserts that the loop has nothing left. */
 int api_start(void **state);

@@ -31,22 +31,13 @@
 #include "base/buffer.h"
 #include "server/http/http.h"
 #include "server/pki.h"
+#include "sanitized.h"
 
 #define LENT_SIZE (1024 * 1024)
 #define LENT_RUNS 64
 #define HIGH_WATER (128 * 1024)
 #define WAIT_SECONDS 20
 #define HELD_MAX 300
-
-/* Sanitizers take memory of their own: what a connection takes is not measured then. */
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED 1
-#endif
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED 1
-#endif
 
 struct fixture {
     struct http_server *server;
