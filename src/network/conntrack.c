@@ -53,6 +53,8 @@ static void see_flow(void *context, const struct nlmsghdr *message)
     const struct nlattr *original = netlink_find(message, header, CTA_TUPLE_ORIG);
     const struct nlattr *reply = netlink_find(message, header, CTA_TUPLE_REPLY);
     const struct nlattr *protocol = netlink_find_in(netlink_find_in(original, CTA_TUPLE_PROTO), CTA_PROTO_NUM);
+    const struct nlattr *state = netlink_find_in(
+        netlink_find_in(netlink_find(message, header, CTA_PROTOINFO), CTA_PROTOINFO_TCP), CTA_PROTOINFO_TCP_STATE);
     bool translated = ntohl(netlink_u32(netlink_find(message, header, CTA_STATUS))) & IPS_DST_NAT;
     if (message->nlmsg_type != (NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_NEW) || !reply || !protocol ||
         (reading->translated && !translated))
@@ -65,6 +67,9 @@ static void see_flow(void *context, const struct nlmsghdr *message)
         .destination_port = read_port(original, CTA_PROTO_DST_PORT),
         .endpoint = read_address(reply, reading->family, true),
         .endpoint_port = read_port(reply, CTA_PROTO_SRC_PORT),
+        .answered = read_address(reply, reading->family, false),
+        .answered_port = read_port(reply, CTA_PROTO_DST_PORT),
+        .tcp_state = state && netlink_size(state) ? *(const uint8_t *)netlink_data(state) : 0,
     };
     if (flow.destination_port && reading->stale(reading->context, &flow))
         vector_push(&reading->found, flow);
@@ -90,17 +95,18 @@ static int read_flows(struct netlink *netlink, struct reading *reading, struct e
     }
 }
 
+/* Named by its answers: its client may have begun another from the same port meanwhile, which then goes elsewhere. */
 static void message_delete(struct netlink_batch *batch, const struct conntrack_flow *flow)
 {
-    int family = flow->source.family;
+    int family = flow->endpoint.family;
     size_t size = ip_address_size(family);
     struct nfgenmsg header = {.nfgen_family = (uint8_t)family, .version = NFNETLINK_V0};
-    uint16_t source_port = htons(flow->source_port), destination_port = htons(flow->destination_port);
+    uint16_t source_port = htons(flow->endpoint_port), destination_port = htons(flow->answered_port);
     netlink_message(batch, NFNL_SUBSYS_CTNETLINK << 8 | IPCTNL_MSG_CT_DELETE, 0, &header, sizeof(header));
-    size_t tuple = netlink_nest(batch, CTA_TUPLE_ORIG | NLA_F_NESTED);
+    size_t tuple = netlink_nest(batch, CTA_TUPLE_REPLY | NLA_F_NESTED);
     size_t part = netlink_nest(batch, CTA_TUPLE_IP | NLA_F_NESTED);
-    netlink_add(batch, address_types[family == AF_INET6].source, &flow->source.v6, size);
-    netlink_add(batch, address_types[family == AF_INET6].destination, &flow->destination.v6, size);
+    netlink_add(batch, address_types[family == AF_INET6].source, &flow->endpoint.v6, size);
+    netlink_add(batch, address_types[family == AF_INET6].destination, &flow->answered.v6, size);
     netlink_nest_end(batch, part);
     part = netlink_nest(batch, CTA_TUPLE_PROTO | NLA_F_NESTED);
     netlink_add_u8(batch, CTA_PROTO_NUM, flow->protocol);

@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <linux/if_bridge.h>
 #include <linux/if_link.h>
+#include <linux/netfilter/nf_conntrack_tcp.h>
 #include <linux/veth.h>
 #include <net/if.h>
 #include <net/if_arp.h>
@@ -399,6 +400,9 @@ static bool is_of_pod(void *context, const struct conntrack_flow *flow)
 {
     const struct ip_address *addresses = context;
     const struct ip_address *own = &addresses[flow->endpoint.family == AF_INET6];
+    /* Of those that both sides have closed nothing is left but the memory that a new one replaces. */
+    if (flow->tcp_state == TCP_CONNTRACK_TIME_WAIT)
+        return false;
     return ip_address_equal(&flow->endpoint, own) || ip_address_equal(&flow->source, own);
 }
 

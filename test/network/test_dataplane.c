@@ -24,6 +24,7 @@
 #include <uv.h>
 
 #include "base/cleanup.h"
+#include "network/conntrack.h"
 #include "network/dataplane.h"
 #include "network/fixture.h"
 #include "network/namespace.h"
@@ -444,6 +445,57 @@ static void a_udp_flow_leaves_a_withdrawn_endpoint(void **state)
     server_stop(two);
 }
 
+/* ---- flows that are told to be forgotten ---- */
+
+struct telling {
+    const struct dataplane_service *next;
+    int client;
+    unsigned seen;
+};
+
+static bool count_flow(void *context, const struct conntrack_flow *flow)
+{
+    ((struct telling *)context)->seen += flow->protocol == IPPROTO_UDP;
+    return false;
+}
+
+static bool is_udp(void *context, const struct conntrack_flow *flow)
+{
+    return flow->protocol == IPPROTO_UDP;
+}
+
+/* While the list of flows is read, its endpoint is withdrawn, and the client begins another from the same port. */
+static bool begin_elsewhere(void *context, const struct conntrack_flow *flow)
+{
+    struct telling *telling = context;
+    if (flow->protocol != IPPROTO_UDP)
+        return false;
+    set(telling->next);
+    assert_string_equal(udp_exchange(telling->client), "two");
+    return true;
+}
+
+static void a_flow_that_began_meanwhile_is_not_forgotten(void **state)
+{
+    struct server *one = server_start(pod[1], IPPROTO_UDP, 8080, "one");
+    struct server *two = server_start(pod[2], IPPROTO_UDP, 8080, "two");
+    struct dataplane_endpoint e[] = {endpoint(1), endpoint(2)};
+    struct dataplane_service before = service(IPPROTO_UDP, e, 1), after = service(IPPROTO_UDP, e + 1, 1);
+    struct telling telling = {.next = &after};
+    cleanup_netlink struct netlink netlink = NETLINK_CLOSED;
+    check_ok(netlink_open(-1, NETLINK_NETFILTER, &netlink, err));
+    set(&before);
+    assert_true(conntrack_delete(&netlink, AF_INET, true, is_udp, NULL, NULL) >= 0);
+    telling.client = udp_open(pod[0], cluster, 80);
+    assert_string_equal(udp_exchange(telling.client), "one");
+    assert_int_equal(conntrack_delete(&netlink, AF_INET, true, begin_elsewhere, &telling, NULL), 1);
+    assert_int_equal(conntrack_delete(&netlink, AF_INET, true, count_flow, &telling, NULL), 0);
+    assert_int_equal(telling.seen, 1);
+    close(telling.client);
+    server_stop(one);
+    server_stop(two);
+}
+
 static void a_client_stays_with_its_endpoint_while_affinity_lasts(void **state)
 {
     struct server *servers[PODS];
@@ -811,6 +863,7 @@ int main(int argc, char **argv)
         PROMISE(an_established_connection_survives_its_endpoints_withdrawal),
         PROMISE(a_port_used_again_is_not_led_to_a_pod_that_has_gone),
         PROMISE(a_udp_flow_leaves_a_withdrawn_endpoint),
+        PROMISE(a_flow_that_began_meanwhile_is_not_forgotten),
         PROMISE(a_client_stays_with_its_endpoint_while_affinity_lasts),
         PROMISE(a_client_is_free_when_its_time_is_over),
         PROMISE(a_restart_removes_what_is_not_wanted_and_nothing_of_others),
