@@ -3,6 +3,7 @@
 
 #include "api/types.h"
 #include "base/arena.h"
+#include "base/text.h"
 
 const struct api_field *api_type_field(const struct api_type *type, const char *name, size_t n)
 {
@@ -62,7 +63,22 @@ bool string_map_contains(const struct string_map *map, const struct string_map *
 
 bool string_map_equal(const struct string_map *a, const struct string_map *b)
 {
-    return a->count == b->count && string_map_contains(a, b);
+    if (a->count != b->count)
+        return false;
+    for (size_t i = 0; i < a->count; i++)
+        if (!text_equal(a->items[i].key, b->items[i].key) || !text_equal(a->items[i].value, b->items[i].value))
+            return false;
+    return true;
+}
+
+bool string_array_equal(const struct string_array *a, const struct string_array *b)
+{
+    if (a->count != b->count)
+        return false;
+    for (size_t i = 0; i < a->count; i++)
+        if (!text_equal(a->items[i], b->items[i]))
+            return false;
+    return true;
 }
 
 /* Where `key` is, or belongs, among `count` sorted elements of `size` bytes that begin with their key. */

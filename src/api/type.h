@@ -216,6 +216,8 @@ const char *string_map_get(const struct string_map *map, const char *key);
 bool string_map_contains(const struct string_map *map, const struct string_map *pairs);
 /* Whether they hold the same pairs. */
 bool string_map_equal(const struct string_map *a, const struct string_map *b);
+/* Whether they hold the same texts in the same order. */
+bool string_array_equal(const struct string_array *a, const struct string_array *b);
 /* Adds or replaces a pair. The items are copied into the arena first, so a map that is shared with a snapshot
  * may be given; key and value are not copied. */
 struct arena;

@@ -153,16 +153,6 @@ static bool same_bytes(const struct bytes_map *a, const struct bytes_map *b)
     return true;
 }
 
-static bool same_strings(const struct string_map *a, const struct string_map *b)
-{
-    if (a->count != b->count)
-        return false;
-    for (size_t i = 0; i < a->count; i++)
-        if (!text_equal(a->items[i].key, b->items[i].key) || !text_equal(a->items[i].value, b->items[i].value))
-            return false;
-    return true;
-}
-
 static const char when_immutable[] = "field is immutable when `immutable` is set";
 
 void validate_secret_update(struct api_field_errors *errors, const void *value, const void *old_value)
@@ -207,7 +197,7 @@ void validate_config_map_update(struct api_field_errors *errors, const void *val
         return;
     if (!is_true(c->immutable))
         field_forbidden(errors, PATH(NULL, "immutable"), when_immutable);
-    if (!same_strings(&c->data, &old->data))
+    if (!string_map_equal(&c->data, &old->data))
         field_forbidden(errors, PATH(NULL, "data"), when_immutable);
     if (!same_bytes(&c->binary_data, &old->binary_data))
         field_forbidden(errors, PATH(NULL, "binaryData"), when_immutable);

@@ -24,11 +24,6 @@ static struct string_map copy_labels(struct arena *arena, const struct string_ma
     return out;
 }
 
-static bool same_labels(const struct string_map *a, const struct string_map *b)
-{
-    return a->count == b->count && string_map_contains(a, b);
-}
-
 /* ---- Pods ---- */
 
 static void mark(struct policy_plan *plan, struct policy_subject *pod)
@@ -131,7 +126,7 @@ static void read_ports(struct policy_subject *pod, const struct pod_spec *spec)
 static bool same_pod(const struct policy_subject *a, const struct policy_subject *b)
 {
     bool same = a->local == b->local && a->deleting == b->deleting && a->address_count == b->address_count &&
-                a->port_count == b->port_count && same_labels(&a->labels, &b->labels);
+                a->port_count == b->port_count && string_map_equal(&a->labels, &b->labels);
     for (size_t i = 0; same && i < a->address_count; i++)
         same = ip_address_equal(&a->addresses[i], &b->addresses[i]);
     for (size_t i = 0; same && i < a->port_count; i++)
@@ -196,7 +191,7 @@ static void free_namespace(struct policy_namespace *n)
 void policy_plan_set_namespace(struct policy_plan *plan, const char *name, const struct string_map *labels)
 {
     struct policy_namespace *old = map_get(&plan->namespaces, name);
-    if (old ? labels && same_labels(&old->labels, labels) : !labels)
+    if (old ? labels && string_map_equal(&old->labels, labels) : !labels)
         return;
     if (labels) {
         struct policy_namespace *made = mem_zero(1, sizeof(*made));

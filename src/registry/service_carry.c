@@ -38,23 +38,13 @@ static void carry_node_ports(struct service *service, const struct service_spec 
             ports->items[i].node_port = kept[i];
 }
 
-static bool strings_equal(const struct string_array *a, const struct string_array *b)
-{
-    if (a->count != b->count)
-        return false;
-    for (size_t i = 0; i < a->count; i++)
-        if (!text_equal(a->items[i], b->items[i]))
-            return false;
-    return true;
-}
-
 static void drop_addresses(struct service_spec *spec, const struct service_spec *old)
 {
-    if (text_equal(spec->cluster_ip, old->cluster_ip) && strings_equal(&spec->cluster_ips, &old->cluster_ips)) {
+    if (text_equal(spec->cluster_ip, old->cluster_ip) && string_array_equal(&spec->cluster_ips, &old->cluster_ips)) {
         spec->cluster_ip = NULL;
         spec->cluster_ips = (struct string_array){0};
     }
-    if (strings_equal(&spec->ip_families, &old->ip_families))
+    if (string_array_equal(&spec->ip_families, &old->ip_families))
         spec->ip_families = (struct string_array){0};
     if (text_equal(spec->ip_family_policy, old->ip_family_policy))
         spec->ip_family_policy = NULL;
@@ -100,7 +90,7 @@ void service_carry(struct service *service, const struct service *before)
     struct service_spec *spec = &service->spec;
     const struct service_spec *old = &before->spec;
     /* Clients that know clusterIP alone clear or set it, and repeat the list. */
-    if (!text_equal(spec->cluster_ip, old->cluster_ip) && strings_equal(&spec->cluster_ips, &old->cluster_ips))
+    if (!text_equal(spec->cluster_ip, old->cluster_ip) && string_array_equal(&spec->cluster_ips, &old->cluster_ips))
         spec->cluster_ips = (struct string_array){text_empty(spec->cluster_ip) ? NULL : &spec->cluster_ip,
                                                   !text_empty(spec->cluster_ip)};
     if (service_needs_cluster_ip(spec) && service_needs_cluster_ip(old) && text_empty(spec->cluster_ip))

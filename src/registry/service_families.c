@@ -13,16 +13,6 @@ static bool has_family(const struct registry *registry, const char *family)
     return text_equal(family, "IPv6") ? registry->service_cidr6 != NULL : text_equal(family, "IPv4");
 }
 
-static bool same_strings(const struct string_array *a, const struct string_array *b)
-{
-    if (a->count != b->count)
-        return false;
-    for (size_t i = 0; i < a->count; i++)
-        if (!text_equal(a->items[i], b->items[i]))
-            return false;
-    return true;
-}
-
 /* What validation will complain about is left to it. */
 static bool is_well_formed(const struct service_spec *spec)
 {
@@ -55,7 +45,8 @@ static bool stays_as_it_is(const struct service_spec *spec, const struct service
 {
     return old && text_equal(spec->type, old->type) && prefers_both(spec) &&
            (!old->ip_family_policy || prefers_both(old)) && spec->ip_families.count &&
-           same_strings(&spec->cluster_ips, &old->cluster_ips) && same_strings(&spec->ip_families, &old->ip_families);
+           string_array_equal(&spec->cluster_ips, &old->cluster_ips) &&
+           string_array_equal(&spec->ip_families, &old->ip_families);
 }
 
 static bool is_free_form(const struct service_spec *spec)
@@ -77,9 +68,9 @@ static void append_other(struct task *task, struct string_array *families)
 /* One family: what an update leaves of the other is given up. */
 static void downgrade(struct service_spec *spec, const struct service_spec *old)
 {
-    if (same_strings(&spec->cluster_ips, &old->cluster_ips) && spec->cluster_ips.count > 1)
+    if (string_array_equal(&spec->cluster_ips, &old->cluster_ips) && spec->cluster_ips.count > 1)
         spec->cluster_ips.count = 1;
-    if (same_strings(&spec->ip_families, &old->ip_families) && spec->ip_families.count > 1)
+    if (string_array_equal(&spec->ip_families, &old->ip_families) && spec->ip_families.count > 1)
         spec->ip_families.count = 1;
 }
 

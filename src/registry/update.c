@@ -167,16 +167,6 @@ static bool spec_changed(const struct api_resource *resource, const void *value,
     return spec && !api_equal(spec->type, (const char *)value + spec->offset, (const char *)old + spec->offset);
 }
 
-static bool map_equal(const struct string_map *a, const struct string_map *b)
-{
-    if (a->count != b->count)
-        return false;
-    for (size_t i = 0; i < a->count; i++)
-        if (!text_equal(a->items[i].key, b->items[i].key) || !text_equal(a->items[i].value, b->items[i].value))
-            return false;
-    return true;
-}
-
 /* Equal but for the metadata. */
 static bool body_equal(const struct api_resource *resource, void *value, const void *old)
 {
@@ -200,11 +190,12 @@ static void bump_generation(struct task *task, void *value)
         changed = spec_changed(task->resource, value, task->old->value);
         break;
     case GENERATION_SPEC_ANNOTATIONS:
-        changed =
-            spec_changed(task->resource, value, task->old->value) || !map_equal(&meta->annotations, &old->annotations);
+        changed = spec_changed(task->resource, value, task->old->value) ||
+                  !string_map_equal(&meta->annotations, &old->annotations);
         break;
     case GENERATION_ENDPOINTS:
-        changed = !body_equal(task->resource, value, task->old->value) || !map_equal(&meta->labels, &old->labels);
+        changed =
+            !body_equal(task->resource, value, task->old->value) || !string_map_equal(&meta->labels, &old->labels);
         break;
     }
     if (changed)
@@ -308,8 +299,8 @@ void registry_replace(struct task *task, void *value)
     if (changed)
         pod_warn(task, value);
     /* Labels decide which Service selects a pod, annotations what is silenced. */
-    if (changed || (whole && !(map_equal(&meta->labels, &task->old->meta->labels) &&
-                               map_equal(&meta->annotations, &task->old->meta->annotations))))
+    if (changed || (whole && !(string_map_equal(&meta->labels, &task->old->meta->labels) &&
+                               string_map_equal(&meta->annotations, &task->old->meta->annotations))))
         registry_lint(task, value, task->old->value);
     finish(task, value);
 }
