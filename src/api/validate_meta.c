@@ -186,19 +186,29 @@ void validate_meta_update(struct api_field_errors *errors, const struct api_path
     validate_finalizers(errors, PATH(path, "finalizers"), &meta->finalizers);
 }
 
+bool validate_set_operator(struct api_field_errors *errors, const struct api_path *path,
+                           const struct string_array *values, const char *operator)
+{
+    if (text_equal(operator, "In") || text_equal(operator, "NotIn")) {
+        if (!values->count)
+            field_required(errors, PATH(path, "values"), "must be specified when `operator` is 'In' or 'NotIn'");
+        return true;
+    }
+    if (text_equal(operator, "Exists") || text_equal(operator, "DoesNotExist")) {
+        if (values->count)
+            field_forbidden(errors, PATH(path, "values"),
+                            "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
+        return true;
+    }
+    return false;
+}
+
 static void validate_requirement(struct api_field_errors *errors, const struct api_path *path,
                                  const struct label_selector_requirement *r)
 {
     const struct api_path *values = PATH(path, "values");
-    if (text_equal(r->operator, "In") || text_equal(r->operator, "NotIn")) {
-        if (!r->values.count)
-            field_required(errors, values, "must be specified when `operator` is 'In' or 'NotIn'");
-    } else if (text_equal(r->operator, "Exists") || text_equal(r->operator, "DoesNotExist")) {
-        if (r->values.count)
-            field_forbidden(errors, values, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
-    } else {
+    if (!validate_set_operator(errors, path, &r->values, r->operator))
         field_invalid(errors, PATH(path, "operator"), r->operator, "not a valid selector operator");
-    }
     field_format(errors, PATH(path, "key"), r->key, format_qualified_name);
     for (size_t i = 0; i < r->values.count; i++)
         field_format(errors, PATH_INDEX(values, i), r->values.items[i], format_label_value);

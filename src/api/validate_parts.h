@@ -38,6 +38,10 @@ void validate_annotations(struct api_field_errors *errors, const struct api_path
                           const struct string_map *annotations);
 void validate_label_selector(struct api_field_errors *errors, const struct api_path *path,
                              const struct label_selector *selector);
+/* Whether the operator is In, NotIn, Exists or DoesNotExist; if so, that the requirement at path has the values for it.
+ */
+bool validate_set_operator(struct api_field_errors *errors, const struct api_path *path,
+                           const struct string_array *values, const char *operator);
 void validate_finalizer(struct api_field_errors *errors, const struct api_path *path, const char *finalizer);
 
 /* validate.c: rules for single values. */

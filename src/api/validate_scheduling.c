@@ -64,16 +64,10 @@ static void validate_node_requirement(struct api_field_errors *errors, const str
                                       const struct node_selector_requirement *r, bool required)
 {
     const struct api_path *values = PATH(path, "values");
-    if (text_equal(r->operator, "In") || text_equal(r->operator, "NotIn")) {
-        if (!r->values.count)
-            field_required(errors, values, "must be specified when `operator` is 'In' or 'NotIn'");
-    } else if (text_equal(r->operator, "Exists") || text_equal(r->operator, "DoesNotExist")) {
-        if (r->values.count)
-            field_forbidden(errors, values, "may not be specified when `operator` is 'Exists' or 'DoesNotExist'");
-    } else if (text_equal(r->operator, "Gt") || text_equal(r->operator, "Lt")) {
+    if (text_equal(r->operator, "Gt") || text_equal(r->operator, "Lt")) {
         if (r->values.count != 1)
             field_required(errors, values, "must be specified single value when `operator` is 'Lt' or 'Gt'");
-    } else {
+    } else if (!validate_set_operator(errors, path, &r->values, r->operator)) {
         field_invalid(errors, PATH(path, "operator"), r->operator, "not a valid selector operator");
     }
     field_format(errors, PATH(path, "key"), r->key, format_qualified_name);

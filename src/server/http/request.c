@@ -536,30 +536,31 @@ void request_check_drained(struct request *r)
     callback(r->drained_context);
 }
 
-void http_stream_end(struct http_request *request)
+/* Nothing more is written. Returns whether the protocol is to be told: there is a stream, and somebody who reads. */
+static bool stream_over(struct request *r)
 {
-    struct request *r = inside(request);
     assert_own_thread(r);
     if (!r->connection || r->state != RESPONSE_STREAMING)
-        return;
+        return false;
     connection_dirty(r->connection);
     r->state = RESPONSE_COMPLETE;
     r->cancel = NULL;
     r->drained = NULL;
-    r->connection->protocol->end(r);
+    return true;
+}
+
+void http_stream_end(struct http_request *request)
+{
+    struct request *r = inside(request);
+    if (stream_over(r))
+        r->connection->protocol->end(r);
 }
 
 void http_stream_abort(struct http_request *request)
 {
     struct request *r = inside(request);
-    assert_own_thread(r);
-    if (!r->connection || r->state != RESPONSE_STREAMING)
-        return;
-    connection_dirty(r->connection);
-    r->state = RESPONSE_COMPLETE;
-    r->cancel = NULL;
-    r->drained = NULL;
-    r->connection->protocol->abort(r);
+    if (stream_over(r))
+        r->connection->protocol->abort(r);
 }
 
 void request_stop(struct request *r)
