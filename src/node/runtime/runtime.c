@@ -3,18 +3,17 @@
 
 #include <ctype.h>
 #include <errno.h>
-#include <mntent.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/encode.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/mount.h"
 #include "node/runtime/log.h"
 #include "node/runtime/runtime_internal.h"
 
@@ -260,32 +259,10 @@ void runtime_close(struct runtime *runtime, void (*done)(void *context), void *c
 
 /* Ending a cluster. */
 
-static int unmount_below(const char *directory, struct error *err)
-{
-    VECTOR(char *) points = {0};
-    size_t length = strlen(directory);
-    FILE *mounts = setmntent("/proc/self/mounts", "re");
-    if (!mounts)
-        return error_errno(err, "open /proc/self/mounts");
-    struct mntent entry;
-    char line[3 * PATH_MAX];
-    while (getmntent_r(mounts, &entry, line, sizeof(line)))
-        if (!strncmp(entry.mnt_dir, directory, length) && entry.mnt_dir[length] == '/')
-            vector_push(&points, mem_string(entry.mnt_dir));
-    endmntent(mounts);
-    int result = 0;
-    for (size_t i = points.count; i-- > 0;) {
-        if (umount2(points.items[i], MNT_DETACH | UMOUNT_NOFOLLOW) < 0 && errno != EINVAL && errno != ENOENT)
-            result = error_errno(err, "unmount %s", points.items[i]);
-        free(points.items[i]);
-    }
-    vector_free(&points);
-    return result;
-}
-
 int runtime_destroy(const char *run_directory, const char *parent, struct error *err)
 {
     struct cgroup *cgroup;
+    size_t mounts;
     if (check_directory("run directory", run_directory, err) < 0 || cgroup_find(parent, &cgroup, err) < 0)
         return -1;
     int result = cgroup_kill(cgroup, "", err);
@@ -294,7 +271,7 @@ int runtime_destroy(const char *run_directory, const char *parent, struct error 
     if (result == 0)
         cgroup_remove_ancestors(cgroup);
     cgroup_free(cgroup);
-    if (result < 0 || unmount_below(run_directory, err) < 0)
+    if (result < 0 || mount_detach_below(run_directory, &mounts, err) < 0)
         return -1;
     for (size_t i = 0; i < ARRAY_COUNT(directories); i++) {
         cleanup_free char *path = mem_printf("%s/%s", run_directory, directories[i]);
