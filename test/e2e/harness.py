@@ -467,7 +467,9 @@ class Cluster:
                 self.kill()
                 raise Failure(f"coracle up went on after coracle down: {result.stdout}{result.stderr}") from None
             self.output.close()
-            self.process = None
+            code, self.process = self.process.returncode, None
+            if check and code == -signal.SIGKILL:
+                raise Failure("coracle down had to kill coracle up, which says nothing of leaks then")
         return result
 
     def log_tail(self, lines=60):
