@@ -54,7 +54,7 @@ static const char *copy_text(struct decoder *d, const char *text, size_t size)
     size_t n;
     while (p < end && (n = utf8_sequence(p, end)))
         p += n;
-    if (p == end)
+    if (p >= end)
         return size ? string_pool_copy(&d->strings, text, size) : "";
     cleanup_buffer struct buffer repaired = {0};
     for (p = text; p < end; p += n ? n : 1) {

@@ -108,7 +108,7 @@ static struct node *node_new(struct composer *c, enum node_kind kind, const yaml
     return n;
 }
 
-static int compose(struct composer *c, yaml_event_t *event, struct node **out);
+static struct node *compose(struct composer *c, yaml_event_t *event);
 
 /* The children up to the end event. */
 static int compose_children(struct composer *c, struct node *n, yaml_event_type_t end)
@@ -119,7 +119,6 @@ static int compose_children(struct composer *c, struct node *n, yaml_event_type_
         return fails(c->err, n->line, "exceeded max depth");
     for (;;) {
         yaml_event_t event;
-        struct node *child;
         if (next_event(c, &event) < 0) {
             result = -1;
             break;
@@ -128,10 +127,12 @@ static int compose_children(struct composer *c, struct node *n, yaml_event_type_
             yaml_event_delete(&event);
             break;
         }
-        result = compose(c, &event, &child);
+        struct node *child = compose(c, &event);
         yaml_event_delete(&event);
-        if (result < 0)
+        if (!child) {
+            result = -1;
             break;
+        }
         vector_push(&items, child);
     }
     n->count = items.count;
@@ -141,32 +142,35 @@ static int compose_children(struct composer *c, struct node *n, yaml_event_type_
     return result;
 }
 
-/* The node that begins with the event. */
-static int compose(struct composer *c, yaml_event_t *event, struct node **out)
+/* The node that begins with the event; NULL with err filled: it is not right. */
+static struct node *compose(struct composer *c, yaml_event_t *event)
 {
-    if (++c->count > YAML_VALUE_MAX)
-        return error_set(c->err, E2BIG, "yaml: the document has more than %d values", YAML_VALUE_MAX);
+    struct node *n;
+    if (++c->count > YAML_VALUE_MAX) {
+        error_set(c->err, E2BIG, "yaml: the document has more than %d values", YAML_VALUE_MAX);
+        return NULL;
+    }
     switch (event->type) {
     case YAML_ALIAS_EVENT:
-        *out = map_get(&c->anchors, (const char *)event->data.alias.anchor);
-        if (*out)
-            return 0;
-        return error_set(c->err, EBADMSG, "yaml: unknown anchor '%s' referenced",
-                         (const char *)event->data.alias.anchor);
+        n = map_get(&c->anchors, (const char *)event->data.alias.anchor);
+        if (!n)
+            error_set(c->err, EBADMSG, "yaml: unknown anchor '%s' referenced", (const char *)event->data.alias.anchor);
+        return n;
     case YAML_SCALAR_EVENT:
-        *out = node_new(c, NODE_SCALAR, event, event->data.scalar.anchor, event->data.scalar.tag);
-        (*out)->plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
-        (*out)->size = event->data.scalar.length;
-        (*out)->text = arena_string_n(c->arena, (const char *)event->data.scalar.value, event->data.scalar.length);
-        return 0;
+        n = node_new(c, NODE_SCALAR, event, event->data.scalar.anchor, event->data.scalar.tag);
+        n->plain = event->data.scalar.style == YAML_PLAIN_SCALAR_STYLE;
+        n->size = event->data.scalar.length;
+        n->text = arena_string_n(c->arena, (const char *)event->data.scalar.value, event->data.scalar.length);
+        return n;
     case YAML_SEQUENCE_START_EVENT:
-        *out = node_new(c, NODE_SEQUENCE, event, event->data.sequence_start.anchor, event->data.sequence_start.tag);
-        return compose_children(c, *out, YAML_SEQUENCE_END_EVENT);
+        n = node_new(c, NODE_SEQUENCE, event, event->data.sequence_start.anchor, event->data.sequence_start.tag);
+        return compose_children(c, n, YAML_SEQUENCE_END_EVENT) < 0 ? NULL : n;
     case YAML_MAPPING_START_EVENT:
-        *out = node_new(c, NODE_MAPPING, event, event->data.mapping_start.anchor, event->data.mapping_start.tag);
-        return compose_children(c, *out, YAML_MAPPING_END_EVENT);
+        n = node_new(c, NODE_MAPPING, event, event->data.mapping_start.anchor, event->data.mapping_start.tag);
+        return compose_children(c, n, YAML_MAPPING_END_EVENT) < 0 ? NULL : n;
     default:
-        return fails(c->err, event->start_mark.line + 1, "unexpected event");
+        fails(c->err, event->start_mark.line + 1, "unexpected event");
+        return NULL;
     }
 }
 
@@ -435,16 +439,13 @@ static int read_document(yaml_parser_t *parser, struct buffer *json, struct buff
     cleanup_arena struct arena *arena = arena_new(0);
     struct composer c = {.parser = parser, .arena = arena, .err = err};
     struct writer w = {.arena = arena, .json = json, .start = json->size, .duplicates = duplicates, .err = err};
-    struct node *root;
     yaml_event_t event;
     if (next_event(&c, &event) < 0)
         return -1;
-    int result = compose(&c, &event, &root);
+    struct node *root = compose(&c, &event);
     yaml_event_delete(&event);
     map_free(&c.anchors);
-    if (result == 0)
-        result = write_node(&w, root);
-    if (result < 0 || next_event(&c, &event) < 0)
+    if (!root || write_node(&w, root) < 0 || next_event(&c, &event) < 0)
         return -1;
     yaml_event_delete(&event); /* the end of the document */
     return 0;

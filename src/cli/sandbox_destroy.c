@@ -130,17 +130,18 @@ static void remove_cgroup(void *context, const char *path)
 static int remove_cgroups(struct destruction *d, struct error *err)
 {
     for (;;) {
-        const char *stubborn = NULL;
+        size_t stubborn = d->cgroups.count; /* none */
         for (size_t i = 0; i < d->cgroups.count; i++) {
             bool left = false;
             visit_cgroups(d->cgroups.items[i], 0, remove_cgroup, &left);
             if (left)
-                stubborn = d->cgroups.items[i];
+                stubborn = i;
         }
-        if (!stubborn)
+        if (stubborn == d->cgroups.count)
             break;
         if (!wait_a_little(d))
-            return error_set(err, EBUSY, "cgroup %s cannot be removed: it does not become empty", stubborn);
+            return error_set(err, EBUSY, "cgroup %s cannot be removed: it does not become empty",
+                             d->cgroups.items[stubborn]);
     }
     for (size_t i = 0; i < d->cgroups.count; i++) {
         *strrchr(d->cgroups.items[i], '/') = 0;

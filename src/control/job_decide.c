@@ -192,11 +192,11 @@ static void find_delayed(struct deciding *d)
         if (!f->failed || !f->tracked || f->index == NO_INDEX || index_set_has(&d->succeeded_indexes, f->index) ||
             index_set_has(&d->failed_indexes, f->index) || index_set_has(&active, f->index))
             continue;
-        struct fact **last = d->delayed_count ? &d->delayed[d->delayed_count - 1] : NULL;
-        if (!last || (*last)->index != f->index) {
+        if (!d->delayed_count || d->delayed[d->delayed_count - 1]->index != f->index) {
             d->delayed[d->delayed_count++] = f;
             continue;
         }
+        struct fact **last = &d->delayed[d->delayed_count - 1];
         int32_t before = failures_of((*last)->pod) + ignored_of((*last)->pod);
         if (before <= failures_of(f->pod) + ignored_of(f->pod) &&
             job_pod_finished_at(f->pod) >= job_pod_finished_at((*last)->pod))

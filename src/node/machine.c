@@ -20,14 +20,14 @@ int64_t machine_parse_cpu(const char *text, long ticks_per_second)
            (1000000000 / ticks_per_second);
 }
 
-/* Bytes behind "key:" at the start of a line; 0 when there is none. */
+/* Bytes behind key, which ends with a colon, at the start of a line; 0 when there is none. */
 static int64_t field(const char *text, const char *key)
 {
     size_t n = strlen(key);
     for (const char *line = text; line; line = strchr(line, '\n')) {
         line += *line == '\n';
-        if (strncmp(line, key, n) == 0 && line[n] == ':')
-            return strtoll(line + n + 1, NULL, 10) * 1024;
+        if (strncmp(line, key, n) == 0)
+            return strtoll(line + n, NULL, 10) * 1024;
     }
     return 0;
 }
@@ -35,8 +35,8 @@ static int64_t field(const char *text, const char *key)
 void machine_parse_memory(const char *text, struct machine_memory *out)
 {
     int64_t used;
-    out->total = field(text, "MemTotal");
-    used = out->total - field(text, "MemFree") - field(text, "Inactive(file)");
+    out->total = field(text, "MemTotal:");
+    used = out->total - field(text, "MemFree:") - field(text, "Inactive(file):");
     out->working_set = used > 0 ? used : 0;
 }
 

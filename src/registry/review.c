@@ -43,7 +43,8 @@ static struct status *token(struct task *task, void *value)
     const struct client_user *user = NULL;
     if (!registry->issuer)
         error_set(&err, 0, "there is no issuer of tokens");
-    else if (token_read(registry->issuer, task->arena, review->spec.token, env_now(registry->env), &claims, &err) == 0 &&
+    else if (token_read(registry->issuer, task->arena, review->spec.token, env_now(registry->env), &claims, &err) ==
+                 0 &&
              token_is_for(&claims, audiences, &err))
         user = registry_token_user(registry, task->arena, &claims, review->spec.token, &err);
     if (!user) {
@@ -66,24 +67,30 @@ static struct status *token(struct task *task, void *value)
 
 /* ---- May ---- */
 
+/* Both kinds of attributes are there, or (path NULL) neither is. */
+static struct status *not_one_question(struct task *task, const struct non_resource_attributes *path)
+{
+    struct api_field_errors errors = {.arena = task->arena};
+    const struct api_path *spec = PATH(NULL, "spec");
+    if (path)
+        field_invalid_struct(&errors, PATH(spec, "nonResourceAttributes"), &api_type_non_resource_attributes, path,
+                             "cannot be specified in combination with resourceAttributes");
+    else
+        field_invalid_struct(&errors, PATH(spec, "resourceAttributes"), &api_type_resource_attributes,
+                             &(struct resource_attributes){0},
+                             "exactly one of nonResourceAttributes or resourceAttributes must be specified");
+    return api_status_invalid(task->arena, task->resource, NULL, &errors);
+}
+
 /* NULL, or what is wrong with the question. */
 static struct status *decide(struct task *task, const struct client_user *user,
                              const struct resource_attributes *resource, const struct non_resource_attributes *path,
                              struct subject_access_review_status *out)
 {
-    struct api_field_errors errors = {.arena = task->arena};
     struct access_request access = {.user = user};
     struct access_decision decision;
-    const struct api_path *spec = PATH(NULL, "spec");
-    if (resource && path)
-        field_invalid_struct(&errors, PATH(spec, "nonResourceAttributes"), &api_type_non_resource_attributes, path,
-                             "cannot be specified in combination with resourceAttributes");
-    if (!resource && !path)
-        field_invalid_struct(&errors, PATH(spec, "resourceAttributes"), &api_type_resource_attributes,
-                             &(struct resource_attributes){0},
-                             "exactly one of nonResourceAttributes or resourceAttributes must be specified");
-    if (errors.count)
-        return api_status_invalid(task->arena, task->resource, NULL, &errors);
+    if (!resource == !path)
+        return not_one_question(task, path);
     if (resource) {
         access.verb = resource->verb ? resource->verb : "";
         access.group = resource->group;

@@ -123,7 +123,7 @@ static void end(struct forwarder *f)
     f->session = NULL;
     http_request_on_cancel(f->http, NULL, NULL);
     while (!list_empty(&f->connections))
-        connection_over(list_entry(f->connections.next, struct connection, node));
+        connection_over(list_entry(list_take(&f->connections), struct connection, node));
     free_when_quiet(f);
 }
 

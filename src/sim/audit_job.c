@@ -86,11 +86,12 @@ static const struct job *job_of(const struct record *r)
 
 static void add_limit(struct job_audit *audit, struct record *r, int32_t most, int64_t now)
 {
-    struct limit *last = r->limits.count ? &r->limits.items[r->limits.count - 1] : NULL;
-    if (last && last->most == most)
-        return;
-    if (last)
+    if (r->limits.count) {
+        struct limit *last = &r->limits.items[r->limits.count - 1];
+        if (last->most == most)
+            return;
         last->until = now;
+    }
     while (r->limits.count && r->limits.items[0].until < now - audit->window)
         vector_remove(&r->limits, 0);
     vector_push(&r->limits, (struct limit){INT64_MAX, most});

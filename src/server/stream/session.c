@@ -40,7 +40,7 @@ static void bury(struct stream *s)
 static void empty(struct list *streams)
 {
     while (!list_empty(streams))
-        stream_free(list_entry(streams->next, struct stream, node));
+        stream_free(list_entry(list_take(streams), struct stream, node));
 }
 
 static void update_pause(struct stream_session *session)
@@ -52,21 +52,22 @@ static void update_pause(struct stream_session *session)
     }
 }
 
-/* The end of a call or an event: releases what has been closed in it. */
-static void settle(struct stream_session *session)
+/* The end of a call or an event: releases what has been closed in it. Returns whether the session is still there. */
+static bool settle(struct stream_session *session)
 {
     if (session->busy)
-        return;
+        return true;
     empty(&session->graves);
     if (!session->closed) {
         update_pause(session);
-        return;
+        return true;
     }
     empty(&session->streams);
     if (session->codec->free)
         session->codec->free(session);
     free(session->websocket);
     free(session);
+    return false;
 }
 
 void stream_session_close(struct stream_session *session)
@@ -417,9 +418,7 @@ struct stream_session *stream_session_open(struct http_request *request, const s
         session_announce(
             session_add_stream(session, (uint32_t)i, channels[i].type, channels[i].port, channels[i].request_id));
     session->busy--;
-    bool closed = session->closed;
-    settle(session);
-    return closed ? NULL : session;
+    return settle(session) ? session : NULL;
 }
 
 /* ---- Which protocol ---- */
