@@ -92,8 +92,9 @@ static void bind(struct work *work, struct object *object, struct object *volume
 {
     const struct persistent_volume *volume = volume_object->value;
     const struct persistent_volume_claim *claim = object->value;
+    const struct object_reference *holder = volume->spec.claim_ref;
     work_hold(work, volume_object);
-    if (!storage_volume_is_for(volume, claim) || text_empty(volume->spec.claim_ref->uid)) {
+    if (!holder || !storage_volume_is_for(volume, claim) || text_empty(holder->uid)) {
         take_volume(work, object, volume_object);
         return;
     }

@@ -247,7 +247,7 @@ static void answer_questions(struct announcer *a, int fd)
 {
     unsigned char frame[FRAME_MAX], answer[ANNOUNCE_PACKET_MAX];
     for (int turn = 0; turn < TURN_MAX; turn++) {
-        struct sockaddr_ll from;
+        struct sockaddr_ll from = {0};
         struct announce_question question;
         socklen_t size = sizeof(from);
         ssize_t n = recvfrom(fd, frame, sizeof(frame), 0, (struct sockaddr *)&from, &size);

@@ -147,9 +147,8 @@ static void add_slots(const struct entrance *to, const struct slots *slots, uint
                                 .endpoint_port = slots->items[i].port});
 }
 
-/* `slots` for everybody, and `inside`, unless it is NULL, for traffic from inside. */
-static void add_entrance(const struct entrance *to, const struct slots *all, const struct slots *slots,
-                         const struct slots *inside)
+/* `slots` for everybody, and, if `inside`, all for traffic from inside. */
+static void add_entrance(const struct entrance *to, const struct slots *all, const struct slots *slots, bool inside)
 {
     if (slots->count)
         add_at(to, SERVICE_SIZES, NODE_PORT_SIZES, (struct element){.number = (uint32_t)slots->count});
@@ -158,10 +157,10 @@ static void add_entrance(const struct entrance *to, const struct slots *all, con
     else
         add_at(to, SERVICE_REFUSED, NODE_PORT_REFUSED, (struct element){0});
     add_slots(to, slots, 0);
-    if (inside && inside->count && !same_slots(inside, slots)) {
+    if (inside && all->count && !same_slots(all, slots)) {
         add_at(to, INSIDE_SIZES, INSIDE_NODE_PORT_SIZES,
-               (struct element){.number = ELEMENT_INSIDE + (uint32_t)inside->count});
-        add_slots(to, inside, ELEMENT_INSIDE);
+               (struct element){.number = ELEMENT_INSIDE + (uint32_t)all->count});
+        add_slots(to, all, ELEMENT_INSIDE);
     }
     if (to->service->affinity_seconds && all->count)
         add_at(to, SERVICE_AFFINITY, NODE_PORT_AFFINITY, (struct element){.number = to->service->affinity_seconds});
@@ -181,7 +180,7 @@ static void add_external(struct elements *elements, const struct dataplane_servi
 {
     bool only_local = service->external_local;
     struct entrance to = {elements, service, address, address.family ? service->port : service->node_port};
-    add_entrance(&to, all, only_local ? local : all, only_local ? all : NULL);
+    add_entrance(&to, all, only_local ? local : all, only_local);
     if (!only_local)
         add_at(&to, SERVICE_MASQUERADE, NODE_PORT_MASQUERADE, (struct element){0});
 }
@@ -221,7 +220,7 @@ struct elements elements_of_service(const struct dataplane_service *service, con
     struct elements elements = {0};
     if (service->cluster_address.family)
         add_entrance(&(struct entrance){&elements, service, service->cluster_address, service->port}, all,
-                     service->internal_local ? local : all, NULL);
+                     service->internal_local ? local : all, false);
     for (size_t i = 0; i < service->external_address_count; i++)
         if (service->external_addresses[i].family)
             add_external(&elements, service, service->external_addresses[i], all, local);

@@ -91,7 +91,7 @@ static const char *const key_types[] = {
     [KEY_NODE_PORT] = NODE_PORT_KEY,
     [KEY_SLOT_NODE_PORT] = "numgen random mod 2 . $ dport",
     [KEY_ADDRESS_TWICE] = "% saddr . % daddr",
-    [KEY_SERVICE_SOURCE] = SERVICE_KEY " . % saddr",
+    [KEY_SERVICE_SOURCE] = "meta l4proto . % daddr . th dport . % saddr",
 };
 static const char *const value_types[] = {
     [VALUE_NONE] = NULL,
@@ -277,8 +277,9 @@ static void write_pick(struct buffer *out, const struct dataplane_plan_config *c
     for (size_t i = 0; i < ELEMENT_PROTOCOLS * 2; i++) {
         buffer_printf(out, "add rule %s %s %spick-%u dnat %s to numgen random mod %u%s . ", family, table, prefix, n,
                       family, i % 2 ? 1 : n % ELEMENT_INSIDE, offset);
+        w.protocol = protocols[i / 2];
         write_text(&w, key);
-        buffer_printf(out, "%s dport map @", protocols[i / 2]);
+        buffer_printf(out, "%s dport map @", w.protocol);
         nft_write_set_name(out, endpoints, i / 2);
         buffer_add_char(out, '\n');
     }

@@ -271,14 +271,16 @@ static void add_edges(edge_vector *edges, const struct ip_prefix *prefix)
 static void add_range(struct policy_plan *plan, const struct ip_address *first, const struct ip_address *last)
 {
     struct policy_class *class = policy_class_of(plan, NULL, first);
-    struct policy_range *before = plan->ranges.count ? &plan->ranges.items[plan->ranges.count - 1] : NULL;
-    struct ip_address next = before ? before->last : *first;
     if (!class)
         return;
-    if (before && before->class == class && step(&next, 1) && ip_address_equal(&next, first)) {
-        before->last = *last;
-        policy_class_release(plan, class);
-        return;
+    if (plan->ranges.count) {
+        struct policy_range *before = &plan->ranges.items[plan->ranges.count - 1];
+        struct ip_address next = before->last;
+        if (before->class == class && step(&next, 1) && ip_address_equal(&next, first)) {
+            before->last = *last;
+            policy_class_release(plan, class);
+            return;
+        }
     }
     vector_push(&plan->ranges, (struct policy_range){*first, *last, class});
 }

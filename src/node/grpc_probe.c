@@ -262,14 +262,18 @@ static void start_session(struct grpc_probe *p)
 
 /* ---- The connection ---- */
 
-static void lost(struct grpc_probe *p)
+static void try_later(struct grpc_probe *p)
 {
-    if (p->ready) {
-        conclude(p);
-        return;
-    }
     drop_connection(p);
     env_timer_start(p->retry, RETRY_INTERVAL_MS * MILLISECOND);
+}
+
+static void lost(struct grpc_probe *p)
+{
+    if (p->ready)
+        conclude(p);
+    else
+        try_later(p);
 }
 
 static void written(uv_write_t *request, int status)
@@ -344,7 +348,7 @@ static void connect_again(void *context)
     uv_tcp_init(env_uv_loop(p->env), &c->socket);
     uv_tcp_nodelay(&c->socket, 1);
     if (uv_tcp_connect(&c->connect, &c->socket, (const struct sockaddr *)&p->address, connected) < 0)
-        lost(p);
+        try_later(p);
 }
 
 struct grpc_probe *grpc_probe_start(struct env *env, const char *host, int port, const char *service, int64_t timeout,

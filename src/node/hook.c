@@ -85,19 +85,17 @@ static void exec_ended(void *context, const struct runtime_exec_result *result, 
         buffer_printf(&words, "%s%s", i ? " " : "", command->items[i]);
     buffer_add_string(&words, "");
     cleanup_free char *action = mem_printf("Exec lifecycle hook ([%s])", words.data);
-    cleanup_free char *why =
-        err ? mem_printf("%s, message: \"\"", err->text)
-            : mem_printf("command '%s' exited with %d: %s, message: \"%s\"", words.data, result->exit_code,
-                         result->output, result->output);
+    cleanup_free char *why = result ? mem_printf("command '%s' exited with %d: %s, message: \"%s\"", words.data,
+                                                 result->exit_code, result->output, result->output)
+                                    : mem_printf("%s, message: \"\"", err->text);
     fail(h, action, why);
 }
 
 static void start_command(struct hook *h, const char *container_id)
 {
     const struct string_array *command = &h->handler->exec->command;
-    struct runtime_exec_options options = {.args = (const char *const *)command->items,
-                                           .arg_count = command->count,
-                                           .output_limit = PROBER_OUTPUT_MAX};
+    struct runtime_exec_options options = {
+        .args = (const char *const *)command->items, .arg_count = command->count, .output_limit = PROBER_OUTPUT_MAX};
     h->command = mem_zero(1, sizeof(*h->command));
     h->command->hook = h;
     h->command->running = runtime_exec(h->agent->runtime, container_id, &options, exec_ended, h->command);

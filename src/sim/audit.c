@@ -81,12 +81,13 @@ static void __attribute__((format(printf, 2, 3))) violated(struct sim_audit *aud
 static void add_limit(struct sim_audit *audit, struct owner *owner, struct limit limit)
 {
     int64_t now = clock_now(audit);
-    struct limit *last = owner->limits.count ? &owner->limits.items[owner->limits.count - 1] : NULL;
-    if (last && last->most == limit.most && last->least == limit.least && last->recreate == limit.recreate &&
-        last->paused == limit.paused)
-        return;
-    if (last)
+    if (owner->limits.count) {
+        struct limit *last = &owner->limits.items[owner->limits.count - 1];
+        if (last->most == limit.most && last->least == limit.least && last->recreate == limit.recreate &&
+            last->paused == limit.paused)
+            return;
         last->until = now;
+    }
     while (owner->limits.count && owner->limits.items[0].until < now - audit->window)
         vector_remove(&owner->limits, 0);
     limit.until = INT64_MAX;

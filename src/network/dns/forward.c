@@ -393,7 +393,7 @@ void dns_forwarder_free(struct dns_forwarder *f)
     if (!f)
         return;
     while (!list_empty(&f->forwards)) {
-        struct forward *forward = list_entry(f->forwards.next, struct forward, link);
+        struct forward *forward = list_entry(list_take(&f->forwards), struct forward, link);
         forward->waiters.count = 0;
         finish(forward, NULL, 0);
     }

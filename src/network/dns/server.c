@@ -267,11 +267,8 @@ static void end(struct dns_server *server)
     dns_udp_end(server);
     dns_tcp_end(server);
     dns_forwarder_free(server->forwarder);
-    while (!list_empty(&server->waiting)) {
-        struct dns_pending *pending = list_entry(server->waiting.next, struct dns_pending, link);
-        list_remove(&pending->link);
-        free(pending);
-    }
+    while (!list_empty(&server->waiting))
+        free(list_entry(list_take(&server->waiting), struct dns_pending, link));
 }
 
 static void stop(void *context)
