@@ -17,7 +17,7 @@
 #include "base/list.h"
 #include "base/log.h"
 #include "base/map.h"
-#include "network/conntrack.h"
+#include "network/forget.h"
 #include "network/namespace.h"
 #include "network/nft.h"
 
@@ -235,99 +235,6 @@ static void send_report(struct dataplane *plane, const struct round *round, cons
         deliver(report);
 }
 
-/* ---- what the kernel remembers of withdrawn endpoints ---- */
-
-struct judgement {
-    struct dataplane *plane;
-    bool everything; /* judge by the plan, not by the list */
-};
-
-static bool matches(const struct dataplane_withdrawal *w, const struct dataplane_withdrawal *flow)
-{
-    return w->protocol == flow->protocol && w->service_port == flow->service_port &&
-           ip_address_equal(&w->endpoint_address, &flow->endpoint_address) && w->endpoint_port == flow->endpoint_port &&
-           (!w->service_address.family || ip_address_equal(&w->service_address, &flow->service_address));
-}
-
-static bool is_stale(void *context, const struct dataplane_withdrawal *flow)
-{
-    const struct judgement *judgement = context;
-    struct dataplane_plan *plan = judgement->plane->plans[flow->endpoint_address.family == AF_INET6];
-    if (judgement->everything)
-        return plan && dataplane_plan_is_stale(plan, flow);
-    const struct dataplane_transaction *t = &judgement->plane->transaction;
-    for (size_t i = 0; i < t->withdrawals.count; i++) {
-        const struct dataplane_withdrawal *w = &t->withdrawals.items[i];
-        if ((flow->affinity ? w->affinity : w->flows) && matches(w, flow))
-            return true;
-    }
-    return false;
-}
-
-static bool is_stale_flow(void *context, const struct conntrack_flow *flow)
-{
-    return flow->protocol == IPPROTO_UDP &&
-           is_stale(context, &(struct dataplane_withdrawal){.protocol = flow->protocol,
-                                                            .service_address = flow->destination,
-                                                            .service_port = flow->destination_port,
-                                                            .endpoint_address = flow->endpoint,
-                                                            .endpoint_port = flow->endpoint_port});
-}
-
-/* Clients first: a flow that starts anew must not be led back. */
-static int forget_withdrawn(struct dataplane *plane, bool everything, struct error *err)
-{
-    struct judgement judgement = {plane, everything};
-    bool affinity[FAMILIES] = {0}, flows[FAMILIES] = {everything, everything};
-    for (size_t i = 0; i < plane->transaction.withdrawals.count; i++) {
-        const struct dataplane_withdrawal *w = &plane->transaction.withdrawals.items[i];
-        bool v6 = w->endpoint_address.family == AF_INET6;
-        affinity[v6] |= w->affinity;
-        flows[v6] |= w->flows && w->protocol == IPPROTO_UDP;
-    }
-    for (size_t i = 0; i < FAMILIES; i++) {
-        int family = i ? AF_INET6 : AF_INET;
-        if (!plane->plans[i])
-            continue;
-        /* After a full transaction the affinity map has nobody but those who were to be kept. */
-        if (affinity[i] && !everything &&
-            nft_forget_clients(plane->nft, family, plane->table, is_stale, &judgement, err) < 0)
-            return -1;
-        if (flows[i] && conntrack_delete(nft_netlink(plane->nft), family, true, is_stale_flow, &judgement, err) < 0)
-            return -1;
-    }
-    plane->transaction.withdrawals.count = 0;
-    return 0;
-}
-
-/* ---- what the kernel remembers of what policies forbid by now ---- */
-
-/* Connections of TCP go on. A flow of the node's own is judged like others and may be deleted for nothing: its next
- * packet begins it anew. */
-static bool is_forbidden_flow(void *context, const struct conntrack_flow *flow)
-{
-    const struct dataplane *plane = context;
-    struct policy_flow judged = {.protocol = flow->protocol,
-                                 .source = flow->source,
-                                 .destination = flow->endpoint,
-                                 .destination_port = flow->endpoint_port,
-                                 .asked = flow->destination,
-                                 .asked_port = flow->destination_port};
-    return flow->protocol == IPPROTO_UDP && !policy_table_allows(plane->policies, &judged);
-}
-
-static int forget_forbidden(struct dataplane *plane, struct error *err)
-{
-    if (plane->policies)
-        plane->judge_flows |= policy_table_has_narrowed(plane->policies);
-    for (size_t i = 0; plane->judge_flows && i < FAMILIES; i++)
-        if (plane->plans[i] &&
-            conntrack_delete(nft_netlink(plane->nft), i ? AF_INET6 : AF_INET, false, is_forbidden_flow, plane, err) < 0)
-            return -1;
-    plane->judge_flows = false;
-    return 0;
-}
-
 /* ---- the worker ---- */
 
 static int64_t monotonic(void)
@@ -408,6 +315,22 @@ static int apply_script(struct dataplane *plane, bool full, struct error *err)
     return result;
 }
 
+/* What is not forgotten is tried again with the next round. */
+static int forget(struct dataplane *plane, bool everything, struct error *err)
+{
+    struct dataplane_transaction *t = &plane->transaction;
+    const struct forgetting f = {plane->nft, plane->table, {plane->plans[0], plane->plans[1]}, plane->policies};
+    if ((everything ? forget_stale(&f, err) : forget_withdrawn(&f, t->withdrawals.items, t->withdrawals.count, err)) <
+        0)
+        return -1;
+    t->withdrawals.count = 0;
+    plane->judge_flows |= plane->policies && policy_table_has_narrowed(plane->policies);
+    if (plane->judge_flows && forget_forbidden(&f, err) < 0)
+        return -1;
+    plane->judge_flows = false;
+    return 0;
+}
+
 static int apply(struct dataplane *plane, struct error *err)
 {
     bool full = plane->need_full;
@@ -417,7 +340,7 @@ static int apply(struct dataplane *plane, struct error *err)
     }
     if (full && apply_script(plane, true, err) < 0)
         return -1;
-    if (forget_withdrawn(plane, full, err) < 0 || forget_forbidden(plane, err) < 0)
+    if (forget(plane, full, err) < 0)
         return -1;
     plane->need_full = false;
     return 0;
