@@ -1,14 +1,4 @@
-/* What is in the kernel, what ought to be there, and the way from one to the other.
- *
- *     services   name -> struct service: its slots and elements
- *     rules      key of an element -> struct rule: who claims it, and what the kernel has
- *
- * A rule's value is that of its first claim; further claims wait. A rule is in the list `changed` while its first claim
- * may differ from what the kernel has. A rule without claims that the kernel does not have is released. Hence a diff
- * looks only at `changed`, and twice the same service changes nothing. A service keeps its claims beside its elements,
- * and finds them without looking: thousands of services may claim the hairpin of one endpoint. */
-#include "network/plan.h"
-
+/* Services and their claims: what there ought to be. */
 #include <assert.h>
 #include <ctype.h>
 #include <errno.h>
@@ -17,12 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/encode.h"
-#include "base/list.h"
-#include "base/map.h"
-#include "network/address.h"
-#include "network/element.h"
-
-struct claim;
+#include "network/plan_private.h"
 
 struct service {
     char *name;
@@ -34,39 +19,9 @@ struct service {
     struct claim **claims;    /* one for each element */
 };
 
-struct rule {
-    struct list changed;   /* alone when it is not in the list */
-    struct list lingering; /* alone when it is not in the list */
-    struct list claims;
-    struct element installed; /* its key is the rule's, also while nothing is installed */
-    bool is_installed;
-};
-
-struct claim {
-    struct list link; /* in the rule's claims, the first first */
-    struct rule *rule;
-    struct element element;
-};
-
-struct dataplane_plan {
-    struct dataplane_plan_config config;
-    struct ip_prefix service_prefix;
-    struct map services;
-    struct map rules;
-    struct list changed;
-    struct list lingering; /* hairpins that are installed and not wanted, the oldest first */
-    size_t lingering_count;
-    VECTOR(struct dataplane_withdrawal) withdrawals;
-    /* By number of endpoints, for everybody and for traffic from inside: its chains are in the kernel. */
-    bool picks[2][DATAPLANE_ENDPOINTS_MAX + 1];
-    VECTOR(uint32_t) remembered; /* affinity seconds whose chains are in the kernel */
-};
-
 /* ---- keys ---- */
 
-#define KEY_TEXT_MAX 96
-
-static void rule_key(const struct element *e, char out[KEY_TEXT_MAX])
+void plan_rule_key(const struct element *e, char out[KEY_TEXT_MAX])
 {
     struct {
         uint32_t slot;
@@ -89,20 +44,19 @@ static void rule_key(const struct element *e, char out[KEY_TEXT_MAX])
 static struct rule *find_rule(struct dataplane_plan *plan, const struct element *e)
 {
     char key[KEY_TEXT_MAX];
-    rule_key(e, key);
+    plan_rule_key(e, key);
     return map_get(&plan->rules, key);
 }
 
 /* ---- claims ---- */
 
-static void mark_changed(struct dataplane_plan *plan, struct rule *rule)
+void plan_mark_changed(struct dataplane_plan *plan, struct rule *rule)
 {
     if (list_empty(&rule->changed))
         list_append(&plan->changed, &rule->changed);
 }
 
-/* What the rule ought to be; NULL: not there. */
-static const struct element *wanted_of(const struct rule *rule)
+const struct element *plan_wanted(const struct rule *rule)
 {
     return list_empty(&rule->claims) ? NULL : &list_entry(rule->claims.next, struct claim, link)->element;
 }
@@ -110,7 +64,7 @@ static const struct element *wanted_of(const struct rule *rule)
 static struct claim *claim_element(struct dataplane_plan *plan, const struct element *element)
 {
     char key[KEY_TEXT_MAX];
-    rule_key(element, key);
+    plan_rule_key(element, key);
     struct rule *rule = map_get(&plan->rules, key);
     if (!rule) {
         rule = mem_zero(1, sizeof(*rule));
@@ -124,13 +78,13 @@ static struct claim *claim_element(struct dataplane_plan *plan, const struct ele
     claim->rule = rule;
     claim->element = *element;
     list_append(&rule->claims, &claim->link);
-    mark_changed(plan, rule);
+    plan_mark_changed(plan, rule);
     return claim;
 }
 
 static void unclaim(struct dataplane_plan *plan, struct claim *claim)
 {
-    mark_changed(plan, claim->rule);
+    plan_mark_changed(plan, claim->rule);
     list_remove(&claim->link);
     free(claim);
 }
@@ -141,7 +95,7 @@ static struct claim *reclaim(struct dataplane_plan *plan, struct claim *claim, c
 {
     if (!element_value_equal(&claim->element, element)) {
         claim->element = *element;
-        mark_changed(plan, claim->rule);
+        plan_mark_changed(plan, claim->rule);
     }
     return claim;
 }
@@ -160,8 +114,8 @@ static bool has_slot(const struct slots *slots, const struct element *e)
 static int compare_elements(const void *left, const void *right)
 {
     char a[KEY_TEXT_MAX], b[KEY_TEXT_MAX];
-    rule_key(left, a);
-    rule_key(right, b);
+    plan_rule_key(left, a);
+    plan_rule_key(right, b);
     return strcmp(a, b);
 }
 
@@ -218,7 +172,7 @@ static bool leads_from(struct dataplane_plan *plan, uint32_t first, enum element
         .set = (uint8_t)set, .address = address, .protocol = w->protocol, .port = w->service_port, .slot = first};
     for (;; e.slot++) {
         struct rule *rule = find_rule(plan, &e);
-        const struct element *to = rule ? wanted_of(rule) : NULL;
+        const struct element *to = rule ? plan_wanted(rule) : NULL;
         if (!to)
             return false;
         if (ip_address_equal(&to->endpoint_address, &w->endpoint_address) && to->endpoint_port == w->endpoint_port)
@@ -229,12 +183,11 @@ static bool leads_from(struct dataplane_plan *plan, uint32_t first, enum element
 static bool is_wanted(struct dataplane_plan *plan, const struct element *e)
 {
     struct rule *rule = find_rule(plan, e);
-    return rule && wanted_of(rule);
+    return rule && plan_wanted(rule);
 }
 
-/* As still_leads, for all services together. */
-static bool leads(struct dataplane_plan *plan, enum element_set set, struct ip_address address,
-                  const struct dataplane_withdrawal *w)
+bool plan_leads(struct dataplane_plan *plan, enum element_set set, struct ip_address address,
+                const struct dataplane_withdrawal *w)
 {
     struct element inside = {.set = (uint8_t)set,
                              .address = address,
@@ -335,153 +288,7 @@ size_t dataplane_plan_count(const struct dataplane_plan *plan)
     return plan->services.count;
 }
 
-/* ---- difference ---- */
-
-/* Elements go into lists by set and protocol. */
-#define ELEMENT_LISTS (ELEMENT_SETS * ELEMENT_PROTOCOLS)
-
-struct changes {
-    struct buffer deleted[ELEMENT_LISTS];
-    struct buffer added[ELEMENT_LISTS];
-    struct buffer chains;
-    VECTOR(uint32_t) remember; /* as in struct dataplane_transaction */
-};
-
-static void free_changes(struct changes *changes)
-{
-    for (size_t i = 0; i < ELEMENT_LISTS; i++) {
-        buffer_free(&changes->deleted[i]);
-        buffer_free(&changes->added[i]);
-    }
-    buffer_free(&changes->chains);
-    vector_free(&changes->remember);
-}
-
-/* The chains that an element's number leads to must be there before it is. */
-static void need_chains(struct dataplane_plan *plan, const struct element *e, struct changes *changes)
-{
-    bool inside = e->set == INSIDE_SIZES || e->set == INSIDE_NODE_PORT_SIZES;
-    bool *pick = &plan->picks[inside][e->number % ELEMENT_INSIDE % ARRAY_COUNT(plan->picks[0])];
-    if ((inside || e->set == SERVICE_SIZES || e->set == NODE_PORT_SIZES) && !*pick) {
-        *pick = true;
-        nft_write_pick(&changes->chains, &plan->config, e->number);
-    }
-    if (e->set != SERVICE_AFFINITY && e->set != NODE_PORT_AFFINITY)
-        return;
-    for (size_t i = 0; i < plan->remembered.count; i++)
-        if (plan->remembered.items[i] == e->number)
-            return;
-    vector_push(&plan->remembered, e->number);
-    nft_write_remember(&changes->chains, &plan->config, e->number);
-    if (plan->config.family == AF_INET6)
-        vector_push(&changes->remember, e->number);
-}
-
-static struct buffer *open_list(struct buffer *lists, const struct element *e)
-{
-    struct buffer *list = &lists[e->set * ELEMENT_PROTOCOLS + element_protocol_index(e->protocol)];
-    if (list->size)
-        buffer_add_string(list, ", ");
-    return list;
-}
-
-static void stop_lingering(struct dataplane_plan *plan, struct rule *rule)
-{
-    if (list_empty(&rule->lingering))
-        return;
-    list_remove(&rule->lingering);
-    plan->lingering_count--;
-}
-
-/* Writes that a rule's element goes. */
-static void uninstall(struct rule *rule, struct changes *changes)
-{
-    nft_write_key(open_list(changes->deleted, &rule->installed), &rule->installed);
-    rule->is_installed = false;
-}
-
-/* A packet that was led to an endpoint by the rules of before may leave under those of after. If it is on its way back
- * to its sender it must still be masqueraded then, or the connection never comes about; so hairpins, which do no harm,
- * go long after their endpoints. */
-static bool lingers(struct dataplane_plan *plan, struct rule *rule)
-{
-    if (rule->installed.set != HAIRPIN || !rule->is_installed)
-        return false;
-    if (list_empty(&rule->lingering)) {
-        list_append(&plan->lingering, &rule->lingering);
-        plan->lingering_count++;
-    }
-    return true;
-}
-
-/* Brings a rule's installed state up to its first claim, and writes how. Returns false if the rule is done with. */
-static bool settle(struct dataplane_plan *plan, struct rule *rule, struct changes *changes)
-{
-    const struct element *wanted = wanted_of(rule);
-    if (!wanted && lingers(plan, rule))
-        return true;
-    stop_lingering(plan, rule);
-    if (rule->is_installed && (!wanted || !element_value_equal(&rule->installed, wanted)))
-        uninstall(rule, changes);
-    if (wanted && !rule->is_installed) {
-        need_chains(plan, wanted, changes);
-        nft_write_element(open_list(changes->added, wanted), wanted);
-        rule->installed = *wanted;
-        rule->is_installed = true;
-    }
-    return wanted != NULL;
-}
-
-static void release_rule(struct dataplane_plan *plan, struct rule *rule)
-{
-    char key[KEY_TEXT_MAX];
-    rule_key(&rule->installed, key);
-    map_remove(&plan->rules, key);
-    free(rule);
-}
-
-static void settle_changed(struct dataplane_plan *plan, struct changes *changes)
-{
-    struct rule *rule;
-    list_for_each(&plan->changed, rule, changed)
-    {
-        list_remove(&rule->changed);
-        if (!settle(plan, rule, changes))
-            release_rule(plan, rule);
-    }
-    while (plan->lingering_count > DATAPLANE_HAIRPINS_LINGERING) {
-        rule = list_entry(plan->lingering.next, struct rule, lingering);
-        stop_lingering(plan, rule);
-        uninstall(rule, changes);
-        release_rule(plan, rule);
-    }
-}
-
-static void write_lists(struct buffer *out, const char *verb, const struct dataplane_plan_config *config,
-                        const struct buffer *lists)
-{
-    for (size_t i = 0; i < ELEMENT_LISTS; i++) {
-        if (lists[i].size == 0)
-            continue;
-        buffer_printf(out, "%s element %s %s ", verb, nft_family(config->family), config->table);
-        nft_write_set_name(out, i / ELEMENT_PROTOCOLS, i % ELEMENT_PROTOCOLS);
-        buffer_add_string(out, " { ");
-        buffer_add(out, lists[i].data, lists[i].size);
-        buffer_add_string(out, " }\n");
-    }
-}
-
-/* Lists the withdrawals that the rules have not taken back since. */
-static void write_withdrawals(struct dataplane_plan *plan, struct dataplane_transaction *out)
-{
-    for (size_t i = 0; i < plan->withdrawals.count; i++) {
-        const struct dataplane_withdrawal *w = &plan->withdrawals.items[i];
-        enum element_set set = w->service_address.family ? SERVICE_ENDPOINTS : NODE_PORT_ENDPOINTS;
-        if (!w->flows || !leads(plan, set, w->service_address, w))
-            vector_push(&out->withdrawals, *w);
-    }
-    plan->withdrawals.count = 0;
-}
+/* ---- What was, and what the rules lead to ---- */
 
 /* Whether the service has that way in, for everybody or from inside. */
 static bool has_entrance(struct dataplane_plan *plan, struct ip_address address, const struct dataplane_withdrawal *w)
@@ -526,45 +333,6 @@ bool dataplane_plan_binds(struct dataplane_plan *plan, const struct dataplane_wi
         return false;
     affinity.set = affinity.address.family ? SERVICE_AFFINITY : NODE_PORT_AFFINITY;
     return is_wanted(plan, &affinity);
-}
-
-static void write_changes(struct dataplane_plan *plan, struct dataplane_transaction *out)
-{
-    struct changes changes = {0};
-    settle_changed(plan, &changes);
-    write_lists(&out->script, "delete", &plan->config, changes.deleted);
-    buffer_add(&out->script, changes.chains.data ? changes.chains.data : "", changes.chains.size);
-    write_lists(&out->script, "add", &plan->config, changes.added);
-    for (size_t i = 0; i < changes.remember.count; i++)
-        vector_push(&out->remember, changes.remember.items[i]);
-    free_changes(&changes);
-}
-
-void dataplane_plan_diff(struct dataplane_plan *plan, struct dataplane_transaction *out)
-{
-    write_withdrawals(plan, out);
-    write_changes(plan, out);
-}
-
-void dataplane_plan_full(struct dataplane_plan *plan, struct dataplane_transaction *out)
-{
-    for (struct map_slot *s = NULL; (s = map_next(&plan->rules, s));) {
-        struct rule *rule = s->value;
-        rule->is_installed = false;
-        mark_changed(plan, rule);
-    }
-    memset(plan->picks, 0, sizeof(plan->picks));
-    plan->remembered.count = 0;
-    write_withdrawals(plan, out);
-    nft_write_frame(&out->script, &plan->config);
-    write_changes(plan, out);
-}
-
-void dataplane_transaction_free(struct dataplane_transaction *transaction)
-{
-    buffer_free(&transaction->script);
-    vector_free(&transaction->withdrawals);
-    vector_free(&transaction->remember);
 }
 
 /* ---- the plan ---- */
