@@ -10,19 +10,17 @@
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/map.h"
-#include "base/task.h"
 #include "base/text.h"
 #include "base/vector.h"
 #include "network/endpoint_slices.h"
 #include "network/host_ports.h"
 #include "network/protocol.h"
+#include "network/relayed_ports.h"
 #include "network/service_external.h"
 #include "network/topology.h"
 
 #define MANAGED_BY_LABEL "endpointslice.kubernetes.io/managed-by"
 #define MANAGED_BY "endpointslice-controller.k8s.io"
-
-typedef VECTOR(struct relay_port) relay_ports;
 
 struct service_proxy {
     struct service_proxy_options options;
@@ -36,8 +34,8 @@ struct service_proxy {
     struct host_ports *host_ports;
     bool flush_arranged, primed;
     uint64_t asked, applied;
-    struct map relayed; /* "namespace/name" -> relay_ports, of Services that have some */
-    bool relay_changed, relay_failed, relay_busy, freed;
+    struct relayed_ports *relayed;
+    bool freed;
 };
 
 /* ---- Events ---- */
@@ -90,7 +88,7 @@ static void node_changed(void *context, enum informer_change change, struct obje
     struct service_proxy *p = context;
     const char *now = zone_of(object), *before = zone_of(old);
     (void)change;
-    if (strcmp(object->meta->name, p->options.node_name) == 0 && strcmp(now ? now : "", before ? before : "") != 0)
+    if (strcmp(object->meta->name, p->options.node_name) == 0 && !text_equal(now, before))
         informer_each(p->services, NULL, mark_all, p);
 }
 
@@ -277,55 +275,13 @@ static void install_all(struct translation *t, struct installed *now)
     }
 }
 
-/* What the relay brings to the host; the job that does it is below. */
-static void add_node_port(relay_ports *ports, uint8_t protocol, int32_t port)
-{
-    if (port && protocol != IPPROTO_SCTP)
-        vector_push(ports, (struct relay_port){protocol, (uint16_t)port});
-}
-
-static bool same_ports(const relay_ports *a, const relay_ports *b)
-{
-    size_t count = a ? a->count : 0;
-    bool same = count == (b ? b->count : 0);
-    for (size_t i = 0; same && i < count; i++)
-        same = a->items[i].protocol == b->items[i].protocol && a->items[i].port == b->items[i].port;
-    return same;
-}
-
-static void free_ports(relay_ports *ports)
-{
-    if (ports)
-        vector_free(ports);
-    free(ports);
-}
-
-/* Notes what the Service, or NULL, has to be relayed. */
-static void note_node_ports(struct service_proxy *p, const char *key, const struct service *service)
-{
-    relay_ports *now = mem_zero(1, sizeof(*now)), *before;
-    for (size_t i = 0; service && i < service->spec.ports.count; i++)
-        add_node_port(now, protocol_number(service->spec.ports.items[i].protocol),
-                      service->spec.ports.items[i].node_port);
-    if (service)
-        add_node_port(now, IPPROTO_TCP, service->spec.health_check_node_port);
-    p->relay_changed |= !same_ports(now, map_get(&p->relayed, key));
-    if (now->count) {
-        before = map_set(&p->relayed, key, now);
-    } else {
-        before = map_remove(&p->relayed, key);
-        free_ports(now);
-    }
-    free_ports(before);
-}
-
 static void translate(struct service_proxy *p, const char *key)
 {
     const char *slash = strchr(key, '/');
     cleanup_free char *namespace = mem_string_n(key, (size_t)(slash - key));
     struct object *object = informer_get(p->services, namespace, slash + 1);
     const struct service *service = object ? object->value : NULL;
-    note_node_ports(p, key, service);
+    relayed_ports_note(p->relayed, key, service);
     if (service &&
         (!service->spec.cluster_ip || !*service->spec.cluster_ip || text_equal(service->spec.cluster_ip, "None")))
         service = NULL;
@@ -348,66 +304,6 @@ static void translate(struct service_proxy *p, const char *key)
     vector_free(&t.hints);
 }
 
-/* ---- The relay ---- */
-
-struct relay_job {
-    struct service_proxy *proxy;
-    struct relay *relay;
-    relay_ports ports;
-    struct error err;
-    bool failed;
-};
-
-static void sync_relay(struct service_proxy *p);
-
-static void relay_done(void *context)
-{
-    struct relay_job *job = context;
-    struct service_proxy *p = job->proxy;
-    p->relay_failed = job->failed;
-    if (job->failed)
-        log_warning("Not every node port is reachable from the host: %s", job->err.text);
-    vector_free(&job->ports);
-    free(job);
-    p->relay_busy = false;
-    if (p->freed)
-        free(p);
-    else
-        sync_relay(p);
-}
-
-static void relay_work(void *context)
-{
-    struct relay_job *job = context;
-    job->failed = relay_set(job->relay, job->ports.items, job->ports.count, &job->err) < 0;
-}
-
-static void add_host_port(void *context, struct relay_port port)
-{
-    struct relay_job *job = context;
-    if (job->ports.count < RELAY_PORTS_MAX)
-        vector_push(&job->ports, port);
-}
-
-/* A port that could not be opened is tried again by the flush that comes next. */
-static void sync_relay(struct service_proxy *p)
-{
-    if (!p->options.relay || !p->relay_changed || p->relay_busy)
-        return;
-    struct relay_job *job = mem_zero(1, sizeof(*job));
-    job->proxy = p;
-    job->relay = p->options.relay;
-    for (struct map_slot *s = NULL; (s = map_next(&p->relayed, s));) {
-        const relay_ports *ports = s->value;
-        for (size_t i = 0; i < ports->count && job->ports.count < RELAY_PORTS_MAX; i++)
-            vector_push(&job->ports, ports->items[i]);
-    }
-    host_ports_each_relayed(p->host_ports, add_host_port, job);
-    p->relay_changed = false;
-    p->relay_busy = true;
-    task_run(p->env, relay_work, relay_done, job);
-}
-
 /* ---- */
 
 static void flush(void *context)
@@ -415,8 +311,7 @@ static void flush(void *context)
     struct service_proxy *p = context;
     p->flush_arranged = false;
     if (p->freed) {
-        if (!p->relay_busy)
-            free(p);
+        free(p);
         return;
     }
     /* Half of the truth is not applied; service_proxy_begin comes when both are synced. */
@@ -430,9 +325,7 @@ static void flush(void *context)
     if (informer_revision(p->slices) > p->asked)
         p->asked = informer_revision(p->slices);
     dataplane_revision(p->plane, p->asked);
-    p->relay_changed |= p->relay_failed;
-    p->relay_failed = false;
-    sync_relay(p);
+    relayed_ports_sync(p->relayed);
 }
 
 void service_proxy_begin(struct service_proxy *p)
@@ -445,7 +338,7 @@ void service_proxy_host_ports(void *context, const struct pod *pod, const char *
 {
     struct service_proxy *p = context;
     if (host_ports_set(p->host_ports, p->plane, pod, pod_ip, pod_ip6)) {
-        p->relay_changed = true;
+        relayed_ports_touch(p->relayed);
         arrange_flush(p);
     }
 }
@@ -573,6 +466,7 @@ struct service_proxy *service_proxy_new(const struct service_proxy_options *opti
     p->options = *options;
     p->env = options->client->env;
     p->host_ports = host_ports_new(options->node_address);
+    p->relayed = relayed_ports_new(p->env, options->relay, p->host_ports);
     p->services = informer_set_get(options->informers, &api_resources[API_SERVICES]);
     p->slices = informer_set_get(options->informers, &api_resources[API_ENDPOINTSLICES]);
     p->nodes = informer_set_get(options->informers, &api_resources[API_NODES]);
@@ -597,11 +491,9 @@ void service_proxy_free(struct service_proxy *p)
     map_free(&p->installed);
     map_free(&p->dirty);
     map_free(&p->withheld);
-    for (struct map_slot *s = NULL; (s = map_next(&p->relayed, s));)
-        free_ports(s->value);
-    map_free(&p->relayed);
+    relayed_ports_free(p->relayed);
     host_ports_free(p->host_ports);
     p->freed = true;
-    if (!p->flush_arranged && !p->relay_busy)
+    if (!p->flush_arranged)
         free(p);
 }
