@@ -40,6 +40,12 @@ enum eviction_condition eviction_condition(enum eviction_signal signal)
     return signals[signal].condition;
 }
 
+bool eviction_reclaims(enum eviction_signal signal, bool shared)
+{
+    bool images = signal == EVICTION_IMAGE_DISK || signal == EVICTION_IMAGE_INODES;
+    return images || (shared && (signal == EVICTION_DISK || signal == EVICTION_INODES));
+}
+
 bool eviction_is_counted(enum eviction_signal signal)
 {
     return signals[signal].counted;

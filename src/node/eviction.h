@@ -56,6 +56,9 @@ int64_t eviction_amount(const struct eviction_threshold *threshold, int64_t capa
 const char *eviction_resource(enum eviction_signal signal);
 /* The condition that the signal sets. */
 enum eviction_condition eviction_condition(enum eviction_signal signal);
+/* Whether the node can give something back before a pod goes, logs and images: what is short of where they are. Without
+ * a file system of their own (`shared`), images are on that of the node's data. */
+bool eviction_reclaims(enum eviction_signal signal, bool shared);
 /* It counts things; the others measure bytes. */
 bool eviction_is_counted(enum eviction_signal signal);
 

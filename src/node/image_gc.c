@@ -30,6 +30,9 @@ struct image_gc {
     bool started, busy, again, stopped;
     bool by_timer; /* of the look under way: what cannot be helped is said at these only */
     bool failed_before;
+    bool everything;   /* the look under way is for everything that nobody uses, however much room there is */
+    env_callback done; /* who asked for that; NULL: nobody waits */
+    void *context;
 };
 
 /* ---- Looking ---- */
@@ -125,6 +128,11 @@ static void begin(struct image_gc *gc, bool by_timer);
 static void over(struct image_gc *gc)
 {
     gc->busy = false;
+    if (gc->done && (gc->everything || gc->stopped)) {
+        env_callback done = gc->done;
+        gc->done = NULL;
+        done(gc->context);
+    }
     if (gc->stopped)
         agent_settled(gc->agent);
     else if (gc->again)
@@ -141,7 +149,8 @@ static void complain(struct image_gc *gc, const struct removal *r)
              "bytes eligible to free.",
              (long long)r->wanted, (long long)r->freed);
     log_warning("%s", text);
-    recorder_event(agent->recorder, &api_resources[API_NODES], &node, NULL, "Warning", "FreeDiskSpaceFailed", "%s", text);
+    recorder_event(agent->recorder, &api_resources[API_NODES], &node, NULL, "Warning", "FreeDiskSpaceFailed", "%s",
+                   text);
     if (gc->failed_before)
         recorder_event(agent->recorder, &api_resources[API_NODES], &node, NULL, "Warning", "ImageGCFailed", "%s", text);
     gc->failed_before = true;
@@ -153,7 +162,7 @@ static void removed(void *context)
     struct image_gc *gc = r->gc;
     if (r->freed >= r->wanted)
         gc->failed_before = false;
-    else if (gc->by_timer && !gc->stopped)
+    else if (gc->by_timer && !gc->everything && !gc->stopped)
         complain(gc, r);
     for (size_t i = 0; i < r->ids.count; i++)
         free(r->ids.items[i]);
@@ -185,7 +194,7 @@ static void looked(void *context)
         log_warning("Images are not looked through: %s", l->err.text);
     if (!l->failed && !gc->stopped) {
         detect(gc, &l->images, records);
-        int64_t excess = image_gc_excess(l->capacity, l->available);
+        int64_t excess = gc->everything ? INT64_MAX : image_gc_excess(l->capacity, l->available);
         size_t going = excess ? image_gc_order(records, l->images.count, env_now(gc->agent->env)) : 0;
         if (excess && (going || gc->by_timer)) {
             removal = mem_zero(1, sizeof(*removal));
@@ -216,6 +225,7 @@ static void begin(struct image_gc *gc, bool by_timer)
     l->directory = mem_string(gc->directory);
     gc->busy = true;
     gc->by_timer = by_timer;
+    gc->everything = gc->done != NULL;
     task_run(gc->agent->env, look, looked, l);
 }
 
@@ -261,6 +271,17 @@ void image_gc_stop(struct image_gc *gc)
     env_timer_stop(gc->timer);
     watch_remove(gc->watch);
     gc->watch = NULL;
+}
+
+void image_gc_remove_unused(struct image_gc *gc, env_callback done, void *context)
+{
+    if (gc->stopped) {
+        done(context);
+        return;
+    }
+    gc->done = done;
+    gc->context = context;
+    begin(gc, false);
 }
 
 bool image_gc_idle(const struct image_gc *gc)

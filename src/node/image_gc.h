@@ -7,6 +7,7 @@
 #ifndef CORACLE_NODE_IMAGE_GC_H
 #define CORACLE_NODE_IMAGE_GC_H
 
+#include "base/env.h"
 #include "base/timestamp.h"
 #include "node/node.h"
 
@@ -22,6 +23,9 @@ struct image_gc *image_gc_new(struct agent *agent);
 /* The workers know what they use. */
 void image_gc_start(struct image_gc *gc);
 void image_gc_stop(struct image_gc *gc);
+/* Removes every image that no container uses, but those that are too young or from an archive, and calls done; at once
+ * when it has been stopped. One at a time. */
+void image_gc_remove_unused(struct image_gc *gc, env_callback done, void *context);
 bool image_gc_idle(const struct image_gc *gc);
 void image_gc_free(struct image_gc *gc);
 

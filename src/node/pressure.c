@@ -3,11 +3,13 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 
 #include "api/pod_resources.h"
 #include "base/cleanup.h"
 #include "node/machine.h"
+#include "node/reclaim.h"
 #include "node/registration.h"
 #include "node/runtime/container.h"
 #include "node/worker.h"
@@ -24,6 +26,8 @@ struct pressure {
     bool shown[EVICTION_CONDITIONS];
     char *victim; /* uid; NULL: none is awaited */
     int64_t victim_since;
+    bool reclaiming;      /* what the node can give back is on its way */
+    int64_t reclaimed_at; /* when it was last, with no victim since, monotonic; 0: never */
     bool stopped;
 };
 
@@ -180,13 +184,29 @@ static void measure(struct arena *arena, struct worker *w, enum eviction_signal 
     }
 }
 
+static bool images_share_disk(const struct pressure *p)
+{
+    const char *data = p->agent->options.data_directory;
+    cleanup_free char *images = mem_printf("%s/images", data);
+    struct stat a, b;
+    return stat(data, &a) == 0 && stat(images, &b) == 0 && a.st_dev == b.st_dev;
+}
+
+static void reclaimed(void *context)
+{
+    struct pressure *p = context;
+    p->reclaiming = false;
+    p->reclaimed_at = env_monotonic(p->agent->env);
+    /* Some file systems take a moment to count what they have freed. */
+    if (!p->stopped)
+        env_timer_start(p->timer, PRESSURE_PERIOD_CLOSE);
+}
+
 static void evict_one(struct pressure *p, const struct eviction_shortage *s)
 {
     struct arena *arena = arena_new(4096);
     struct eviction_pod *pods = arena_alloc(arena, (p->agent->workers.count + 1) * sizeof(*pods));
     size_t count = 0;
-    node_event(p, "Warning", "EvictionThresholdMet",
-               arena_printf(arena, "Attempting to reclaim %s", eviction_resource(s->signal)));
     for (struct map_slot *slot = NULL; (slot = map_next(&p->agent->workers, slot));) {
         struct worker *w = slot->value;
         if (may_go(w) && !eviction_is_critical(worker_pod(w)))
@@ -198,9 +218,27 @@ static void evict_one(struct pressure *p, const struct eviction_shortage *s)
         free(p->victim);
         p->victim = mem_string(worker_pod(w)->metadata.uid);
         p->victim_since = env_monotonic(p->agent->env);
+        p->reclaimed_at = 0;
         worker_evict(w, eviction_message(arena, s, &pods[0]), true);
     }
     arena_free(arena);
+}
+
+/* Before each victim the node gives what it can; where nobody can go, not at every look. */
+static void act_on(struct pressure *p, const struct eviction_shortage *s, int64_t now)
+{
+    bool reclaims = eviction_reclaims(s->signal, images_share_disk(p));
+    bool reclaimed_now = reclaims && p->reclaimed_at && now - p->reclaimed_at < PRESSURE_PERIOD;
+    if (!reclaimed_now) {
+        cleanup_free char *text = mem_printf("Attempting to reclaim %s", eviction_resource(s->signal));
+        node_event(p, "Warning", "EvictionThresholdMet", text);
+    }
+    if (!reclaims || reclaimed_now) {
+        evict_one(p, s);
+        return;
+    }
+    p->reclaiming = true;
+    reclaim_disk(p->agent, reclaimed, p);
 }
 
 /* ---- Looks ---- */
@@ -209,7 +247,7 @@ static void look(void *context)
 {
     struct pressure *p = context;
     int64_t now = env_monotonic(p->agent->env);
-    bool close = false, evicting = false, short_now[EVICTION_CONDITIONS] = {false};
+    bool close = false, acting = false, short_now[EVICTION_CONDITIONS] = {false};
     if (p->stopped)
         return;
     if (p->victim && now - p->victim_since >= PRESSURE_VICTIM_WAIT)
@@ -224,9 +262,9 @@ static void look(void *context)
         enum eviction_condition condition = eviction_condition(s.signal);
         short_now[condition] = true;
         show(p, condition, true, now);
-        if (!evicting && !p->victim) {
-            evicting = true;
-            evict_one(p, &s);
+        if (!acting && !p->victim && !p->reclaiming) {
+            acting = true;
+            act_on(p, &s, now);
         }
     }
     bool shown = false;

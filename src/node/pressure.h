@@ -1,5 +1,6 @@
 /* Keeps the node from running out of memory, disk and processes: watches what is left, says so in the node's
- * conditions, and ends one pod after the other until there is enough. Decisions are those of node/eviction.h.
+ * conditions, gives back what it can of disk (node/reclaim.h), and ends one pod after the other until there is enough.
+ * Decisions are those of node/eviction.h.
  *
  * A look costs the reading of three small files; there is one every PRESSURE_PERIOD, and more often when little is
  * left. */

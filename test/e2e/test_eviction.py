@@ -1,4 +1,5 @@
 """A node that runs short of memory, and pods that outgrow their share of its disk."""
+import os
 import pathlib
 import re
 
@@ -6,6 +7,7 @@ import pytest
 
 import harness
 import load
+import registry
 
 MIB = 1 << 20
 
@@ -175,6 +177,47 @@ def test_whatever_else_is_short_ends_pods_and_keeps_others_out(make_cluster, sig
                                            container={"resources": {"requests": {"cpu": "1m"}}}))
     items = harness.wait_for(one.api, pods, lambda items: is_evicted(named(items, "direct")) and items)
     assert named(items, "direct")["status"]["message"] == f"Pod was rejected: The node had condition: [{kind}]. "
+
+
+def test_what_nobody_uses_goes_before_a_pod_does(make_cluster, tmp_path, workspace):
+    pods = "/api/v1/namespaces/default/pods"
+    with harness.small_disk(tmp_path, 256 << 20) as (prefix, disk), \
+            registry.docker_registry(workspace / "evict-registry") as address:
+        for name, padding in (("used", 1_000_000), ("unused", 40_000_000)):
+            archive = harness.make_image("local/any:v1", workspace, format="oci", padding=padding)
+            registry.push(f"http://{address}", f"team/{name}", "v1", registry.Image(archive))
+        one = make_cluster(images=[], data_directory=tmp_path / "data", prefix=prefix)
+        one.start()
+        # Three of one image: one serves, one has ended and keeps its log, one leaves an image behind.
+        one.api.create(pods, harness.shell_pod("serves", "exec sleep 1000", image=f"{address}/team/used:v1"))
+        over = one.api.create(pods, harness.shell_pod("over", "echo done", image=f"{address}/team/used:v1",
+                                                      restartPolicy="Never"))
+        leaves = one.api.create(pods, harness.shell_pod("leaves", "true", image=f"{address}/team/unused:v1",
+                                                        restartPolicy="Never"))
+        harness.wait_for(one.api, pods, lambda items: sorted(item["status"].get("phase") for item in items) ==
+                         ["Running", "Succeeded", "Succeeded"])
+        one.api.ok("DELETE", pods + "/leaves")
+        logs = disk / "data/log" / f"default_over_{over['metadata']['uid']}"
+        assert harness.eventually(lambda: not (disk / "data/pods" / leaves["metadata"]["uid"]).exists()) and logs.exists()
+        one.kill()
+        room = os.statvfs(disk)
+        # Without the image that nobody uses there is enough.
+        one.arguments = ["--eviction-hard", f"nodefs.available<{room.f_bavail * room.f_frsize + 20_000_000}",
+                         "--eviction-pressure-transition-period", "1s"]
+        one.start()
+        harness.wait_for(one.api, "/api/v1/events", lambda items: any(
+            item["message"] == "Attempting to reclaim ephemeral-storage" for item in items))
+        harness.wait_for(one.api, "/api/v1/nodes", lambda nodes: condition(nodes[0], "DiskPressure")["status"] == "False"
+                         and any("used:v1" in name for image in nodes[0]["status"]["images"] for name in image["names"])
+                         and not any("unused:v1" in name for image in nodes[0]["status"]["images"]
+                                     for name in image["names"]))
+        assert not logs.exists()
+        items = one.api.ok("GET", pods)["items"]
+        assert sorted((item["metadata"]["name"], item["status"]["phase"]) for item in items) == \
+            [("over", "Succeeded"), ("serves", "Running")]
+        assert named(items, "serves")["status"]["containerStatuses"][0]["restartCount"] == 0
+        assert "Evicted" not in {event["reason"] for event in one.api.ok("GET", "/api/v1/events")["items"]}
+        one.down()
 
 
 def test_thresholds_that_make_no_sense_are_refused():

@@ -111,6 +111,17 @@ static void the_order_holds_for_any_pods(void **state)
     }
 }
 
+/* With images on a disk of their own, the node has nothing to give back on that of its data. */
+static void disk_is_given_back_where_images_are(void **state)
+{
+    static const bool alone[EVICTION_SIGNALS] = {[EVICTION_IMAGE_DISK] = true, [EVICTION_IMAGE_INODES] = true};
+    for (int i = 0; i < EVICTION_SIGNALS; i++) {
+        bool disk = eviction_condition((enum eviction_signal)i) == EVICTION_DISK_PRESSURE;
+        assert_int_equal(eviction_reclaims((enum eviction_signal)i, true), disk);
+        assert_int_equal(eviction_reclaims((enum eviction_signal)i, false), alone[i]);
+    }
+}
+
 static void the_victim_is_told_in_upstreams_words(void **state)
 {
     struct arena *arena = arena_new(0);
@@ -180,6 +191,7 @@ int main(void)
         cmocka_unit_test(thresholds_are_read_as_the_kubelet_reads_them),
         cmocka_unit_test(the_order_is_excess_then_priority_then_amount),
         cmocka_unit_test(the_order_holds_for_any_pods),
+        cmocka_unit_test(disk_is_given_back_where_images_are),
         cmocka_unit_test(the_victim_is_told_in_upstreams_words),
         cmocka_unit_test(a_node_that_is_short_is_choosy),
     };
