@@ -624,7 +624,7 @@ static struct worker *take_up(struct agent *agent, struct object *object, const 
         begin_end(w);
     if (w->state.restored)
         worker_resume_eviction(w, shown);
-    else if (!w->frozen && !w->is_static)
+    else if (!w->frozen)
         worker_admit(w);
     worker_consider_resize(w);
     worker_poke(w);

@@ -64,6 +64,20 @@ def test_a_file_is_a_pod_with_a_mirror(node):
                                            and text)
 
 
+def test_its_kernel_settings_are_checked_as_those_of_other_pods(node):
+    write(node.folder, "unsafe.yaml", manifest("unsafe", securityContext={
+        "sysctls": [{"name": "net.core.somaxconn", "value": "1024"}]}))
+    status = mirror(node, "unsafe", lambda pod: pod["status"].get("phase") == "Failed")["status"]
+    assert status["reason"] == "SysctlForbidden"
+    assert status["message"] == 'Pod was rejected: forbidden sysctl: "net.core.somaxconn" not allowlisted'
+    # Another file is another pod.
+    write(node.folder, "unsafe.yaml", manifest("unsafe", securityContext={
+        "sysctls": [{"name": "net.ipv4.tcp_keepalive_time", "value": "321"}]}))
+    mirror(node, "unsafe")
+    (node.folder / "unsafe.yaml").unlink()
+    gone(node, "unsafe")
+
+
 def test_its_log_is_read_through_the_mirror(node):
     write(node.folder, "talk.yaml", manifest("talk", "echo here I am; exec sleep 1000"))
     mirror(node, "talk")
