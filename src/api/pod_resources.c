@@ -70,15 +70,15 @@ static int64_t add_up(const struct counting *k)
     const struct pod_spec *spec = k->spec;
     int64_t sum = 0, sidecars = 0, largest = 0;
     for (size_t i = 0; i < spec->containers.count; i++)
-        sum += k->amount_of(&spec->containers.items[i], k);
+        sum = quantity_add(sum, k->amount_of(&spec->containers.items[i], k));
     for (size_t i = 0; i < spec->init_containers.count; i++) {
         const struct container *c = &spec->init_containers.items[i];
         int64_t own = k->amount_of(c, k);
         if (api_is_sidecar(c))
-            sidecars += own;
-        largest = most(largest, api_is_sidecar(c) ? sidecars : own + sidecars);
+            sidecars = quantity_add(sidecars, own);
+        largest = most(largest, api_is_sidecar(c) ? sidecars : quantity_add(own, sidecars));
     }
-    return most(sum + sidecars, largest);
+    return most(quantity_add(sum, sidecars), largest);
 }
 
 static bool is_pod_level(const struct pod_spec *spec, const char *name)
@@ -96,7 +96,7 @@ int64_t pod_resource_request(const struct pod *pod, const char *name, enum pod_c
                          .otherwise = otherwise};
     int64_t sum =
         is_pod_level(&pod->spec, name) ? pod_resource_amount(&pod->spec.resources->requests, name) : add_up(&k);
-    return sum + pod_resource_amount(&pod->spec.overhead, name);
+    return quantity_add(sum, pod_resource_amount(&pod->spec.overhead, name));
 }
 
 static bool all_limited(const struct container_array *containers, const char *name)
@@ -112,7 +112,7 @@ bool pod_resource_limit(const struct pod_spec *spec, const char *name, int64_t *
     struct counting k = {.spec = spec, .name = name, .amount_of = limit_of};
     bool pod_level = spec->resources && string_map_get(&spec->resources->limits, name);
     int64_t sum = pod_level ? pod_resource_amount(&spec->resources->limits, name) : add_up(&k);
-    *out = sum ? sum + pod_resource_amount(&spec->overhead, name) : 0;
+    *out = sum ? quantity_add(sum, pod_resource_amount(&spec->overhead, name)) : 0;
     return sum && (pod_level || (all_limited(&spec->containers, name) && all_limited(&spec->init_containers, name)));
 }
 

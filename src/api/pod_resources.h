@@ -1,6 +1,6 @@
 /* What a pod asks of its node, as upstream adds it up: the sum of its containers or its largest init container,
  * whichever is more (sidecars count with both); requests of the pod as a whole, where it has them, count instead; plus
- * overhead. */
+ * overhead. A sum that is too large for an amount is INT64_MAX. */
 #ifndef CORACLE_API_POD_RESOURCES_H
 #define CORACLE_API_POD_RESOURCES_H
 

@@ -26,5 +26,12 @@ const char *quantity_format(struct arena *arena, quantity_t value, bool binary_s
 int64_t quantity_value(const char *text);       /* whole units */
 int64_t quantity_milli_value(const char *text); /* thousandths */
 int quantity_compare(const char *a, const char *b);
+/* The sum of two amounts that are not negative, at most INT64_MAX: a pod may ask for as much as an amount can hold, and
+ * several times. */
+static inline int64_t quantity_add(int64_t a, int64_t b)
+{
+    int64_t sum;
+    return __builtin_add_overflow(a, b, &sum) ? INT64_MAX : sum;
+}
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "api/json.h"
 #include "api/pod_qos.h"
+#include "api/quantity.h"
 #include "base/cleanup.h"
 #include "base/task.h"
 #include "base/timestamp.h"
@@ -81,8 +82,8 @@ static struct node_room room_around(const struct worker *w)
             continue;
         struct arena *arena = arena_new(4096);
         struct pod *pod = worker_allocated_pod(other, arena);
-        room.cpu_used += pod_resource_request(pod, "cpu", POD_COUNT_SPEC, 0);
-        room.memory_used += pod_resource_request(pod, "memory", POD_COUNT_SPEC, 0);
+        room.cpu_used = quantity_add(room.cpu_used, pod_resource_request(pod, "cpu", POD_COUNT_SPEC, 0));
+        room.memory_used = quantity_add(room.memory_used, pod_resource_request(pod, "memory", POD_COUNT_SPEC, 0));
         arena_free(arena);
     }
     return room;

@@ -16,12 +16,17 @@ struct resource_amounts {
     int64_t of[RESOURCE_KINDS];
 };
 
+/* Sums of amounts of many pods: none overflows, and what was added can be taken away again. */
+struct resource_sums {
+    __int128 of[RESOURCE_KINDS];
+};
+
 struct node_info {
     struct object *object; /* NULL: only pods of it are known */
     const struct node *node;
     struct resource_amounts allocatable;
-    struct resource_amounts requested;
-    struct resource_amounts assumed_load; /* requested, with upstream's minimum for pods that ask for nothing */
+    struct resource_sums requested;
+    struct resource_sums assumed_load; /* requested, with upstream's minimum for pods that ask for nothing */
     int64_t pods, pods_allocatable;
     struct map extended; /* name -> (intptr_t) amount requested of other resources */
     struct map ports;    /* "TCP/80/10.0.0.1" and "TCP/80" -> (intptr_t) how many pods have them on the node */
@@ -35,7 +40,8 @@ void pod_requests(const struct pod *pod, struct resource_amounts *out);
 /* The amounts used in scores: 100m of cpu and 200 MiB of memory at least per container that asks for none. */
 void pod_load(const struct pod *pod, struct resource_amounts *out);
 
-/* Calls visit for each port of the node that the pod asks for; ip is never NULL. False from visit ends it: the result. */
+/* Calls visit for each port of the node that the pod asks for; ip is never NULL. False from visit ends it: the result.
+ */
 bool pod_host_ports(const struct pod_spec *spec,
                     bool (*visit)(void *context, const struct container_port *port, const char *ip), void *context);
 /* Whether a pod of the node has that port; ip "0.0.0.0": at any address. */

@@ -37,17 +37,18 @@ static struct extended_sum *sum_of(struct arena *arena, struct extended_sums *su
 
 static void add_container(struct extended_sum *e, int64_t own)
 {
-    e->sum += own;
+    e->sum = quantity_add(e->sum, own);
 }
 
 static void add_init_container(struct extended_sum *e, int64_t own)
 {
-    e->largest = own + e->sidecars > e->largest ? own + e->sidecars : e->largest;
+    int64_t together = quantity_add(own, e->sidecars);
+    e->largest = together > e->largest ? together : e->largest;
 }
 
 static void add_sidecar(struct extended_sum *e, int64_t own)
 {
-    e->sidecars += own;
+    e->sidecars = quantity_add(e->sidecars, own);
     e->largest = e->sidecars > e->largest ? e->sidecars : e->largest;
 }
 
@@ -64,8 +65,8 @@ static void collect_extended(struct arena *arena, struct extended_sums *sums, co
 static int64_t amount_of(const struct pod_spec *spec, const struct extended_sum *e)
 {
     const char *whole = spec->resources ? string_map_get(&spec->resources->requests, e->name) : NULL;
-    int64_t sum = e->sum + e->sidecars, most = sum > e->largest ? sum : e->largest;
-    return (whole ? quantity_value(whole) : most) + quantity_value(string_map_get(&spec->overhead, e->name));
+    int64_t sum = quantity_add(e->sum, e->sidecars), most = sum > e->largest ? sum : e->largest;
+    return quantity_add(whole ? quantity_value(whole) : most, quantity_value(string_map_get(&spec->overhead, e->name)));
 }
 
 static void set_extended(struct schedule_pod *pod)
@@ -128,10 +129,11 @@ int64_t score_least_allocated(const struct schedule_pod *pod, const struct node_
 {
     int64_t sum = 0, counted = 0;
     for (int kind = RESOURCE_CPU; kind <= RESOURCE_MEMORY; kind++) {
-        int64_t room = node->allocatable.of[kind], used = node->assumed_load.of[kind] + pod->load.of[kind];
+        int64_t room = node->allocatable.of[kind];
+        __int128 used = node->assumed_load.of[kind] + pod->load.of[kind];
         if (!room)
             continue;
-        sum += used > room ? 0 : (room - used) * SCHEDULE_SCORE_MAX / room;
+        sum += used > room ? 0 : (int64_t)((room - used) * SCHEDULE_SCORE_MAX / room);
         counted++;
     }
     return counted ? sum / counted : 0;

@@ -221,6 +221,27 @@ static void changes_count_until_they_are_done(void **state)
     arena_free(arena);
 }
 
+/* Sums stop at the largest amount, where they would wrap around to less than nothing. */
+static void what_no_machine_has_adds_up_to_the_largest_amount(void **state)
+{
+#define LARGEST(kind, name) kind(name, MEMORY("9E"), MEMORY("9E"))
+    static const char *const specs[] = {
+        "{\"containers\":[" LARGEST(CONTAINER, "a") "," LARGEST(CONTAINER, "b") "]}",
+        "{\"containers\":[" CONTAINER("a", MEMORY("1"), MEMORY("1")) "],\"initContainers\":[" LARGEST(
+            SIDECAR, "s") "," LARGEST(CONTAINER, "i") "]}",
+        "{\"containers\":[" LARGEST(CONTAINER, "a") "],\"overhead\":{" MEMORY("9E") "}}",
+    };
+    for (size_t i = 0; i < sizeof(specs) / sizeof(specs[0]); i++) {
+        struct arena *arena = arena_new(0);
+        int64_t limit;
+        struct pod *pod = pod_of(arena, specs[i]);
+        assert_int_equal(pod_resource_request(pod, "memory", POD_COUNT_SPEC, 0), INT64_MAX);
+        assert_true(pod_resource_limit(&pod->spec, "memory", &limit));
+        assert_int_equal(limit, INT64_MAX);
+        arena_free(arena);
+    }
+}
+
 /* Upstream's table, on a node of 4,000,000,000 bytes. */
 static void the_last_to_go_is_who_asked_for_most(void **state)
 {
@@ -344,6 +365,7 @@ int main(void)
         cmocka_unit_test(a_new_start_is_for_the_resource_that_asks_for_it),
         cmocka_unit_test(what_does_not_fit_waits_or_is_in_vain),
         cmocka_unit_test(changes_count_until_they_are_done),
+        cmocka_unit_test(what_no_machine_has_adds_up_to_the_largest_amount),
         cmocka_unit_test(the_last_to_go_is_who_asked_for_most),
         cmocka_unit_test(storage_is_limited_by_any_limit),
         cmocka_unit_test(what_was_allotted_comes_back_from_the_status),

@@ -63,6 +63,11 @@ static void the_reasons_are_upstreams(void **state)
         /* More than any node has: no eviction would help. */
         {"3", "1Gi", NULL, "0/1 nodes are available: 1 Insufficient cpu." NOT_HELPFUL("1", "1")},
         {"3", "5Gi", NULL, "0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient memory." NOT_HELPFUL("1", "1")},
+        /* Sums that no amount can hold are no small ones. */
+        {"1", "9E",
+         "\"initContainers\":[{\"name\":\"s\",\"image\":\"app:1\",\"restartPolicy\":\"Always\",\"resources\":{"
+         "\"requests\":{\"memory\":\"9E\"}}}]",
+         "0/1 nodes are available: 1 Insufficient memory." NOT_HELPFUL("1", "1")},
         {"1", "1Gi", "\"nodeSelector\":{\"disk\":\"ssd\"}",
          "0/1 nodes are available: 1 node(s) didn't match Pod's node affinity/selector." NOT_HELPFUL("1", "1")},
     };
@@ -73,6 +78,22 @@ static void the_reasons_are_upstreams(void **state)
         assert_reason(s, cases[i].message);
         stage_free(s);
     }
+}
+
+/* Who names its node comes past the scheduler. */
+static void a_node_with_more_than_an_amount_can_hold_is_full_until_it_has_gone(void **state)
+{
+    struct stage *s = stage_new();
+    node(s, "n1", "2", "2Gi", "10");
+    pod(s, "a", "1m", "9E", "\"nodeName\":\"n1\"");
+    pod(s, "b", "1m", "9E", "\"nodeName\":\"n1\"");
+    pod(s, "p", "1m", "1Gi", NULL);
+    assert_stage(s, POD, "status/conditions/PodScheduled/reason", "Unschedulable");
+    stage_delete(s, "pods/default/a", NULL);
+    stage_delete(s, "pods/default/b", NULL);
+    stage_run(s, MINUTE);
+    assert_stage(s, POD, "spec/nodeName", "n1");
+    stage_free(s);
 }
 
 static void port_pod(struct stage *s, const char *name, const char *ports)
@@ -105,8 +126,9 @@ static void a_port_of_the_node_is_given_once(void **state)
         port_pod(s, "second", "{\"containerPort\":8080,\"hostPort\":81,\"hostIP\":\"10.0.0.1\"}");
         port_pod(s, "p", cases[i].ports);
         if (!cases[i].fits) {
-            assert_reason(s, "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports."
-                             NO_VICTIMS("1", "1"));
+            assert_reason(
+                s, "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports." NO_VICTIMS(
+                       "1", "1"));
             stage_delete(s, "pods/default/first", NULL);
             stage_delete(s, "pods/default/second", NULL);
         }
@@ -137,8 +159,10 @@ static void reasons_of_several_nodes_are_counted_and_sorted(void **state)
     stage_patch(s, "nodes/n4", "{\"spec\":{\"unschedulable\":true}}");
     stage_run(s, SECOND);
     pod(s, "p", "2", "2Gi", NULL);
-    assert_reason(s, "0/4 nodes are available: 1 Insufficient memory, 1 node(s) were unschedulable, 2 Insufficient cpu."
-                     NOT_HELPFUL("4", "4"));
+    assert_reason(
+        s,
+        "0/4 nodes are available: 1 Insufficient memory, 1 node(s) were unschedulable, 2 Insufficient cpu." NOT_HELPFUL(
+            "4", "4"));
     stage_free(s);
 }
 
@@ -167,7 +191,8 @@ static void taints_keep_pods_out_that_do_not_tolerate_them(void **state)
 {
     struct stage *s = stage_new();
     node(s, "n1", "8", "8Gi", "10");
-    stage_patch(s, "nodes/n1", "{\"spec\":{\"taints\":[{\"key\":\"gpu\",\"value\":\"yes\",\"effect\":\"NoSchedule\"}]}}");
+    stage_patch(s, "nodes/n1",
+                "{\"spec\":{\"taints\":[{\"key\":\"gpu\",\"value\":\"yes\",\"effect\":\"NoSchedule\"}]}}");
     stage_run(s, SECOND);
     pod(s, "p", "1", "1Gi", NULL);
     assert_reason(s, "0/1 nodes are available: 1 node(s) had untolerated taint(s)." NOT_HELPFUL("1", "1"));
@@ -307,6 +332,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_pod_that_fits_stage_is_bound_and_says_where),
         cmocka_unit_test(the_reasons_are_upstreams),
+        cmocka_unit_test(a_node_with_more_than_an_amount_can_hold_is_full_until_it_has_gone),
         cmocka_unit_test(a_port_of_the_node_is_given_once),
         cmocka_unit_test(what_others_have_taken_is_no_reason_for_good),
         cmocka_unit_test(reasons_of_several_nodes_are_counted_and_sorted),
