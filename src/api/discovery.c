@@ -9,7 +9,7 @@
 #include "base/cleanup.h"
 
 static const char *const verbs[] = {"create", "delete", "deletecollection", "get", "list", "patch", "update",
-                                    "watch", NULL};
+                                    "watch",  NULL};
 /* Namespaces are deleted one by one: each has to be emptied. */
 static const char *const namespace_verbs[] = {"create", "delete", "get", "list", "patch", "update", "watch", NULL};
 static const char *const half_verbs[] = {"get", "patch", "update", NULL};
@@ -67,15 +67,6 @@ static void write_strings(const char *name, const char *const *strings, struct b
     buffer_add_char(out, ']');
 }
 
-/* Whether resource i is the first of its group and version. */
-static bool first_of_version(size_t i)
-{
-    for (size_t k = 0; k < i; k++)
-        if (strcmp(api_resources[k].api_version, api_resources[i].api_version) == 0)
-            return false;
-    return true;
-}
-
 static bool first_of_group(size_t i)
 {
     for (size_t k = 0; k < i; k++)
@@ -99,7 +90,7 @@ static void write_group_members(const char *group, struct buffer *out)
     buffer_printf(out, "\"name\":\"%s\",\"versions\":[", group);
     for (size_t i = 0; i < api_resource_count; i++) {
         const struct api_resource *r = &api_resources[i];
-        if (strcmp(r->group, group) != 0 || !first_of_version(i))
+        if (strcmp(r->group, group) != 0 || !api_resource_is_first_of_version(i))
             continue;
         buffer_printf(out, "%s{\"groupVersion\":\"%s\",\"version\":\"%s\"}", preferred ? "," : "", r->api_version,
                       r->version);
@@ -227,7 +218,7 @@ static void write_aggregated_group(const char *group, struct buffer *out)
         buffer_printf(out, "\"name\":\"%s\",", group);
     buffer_add_string(out, "\"creationTimestamp\":null},\"versions\":[");
     for (size_t i = 0; i < api_resource_count; i++) {
-        if (strcmp(api_resources[i].group, group) != 0 || !first_of_version(i))
+        if (strcmp(api_resources[i].group, group) != 0 || !api_resource_is_first_of_version(i))
             continue;
         buffer_printf(out, "%s{\"version\":\"%s\",\"resources\":[", any_version ? "," : "", api_resources[i].version);
         bool any = false;
@@ -252,8 +243,9 @@ static void write_aggregated_group(const char *group, struct buffer *out)
 void discovery_write_aggregated(bool core, const char *version, struct buffer *out)
 {
     bool any = false;
-    buffer_printf(out, "{\"kind\":\"APIGroupDiscoveryList\",\"apiVersion\":\"apidiscovery.k8s.io/%s\",\"metadata\":{},"
-                       "\"items\":[",
+    buffer_printf(out,
+                  "{\"kind\":\"APIGroupDiscoveryList\",\"apiVersion\":\"apidiscovery.k8s.io/%s\",\"metadata\":{},"
+                  "\"items\":[",
                   version);
     for (size_t i = 0; i < api_resource_count; i++) {
         if (core != !*api_resources[i].group || !first_of_group(i))

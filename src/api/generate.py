@@ -13,7 +13,8 @@ TYPE is string, bool, int32, int64, double, time, microtime, quantity, int-or-st
 of a type; `*T` is optional (unset differs from zero), `[]T` a list, `map[string]T` a map.
 
 Attributes: pb=N (number of the field in protobuf; pb=N.M: field M of message N, where upstream embeds a message
-whose fields JSON has in line), required, always, set, retain-keys, key=A[,B] (list-map and strategic-merge
+whose fields JSON has in line), required, always, set, retain-keys, extension (a raw field that holds any object,
+upstream's RawExtension), key=A[,B] (list-map and strategic-merge
 keys), map-key=A (list-map key only), default=JSON (no blanks), values=A,B,C (the allowed strings), inert=LATER
 (accepted and stored, but does not act yet: LATER says, with _ for blanks, what it waits for), harmless=A,B
 (values of an inert field that need no warning, because they ask for what happens anyway; so does its default).
@@ -36,7 +37,8 @@ SCALARS = {
     "raw": ("API_RAW", "const char *", "const char *", None, None),
 }
 SHAPES = ("API_VALUE", "API_OPTIONAL", "API_ARRAY", "API_MAP")
-FLAGS = {"required": "API_REQUIRED", "always": "API_ALWAYS", "set": "API_SET", "retain-keys": "API_RETAIN_KEYS"}
+FLAGS = {"required": "API_REQUIRED", "always": "API_ALWAYS", "set": "API_SET", "retain-keys": "API_RETAIN_KEYS",
+         "extension": "API_EXTENSION"}
 KEYWORDS = {"continue", "default", "linux", "register", "signed", "static", "switch", "unix"}
 
 
@@ -275,6 +277,11 @@ def compatibility(types, resources):
            "Every field of the kinds below, as of Kubernetes v1.35, is accepted, validated and stored. The fields listed",
            "under \"Stored, but without effect yet\" do nothing else so far; an answer to a request that sets one carries a",
            "`Warning:` that says so. All other fields act.", "",
+           "## Managers of fields", "",
+           "Which client set which field is not recorded yet. `fieldManager` is checked and has no further effect; kubectl",
+           "sends it with every write, so this page says so and no warning does. `metadata.managedFields` of what a client",
+           "sends is dropped, with a `Warning:`. Server-side apply (a patch of type `application/apply-patch+yaml`) is refused",
+           "with 415, as upstream refuses it where it is turned off, and `force`, which belongs to it, with 422.", "",
            "## Kinds", "",
            "| Kind | API version | Resource | Short | Subresources |", "| --- | --- | --- | --- | --- |"]
     for r in resources:

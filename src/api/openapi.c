@@ -12,7 +12,8 @@
 void openapi_v2_write(const char *version, struct buffer *out)
 {
     struct openapi_writer w = {.out = out, .version = 2};
-    buffer_printf(out, "{\"swagger\":\"2.0\",\"info\":{\"title\":\"Kubernetes\",\"version\":\"%s\"},\"paths\":{", version);
+    buffer_printf(out, "{\"swagger\":\"2.0\",\"info\":{\"title\":\"Kubernetes\",\"version\":\"%s\"},\"paths\":{",
+                  version);
     openapi_write_paths(&w, NULL);
     buffer_add_string(out, "},\"definitions\":{");
     openapi_write_schemas(&w, NULL);
@@ -22,7 +23,8 @@ void openapi_v2_write(const char *version, struct buffer *out)
 static void write_v3(const char *api_version, const char *version, struct buffer *out)
 {
     struct openapi_writer w = {.out = out, .version = 3};
-    buffer_printf(out, "{\"openapi\":\"3.0.0\",\"info\":{\"title\":\"Kubernetes\",\"version\":\"%s\"},\"paths\":{", version);
+    buffer_printf(out, "{\"openapi\":\"3.0.0\",\"info\":{\"title\":\"Kubernetes\",\"version\":\"%s\"},\"paths\":{",
+                  version);
     openapi_write_paths(&w, api_version);
     buffer_add_string(out, "},\"components\":{\"schemas\":{");
     openapi_write_schemas(&w, api_version);
@@ -34,27 +36,19 @@ static void path_of(const struct api_resource *r, char path[GROUP_VERSION_PATH_M
     snprintf(path, GROUP_VERSION_PATH_MAX, "%s/%s", *r->group ? "apis" : "api", r->api_version);
 }
 
-static bool first_of_version(size_t i)
-{
-    for (size_t k = 0; k < i; k++)
-        if (strcmp(api_resources[k].api_version, api_resources[i].api_version) == 0)
-            return false;
-    return true;
-}
-
 void openapi_v3_write_index(const char *version, struct buffer *out)
 {
     bool any = false;
     buffer_add_string(out, "{\"paths\":{");
     for (size_t i = 0; i < api_resource_count; i++) {
-        if (!first_of_version(i))
+        if (!api_resource_is_first_of_version(i))
             continue;
         char path[GROUP_VERSION_PATH_MAX];
         cleanup_buffer struct buffer document = {0};
         path_of(&api_resources[i], path);
         write_v3(api_resources[i].api_version, version, &document);
-        buffer_printf(out, "%s\"%s\":{\"serverRelativeURL\":\"/openapi/v3/%s?hash=%016llX\"}", any ? "," : "", path, path,
-                      (unsigned long long)hash_fnv64a(document.data, document.size));
+        buffer_printf(out, "%s\"%s\":{\"serverRelativeURL\":\"/openapi/v3/%s?hash=%016llX\"}", any ? "," : "", path,
+                      path, (unsigned long long)hash_fnv64a(document.data, document.size));
         any = true;
     }
     buffer_add_string(out, "}}");

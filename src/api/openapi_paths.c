@@ -37,7 +37,8 @@ static const struct parameter patch_parameters[] = {
     {"dryRun", "string", "All: do everything but store the result."},
     {"fieldManager", "string", "Name of the actor that makes the change."},
     {"fieldValidation", "string", "What unknown and duplicate fields do: Ignore, Warn or Strict."},
-    {"force", "boolean", "Take over fields that another manager owns; for apply patches alone."},
+    {"force", "boolean",
+     "Take over fields that another manager owns; for apply patches alone, which are not served yet."},
     {0}};
 static const struct parameter delete_parameters[] = {
     {"dryRun", "string", "All: do everything but store the result."},
@@ -177,7 +178,7 @@ static void write_media_types(struct openapi_writer *w, const struct verb *v)
 static void write_operation(struct openapi_writer *w, const struct verb *v, const struct target *t, bool *any)
 {
     char list[OPENAPI_NAME_MAX];
-    const char *schema = strcmp(v->verb, "list") == 0 ? openapi_list_name(t->resource, list)
+    const char *schema = strcmp(v->verb, "list") == 0     ? openapi_list_name(t->resource, list)
                          : v->body == BODY_DELETE_OPTIONS ? api_type_status.openapi
                                                           : t->schema;
     buffer_printf(w->out, "%s\"%s\":{\"description\":\"", *any ? "," : "", v->method);
@@ -259,8 +260,8 @@ static const char *schema_of(const struct api_resource *r, const struct api_subr
 static void write_resource(struct openapi_writer *w, const struct api_resource *r, bool *any)
 {
     char path[PATH_MAX_SIZE], base[PATH_MAX_SIZE / 2];
-    struct target t = {.resource = r, .group = r->group, .version = r->version, .kind = r->kind,
-                       .schema = r->type->openapi};
+    struct target t = {
+        .resource = r, .group = r->group, .version = r->version, .kind = r->kind, .schema = r->type->openapi};
     snprintf(base, sizeof(base), "/%s/%s", *r->group ? "apis" : "api", r->api_version);
     if (r->namespaced && !r->create_only) {
         t.all_namespaces = true;

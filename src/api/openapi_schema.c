@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 
 #define META "io.k8s.apimachinery.pkg.apis.meta.v1."
+#define EXTENSION "io.k8s.apimachinery.pkg.runtime.RawExtension"
 
 /* How the kinds of scalars look; those that are schemas of their own have a name. */
 static const struct {
@@ -40,6 +41,7 @@ static const struct {
     {META "MicroTime", "An instant in RFC 3339, to the microsecond.", "\"type\":\"string\",\"format\":\"date-time\"",
      NULL},
     {META "FieldsV1", "A set of fields, as a tree of their names.", "\"type\":\"object\"", NULL},
+    {EXTENSION, "An object of any kind.", "\"type\":\"object\"", NULL},
     {META "Patch", "A change to an object, in the format that the Content-Type names.", "\"type\":\"object\"", NULL},
     {"io.k8s.apimachinery.pkg.api.resource.Quantity",
      "A number with an optional suffix: m for thousandths, k, M, G, T, P, E for powers of 1000, Ki, Mi, Gi, Ti, Pi, Ei "
@@ -53,15 +55,13 @@ static const struct {
 /* Kinds that are no resources. */
 static const struct {
     const struct api_type *type;
-    const char *group;
+    const char *group; /* NULL: every group has it, in each of its versions */
     const char *version;
 } other_kinds[] = {
-    {&api_type_binding, "", "v1"},
-    {&api_type_scale, "autoscaling", "v1"},
-    {&api_type_eviction, "policy", "v1"},
-    {&api_type_token_request, "authentication.k8s.io", "v1"},
-    {&api_type_status, "", "v1"},
-    {&api_type_delete_options, "", "v1"},
+    {&api_type_binding, "", "v1"},        {&api_type_scale, "autoscaling", "v1"},
+    {&api_type_eviction, "policy", "v1"}, {&api_type_token_request, "authentication.k8s.io", "v1"},
+    {&api_type_status, "", "v1"},         {&api_type_delete_options, NULL, NULL},
+    {&api_type_watch_event, NULL, NULL},
 };
 
 void openapi_write_ref(struct openapi_writer *w, const char *name)
@@ -95,7 +95,7 @@ static void write_strings(struct openapi_writer *w, const char *name, const char
 /* The members of the schema of one element of a field. */
 static void write_element(struct openapi_writer *w, const struct api_field *f)
 {
-    const char *name = f->type ? f->type->openapi : scalars[f->kind].name;
+    const char *name = f->type ? f->type->openapi : f->flags & API_EXTENSION ? EXTENSION : scalars[f->kind].name;
     if (name) {
         write_ref_members(w, name);
         return;
@@ -158,21 +158,34 @@ static void write_kind(struct openapi_writer *w, const char *group, const char *
     buffer_printf(w->out, "{\"group\":\"%s\",\"kind\":\"%s\",\"version\":\"%s\"}", group, kind, version);
 }
 
+static void write_kind_of_every_group(struct openapi_writer *w, const char *kind)
+{
+    for (size_t i = 0; i < api_resource_count; i++) {
+        if (!api_resource_is_first_of_version(i))
+            continue;
+        if (i)
+            buffer_add_char(w->out, ',');
+        write_kind(w, api_resources[i].group, kind, api_resources[i].version);
+    }
+}
+
 static void write_kinds(struct openapi_writer *w, const struct api_type *type)
 {
-    for (size_t i = 0; i < api_resource_count; i++)
-        if (api_resources[i].type == type) {
-            buffer_add_string(w->out, ",\"x-kubernetes-group-version-kind\":[");
-            write_kind(w, api_resources[i].group, api_resources[i].kind, api_resources[i].version);
-            buffer_add_char(w->out, ']');
-            return;
-        }
+    const char *group = NULL, *version = NULL, *kind = NULL;
+    for (size_t i = api_resource_count; i-- > 0;)
+        if (api_resources[i].type == type)
+            group = api_resources[i].group, version = api_resources[i].version, kind = api_resources[i].kind;
     for (size_t i = 0; i < ARRAY_COUNT(other_kinds); i++)
-        if (other_kinds[i].type == type) {
-            buffer_add_string(w->out, ",\"x-kubernetes-group-version-kind\":[");
-            write_kind(w, other_kinds[i].group, type->name, other_kinds[i].version);
-            buffer_add_char(w->out, ']');
-        }
+        if (other_kinds[i].type == type)
+            group = other_kinds[i].group, version = other_kinds[i].version, kind = type->name;
+    if (!kind)
+        return;
+    buffer_add_string(w->out, ",\"x-kubernetes-group-version-kind\":[");
+    if (group)
+        write_kind(w, group, kind, version);
+    else
+        write_kind_of_every_group(w, kind);
+    buffer_add_char(w->out, ']');
 }
 
 static void begin_schema(struct openapi_writer *w, const char *name, const char *doc, bool *any)
@@ -220,11 +233,12 @@ const char *openapi_list_name(const struct api_resource *resource, char name[OPE
 static void write_list_type(struct openapi_writer *w, const struct api_resource *r, bool *any)
 {
     char name[OPENAPI_NAME_MAX];
-    begin_schema(w, openapi_list_name(r, name), "Several objects of one kind, with the revision at which they were read.",
-                 any);
-    buffer_add_string(w->out, "\"type\":\"object\",\"required\":[\"items\"],\"properties\":{"
-                              "\"apiVersion\":{\"description\":\"Version of this representation.\",\"type\":\"string\"},"
-                              "\"items\":{\"description\":\"The objects.\",\"type\":\"array\",\"items\":{");
+    begin_schema(w, openapi_list_name(r, name),
+                 "Several objects of one kind, with the revision at which they were read.", any);
+    buffer_add_string(w->out,
+                      "\"type\":\"object\",\"required\":[\"items\"],\"properties\":{"
+                      "\"apiVersion\":{\"description\":\"Version of this representation.\",\"type\":\"string\"},"
+                      "\"items\":{\"description\":\"The objects.\",\"type\":\"array\",\"items\":{");
     write_ref_members(w, r->type->openapi);
     buffer_add_string(w->out, "}},\"kind\":{\"description\":\"Kind of the list.\",\"type\":\"string\"},\"metadata\":{"
                               "\"description\":\"Revision and continuation of the list.\",");
@@ -275,11 +289,10 @@ void openapi_write_schemas(struct openapi_writer *w, const char *api_version)
         mark(marked, other_kinds[i].type);
     mark(marked, &api_type_list_meta);
     for (size_t i = 0; i < api_type_count; i++)
-        if (marked[i] || !api_version)
+        if (marked[i])
             write_type(w, api_types[i], &any);
     for (size_t i = 0; i < api_resource_count; i++)
-        if (!api_resources[i].create_only &&
-            (!api_version || strcmp(api_resources[i].api_version, api_version) == 0))
+        if (!api_resources[i].create_only && (!api_version || strcmp(api_resources[i].api_version, api_version) == 0))
             write_list_type(w, &api_resources[i], &any);
     for (size_t i = 0; i < ARRAY_COUNT(fixed); i++) {
         begin_schema(w, fixed[i].name, fixed[i].doc, &any);

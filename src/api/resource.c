@@ -35,6 +35,14 @@ const struct api_resource *api_resource_of_kind(const char *api_version, const c
     return NULL;
 }
 
+bool api_resource_is_first_of_version(size_t index)
+{
+    for (size_t i = 0; i < index; i++)
+        if (strcmp(api_resources[i].api_version, api_resources[index].api_version) == 0)
+            return false;
+    return true;
+}
+
 const char *string_map_get(const struct string_map *map, const char *key)
 {
     size_t low = 0, high = map->count;

@@ -118,20 +118,18 @@ static void write_list_meta(const struct list_meta *meta, struct buffer *out)
         buffer_add_string(out, "{}");
 }
 
-void table_begin(const struct api_resource *resource, const struct table_options *options,
-                 const struct list_meta *meta, struct buffer *out)
+void table_begin(const struct api_resource *resource, const struct table_options *options, const struct list_meta *meta,
+                 struct buffer *out)
 {
-    buffer_printf(out, "{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/%s\",", options->version);
+    buffer_printf(out, "{\"kind\":\"Table\",\"apiVersion\":\"%s\",", options->api_version);
     write_list_meta(meta, out);
-    buffer_add_string(out, ",\"columnDefinitions\":[");
-    for (const struct table_column *c = table_columns(resource); !options->no_headers && c->name; c++) {
-        buffer_add_string(out, c == table_columns(resource) ? "{\"name\":" : ",{\"name\":");
-        json_encode_string(out, c->name);
-        buffer_printf(out, ",\"type\":\"%s\",\"format\":\"%s\",\"description\":", c->type, c->format ? c->format : "");
-        json_encode_string(out, c->description);
-        buffer_printf(out, ",\"priority\":%d}", c->priority);
+    const struct table_column_definition *columns = table_columns(resource), *c = columns;
+    buffer_add_string(out, ",\"columnDefinitions\":");
+    for (; !options->no_headers && c->name; c++) {
+        buffer_add_char(out, c == columns ? '[' : ',');
+        json_encode(&api_type_table_column_definition, c, out);
     }
-    buffer_add_string(out, "],\"rows\":[");
+    buffer_add_string(out, c == columns ? "null,\"rows\":[" : "],\"rows\":[");
 }
 
 void table_row(const struct api_resource *resource, const struct table_options *options, const void *value,
@@ -141,16 +139,19 @@ void table_row(const struct api_resource *resource, const struct table_options *
     buffer_add_string(out, index ? ",{\"cells\":" : "{\"cells\":");
     table_cells(resource, &cells, value);
     buffer_add_char(out, ']');
-    const char *conditions = resource->index == API_PODS ? pod_row_conditions(value) : NULL;
-    if (conditions)
-        buffer_printf(out, ",\"conditions\":%s", conditions);
+    const struct table_row_condition *condition = resource->index == API_PODS ? pod_row_condition(value) : NULL;
+    if (condition) {
+        buffer_add_string(out, ",\"conditions\":[");
+        json_encode(&api_type_table_row_condition, condition, out);
+        buffer_add_char(out, ']');
+    }
     if (options->include == TABLE_INCLUDE_NONE) {
         buffer_add_string(out, ",\"object\":null}");
         return;
     }
     buffer_add_string(out, ",\"object\":");
     if (options->include == TABLE_INCLUDE_METADATA)
-        partial_metadata_write(resource, options->version, value, out);
+        partial_metadata_write(resource, options->api_version, value, out);
     else if (json)
         buffer_add(out, json, json_size);
     else
@@ -163,27 +164,27 @@ void table_end(struct buffer *out)
     buffer_add_string(out, "]}");
 }
 
-void partial_metadata_write(const struct api_resource *resource, const char *version, const void *value,
+void partial_metadata_write(const struct api_resource *resource, const char *api_version, const void *value,
                             struct buffer *out)
 {
-    buffer_printf(out, "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/%s\",\"metadata\":", version);
-    json_encode(&api_type_object_meta, api_meta(resource, value), out);
-    buffer_add_char(out, '}');
+    struct partial_object_metadata partial = {
+        .kind = "PartialObjectMetadata", .api_version = api_version, .metadata = *api_meta(resource, value)};
+    json_encode(&api_type_partial_object_metadata, &partial, out);
 }
 
-void partial_metadata_list_begin(const char *version, const struct list_meta *meta, struct buffer *out)
+void partial_metadata_list_begin(const char *api_version, const struct list_meta *meta, struct buffer *out)
 {
-    buffer_printf(out, "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"meta.k8s.io/%s\",", version);
+    buffer_printf(out, "{\"kind\":\"PartialObjectMetadataList\",\"apiVersion\":\"%s\",", api_version);
     write_list_meta(meta, out);
     buffer_add_string(out, ",\"items\":[");
 }
 
-void partial_metadata_item(const struct api_resource *resource, const char *version, const void *value, size_t index,
-                           struct buffer *out)
+void partial_metadata_item(const struct api_resource *resource, const char *api_version, const void *value,
+                           size_t index, struct buffer *out)
 {
     if (index)
         buffer_add_char(out, ',');
-    partial_metadata_write(resource, version, value, out);
+    partial_metadata_write(resource, api_version, value, out);
 }
 
 void partial_metadata_list_end(struct buffer *out)

@@ -14,7 +14,7 @@
 enum table_include { TABLE_INCLUDE_METADATA, TABLE_INCLUDE_NONE, TABLE_INCLUDE_OBJECT };
 
 struct table_options {
-    const char *version; /* "v1" or "v1beta1" of meta.k8s.io */
+    const char *api_version; /* "meta.k8s.io/v1" or "meta.k8s.io/v1beta1" */
     enum table_include include;
     bool no_headers; /* leave columnDefinitions out: later events of a watch */
     int64_t now;     /* for ages, microseconds since the epoch */
@@ -25,21 +25,21 @@ struct table_options {
 int table_include_parse(const char *text, enum table_include *include);
 
 /* The opening of a table up to its first row; meta may be NULL. */
-void table_begin(const struct api_resource *resource, const struct table_options *options,
-                 const struct list_meta *meta, struct buffer *out);
+void table_begin(const struct api_resource *resource, const struct table_options *options, const struct list_meta *meta,
+                 struct buffer *out);
 /* One row; `index` counts from 0. value is a root value of the resource; json, if not NULL, is its JSON, else it
  * is made when the row includes the object. */
 void table_row(const struct api_resource *resource, const struct table_options *options, const void *value,
                const char *json, size_t json_size, size_t index, struct buffer *out);
 void table_end(struct buffer *out);
 
-/* {"kind": "PartialObjectMetadata", ...} with the value's metadata. */
-void partial_metadata_write(const struct api_resource *resource, const char *version, const void *value,
+/* {"kind": "PartialObjectMetadata", ...} with the value's metadata; api_version as in table_options. */
+void partial_metadata_write(const struct api_resource *resource, const char *api_version, const void *value,
                             struct buffer *out);
 /* The list form: begin, then a partial_metadata_item per object, then end. */
-void partial_metadata_list_begin(const char *version, const struct list_meta *meta, struct buffer *out);
-void partial_metadata_item(const struct api_resource *resource, const char *version, const void *value, size_t index,
-                           struct buffer *out);
+void partial_metadata_list_begin(const char *api_version, const struct list_meta *meta, struct buffer *out);
+void partial_metadata_item(const struct api_resource *resource, const char *api_version, const void *value,
+                           size_t index, struct buffer *out);
 void partial_metadata_list_end(struct buffer *out);
 
 /* Room for any text of human_duration. */

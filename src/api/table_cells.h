@@ -28,7 +28,7 @@ const char *age_text(const struct cells *cells, int64_t since, char out[HUMAN_DU
 
 /* table_pod.c */
 void pod_cells(struct cells *cells, const void *value);
-/* The `conditions` of a row of a pod that has ended, else NULL. */
-const char *pod_row_conditions(const void *value);
+/* The condition of a row of a pod that has ended, else NULL. */
+const struct table_row_condition *pod_row_condition(const void *value);
 
 #endif

@@ -2,11 +2,17 @@
 #include "api/storage.h"
 #include "api/table_columns.h"
 
-#define NAME {"Name", "string", "name", "Name of the object, unique within its namespace and kind.", 0}
-#define AGE {"Age", "string", NULL, "Time since the object was created.", 0}
+#define NAME                                                                                                           \
+    {                                                                                                                  \
+        "Name", "string", "name", "Name of the object, unique within its namespace and kind.", 0                       \
+    }
+#define AGE                                                                                                            \
+    {                                                                                                                  \
+        "Age", "string", NULL, "Time since the object was created.", 0                                                 \
+    }
 #define UNSET "<unset>"
 
-const struct table_column persistent_volume_columns[] = {
+const struct table_column_definition persistent_volume_columns[] = {
     NAME,
     {"Capacity", "string", NULL, "How much the volume holds.", 0},
     {"Access Modes", "string", NULL, "How the volume may be used.", 0},
@@ -20,7 +26,7 @@ const struct table_column persistent_volume_columns[] = {
     {"VolumeMode", "string", NULL, "Filesystem, or Block.", 1},
     {0}};
 
-const struct table_column persistent_volume_claim_columns[] = {
+const struct table_column_definition persistent_volume_claim_columns[] = {
     NAME,
     {"Status", "string", NULL, "Whether the claim waits, is bound, or has lost its volume.", 0},
     {"Volume", "string", NULL, "Volume that the claim is bound to.", 0},
@@ -32,7 +38,7 @@ const struct table_column persistent_volume_claim_columns[] = {
     {"VolumeMode", "string", NULL, "Filesystem, or Block.", 1},
     {0}};
 
-const struct table_column storage_class_columns[] = {
+const struct table_column_definition storage_class_columns[] = {
     NAME,
     {"Provisioner", "string", NULL, "Who makes volumes of the class.", 0},
     {"ReclaimPolicy", "string", NULL, "What happens to its volumes when their claims are gone.", 0},
@@ -44,10 +50,8 @@ const struct table_column storage_class_columns[] = {
 /* The modes in short, each once, in a fixed order. */
 static void modes_cell(struct cells *cells, const struct string_array *modes)
 {
-    static const char *const names[][2] = {{"ReadWriteOnce", "RWO"},
-                                           {"ReadOnlyMany", "ROX"},
-                                           {"ReadWriteMany", "RWX"},
-                                           {"ReadWriteOncePod", "RWOP"}};
+    static const char *const names[][2] = {
+        {"ReadWriteOnce", "RWO"}, {"ReadOnlyMany", "ROX"}, {"ReadWriteMany", "RWX"}, {"ReadWriteOncePod", "RWOP"}};
     cleanup_buffer struct buffer list = {0};
     for (size_t n = 0; n < sizeof(names) / sizeof(names[0]); n++) {
         bool found = false;

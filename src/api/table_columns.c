@@ -22,9 +22,9 @@
         "Age", "string", NULL, "Time since the object was created.", 0                                                 \
     }
 
-static const struct table_column default_columns[] = {NAME, AGE, {0}};
+static const struct table_column_definition default_columns[] = {NAME, AGE, {0}};
 
-static const struct table_column pod_columns[] = {
+static const struct table_column_definition pod_columns[] = {
     NAME,
     {"Ready", "string", NULL, "Ready containers of all containers of the pod.", 0},
     {"Status", "string", NULL, "What the pod is doing, summed up from its phase and its containers.", 0},
@@ -36,7 +36,7 @@ static const struct table_column pod_columns[] = {
     {"Readiness Gates", "string", NULL, "Readiness gates that are true, of all that the pod names.", 1},
     {0}};
 
-static const struct table_column deployment_columns[] = {
+static const struct table_column_definition deployment_columns[] = {
     NAME,
     {"Ready", "string", NULL, "Ready pods of wanted pods.", 0},
     {"Up-to-date", "string", NULL, "Pods that run the present template.", 0},
@@ -47,7 +47,7 @@ static const struct table_column deployment_columns[] = {
     {"Selector", "string", NULL, "Label selector of the pods that belong to it.", 1},
     {0}};
 
-static const struct table_column replica_set_columns[] = {
+static const struct table_column_definition replica_set_columns[] = {
     NAME,
     {"Desired", "integer", NULL, "Wanted pods.", 0},
     {"Current", "integer", NULL, "Pods that exist.", 0},
@@ -58,7 +58,7 @@ static const struct table_column replica_set_columns[] = {
     {"Selector", "string", NULL, "Label selector of the pods that belong to it.", 1},
     {0}};
 
-static const struct table_column service_columns[] = {
+static const struct table_column_definition service_columns[] = {
     NAME,
     {"Type", "string", NULL, "How the service is exposed.", 0},
     {"Cluster-IP", "string", NULL, "Address of the service inside the cluster.", 0},
@@ -68,10 +68,10 @@ static const struct table_column service_columns[] = {
     {"Selector", "string", NULL, "Labels of the pods that the service sends traffic to.", 1},
     {0}};
 
-static const struct table_column endpoints_columns[] = {
+static const struct table_column_definition endpoints_columns[] = {
     NAME, {"Endpoints", "string", NULL, "Ready addresses with their ports.", 0}, AGE, {0}};
 
-static const struct table_column endpoint_slice_columns[] = {
+static const struct table_column_definition endpoint_slice_columns[] = {
     NAME,
     {"AddressType", "string", NULL, "Kind of the addresses in the slice.", 0},
     {"Ports", "string", NULL, "Ports that each endpoint serves.", 0},
@@ -79,7 +79,7 @@ static const struct table_column endpoint_slice_columns[] = {
     AGE,
     {0}};
 
-static const struct table_column node_columns[] = {
+static const struct table_column_definition node_columns[] = {
     NAME,
     {"Status", "string", NULL, "Whether the node is ready and takes new pods.", 0},
     {"Roles", "string", NULL, "Roles that its labels give the node.", 0},
@@ -92,22 +92,22 @@ static const struct table_column node_columns[] = {
     {"Container-Runtime", "string", NULL, "Container runtime and its version.", 1},
     {0}};
 
-static const struct table_column namespace_columns[] = {
+static const struct table_column_definition namespace_columns[] = {
     NAME, {"Status", "string", NULL, "Whether the namespace is active or being emptied.", 0}, AGE, {0}};
 
-static const struct table_column config_map_columns[] = {
+static const struct table_column_definition config_map_columns[] = {
     NAME, {"Data", "string", NULL, "Number of keys.", 0}, AGE, {0}};
 
-static const struct table_column secret_columns[] = {NAME,
-                                                     {"Type", "string", NULL, "What the secret is for.", 0},
-                                                     {"Data", "string", NULL, "Number of keys.", 0},
-                                                     AGE,
-                                                     {0}};
+static const struct table_column_definition secret_columns[] = {NAME,
+                                                                {"Type", "string", NULL, "What the secret is for.", 0},
+                                                                {"Data", "string", NULL, "Number of keys.", 0},
+                                                                AGE,
+                                                                {0}};
 
-static const struct table_column service_account_columns[] = {
+static const struct table_column_definition service_account_columns[] = {
     NAME, {"Secrets", "string", NULL, "Number of secrets that belong to the account.", 0}, AGE, {0}};
 
-static const struct table_column event_columns[] = {
+static const struct table_column_definition event_columns[] = {
     {"Last Seen", "string", NULL, "Time since the event happened last.", 0},
     {"Type", "string", NULL, "Normal, or Warning.", 0},
     {"Reason", "string", NULL, "Why it happened, in one word for programs.", 0},
@@ -120,7 +120,7 @@ static const struct table_column event_columns[] = {
     {"Name", "string", "name", "Name of the event.", 1},
     {0}};
 
-static const struct table_column priority_class_columns[] = {
+static const struct table_column_definition priority_class_columns[] = {
     NAME,
     {"Value", "integer", NULL, "Priority of the pods of the class.", 0},
     {"Global-Default", "boolean", NULL, "Whether pods that name no class have this one.", 0},
@@ -128,7 +128,7 @@ static const struct table_column priority_class_columns[] = {
     {"PreemptionPolicy", "string", NULL, "Whether its pods may displace others of lower priority.", 0},
     {0}};
 
-static const struct table_column lease_columns[] = {
+static const struct table_column_definition lease_columns[] = {
     NAME, {"Holder", "string", NULL, "Who holds the lease.", 0}, AGE, {0}};
 
 void cell_containers(struct cells *cells, const struct pod_spec *spec)
@@ -468,7 +468,7 @@ static void priority_class_cells(struct cells *cells, const void *value)
 }
 
 static const struct {
-    const struct table_column *columns;
+    const struct table_column_definition *columns;
     void (*cells)(struct cells *cells, const void *value);
 } kinds[API_RESOURCE_COUNT] = {
     [API_NAMESPACES] = {namespace_columns, namespace_cells},
@@ -498,7 +498,7 @@ static const struct {
     [API_NETWORKPOLICIES] = {network_policy_columns, network_policy_cells},
 };
 
-const struct table_column *table_columns(const struct api_resource *resource)
+const struct table_column_definition *table_columns(const struct api_resource *resource)
 {
     return kinds[resource->index].columns ? kinds[resource->index].columns : default_columns;
 }

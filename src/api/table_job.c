@@ -17,7 +17,7 @@
         "Selector", "string", NULL, "Label selector of the pods that belong to it.", 1                                 \
     }
 
-const struct table_column job_columns[] = {
+const struct table_column_definition job_columns[] = {
     NAME,
     {"Status", "string", NULL, "What the job is doing, summed up from its conditions.", 0},
     {"Completions", "string", NULL, "Pods that have succeeded, of those that have to.", 0},
@@ -26,7 +26,7 @@ const struct table_column job_columns[] = {
     TEMPLATE,
     {0}};
 
-const struct table_column cron_job_columns[] = {
+const struct table_column_definition cron_job_columns[] = {
     NAME,
     {"Schedule", "string", NULL, "When jobs are started.", 0},
     {"Timezone", "string", NULL, "Time zone of the schedule.", 0},

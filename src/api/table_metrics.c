@@ -5,11 +5,11 @@
 #include "api/table_columns.h"
 #include "base/arena.h"
 
-const struct table_column metrics_columns[] = {{"Name", "string", "name", "Name of the resource", 0},
-                                               {"cpu", "string", "quantity", "", 0},
-                                               {"memory", "string", "quantity", "", 0},
-                                               {"Window", "string", "duration", "", 0},
-                                               {0}};
+const struct table_column_definition metrics_columns[] = {{"Name", "string", "name", "Name of the resource", 0},
+                                                          {"cpu", "string", "quantity", "", 0},
+                                                          {"memory", "string", "quantity", "", 0},
+                                                          {"Window", "string", "duration", "", 0},
+                                                          {0}};
 
 void node_metrics_cells(struct cells *cells, const void *value)
 {

@@ -10,7 +10,7 @@
 /* More hosts than these are only counted. */
 #define HOSTS_MAX 3
 
-const struct table_column ingress_columns[] = {
+const struct table_column_definition ingress_columns[] = {
     {"Name", "string", "name", "Name of the object, unique within its namespace and kind.", 0},
     {"Class", "string", NULL, "IngressClass that serves it.", 0},
     {"Hosts", "string", NULL, "Hosts that it has rules for.", 0},
@@ -19,14 +19,14 @@ const struct table_column ingress_columns[] = {
     {"Age", "string", NULL, "Time since the object was created.", 0},
     {0}};
 
-const struct table_column ingress_class_columns[] = {
+const struct table_column_definition ingress_class_columns[] = {
     {"Name", "string", "name", "Name of the object, unique within its kind.", 0},
     {"Controller", "string", NULL, "Controller that serves the class.", 0},
     {"Parameters", "string", NULL, "Object with more settings of the class.", 0},
     {"Age", "string", NULL, "Time since the object was created.", 0},
     {0}};
 
-const struct table_column network_policy_columns[] = {
+const struct table_column_definition network_policy_columns[] = {
     {"Name", "string", "name", "Name of the object, unique within its namespace and kind.", 0},
     {"Pod-Selector", "string", NULL, "Labels of the pods that the policy is about.", 0},
     {"Age", "string", NULL, "Time since the object was created.", 0},

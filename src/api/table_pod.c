@@ -5,6 +5,7 @@
 
 #include "api/pod_containers.h"
 #include "api/table_cells.h"
+#include "base/cleanup.h"
 #include "base/text.h"
 
 #define STATUS_TEXT_MAX 256
@@ -170,14 +171,14 @@ void pod_cells(struct cells *cells, const void *value)
     readiness_gates_cell(cells, pod);
 }
 
-const char *pod_row_conditions(const void *value)
+const struct table_row_condition *pod_row_condition(const void *value)
 {
+    static const struct table_row_condition ends[] = {
+        {"Completed", "True", "Succeeded", "The pod has completed successfully."},
+        {"Completed", "True", "Failed", "The pod failed."}};
     const struct pod *pod = value;
-    if (text_equal(pod->status.phase, "Succeeded"))
-        return "[{\"type\":\"Completed\",\"status\":\"True\",\"reason\":\"Succeeded\",\"message\":\"The pod has "
-               "completed "
-               "successfully.\"}]";
-    if (text_equal(pod->status.phase, "Failed"))
-        return "[{\"type\":\"Completed\",\"status\":\"True\",\"reason\":\"Failed\",\"message\":\"The pod failed.\"}]";
+    for (size_t i = 0; i < ARRAY_COUNT(ends); i++)
+        if (text_equal(pod->status.phase, ends[i].reason))
+            return &ends[i];
     return NULL;
 }

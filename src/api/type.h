@@ -121,7 +121,8 @@ enum api_flags {
     API_ALWAYS = 1 << 1,      /* always written: a time that is unset as null, a number as 0 */
     API_SET = 1 << 2,         /* array of scalars that merges as a set */
     API_RETAIN_KEYS = 1 << 3, /* strategic merge: keys that the patch does not name are dropped */
-    API_PATCH_ATOMIC = 1 << 4 /* the keys identify elements for server-side apply only; strategic merge replaces */
+    API_PATCH_ATOMIC = 1 << 4, /* the keys identify elements for server-side apply only; strategic merge replaces */
+    API_EXTENSION = 1 << 5 /* raw: any object (upstream's RawExtension), not a set of fields */
 };
 
 struct api_type;
@@ -207,6 +208,8 @@ static inline struct object_meta *api_meta(const struct api_resource *resource, 
 const struct api_field *api_type_field(const struct api_type *type, const char *name, size_t n);
 /* By group ("" = core), version and plural name, or NULL. */
 const struct api_resource *api_resource_find(const char *group, const char *version, const char *plural);
+/* Whether no resource before this one has its group and version: to visit each version once. */
+bool api_resource_is_first_of_version(size_t index);
 /* By apiVersion ("apps/v1") and kind, or NULL. */
 const struct api_resource *api_resource_of_kind(const char *api_version, const char *kind);
 

@@ -66,6 +66,8 @@ struct status *options_for_write(struct arena *arena, const struct http_request 
     struct api_field_errors errors = {.arena = arena};
     const char *manager = http_request_parameter(request, "fieldManager");
     const char *validation = http_request_parameter(request, "fieldValidation");
+    if (strcmp(kind, "PatchOptions") == 0 && http_request_parameter(request, "force"))
+        field_forbidden(&errors, PATH(NULL, "force"), "may not be specified for non-apply patch");
     if (manager)
         check_field_manager(&errors, manager);
     out->field_manager = arena_string(out->arena, manager);
@@ -156,7 +158,8 @@ static void check_watch_match(struct api_field_errors *errors, const struct http
     if (!match || !*match)
         return;
     if (!initial_given)
-        field_forbidden(errors, path, "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
+        field_forbidden(errors, path,
+                        "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided");
     if (!not_older)
         field_not_supported(errors, path, match, matches);
     if (go_on && *go_on)
@@ -198,11 +201,10 @@ struct status *options_for_table(struct arena *arena, const struct http_request 
                                  const struct negotiated *negotiated, struct table_options *out)
 {
     const char *include = http_request_parameter(request, "includeObject");
-    *out = (struct table_options){.version = negotiated->version};
+    *out = (struct table_options){.api_version = negotiated->api_version};
     if (negotiated->form != ANSWER_TABLE || table_include_parse(include ? include : "", &out->include) == 0)
         return NULL;
     struct api_field_errors errors = {.arena = arena};
-    field_invalid(&errors, PATH(NULL, "includeObject"), include,
-                  "must be 'Metadata', 'Object', 'None', or empty");
+    field_invalid(&errors, PATH(NULL, "includeObject"), include, "must be 'Metadata', 'Object', 'None', or empty");
     return invalid_options("TableOptions", &errors);
 }

@@ -34,7 +34,7 @@ enum answer_form { ANSWER_OBJECT, ANSWER_TABLE, ANSWER_METADATA };
 
 struct negotiated {
     enum answer_form form;
-    const char *version; /* of meta.k8s.io: "v1" or "v1beta1" */
+    const char *api_version; /* "meta.k8s.io/v1" or "meta.k8s.io/v1beta1" */
 };
 
 #define CONTENT_JSON "application/json"

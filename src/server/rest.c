@@ -85,7 +85,7 @@ static void answer_object(struct rest_job *job)
         table_end(&out);
         answer_json(job->http, job->code, &out);
     } else if (job->negotiated.form == ANSWER_METADATA) {
-        partial_metadata_write(resource, job->negotiated.version, job->object->value, &out);
+        partial_metadata_write(resource, job->negotiated.api_version, job->object->value, &out);
         answer_json(job->http, job->code, &out);
     } else {
         struct http_bytes runs[] = {object_run(job->object), HTTP_STATIC("\n")};
@@ -136,13 +136,13 @@ static void answer_list(struct rest_job *job)
     if (table)
         table_begin(resource, &job->table, &job->list, &out);
     else
-        partial_metadata_list_begin(job->negotiated.version, &job->list, &out);
+        partial_metadata_list_begin(job->negotiated.api_version, &job->list, &out);
     for (size_t i = 0; i < job->count; i++) {
         struct object *o = job->items[i];
         if (table)
             table_row(resource, &job->table, o->value, NULL, 0, i, &out);
         else
-            partial_metadata_item(resource, job->negotiated.version, o->value, i, &out);
+            partial_metadata_item(resource, job->negotiated.api_version, o->value, i, &out);
     }
     if (table)
         table_end(&out);

@@ -27,7 +27,7 @@ static bool acceptable(const char *element, size_t size, struct negotiated *out)
     const char *as = NULL, *version = NULL;
     if (strcmp(type, CONTENT_JSON) != 0 && strcmp(type, "*/*") != 0 && strcmp(type, "application/*") != 0)
         return false;
-    *out = (struct negotiated){.version = "v1"};
+    *out = (struct negotiated){.api_version = "meta.k8s.io/v1"};
     while ((parameter = strsep(&rest, ";"))) {
         if (strncmp(parameter, "as=", 3) == 0)
             as = parameter + 3;
@@ -37,7 +37,7 @@ static bool acceptable(const char *element, size_t size, struct negotiated *out)
     if (!as)
         return true;
     if (version && strcmp(version, "v1beta1") == 0)
-        out->version = "v1beta1";
+        out->api_version = "meta.k8s.io/v1beta1";
     else if (version && strcmp(version, "v1") != 0)
         return false;
     if (strcmp(as, "Table") == 0)
@@ -52,7 +52,7 @@ static bool acceptable(const char *element, size_t size, struct negotiated *out)
 bool negotiate(const struct http_request *request, struct negotiated *out)
 {
     const char *accept = http_request_header(request, "accept");
-    *out = (struct negotiated){.version = "v1"};
+    *out = (struct negotiated){.api_version = "meta.k8s.io/v1"};
     bool ok = !accept || !*accept;
     for (const char *at = accept; !ok && at && *at;) {
         size_t size = strcspn(at, ",");

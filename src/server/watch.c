@@ -2,9 +2,11 @@
  *
  * A watch is two halves with one life: the core half holds the client's watch, the I/O half the HTTP stream. Events go
  * one way by mailbox; the end of either half reaches the other by mailbox, and the last message releases both. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/json.h"
 #include "base/cleanup.h"
 #include "base/timestamp.h"
 #include "base/vector.h"
@@ -14,6 +16,8 @@
 #define TIMEOUT_LEAST (30 * MINUTE)
 /* Seconds; a longer timeout is cut. */
 #define TIMEOUT_MAX (365 * 24 * 3600)
+/* Room for a revision in decimal. */
+#define REVISION_TEXT_MAX 24
 
 struct line {
     enum client_event_kind kind;
@@ -72,19 +76,22 @@ static const char *event_type(enum client_event_kind kind)
 static void write_bookmark(const struct stream *s, const struct line *line, struct buffer *out)
 {
     const struct api_resource *r = s->route.resource;
-    bool table = s->negotiated.form == ANSWER_TABLE, metadata = s->negotiated.form == ANSWER_METADATA;
-    if (table)
-        buffer_printf(out, "{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/%s\",\"metadata\":{",
-                      s->negotiated.version);
-    else if (metadata)
-        buffer_printf(out, "{\"kind\":\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/%s\",\"metadata\":{",
-                      s->negotiated.version);
-    else
-        buffer_printf(out, "{\"kind\":\"%s\",\"apiVersion\":\"%s\",\"metadata\":{", r->kind, r->api_version);
-    buffer_printf(out, "\"resourceVersion\":\"%llu\"", (unsigned long long)line->revision);
-    if (line->initial_events_end && s->announce_end && !table)
-        buffer_add_string(out, ",\"annotations\":{\"k8s.io/initial-events-end\":\"true\"}");
-    buffer_add_string(out, table ? "},\"columnDefinitions\":null,\"rows\":[]}" : "}}");
+    char revision[REVISION_TEXT_MAX];
+    snprintf(revision, sizeof(revision), "%llu", (unsigned long long)line->revision);
+    if (s->negotiated.form == ANSWER_TABLE) {
+        const struct table_options options = {.api_version = s->negotiated.api_version, .no_headers = true};
+        table_begin(r, &options, &(struct list_meta){.resource_version = revision}, out);
+        table_end(out);
+        return;
+    }
+    bool metadata = s->negotiated.form == ANSWER_METADATA;
+    struct string_pair initial_events_end = {"k8s.io/initial-events-end", "true"};
+    const struct partial_object_metadata mark = {
+        .kind = metadata ? "PartialObjectMetadata" : r->kind,
+        .api_version = metadata ? s->negotiated.api_version : r->api_version,
+        .metadata = {.resource_version = revision,
+                     .annotations = {&initial_events_end, line->initial_events_end && s->announce_end}}};
+    json_encode(&api_type_partial_object_metadata, &mark, out);
 }
 
 /* Everything but plain objects, which are sent from their snapshots' bytes. */
@@ -105,7 +112,7 @@ static void write_line(struct stream *s, const struct line *line, struct buffer 
         table_row(r, &s->table, line->object->value, NULL, 0, 0, out);
         table_end(out);
     } else {
-        partial_metadata_write(r, s->negotiated.version, line->object->value, out);
+        partial_metadata_write(r, s->negotiated.api_version, line->object->value, out);
     }
     buffer_add_string(out, "}\n");
 }

@@ -31,7 +31,8 @@ static void check_references(json_t *value, json_t *schemas, const char *prefix)
         json_array_foreach(value, i, item) check_references(item, schemas, prefix);
         return;
     }
-    json_object_foreach(value, key, item) {
+    json_object_foreach(value, key, item)
+    {
         if (strcmp(key, "$ref") == 0 && json_is_string(item)) {
             const char *ref = json_string_value(item);
             assert_memory_equal(ref, prefix, strlen(prefix));
@@ -54,7 +55,8 @@ static void references_lead_to_schemas(void **state)
     openapi_v3_write_index("v1.35.0", &out);
     json_t *index = parse(&out), *entry;
     const char *path;
-    json_object_foreach(json_object_get(index, "paths"), path, entry) {
+    json_object_foreach(json_object_get(index, "paths"), path, entry)
+    {
         cleanup_buffer struct buffer document = {0};
         assert_true(openapi_v3_write(path, "v1.35.0", &document));
         json_t *v3 = parse(&document);
@@ -76,7 +78,8 @@ static void every_kind_has_a_schema_and_a_patch_with_parameters(void **state)
         snprintf(path, sizeof(path), "%s/%s", *r->group ? "apis" : "api", r->api_version);
         assert_true(openapi_v3_write(path, "v1.35.0", &out));
         json_t *tree = parse(&out);
-        json_t *schema = json_object_get(json_object_get(json_object_get(tree, "components"), "schemas"), r->type->openapi);
+        json_t *schema =
+            json_object_get(json_object_get(json_object_get(tree, "components"), "schemas"), r->type->openapi);
         json_t *gvk = json_array_get(json_object_get(schema, "x-kubernetes-group-version-kind"), 0);
         assert_string_equal(json_string_value(json_object_get(gvk, "kind")), r->kind);
         snprintf(path, sizeof(path), "/%s/%s/%s%s%s", *r->group ? "apis" : "api", r->api_version,
@@ -86,13 +89,58 @@ static void every_kind_has_a_schema_and_a_patch_with_parameters(void **state)
         json_t *patch = json_object_get(json_object_get(json_object_get(tree, "paths"), path), verb), *parameter;
         size_t k;
         int found = 0;
-        json_array_foreach(json_object_get(patch, "parameters"), k, parameter) {
+        json_array_foreach(json_object_get(patch, "parameters"), k, parameter)
+        {
             const char *name = json_string_value(json_object_get(parameter, "name"));
             found += strcmp(name, "dryRun") == 0 || strcmp(name, "fieldValidation") == 0;
         }
         assert_int_equal(found, r->computed ? 0 : 2);
         json_decref(tree);
     }
+}
+
+/* The schema of a kind of apimachinery in version 2, or NULL. */
+static json_t *meta_schema(json_t *document, const char *kind)
+{
+    char name[128];
+    snprintf(name, sizeof(name), "io.k8s.apimachinery.pkg.apis.meta.v1.%s", kind);
+    return json_object_get(json_object_get(document, "definitions"), name);
+}
+
+static bool is_kind_of(json_t *schema, const char *group, const char *version)
+{
+    size_t i;
+    json_t *gvk;
+    json_array_foreach(json_object_get(schema, "x-kubernetes-group-version-kind"), i, gvk)
+    {
+        if (strcmp(json_string_value(json_object_get(gvk, "group")), group) == 0 &&
+            strcmp(json_string_value(json_object_get(gvk, "version")), version) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* As upstream: what every group version has is of all of them; tables and bare metadata are not published. */
+static void kinds_of_every_group_are_published_and_views_are_not(void **state)
+{
+    (void)state;
+    static const char *const common[] = {"DeleteOptions", "WatchEvent"};
+    static const char *const views[] = {"Table", "PartialObjectMetadata", "PartialObjectMetadataList"};
+    cleanup_buffer struct buffer out = {0};
+    openapi_v2_write("v1.35.0", &out);
+    json_t *tree = parse(&out);
+    for (size_t i = 0; i < sizeof(common) / sizeof(common[0]); i++)
+        for (size_t r = 0; r < api_resource_count; r++)
+            assert_true(is_kind_of(meta_schema(tree, common[i]), api_resources[r].group, api_resources[r].version));
+    assert_false(is_kind_of(meta_schema(tree, "Status"), "apps", "v1"));
+    for (size_t i = 0; i < sizeof(views) / sizeof(views[0]); i++)
+        assert_null(meta_schema(tree, views[i]));
+    json_t *event = meta_schema(tree, "WatchEvent");
+    assert_int_equal(json_array_size(json_object_get(event, "required")), 2);
+    json_t *object = json_object_get(json_object_get(event, "properties"), "object");
+    assert_string_equal(json_string_value(json_object_get(object, "$ref")),
+                        "#/definitions/io.k8s.apimachinery.pkg.runtime.RawExtension");
+    json_decref(tree);
 }
 
 static uint64_t read_varint(const unsigned char **at, const unsigned char *end)
@@ -154,6 +202,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(references_lead_to_schemas),
         cmocka_unit_test(every_kind_has_a_schema_and_a_patch_with_parameters),
+        cmocka_unit_test(kinds_of_every_group_are_published_and_views_are_not),
         cmocka_unit_test(the_protobuf_form_has_every_definition_and_path),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -24,20 +24,23 @@ static const struct {
     const char *cells; /* with single quotes */
 } rows[] = {
     {API_PODS,
-     "{" META ",'spec':{'nodeName':'node','containers':[{'name':'a'},{'name':'b'}]},'status':{'phase':'Running','podIPs':[{"
-     "'ip':'10.1.0.2'}],'containerStatuses':[{'name':'a','ready':true,'restartCount':3,'state':{'running':{}},'lastState':{"
+     "{" META
+     ",'spec':{'nodeName':'node','containers':[{'name':'a'},{'name':'b'}]},'status':{'phase':'Running','podIPs':[{"
+     "'ip':'10.1.0.2'}],'containerStatuses':[{'name':'a','ready':true,'restartCount':3,'state':{'running':{}},'"
+     "lastState':{"
      "'terminated':{'finishedAt':'2026-01-01T00:01:35Z'}}},{'name':'b','ready':true,'state':{'running':{}}}]}}",
      "['x','2/2','Running','3 (30s ago)','2m5s','10.1.0.2','node','<none>','<none>']"},
     {API_PODS, "{" META ",'spec':{'containers':[{'name':'a'}]},'status':{'phase':'Pending'}}",
      "['x','0/1','Pending','0','2m5s','<none>','<none>','<none>','<none>']"},
     {API_PODS,
-     "{" META ",'spec':{'containers':[{'name':'a'}]},'status':{'phase':'Running','containerStatuses':[{'name':'a','state':{"
+     "{" META
+     ",'spec':{'containers':[{'name':'a'}]},'status':{'phase':'Running','containerStatuses':[{'name':'a','state':{"
      "'waiting':{'reason':'CrashLoopBackOff'}}}]}}",
      "['x','0/1','CrashLoopBackOff','0','2m5s','<none>','<none>','<none>','<none>']"},
     {API_PODS,
      "{" META ",'spec':{'initContainers':[{'name':'i'},{'name':'j'}],'containers':[{'name':'a'}],'readinessGates':[{"
-     "'conditionType':'g'}]},'status':{'phase':'Pending','initContainerStatuses':[{'name':'i'," TERMINATED("Completed", 0)
-     "},{'name':'j','state':{'running':{}}}]}}",
+     "'conditionType':'g'}]},'status':{'phase':'Pending','initContainerStatuses':[{'name':'i'," TERMINATED(
+         "Completed", 0) "},{'name':'j','state':{'running':{}}}]}}",
      "['x','0/1','Init:1/2','0','2m5s','<none>','<none>','<none>','0/1']"},
     {API_PODS,
      "{" META ",'spec':{'initContainers':[{'name':'i'}],'containers':[{'name':'a'}]},'status':{'phase':'Pending',"
@@ -66,37 +69,45 @@ static const struct {
      "'containerStatuses':[{'name':'a','ready':true,'state':{'running':{}}}]}}",
      "['x','1/2','Init:CrashLoopBackOff','4','2m5s','<none>','<none>','<none>','<none>']"},
     {API_PODS,
-     "{" META ",'spec':{'containers':[{'name':'a'},{'name':'b'}]},'status':{'phase':'Running','containerStatuses':[{'name':"
+     "{" META
+     ",'spec':{'containers':[{'name':'a'},{'name':'b'}]},'status':{'phase':'Running','containerStatuses':[{'name':"
      "'a'," TERMINATED("Completed", 0) "},{'name':'b','ready':true,'state':{'running':{}}}]}}",
      "['x','1/2','NotReady','0','2m5s','<none>','<none>','<none>','<none>']"},
     {API_PODS,
-     "{'metadata':{'name':'x','creationTimestamp':'2026-01-01T00:00:00Z','deletionTimestamp':'2026-01-01T00:00:00Z'},'spec':"
+     "{'metadata':{'name':'x','creationTimestamp':'2026-01-01T00:00:00Z','deletionTimestamp':'2026-01-01T00:00:00Z'},'"
+     "spec':"
      "{'containers':[{'name':'a'}]},'status':{'phase':'Running'}}",
      "['x','0/1','Terminating','0','2m5s','<none>','<none>','<none>','<none>']"},
     {API_DEPLOYMENTS,
-     "{" META ",'spec':{'replicas':3,'selector':{'matchLabels':{'app':'x'}},'template':{'spec':{'containers':[{'name':'a',"
-     "'image':'i:1'},{'name':'b','image':'j'}]}}},'status':{'readyReplicas':1,'updatedReplicas':2,'availableReplicas':1}}",
+     "{" META
+     ",'spec':{'replicas':3,'selector':{'matchLabels':{'app':'x'}},'template':{'spec':{'containers':[{'name':'a',"
+     "'image':'i:1'},{'name':'b','image':'j'}]}}},'status':{'readyReplicas':1,'updatedReplicas':2,'availableReplicas':"
+     "1}}",
      "['x','1/3',2,1,'2m5s','a,b','i:1,j','app=x']"},
     {API_REPLICASETS, "{" META ",'spec':{'replicas':3},'status':{'replicas':2,'readyReplicas':1}}",
      "['x',3,2,1,'2m5s','','','<none>']"},
     {API_SERVICES,
-     "{" META ",'spec':{'type':'NodePort','clusterIPs':['10.0.0.1'],'ports':[{'port':80,'nodePort':30080,'protocol':'TCP'},{"
+     "{" META
+     ",'spec':{'type':'NodePort','clusterIPs':['10.0.0.1'],'ports':[{'port':80,'nodePort':30080,'protocol':'TCP'},{"
      "'port':53,'protocol':'UDP'}],'selector':{'a':'b','c':'d'}}}",
      "['x','NodePort','10.0.0.1','<none>','80:30080/TCP,53/UDP','2m5s','a=b,c=d']"},
     {API_SERVICES, "{" META ",'spec':{'type':'LoadBalancer'}}",
      "['x','LoadBalancer','<none>','<pending>','<none>','2m5s','<none>']"},
     {API_ENDPOINTS,
-     "{" META ",'subsets':[{'addresses':[{'ip':'1.1.1.1'},{'ip':'1.1.1.2'},{'ip':'1.1.1.3'},{'ip':'1.1.1.4'}],'ports':[{"
+     "{" META
+     ",'subsets':[{'addresses':[{'ip':'1.1.1.1'},{'ip':'1.1.1.2'},{'ip':'1.1.1.3'},{'ip':'1.1.1.4'}],'ports':[{"
      "'port':80}]}]}",
      "['x','1.1.1.1:80,1.1.1.2:80,1.1.1.3:80 + 1 more...','2m5s']"},
     {API_ENDPOINTSLICES,
      "{" META ",'addressType':'IPv4','endpoints':[{'addresses':['1.1.1.1']}],'ports':[{'port':80},{'name':'n'}]}",
      "['x','IPv4','80,n','1.1.1.1','2m5s']"},
     {API_NODES,
-     "{'metadata':{'name':'x','labels':{'node-role.kubernetes.io/worker':'','node-role.kubernetes.io/control-plane':''}},"
+     "{'metadata':{'name':'x','labels':{'node-role.kubernetes.io/worker':'','node-role.kubernetes.io/"
+     "control-plane':''}},"
      "'spec':{'unschedulable':true},'status':{'conditions':[{'type':'Ready','status':'True'}],'nodeInfo':{"
      "'kubeletVersion':'v1'},'addresses':[{'type':'InternalIP','address':'1.2.3.4'}]}}",
-     "['x','Ready,SchedulingDisabled','control-plane,worker','<unknown>','v1','1.2.3.4','<none>','<unknown>','<unknown>',"
+     "['x','Ready,SchedulingDisabled','control-plane,worker','<unknown>','v1','1.2.3.4','<none>','<unknown>','<unknown>"
+     "',"
      "'<unknown>']"},
     {API_NAMESPACES, "{" META ",'status':{'phase':'Active'}}", "['x','Active','2m5s']"},
     {API_CONFIGMAPS, "{" META ",'data':{'a':'','b':''},'binaryData':{'c':''}}", "['x',3,'2m5s']"},
@@ -104,7 +115,8 @@ static const struct {
     {API_SERVICEACCOUNTS, "{" META "}", "['x',0,'2m5s']"},
     {API_EVENTS,
      "{'metadata':{'name':'x'},'type':'Normal','reason':'Pulled','message':' done\\n','count':2,'firstTimestamp':"
-     "'2026-01-01T00:00:00Z','lastTimestamp':'2026-01-01T00:02:00Z','involvedObject':{'kind':'Pod','name':'p','fieldPath':"
+     "'2026-01-01T00:00:00Z','lastTimestamp':'2026-01-01T00:02:00Z','involvedObject':{'kind':'Pod','name':'p','"
+     "fieldPath':"
      "'f'},'source':{'component':'kubelet','host':'n'}}",
      "['5s','Normal','Pulled','pod/p','f','kubelet, n','done','2m5s',2,'x']"},
     {API_LEASES, "{" META ",'spec':{'holderIdentity':'h'}}", "['x','h','2m5s']"},
@@ -128,13 +140,13 @@ static const struct {
      "'WaitForFirstConsumer'}",
      "['x (default)','p','Delete','WaitForFirstConsumer','false','2m5s']"},
     {API_INGRESSES,
-     "{" META ",'spec':{'ingressClassName':'c','rules':[{'host':'a'},{'host':'b'},{},{'host':'c'},{'host':'d'}],'tls':[{}]},"
+     "{" META
+     ",'spec':{'ingressClassName':'c','rules':[{'host':'a'},{'host':'b'},{},{'host':'c'},{'host':'d'}],'tls':[{}]},"
      "'status':{'loadBalancer':{'ingress':[{'ip':'10.0.0.2'},{'hostname':'h'},{'ip':'10.0.0.2'}]}}}",
      "['x','c','a,b,c + 2 more...','10.0.0.2,h','80, 443','2m5s']"},
     {API_INGRESSES, "{" META ",'spec':{'rules':[{}]}}", "['x','<none>','*','','80','2m5s']"},
     {API_INGRESSCLASSES, "{" META ",'spec':{'controller':'a.b/c'}}", "['x','a.b/c','<none>','2m5s']"},
-    {API_INGRESSCLASSES,
-     "{" META ",'spec':{'controller':'a.b/c','parameters':{'apiGroup':'g','kind':'K','name':'n'}}}",
+    {API_INGRESSCLASSES, "{" META ",'spec':{'controller':'a.b/c','parameters':{'apiGroup':'g','kind':'K','name':'n'}}}",
      "['x','a.b/c','K.g/n','2m5s']"},
     {API_NETWORKPOLICIES, "{" META ",'spec':{'podSelector':{}}}", "['x','<none>','2m5s']"},
     {API_NETWORKPOLICIES, "{" META ",'spec':{'podSelector':{'matchLabels':{'a':'b'}}}}", "['x','a=b','2m5s']"},
@@ -142,7 +154,7 @@ static const struct {
 
 static struct table_options options_now(void)
 {
-    struct table_options options = {.version = "v1", .include = TABLE_INCLUDE_NONE};
+    struct table_options options = {.api_version = "meta.k8s.io/v1", .include = TABLE_INCLUDE_NONE};
     assert_int_equal(time_parse(now_text, &options.now), 0);
     return options;
 }
@@ -159,7 +171,10 @@ static void rows_show_upstreams_cells(void **state)
         cleanup_buffer struct buffer wanted = {0};
         buffer_add_string(&wanted, "{\"cells\":");
         for (const char *c = rows[i].cells; *c; c++)
-            buffer_add_string(&wanted, *c == '\'' ? "\"" : *c == '<' ? "\\u003c" : *c == '>' ? "\\u003e" : (char[]){*c, 0});
+            buffer_add_string(&wanted, *c == '\''  ? "\""
+                                       : *c == '<' ? "\\u003c"
+                                       : *c == '>' ? "\\u003e"
+                                                   : (char[]){*c, 0});
         buffer_add_string(&wanted, ",\"object\":null}");
         assert_string_equal(out.data, wanted.data);
     }
@@ -179,11 +194,65 @@ static void a_table_names_its_columns_and_objects(void **state)
     options.include = TABLE_INCLUDE_OBJECT;
     table_row(r, &options, value, NULL, 0, 1, &out);
     table_end(&out);
-    assert_non_null(strstr(out.data, "{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{\"resourceVersion\":"
-                                     "\"7\"},\"columnDefinitions\":[{\"name\":\"Name\",\"type\":\"string\",\"format\":\"name\","));
-    assert_non_null(strstr(out.data, "\"rows\":[{\"cells\":[\"x\",0,\"\\u003cunknown\\u003e\"],\"object\":{\"kind\":"
-                                     "\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{\"name\":\"x\"}}}"
-                                     ",{\"cells\":[\"x\",0,\"\\u003cunknown\\u003e\"],\"object\":{\"metadata\":{\"name\":\"x\"}}}]}"));
+    assert_non_null(
+        strstr(out.data, "{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{\"resourceVersion\":"
+                         "\"7\"},\"columnDefinitions\":[{\"name\":\"Name\",\"type\":\"string\",\"format\":\"name\","));
+    assert_non_null(strstr(
+        out.data, "\"rows\":[{\"cells\":[\"x\",0,\"\\u003cunknown\\u003e\"],\"object\":{\"kind\":"
+                  "\"PartialObjectMetadata\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{\"name\":\"x\"}}}"
+                  ",{\"cells\":[\"x\",0,\"\\u003cunknown\\u003e\"],\"object\":{\"metadata\":{\"name\":\"x\"}}}]}"));
+}
+
+/* What is written row by row is what the descriptions say. */
+static void tables_and_metadata_fit_their_descriptions(void **state)
+{
+    (void)state;
+    cleanup_arena struct arena *arena = arena_new(0);
+    const struct api_resource *r = &api_resources[API_PODS];
+    struct table_options options = options_now();
+    options.include = TABLE_INCLUDE_METADATA;
+    void *value = decode(arena, r, "{" META ",'spec':{'containers':[{'name':'a'}]},'status':{'phase':'Failed'}}");
+    cleanup_buffer struct buffer out = {0}, again = {0};
+    table_begin(r, &options, &(struct list_meta){.resource_version = "7"}, &out);
+    table_row(r, &options, value, NULL, 0, 0, &out);
+    table_row(r, &options, value, NULL, 0, 1, &out);
+    table_end(&out);
+    struct table table = {0};
+    struct json_report report = {0};
+    assert_int_equal(json_decode(&api_type_table, arena, out.data, out.size, &table, &report, NULL), 0);
+    assert_int_equal(report.count, 0);
+    assert_string_equal(table.column_definitions.items[0].name, "Name");
+    assert_int_equal(table.rows.count, 2);
+    assert_string_equal(table.rows.items[1].conditions.items[0].message, "The pod failed.");
+    json_encode(&api_type_table, &table, &again);
+    assert_string_equal(again.data, out.data);
+
+    struct partial_object_metadata_list list = {0};
+    buffer_clear(&out);
+    buffer_clear(&again);
+    partial_metadata_list_begin(options.api_version, &(struct list_meta){.resource_version = "7"}, &out);
+    partial_metadata_item(r, options.api_version, value, 0, &out);
+    partial_metadata_item(r, options.api_version, value, 1, &out);
+    partial_metadata_list_end(&out);
+    assert_int_equal(
+        json_decode(&api_type_partial_object_metadata_list, arena, out.data, out.size, &list, &report, NULL), 0);
+    assert_int_equal(report.count, 0);
+    assert_string_equal(list.items.items[1].metadata.name, "x");
+    json_encode(&api_type_partial_object_metadata_list, &list, &again);
+    assert_string_equal(again.data, out.data);
+}
+
+/* Later events of a watch leave the columns out. */
+static void columns_are_null_when_nobody_asked_for_headers(void **state)
+{
+    (void)state;
+    struct table_options options = options_now();
+    options.no_headers = true;
+    cleanup_buffer struct buffer out = {0};
+    table_begin(&api_resources[API_PODS], &options, NULL, &out);
+    table_end(&out);
+    assert_string_equal(out.data, "{\"kind\":\"Table\",\"apiVersion\":\"meta.k8s.io/v1\",\"metadata\":{},"
+                                  "\"columnDefinitions\":null,\"rows\":[]}");
 }
 
 static void ages_are_as_short_as_kubectls(void **state)
@@ -193,10 +262,10 @@ static void ages_are_as_short_as_kubectls(void **state)
         int64_t seconds;
         const char *text;
     } ages[] = {
-        {-5, "<invalid>"},     {-1, "0s"},           {119, "119s"},         {120, "2m"},           {599, "9m59s"},
-        {600, "10m"},          {10799, "179m"},      {10800, "3h"},         {7 * 3600 + 60, "7h1m"}, {47 * 3600, "47h"},
-        {49 * 3600, "2d1h"},   {8 * 86400, "8d"},    {729 * 86400, "729d"}, {730 * 86400, "2y"},   {731 * 86400, "2y1d"},
-        {INT64_C(3000) * 86400, "8y"},
+        {-5, "<invalid>"},       {-1, "0s"},          {119, "119s"},         {120, "2m"},
+        {599, "9m59s"},          {600, "10m"},        {10799, "179m"},       {10800, "3h"},
+        {7 * 3600 + 60, "7h1m"}, {47 * 3600, "47h"},  {49 * 3600, "2d1h"},   {8 * 86400, "8d"},
+        {729 * 86400, "729d"},   {730 * 86400, "2y"}, {731 * 86400, "2y1d"}, {INT64_C(3000) * 86400, "8y"},
     };
     char text[HUMAN_DURATION_MAX];
     for (size_t i = 0; i < sizeof(ages) / sizeof(ages[0]); i++)
@@ -208,6 +277,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(rows_show_upstreams_cells),
         cmocka_unit_test(a_table_names_its_columns_and_objects),
+        cmocka_unit_test(tables_and_metadata_fit_their_descriptions),
+        cmocka_unit_test(columns_are_null_when_nobody_asked_for_headers),
         cmocka_unit_test(ages_are_as_short_as_kubectls),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

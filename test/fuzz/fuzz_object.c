@@ -30,7 +30,7 @@ static void *read_object(struct arena *arena, const struct api_resource *r, cons
 static void show(const struct api_resource *r, const void *value)
 {
     cleanup_buffer struct buffer out = {0};
-    struct table_options options = {.version = "v1", .include = TABLE_INCLUDE_METADATA, .now = 1};
+    struct table_options options = {.api_version = "meta.k8s.io/v1", .include = TABLE_INCLUDE_METADATA, .now = 1};
     table_row(r, &options, value, NULL, 0, 0, &out);
 }
 

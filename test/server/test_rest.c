@@ -198,6 +198,24 @@ static void bodies_of_other_types_are_refused(void **state)
     assert_non_null(strstr(field(a, "message"), "application/json-patch+json"));
 }
 
+/* As upstream answers where server-side apply is turned off. */
+static void managers_of_fields_are_checked_and_apply_patches_refused(void **state)
+{
+    (void)state;
+    struct answer *a =
+        ask("PATCH", CONFIG_MAPS "/a?fieldManager=me", "Content-Type: application/apply-patch+yaml\r\n", "{}");
+    assert_code(a, 415);
+    assert_status(a, 415, "UnsupportedMediaType",
+                  "the body of the request was in an unknown format - accepted media types include: "
+                  "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json");
+    a = ask("PATCH", CONFIG_MAPS "/a?force=false", "Content-Type: application/merge-patch+json\r\n", "{}");
+    assert_code(a, 422);
+    assert_status(a, 422, "Invalid",
+                  "PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be specified for non-apply patch");
+    a = ask("POST", CONFIG_MAPS "?fieldManager=a%07", "Content-Type: application/json\r\n", "{}");
+    assert_code(a, 422);
+}
+
 static void yaml_is_taken_like_json(void **state)
 {
     (void)state;
@@ -811,6 +829,7 @@ int main(void)
         test(metadata_is_given_when_asked_for),
         test(what_cannot_be_written_is_refused_before_it_is_done),
         test(bodies_of_other_types_are_refused),
+        test(managers_of_fields_are_checked_and_apply_patches_refused),
         test(yaml_is_taken_like_json),
         test(people_get_indented_json),
         test(the_anonymous_get_health_and_version_only),
