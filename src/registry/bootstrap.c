@@ -1,8 +1,8 @@
 /* What upstream's API server creates by itself at start: the default roles (default_roles.c), two priority classes, four
  * namespaces, and the service default/kubernetes with the address that the API answers on; beside it, as every
  * installation has it, the service of the cluster's DNS. At the very first start the default StorageClass, too. Creating
- * what is there already is fine; address and ports are brought up to date. Steps run one after the other, each when the
- * one before is durable. */
+ * what is there already is fine; address and ports are brought up to date. What one phase makes is asked for at once; the next
+ * begins when all of it is durable. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,26 +59,30 @@ struct bootstrap {
     char *address;
     int target_ports[2]; /* by enum target */
     struct arena *arena;
-    size_t classes; /* priority classes that are there */
-    size_t step;
+    struct service_making {
+        struct bootstrap *bootstrap;
+        const struct own_service *own;
+    } services[ARRAY_COUNT(own_services)];
+    size_t phase, pending; /* what is still being made in the phase */
     void (*done)(void *context);
     void *context;
 };
 
-static void next(struct bootstrap *bootstrap);
+static void begin_phase(struct bootstrap *bootstrap);
 
-static void complain(const struct client_result *result)
+static void made_one(struct bootstrap *bootstrap)
+{
+    if (--bootstrap->pending)
+        return;
+    bootstrap->phase++;
+    begin_phase(bootstrap);
+}
+
+static void made(void *context, const struct client_result *result)
 {
     if (!client_ok(result) && result->code != 409)
         log_error("bootstrap: %s", result->status->message);
-}
-
-static void stepped(void *context, const struct client_result *result)
-{
-    struct bootstrap *bootstrap = context;
-    complain(result);
-    bootstrap->step++;
-    next(bootstrap);
+    made_one(context);
 }
 
 static void set_pairs(struct arena *arena, struct string_map *map, const char *const pairs[][2], size_t count)
@@ -100,44 +104,28 @@ static const char *service_address(struct bootstrap *bootstrap, uint32_t place)
     return arena_string(bootstrap->arena, inet_ntop(AF_INET, &address, text, sizeof(text)));
 }
 
-static void create_priority_classes(struct bootstrap *bootstrap);
+/* ---- phases ---- */
 
-static void priority_class_created(void *context, const struct client_result *result)
+static void roles_made(void *context)
 {
-    struct bootstrap *bootstrap = context;
-    complain(result);
-    bootstrap->classes++;
-    create_priority_classes(bootstrap);
+    made_one(context);
 }
 
-/* One after the other, then all else. */
-static void create_priority_classes(struct bootstrap *bootstrap)
+static void make_priority_classes(struct bootstrap *bootstrap)
 {
-    const struct priority_class *known = api_system_priority_class_at(bootstrap->classes);
-    if (!known) {
-        next(bootstrap);
-        return;
+    const struct priority_class *known;
+    for (size_t i = 0; (known = api_system_priority_class_at(i)); i++) {
+        struct priority_class class = *known;
+        bootstrap->pending++;
+        client_create(bootstrap->client, &api_resources[API_PRIORITYCLASSES], NULL, NULL, &class, made, bootstrap);
     }
-    struct priority_class class = *known;
-    client_create(bootstrap->client, &api_resources[API_PRIORITYCLASSES], NULL, NULL, &class, priority_class_created,
-                  bootstrap);
 }
 
-static void create_namespace(struct bootstrap *bootstrap, const char *name)
+/* Only at the first start, which is told by the namespaces of a later phase: a user may delete it for good. */
+static void make_storage_class(struct bootstrap *bootstrap)
 {
-    struct namespace namespace = {.kind = "Namespace", .api_version = "v1", .metadata.name = name};
-    client_create(bootstrap->client, &api_resources[API_NAMESPACES], NULL, NULL, &namespace, stepped, bootstrap);
-}
-
-static void class_created(void *context, const struct client_result *result)
-{
-    complain(result);
-    create_priority_classes(context);
-}
-
-/* Only at the first start, which is told by the namespaces that come after it: a user may delete it for good. */
-static void create_storage_class(struct bootstrap *bootstrap)
-{
+    if (store_get(bootstrap->registry->store, &api_resources[API_NAMESPACES], NULL, namespaces[0]))
+        return;
     static const char *const annotations[][2] = {{STORAGE_DEFAULT_CLASS, "true"}};
     struct storage_class class = {
         .kind = "StorageClass",
@@ -149,37 +137,42 @@ static void create_storage_class(struct bootstrap *bootstrap)
         .allow_volume_expansion = opt_bool(true),
     };
     set_pairs(bootstrap->arena, &class.metadata.annotations, annotations, ARRAY_COUNT(annotations));
-    client_create(bootstrap->client, &api_resources[API_STORAGECLASSES], NULL, NULL, &class, class_created, bootstrap);
+    bootstrap->pending++;
+    client_create(bootstrap->client, &api_resources[API_STORAGECLASSES], NULL, NULL, &class, made, bootstrap);
 }
 
-/* The steps of a service: itself, its Endpoints, its EndpointSlice. */
-#define SERVICE_STEPS 3
-
-static size_t service_step(const struct bootstrap *bootstrap)
+static void make_roles_and_classes(struct bootstrap *bootstrap)
 {
-    return bootstrap->step - ARRAY_COUNT(namespaces);
+    bootstrap->pending++;
+    registry_make_default_roles(bootstrap->registry, bootstrap->client, roles_made, bootstrap);
+    make_storage_class(bootstrap);
+    make_priority_classes(bootstrap);
 }
 
-static const struct own_service *present(const struct bootstrap *bootstrap)
+static void make_namespaces(struct bootstrap *bootstrap)
 {
-    return &own_services[service_step(bootstrap) / SERVICE_STEPS];
+    for (size_t i = 0; i < ARRAY_COUNT(namespaces); i++) {
+        struct namespace namespace = {.kind = "Namespace", .api_version = "v1", .metadata.name = namespaces[i]};
+        bootstrap->pending++;
+        client_create(bootstrap->client, &api_resources[API_NAMESPACES], NULL, NULL, &namespace, made, bootstrap);
+    }
 }
 
-static int target_port(const struct bootstrap *bootstrap)
+static int target_port(const struct service_making *making)
 {
-    return bootstrap->target_ports[present(bootstrap)->target];
+    return making->bootstrap->target_ports[making->own->target];
 }
 
-static struct service_port *make_ports(struct bootstrap *bootstrap)
+static struct service_port *make_ports(const struct service_making *making)
 {
-    const struct own_service *own = present(bootstrap);
-    struct service_port *ports = arena_alloc(bootstrap->arena, own->port_count * sizeof(*ports));
+    const struct own_service *own = making->own;
+    struct service_port *ports = arena_alloc(making->bootstrap->arena, own->port_count * sizeof(*ports));
     for (size_t i = 0; i < own->port_count; i++)
         ports[i] = (struct service_port){
             .name = own->ports[i].name,
             .protocol = own->ports[i].protocol,
             .port = own->ports[i].number,
-            .target_port = {.kind = INT_OR_STRING_INT, .number = target_port(bootstrap)},
+            .target_port = {.kind = INT_OR_STRING_INT, .number = target_port(making)},
         };
     return ports;
 }
@@ -188,48 +181,50 @@ static struct service_port *make_ports(struct bootstrap *bootstrap)
  * strategically, ports of one number are one, whatever their protocols. */
 static void service_created(void *context, const struct client_result *result)
 {
-    struct bootstrap *bootstrap = context;
-    const struct own_service *own = present(bootstrap);
+    struct service_making *making = context;
+    const struct own_service *own = making->own;
     if (result->code != 409) {
-        stepped(bootstrap, result);
+        made(making->bootstrap, result);
         return;
     }
     cleanup_buffer struct buffer patch = {0};
     for (size_t i = 0; i < own->port_count; i++)
         buffer_printf(&patch, "%s{\"name\":\"%s\",\"port\":%d,\"protocol\":\"%s\",\"targetPort\":%d}",
                       i ? "," : "{\"spec\":{\"ports\":[", own->ports[i].name, own->ports[i].number,
-                      own->ports[i].protocol, target_port(bootstrap));
+                      own->ports[i].protocol, target_port(making));
     buffer_add_string(&patch, "]}}");
-    client_patch(bootstrap->client, &api_resources[API_SERVICES], NULL, own->namespace, own->name, PATCH_MERGE,
-                 patch.data, stepped, bootstrap);
+    client_patch(making->bootstrap->client, &api_resources[API_SERVICES], NULL, own->namespace, own->name, PATCH_MERGE,
+                 patch.data, made, making->bootstrap);
 }
 
-static void create_service(struct bootstrap *bootstrap)
+static void create_service(struct service_making *making)
 {
-    const struct own_service *own = present(bootstrap);
+    struct bootstrap *bootstrap = making->bootstrap;
+    const struct own_service *own = making->own;
     struct service service = {
         .kind = "Service",
         .api_version = "v1",
         .metadata = {.name = own->name, .namespace = own->namespace},
         .spec = {.type = "ClusterIP",
                  .cluster_ip = service_address(bootstrap, own->address),
-                 .ports = {make_ports(bootstrap), own->port_count}},
+                 .ports = {make_ports(making), own->port_count}},
     };
     set_pairs(bootstrap->arena, &service.metadata.labels, own->labels, LABELS_MAX);
     client_create(bootstrap->client, &api_resources[API_SERVICES], own->namespace, NULL, &service, service_created,
-                  bootstrap);
+                  making);
 }
 
 /* Writes it whether or not it exists: endpoints are created by an update without a resourceVersion. */
-static void put_endpoints(struct bootstrap *bootstrap)
+static void put_endpoints(struct service_making *making)
 {
     static const char *const labels[][2] = {{"endpointslice.kubernetes.io/skip-mirror", "true"}};
-    const struct own_service *own = present(bootstrap);
+    struct bootstrap *bootstrap = making->bootstrap;
+    const struct own_service *own = making->own;
     struct endpoint_address address = {.ip = bootstrap->address};
     struct endpoint_port *ports = arena_alloc(bootstrap->arena, own->port_count * sizeof(*ports));
     for (size_t i = 0; i < own->port_count; i++)
         ports[i] = (struct endpoint_port){
-            .name = own->ports[i].name, .protocol = own->ports[i].protocol, .port = target_port(bootstrap)};
+            .name = own->ports[i].name, .protocol = own->ports[i].protocol, .port = target_port(making)};
     struct endpoint_subset subset = {.addresses = {&address, 1}, .ports = {ports, own->port_count}};
     struct endpoints endpoints = {
         .kind = "Endpoints",
@@ -238,23 +233,23 @@ static void put_endpoints(struct bootstrap *bootstrap)
         .subsets = {&subset, 1},
     };
     set_pairs(bootstrap->arena, &endpoints.metadata.labels, labels, ARRAY_COUNT(labels));
-    client_update(bootstrap->client, &api_resources[API_ENDPOINTS], NULL, NULL, &endpoints, stepped, bootstrap);
+    client_update(bootstrap->client, &api_resources[API_ENDPOINTS], NULL, NULL, &endpoints, made, bootstrap);
 }
 
-static void fill_slice(struct bootstrap *bootstrap, struct endpoint_slice *slice)
+static void fill_slice(const struct service_making *making, struct endpoint_slice *slice)
 {
-    const struct own_service *own = present(bootstrap);
+    const struct own_service *own = making->own;
     const char *const labels[][2] = {{"kubernetes.io/service-name", own->name}};
-    struct arena *arena = bootstrap->arena;
+    struct arena *arena = making->bootstrap->arena;
     struct endpoint *endpoint = arena_alloc(arena, sizeof(*endpoint));
     endpoint->addresses.items = arena_alloc(arena, sizeof(char *));
-    endpoint->addresses.items[endpoint->addresses.count++] = bootstrap->address;
+    endpoint->addresses.items[endpoint->addresses.count++] = making->bootstrap->address;
     endpoint->conditions.ready = opt_bool(true);
     struct discovery_endpoint_port *ports = arena_alloc(arena, own->port_count * sizeof(*ports));
     for (size_t i = 0; i < own->port_count; i++) {
         ports[i].name = own->ports[i].name;
         ports[i].protocol = own->ports[i].protocol;
-        ports[i].port = opt_int32(target_port(bootstrap));
+        ports[i].port = opt_int32(target_port(making));
     }
     *slice = (struct endpoint_slice){
         .kind = "EndpointSlice",
@@ -269,22 +264,38 @@ static void fill_slice(struct bootstrap *bootstrap, struct endpoint_slice *slice
 
 static void slice_created(void *context, const struct client_result *result)
 {
-    struct bootstrap *bootstrap = context;
+    struct service_making *making = context;
     if (result->code != 409) {
-        stepped(bootstrap, result);
+        made(making->bootstrap, result);
         return;
     }
     struct endpoint_slice slice;
-    fill_slice(bootstrap, &slice);
-    client_update(bootstrap->client, &api_resources[API_ENDPOINTSLICES], NULL, NULL, &slice, stepped, bootstrap);
+    fill_slice(making, &slice);
+    client_update(making->bootstrap->client, &api_resources[API_ENDPOINTSLICES], NULL, NULL, &slice, made,
+                  making->bootstrap);
 }
 
-static void put_slice(struct bootstrap *bootstrap)
+static void put_slice(struct service_making *making)
 {
     struct endpoint_slice slice;
-    fill_slice(bootstrap, &slice);
-    client_create(bootstrap->client, &api_resources[API_ENDPOINTSLICES], slice.metadata.namespace, NULL, &slice,
-                  slice_created, bootstrap);
+    fill_slice(making, &slice);
+    client_create(making->bootstrap->client, &api_resources[API_ENDPOINTSLICES], slice.metadata.namespace, NULL, &slice,
+                  slice_created, making);
+}
+
+static void make_services(struct bootstrap *bootstrap)
+{
+    static void (*const parts[])(struct service_making *) = {create_service, put_endpoints, put_slice};
+    for (size_t i = 0; i < ARRAY_COUNT(own_services); i++) {
+        struct service_making *making = &bootstrap->services[i];
+        *making = (struct service_making){bootstrap, &own_services[i]};
+        /* A service that leads nowhere is not made. */
+        if (!target_port(making))
+            continue;
+        bootstrap->pending += ARRAY_COUNT(parts);
+        for (size_t k = 0; k < ARRAY_COUNT(parts); k++)
+            parts[k](making);
+    }
 }
 
 static void finish(struct bootstrap *bootstrap)
@@ -299,29 +310,14 @@ static void finish(struct bootstrap *bootstrap)
         done(context);
 }
 
-static void next(struct bootstrap *bootstrap)
+static void begin_phase(struct bootstrap *bootstrap)
 {
-    static void (*const steps[SERVICE_STEPS])(struct bootstrap *) = {create_service, put_endpoints, put_slice};
-    if (bootstrap->step < ARRAY_COUNT(namespaces)) {
-        create_namespace(bootstrap, namespaces[bootstrap->step]);
-        return;
-    }
-    /* A service that leads nowhere is not made. */
-    while (service_step(bootstrap) < SERVICE_STEPS * ARRAY_COUNT(own_services) && !target_port(bootstrap))
-        bootstrap->step += SERVICE_STEPS;
-    if (service_step(bootstrap) < SERVICE_STEPS * ARRAY_COUNT(own_services))
-        steps[service_step(bootstrap) % SERVICE_STEPS](bootstrap);
-    else
-        finish(bootstrap);
-}
-
-static void roles_made(void *context)
-{
-    struct bootstrap *bootstrap = context;
-    if (store_get(bootstrap->registry->store, &api_resources[API_NAMESPACES], NULL, namespaces[0]))
-        create_priority_classes(bootstrap);
-    else
-        create_storage_class(bootstrap);
+    static void (*const phases[])(struct bootstrap *) = {make_roles_and_classes, make_namespaces, make_services, finish};
+    bool last = bootstrap->phase + 1 == ARRAY_COUNT(phases);
+    bootstrap->pending = 1; /* until all is asked for */
+    phases[bootstrap->phase](bootstrap);
+    if (!last)
+        made_one(bootstrap);
 }
 
 bool registry_is_bootstrapped(const struct object *object)
@@ -351,5 +347,5 @@ void registry_bootstrap(struct registry *registry, const struct registry_bootstr
     bootstrap->arena = arena_new(0);
     bootstrap->done = done;
     bootstrap->context = context;
-    registry_make_default_roles(registry, bootstrap->client, roles_made, bootstrap);
+    begin_phase(bootstrap);
 }
