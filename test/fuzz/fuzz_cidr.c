@@ -31,6 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     inet_ntop(cidr.family == 4 ? AF_INET : AF_INET6, again.address, address, sizeof(address));
     snprintf(text, sizeof(text), "%s/%d", address, again.bits);
     struct format_cidr third;
-    CHECK(format_cidr_parse(text, &third) && memcmp(&third, &again, sizeof(third)) == 0);
+    CHECK(format_cidr_parse(text, &third) && third.family == again.family && third.bits == again.bits);
+    CHECK(memcmp(third.address, again.address, sizeof(third.address)) == 0);
     return 0;
 }
