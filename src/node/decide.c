@@ -172,11 +172,15 @@ static bool decide_container(const struct pod_observation *o, size_t i, bool hel
  * may follow; `held` as for decide_container. */
 static bool decide_init(const struct pod_observation *o, bool *held, int64_t now, struct pod_decision *d)
 {
-    bool initialized = pod_is_initialized(o);
+    bool initialized = false;
     size_t reached = 0; /* the last init container that has had its turn: those before it are not waited for again */
-    for (size_t i = 0; i < o->container_count && o->containers[i].init; i++)
-        if (o->containers[i].phase != CONTAINER_NONE)
+    for (size_t i = 0; i < o->container_count; i++) {
+        const struct container_observation *c = &o->containers[i];
+        bool begun = c->phase != CONTAINER_NONE && !c->earlier;
+        initialized |= begun && container_is_main(c);
+        if (begun && c->init)
             reached = i;
+    }
     for (size_t i = 0; i < o->container_count && o->containers[i].init; i++) {
         const struct container_observation *c = &o->containers[i];
         bool passed = initialized || i < reached, sidecar = container_is_sidecar(c);

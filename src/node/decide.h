@@ -55,6 +55,7 @@ struct container_observation {
     int64_t image_retry_at; /* of PART_FAILED; 0: never (InvalidImageName) */
 
     enum container_phase phase;
+    bool earlier;               /* EXITED in a sandbox before the present one: init containers have to run again */
     bool ran;                   /* a run before this one has ended */
     bool started;               /* of RUNNING: the startup probe has passed, or there is none */
     enum part_state post_start; /* of RUNNING: BUSY while the hook runs */
@@ -74,7 +75,7 @@ struct container_observation {
 struct pod_observation {
     const struct pod *pod;
     struct container_observation *containers; /* init containers, containers, ephemeral ones in the order of their
-                                                 * appearance */
+                                               * appearance */
     size_t container_count;
 
     enum part_state volumes;
@@ -93,15 +94,15 @@ struct pod_observation {
 enum pod_action_kind {
     ACTION_MOUNT_VOLUMES,
     ACTION_CREATE_SANDBOX,
-    ACTION_PULL_IMAGE,       /* of container */
-    ACTION_START_CONTAINER,  /* create and start; the one before it under the name is removed first */
-    ACTION_PRE_STOP,         /* announce its end and run its preStop hook, if any, for at most `grace` microseconds */
-    ACTION_STOP_CONTAINER,   /* the stop signal; a hook that still runs has had its time */
-    ACTION_KILL_CONTAINER,   /* SIGKILL */
-    ACTION_EXCEED_DEADLINE,  /* the pod has failed: activeDeadlineSeconds are over */
-    ACTION_DRAIN,            /* wait until no data plane sends new connections */
-    ACTION_TEAR_DOWN,        /* remove sandbox, address and volumes; containers have ended */
-    ACTION_FINISH            /* the object may go: final status, then delete with grace 0 */
+    ACTION_PULL_IMAGE,      /* of container */
+    ACTION_START_CONTAINER, /* create and start; the one before it under the name is removed first */
+    ACTION_PRE_STOP,        /* announce its end and run its preStop hook, if any, for at most `grace` microseconds */
+    ACTION_STOP_CONTAINER,  /* the stop signal; a hook that still runs has had its time */
+    ACTION_KILL_CONTAINER,  /* SIGKILL */
+    ACTION_EXCEED_DEADLINE, /* the pod has failed: activeDeadlineSeconds are over */
+    ACTION_DRAIN,           /* wait until no data plane sends new connections */
+    ACTION_TEAR_DOWN,       /* remove sandbox, address and volumes; containers have ended */
+    ACTION_FINISH           /* the object may go: final status, then delete with grace 0 */
 };
 
 struct pod_action {

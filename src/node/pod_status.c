@@ -115,7 +115,9 @@ static void set_status(struct arena *arena, const struct pod_state *state, const
     out->name = seen->spec->name;
     out->image = arena_string(arena, record->image ? record->image : seen->spec->image);
     out->image_id = arena_string(arena, record->image_id ? record->image_id : "");
-    out->container_id = record->id ? arena_printf(arena, ID_SCHEME "%s", record->id) : NULL;
+    /* One that the runtime has forgotten is shown as it was. */
+    const char *id = record->id ? record->id : seen->phase == CONTAINER_EXITED ? record->current.container_id : NULL;
+    out->container_id = !text_empty(id) ? arena_printf(arena, ID_SCHEME "%s", id) : NULL;
     out->user = record->id && record->user ? security_user_read(arena, record->user) : NULL;
     out->restart_count = record->restart_count;
     if (!seen->ephemeral)
@@ -294,8 +296,8 @@ static bool may_run(const struct pod_observation *seen)
 }
 
 /* A pod is over for the API, which gives what it held to others, when the last of its containers has ended: until then
- * it shows the phase and the reason that it had. Once over it stays so, as upstream's status manager sees to, whatever an
- * agent that has just started knows of its containers. Returns what it comes to. */
+ * it shows the phase and the reason that it had. Once over it stays so, as upstream's status manager sees to, whatever
+ * an agent that has just started knows of its containers. Returns what it comes to. */
 static const char *set_phase(struct arena *arena, const struct pod_state *state, const struct pod *pod,
                              struct pod_status *out)
 {

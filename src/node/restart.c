@@ -40,14 +40,15 @@ bool container_is_up(const struct container_observation *c)
 
 bool container_init_done(const struct container_observation *c)
 {
-    return c->init && c->phase == CONTAINER_EXITED && !c->start_failed && c->exit_code == 0 && !container_is_sidecar(c);
+    return c->init && c->phase == CONTAINER_EXITED && !c->earlier && !c->start_failed && c->exit_code == 0 &&
+           !container_is_sidecar(c);
 }
 
 bool container_should_restart(const struct pod_observation *o, const struct container_observation *c)
 {
     const struct pod_spec *spec = &o->pod->spec;
     const char *policy = c->spec->restart_policy ? c->spec->restart_policy : spec->restart_policy;
-    if (container_is_sidecar(c) || c->start_failed)
+    if (container_is_sidecar(c) || c->start_failed || (c->init && c->earlier))
         return true;
     if (c->ephemeral || container_init_done(c))
         return false;

@@ -509,57 +509,6 @@ static void restore_container(void *context, const struct runtime_container_stat
     r->ready |= c->started && !c->spec->readiness_probe;
 }
 
-static struct container_termination termination_of(const struct container_state_terminated *t)
-{
-    const char *id = t->container_id ? strstr(t->container_id, "://") : NULL;
-    return (struct container_termination){.container_id = mem_string(id ? id + 3 : ""),
-                                          .reason = mem_string(t->reason ? t->reason : ""),
-                                          .message = t->message ? mem_string(t->message) : NULL,
-                                          .exit_code = t->exit_code,
-                                          .started_at = t->started_at,
-                                          .finished_at = t->finished_at};
-}
-
-/* An ephemeral container that has run does not run again, even if the runtime has forgotten it. */
-static void restore_ephemeral(struct worker *w, size_t i, const struct container_status *s)
-{
-    static const struct container_state_terminated unknown = {.reason = "ContainerStatusUnknown",
-                                                              .exit_code = RUNTIME_EXIT_UNKNOWN};
-    struct container_observation *c = &w->state.seen.containers[i];
-    if (!c->ephemeral || (!s->state.terminated && !s->state.running))
-        return;
-    c->phase = CONTAINER_EXITED;
-    c->ran = true;
-    w->state.records[i].current = termination_of(s->state.terminated ? s->state.terminated : &unknown);
-    c->exit_code = w->state.records[i].current.exit_code;
-    c->finished_at = w->state.records[i].current.finished_at;
-}
-
-/* The history that only the API remembers. */
-static void restore_history(struct worker *w, const struct pod *pod)
-{
-    const struct container_status_array *lists[] = {&pod->status.init_container_statuses,
-                                                    &pod->status.container_statuses,
-                                                    &pod->status.ephemeral_container_statuses};
-    for (size_t l = 0; l < ARRAY_COUNT(lists); l++)
-        for (size_t i = 0; i < lists[l]->count; i++) {
-            const struct container_status *s = &lists[l]->items[i];
-            int at = pod_state_find(&w->state, s->name);
-            if (at < 0)
-                continue;
-            struct container_record *r = &w->state.records[at];
-            r->restart_count = r->attempt = s->restart_count;
-            r->ready = s->ready;
-            w->state.seen.containers[at].started = s->started.set && s->started.value;
-            restore_ephemeral(w, (size_t)at, s);
-            const struct container_state_terminated *t = s->last_state.terminated;
-            if (!t)
-                continue;
-            w->state.seen.containers[at].ran = true;
-            r->last = termination_of(t);
-        }
-}
-
 static bool any_running(const struct worker *w)
 {
     for (size_t i = 0; i < w->state.seen.container_count; i++)
@@ -600,11 +549,13 @@ static struct worker *take_up(struct agent *agent, struct object *object, const 
     size_t count = pod->spec.init_containers.count + pod->spec.containers.count;
     grow(w, count);
     look_at_spec(w);
-    restore_history(w, shown);
+    pod_state_restore(&w->state, shown);
     worker_restore_allocation(w, shown);
     runtime_container_each(agent->runtime, pod->metadata.uid, restore_container, w);
+    bool sandbox_lost = !runtime_sandbox_get(agent->runtime, pod->metadata.uid);
+    pod_state_restore_lost(&w->state, shown, sandbox_lost, env_now(agent->env));
     read_ends(w);
-    if (runtime_sandbox_get(agent->runtime, pod->metadata.uid)) {
+    if (!sandbox_lost) {
         struct in_addr address;
         w->state.restored = true;
         /* The agent before may have died before it was complete; making it again completes it. */

@@ -464,9 +464,10 @@ void worker_start_container(struct worker *w, size_t i)
 
     if (again)
         backoff_raise(&c->restart, now);
-    char *dead = NULL;
+    bool replaces = again && !c->start_failed;
+    char *dead = NULL; /* NULL though it replaces one: the runtime has forgotten that */
     int32_t dead_attempt = r->attempt;
-    if (again && !c->start_failed) {
+    if (replaces) {
         dead = r->id;
         r->id = NULL;
         r->attempt++;
@@ -477,7 +478,7 @@ void worker_start_container(struct worker *w, size_t i)
         r->current = (struct container_termination){0};
     }
     c->phase = CONTAINER_STARTING;
-    c->start_failed = false;
+    c->start_failed = c->earlier = false;
     c->stop_cause = STOP_NONE;
     c->started = r->ready = false;
 
@@ -500,7 +501,7 @@ void worker_start_container(struct worker *w, size_t i)
     if (cpu_manager_assign(agent->cpus, w, i, s->id, s->arena, &s->config.resources.cpus, &s->err) < 0)
         s->reason = "CreateContainerError";
     security_configure(worker_pod(w), s->spec, &s->config);
-    if (!dead) {
+    if (!replaces) {
         begin_start(s);
         return;
     }
@@ -511,6 +512,9 @@ void worker_start_container(struct worker *w, size_t i)
     if (dead_attempt > 0)
         removal->old_log = runtime_log_path(agent->runtime, s->pod->meta->namespace, s->pod->meta->name,
                                             s->pod->meta->uid, c->spec->name, (uint32_t)dead_attempt - 1);
-    runtime_container_delete(agent->runtime, dead, predecessor_deleted, removal);
+    if (dead)
+        runtime_container_delete(agent->runtime, dead, predecessor_deleted, removal);
+    else
+        predecessor_deleted(removal, NULL);
     free(dead);
 }

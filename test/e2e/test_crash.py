@@ -222,6 +222,41 @@ def test_a_pod_deleted_before_the_crash_is_gone_after_it(make_cluster, tmp_path)
     harness.wait_for(cluster.api, PODS, lambda items: not items)
 
 
+def test_after_a_reboot_runs_what_has_to_and_nothing_else(make_cluster, tmp_path):
+    one = make_cluster(data_directory=tmp_path / "data")
+    one.start()
+    mixed = harness.shell_pod("mixed", "exit 0", restartPolicy="OnFailure", initContainers=[
+        {"name": "before", "image": harness.IMAGE_V1, "command": ["true"]}])
+    mixed["spec"]["containers"].append({"name": "other", "image": harness.IMAGE_V1, "command": ["sleep", "600"]})
+    one.api.create(PODS, mixed)
+    one.api.create(PODS, harness.shell_pod("never", "exec sleep 600", restartPolicy="Never"))
+
+    def statuses(items, name):
+        pod = next(item for item in items if item["metadata"]["name"] == name)
+        return {status["name"]: status for status in pod["status"].get("containerStatuses", [])}
+
+    def settled(items):
+        if len(items) != 2 or "running" not in statuses(items, "mixed").get("other", {"state": {}})["state"]:
+            return None
+        return "terminated" in statuses(items, "mixed")["main"]["state"] and items
+
+    before = harness.wait_for(one.api, PODS, lambda items: settled(items) and "running" in statuses(
+        items, "never").get("main", {"state": {}})["state"] and items)
+    # Nothing is left but the data, as after a reboot.
+    one.down()
+    one.start()
+    after = harness.wait_for(one.api, PODS, lambda items: settled(items) and statuses(
+        items, "mixed")["other"]["restartCount"] == 1 and items)
+    assert statuses(after, "mixed")["main"]["containerID"] == statuses(before, "mixed")["main"]["containerID"]
+    assert statuses(after, "mixed")["main"]["restartCount"] == 0
+    last = statuses(after, "mixed")["other"]["lastState"]["terminated"]
+    assert (last["reason"], last["exitCode"]) == ("ContainerStatusUnknown", 137)
+    after = harness.wait_for(one.api, PODS, lambda items: any(
+        item["metadata"]["name"] == "never" and item["status"]["phase"] == "Failed" for item in items) and items)
+    assert statuses(after, "never")["main"]["restartCount"] == 0
+    one.down()
+
+
 def test_damaged_data_is_refused_in_words(make_cluster, tmp_path):
     """A database that cannot be read is never replaced by an empty one."""
     directory = tmp_path / "data"

@@ -162,6 +162,55 @@ static void a_failed_init_container_is_the_end_of_a_pod_that_never_restarts(void
     buffer_free(&l.text);
 }
 
+static void ended_earlier(struct life *l, size_t i, int code)
+{
+    ends(l, i, code, NOW);
+    l->containers[i].earlier = true;
+}
+
+/* After a reboot: the sandbox is made anew, init containers run again, and of the others those that have to. */
+static void a_new_sandbox_begins_with_the_init_containers_and_leaves_out_what_succeeded(void **state)
+{
+    struct life l;
+    (void)state;
+    begin(&l, 1, "OnFailure");
+    l.seen.volumes = PART_READY;
+    ended_earlier(&l, 0, 0);
+    ended_earlier(&l, 1, 0);
+    ended_earlier(&l, 2, 137);
+    assert_string_equal(pod_phase(&l.seen), "Running");
+    assert_string_equal(decide(&l, NOW), "sandbox");
+    make_ready(&l);
+    assert_string_equal(decide(&l, NOW), "start 0");
+    l.containers[0].earlier = false;
+    ends(&l, 0, 0, NOW);
+    assert_string_equal(decide(&l, NOW), "start 2");
+    l.containers[2].earlier = false;
+    l.containers[2].phase = CONTAINER_RUNNING;
+    assert_string_equal(decide(&l, NOW), "");
+    ends(&l, 2, 0, NOW);
+    assert_string_equal(pod_phase(&l.seen), "Succeeded");
+    assert_string_equal(decide(&l, NOW), "tear-down");
+    buffer_free(&l.text);
+}
+
+static void no_sandbox_is_made_when_nothing_is_left_to_run(void **state)
+{
+    struct life l;
+    (void)state;
+    begin(&l, 1, "OnFailure");
+    ended_earlier(&l, 0, 0);
+    ended_earlier(&l, 1, 0);
+    ended_earlier(&l, 2, 0);
+    assert_string_equal(decide(&l, NOW), "tear-down");
+    begin(&l, 1, "OnFailure");
+    make_ready(&l);
+    ended_earlier(&l, 0, 0);
+    assert_string_equal(decide(&l, NOW), "start 0");
+    assert_string_equal(pod_phase(&l.seen), "Pending");
+    buffer_free(&l.text);
+}
+
 static void restarts_follow_the_policy(void **state)
 {
     static const struct {
@@ -562,6 +611,8 @@ int main(void)
         cmocka_unit_test(what_failed_is_tried_again_when_its_time_has_come),
         cmocka_unit_test(init_containers_run_one_after_the_other_to_success),
         cmocka_unit_test(a_failed_init_container_is_the_end_of_a_pod_that_never_restarts),
+        cmocka_unit_test(a_new_sandbox_begins_with_the_init_containers_and_leaves_out_what_succeeded),
+        cmocka_unit_test(no_sandbox_is_made_when_nothing_is_left_to_run),
         cmocka_unit_test(restarts_follow_the_policy),
         cmocka_unit_test(a_pod_has_ended_when_all_its_containers_have),
         cmocka_unit_test(the_first_restart_is_immediate_and_later_ones_wait_10_s_doubling_to_5_min),

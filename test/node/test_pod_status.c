@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "api/json.h"
@@ -280,6 +281,85 @@ static void what_ended_for_good_is_shown_so_while_it_runs_once_more(void **state
     }
 }
 
+#define SHOWN_TERMINATED(code) "\"terminated\":{\"exitCode\":" #code ",\"reason\":\"Before\",\"containerID\":\"crun://01\"}"
+
+/* An agent that starts and finds nothing but what the API shows. */
+static void begin_anew(struct world *w, const char *policy, const char *a, const char *b)
+{
+    char shown[1024];
+    snprintf(shown, sizeof(shown),
+             "{\"phase\":\"Running\",\"initContainerStatuses\":[{\"name\":\"first\",\"state\":{" SHOWN_TERMINATED(0) "}}],"
+             "\"containerStatuses\":[{\"name\":\"a\",\"restartCount\":1,%s},{\"name\":\"b\",\"restartCount\":2,%s}]}", a, b);
+    begin(w, shown);
+    struct pod *pod = (struct pod *)w->pod->value;
+    pod->spec.restart_policy = policy;
+    pod_state_restore(&w->state, pod);
+}
+
+static void free_ends(struct world *w)
+{
+    for (size_t i = 0; i < 3; i++) {
+        struct container_termination *ends[] = {&w->records[i].current, &w->records[i].last};
+        for (size_t k = 0; k < 2; k++) {
+            free(ends[k]->container_id);
+            free(ends[k]->reason);
+            free(ends[k]->message);
+        }
+    }
+    end(w);
+}
+
+/* As upstream's runtimes still know after a reboot. */
+static void after_a_reboot_what_had_succeeded_does_not_run_again(void **state)
+{
+    struct world w;
+    (void)state;
+    begin_anew(&w, "OnFailure", "\"state\":{" SHOWN_TERMINATED(0) "}",
+               "\"state\":{\"running\":{\"startedAt\":\"2020-01-01T00:00:00Z\"}},\"containerID\":\"crun://02\"");
+    pod_state_restore_lost(&w.state, w.pod->value, true, NOW);
+    for (size_t i = 0; i < 3; i++)
+        assert_true(w.containers[i].phase == CONTAINER_EXITED && w.containers[i].earlier);
+    assert_true(container_should_restart(&w.state.seen, &w.containers[0]));
+    assert_false(container_should_restart(&w.state.seen, &w.containers[1]));
+    assert_true(container_should_restart(&w.state.seen, &w.containers[2]));
+    assert_string_equal(pod_phase(&w.state.seen), "Running");
+    status(&w);
+    const struct container_status *shown = w.status.container_statuses.items;
+    assert_string_equal(shown[0].state.terminated->reason, "Before");
+    assert_int_equal(shown[0].restart_count, 1);
+    assert_string_equal(shown[1].state.terminated->reason, "ContainerStatusUnknown");
+    assert_string_equal(shown[1].state.terminated->container_id, "crun://02");
+    assert_int_equal(shown[1].state.terminated->exit_code, 137);
+    free_ends(&w);
+}
+
+static void after_a_reboot_a_pod_that_never_restarts_is_over(void **state)
+{
+    struct world w;
+    (void)state;
+    begin_anew(&w, "Never", "\"state\":{" SHOWN_TERMINATED(0) "}", "\"state\":{\"running\":{}}");
+    pod_state_restore_lost(&w.state, w.pod->value, true, NOW);
+    assert_true(pod_is_over(&w.state.seen));
+    assert_string_equal(pod_phase(&w.state.seen), "Failed");
+    free_ends(&w);
+}
+
+static void what_waited_for_its_next_run_had_ended_and_what_runs_is_left_alone(void **state)
+{
+    struct world w;
+    (void)state;
+    begin_anew(&w, "Always", "\"state\":{\"waiting\":{\"reason\":\"CrashLoopBackOff\"}},\"lastState\":{" SHOWN_TERMINATED(3) "}",
+               "\"state\":{" SHOWN_TERMINATED(0) "}");
+    w.records[2].id = "03";
+    w.containers[2].phase = CONTAINER_RUNNING;
+    pod_state_restore_lost(&w.state, w.pod->value, false, NOW);
+    assert_true(w.containers[1].phase == CONTAINER_EXITED && !w.containers[1].earlier);
+    assert_int_equal(w.containers[1].exit_code, 3);
+    assert_null(w.records[1].last.container_id);
+    assert_int_equal(w.containers[2].phase, CONTAINER_RUNNING);
+    free_ends(&w);
+}
+
 static void an_image_that_cannot_be_had_is_what_the_container_waits_for(void **state)
 {
     struct world w;
@@ -426,6 +506,9 @@ int main(void)
         cmocka_unit_test(a_missing_gate_says_so),
         cmocka_unit_test(a_crash_loop_shows_its_delay_and_the_last_end),
         cmocka_unit_test(a_container_that_makes_way_for_a_new_image_waits),
+        cmocka_unit_test(after_a_reboot_what_had_succeeded_does_not_run_again),
+        cmocka_unit_test(after_a_reboot_a_pod_that_never_restarts_is_over),
+        cmocka_unit_test(what_waited_for_its_next_run_had_ended_and_what_runs_is_left_alone),
         cmocka_unit_test(what_ended_for_good_is_shown_so_while_it_runs_once_more),
         cmocka_unit_test(an_image_that_cannot_be_had_is_what_the_container_waits_for),
         cmocka_unit_test(a_pod_that_ended_says_how),
