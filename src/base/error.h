@@ -27,9 +27,8 @@ int error_wrap(struct error *err, const char *format, ...) __attribute__((format
  * not warn of what would be uninitialized if they returned 0. */
 static inline int error_result(int result)
 {
-    if (result != -1)
-        __builtin_unreachable();
-    return result;
+    (void)result;
+    return -1;
 }
 #define error_set(...) error_result(error_set(__VA_ARGS__))
 #define error_errno(...) error_result(error_errno(__VA_ARGS__))

@@ -104,9 +104,8 @@ static bool subject_fits(const struct subject *subject, const struct client_user
         return in_group(user, subject->name ? subject->name : "");
     if (!text_equal(subject->kind, "ServiceAccount") || text_empty(subject->name))
         return false;
-    if (!text_empty(subject->namespace))
-    namespace = subject->namespace;
-    return namespace && is_account(user->name, namespace, subject->name);
+    const char *place = text_empty(subject->namespace) ? namespace : subject->namespace;
+    return place && is_account(user->name, place, subject->name);
 }
 
 static const struct policy_rule_array *rules_of(struct visiting *v, const struct role_ref *ref, const char *namespace)

@@ -33,7 +33,7 @@ _Static_assert(sizeof(long) == sizeof(void *) && sizeof(curl_off_t) == sizeof(vo
     X(slist_append)                                                                                                    \
     X(slist_free_all)
 
-#define MEMBER(function) __typeof__(&curl_##function) function;
+#define MEMBER(function) __typeof__ (&curl_##function)(function);
 static struct {
     bool loaded;
     char problem[ERROR_TEXT_MAX];
