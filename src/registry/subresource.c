@@ -1,5 +1,6 @@
 /* The subresources that have objects of their own: binding (of a pod to a node) and scale. status and finalize
  * are ways of updating and live in update.c. */
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -92,14 +93,16 @@ void registry_bind(struct task *task)
         registry_answer_status(task, refused);
         return;
     }
-    struct pod *pod = object_copy(task->arena, task->old);
+    const struct object *old = task->old;
+    assert(old);
+    struct pod *pod = object_copy(task->arena, old);
     pod->spec.node_name = binding->target.name;
     merge_map(task->arena, &pod->metadata.annotations, &binding->metadata.annotations);
     merge_map(task->arena, &pod->metadata.labels, &binding->metadata.labels);
     set_scheduled(task, pod);
     task->code = 201;
     task->answer_status = true;
-    registry_put(task, pod, task->old->revision);
+    registry_put(task, pod, old->revision);
 }
 
 /* Scale. */
@@ -183,9 +186,9 @@ void registry_update_scale(struct task *task)
         scale->metadata.namespace = task->request->namespace;
     if (!text_equal(scale->metadata.name, task->request->name)) {
         registry_answer_status(
-            task, api_status_bad_request(task->arena,
-                                         "the name of the object (%s) does not match the name on the URL (%s)",
-                                         scale->metadata.name ? scale->metadata.name : "", task->request->name));
+            task,
+            api_status_bad_request(task->arena, "the name of the object (%s) does not match the name on the URL (%s)",
+                                   scale->metadata.name ? scale->metadata.name : "", task->request->name));
         return;
     }
     if (find_scalable(task))

@@ -1,5 +1,6 @@
 /* Tokens of service accounts: issuing them on request, bound to what they should not outlive, and finding out whom a
  * token stands for. As upstream's serviceaccounts/token subresource and its token authenticator. */
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 
@@ -57,12 +58,12 @@ static struct status *bind_pod(struct task *task, const struct object *object, s
     const struct pod *pod = object->value;
     if (!text_equal(pod->spec.service_account_name, claims->account.name))
         return api_status_bad_request(
-            task->arena, "cannot bind token for serviceaccount \"%s\" to pod running with different serviceaccount name.",
+            task->arena,
+            "cannot bind token for serviceaccount \"%s\" to pod running with different serviceaccount name.",
             claims->account.name);
     if (text_empty(pod->spec.node_name))
         return NULL;
-    const struct object *node =
-        store_get(task->registry->store, &api_resources[API_NODES], NULL, pod->spec.node_name);
+    const struct object *node = store_get(task->registry->store, &api_resources[API_NODES], NULL, pod->spec.node_name);
     claims->node = (struct token_reference){pod->spec.node_name, node ? node->meta->uid : NULL};
     return NULL;
 }
@@ -80,8 +81,8 @@ static struct status *bind(struct task *task, const struct bound_object_referenc
                                       ref->kind ? ref->kind : "");
     }
     const struct api_resource *resource = &api_resources[kind->resource];
-    const struct object *object = store_get(task->registry->store, resource,
-                                            resource->namespaced ? claims->namespace : NULL, ref->name ? ref->name : "");
+    const struct object *object = store_get(
+        task->registry->store, resource, resource->namespaced ? claims->namespace : NULL, ref->name ? ref->name : "");
     if (!object)
         return api_status_not_found(task->arena, resource, ref->name);
     *claim_of(claims, kind) = (struct token_reference){object->meta->name, object->meta->uid};
@@ -89,10 +90,11 @@ static struct status *bind(struct task *task, const struct bound_object_referenc
     if (!refused && !text_empty(ref->uid) && !text_equal(ref->uid, object->meta->uid))
         refused = api_status_conflict(
             task->arena, &(struct api_resource){.group = "", .kind = kind->kind, .plural = kind->kind}, ref->name,
-            arena_printf(task->arena,
-                         "the UID in the bound object reference (%s) does not match the UID in record. The object might "
-                         "have been deleted and then recreated",
-                         ref->uid));
+            arena_printf(
+                task->arena,
+                "the UID in the bound object reference (%s) does not match the UID in record. The object might "
+                "have been deleted and then recreated",
+                ref->uid));
     return refused;
 }
 
@@ -123,7 +125,8 @@ static struct status *issue(struct task *task, struct token_request *request, co
                                   .namespace = account->meta->namespace,
                                   .account = {account->meta->name, account->meta->uid},
                                   .audiences = request->spec.audiences};
-    struct status *refused = request->spec.bound_object_ref ? bind(task, request->spec.bound_object_ref, &claims) : NULL;
+    struct status *refused =
+        request->spec.bound_object_ref ? bind(task, request->spec.bound_object_ref, &claims) : NULL;
     if (refused)
         return refused;
     env_random_uuid(task->registry->env, id);
@@ -145,19 +148,22 @@ void registry_create_token(struct task *task)
     request->api_version = "authentication.k8s.io/v1";
     api_set_declared_defaults(task->arena, &api_type_token_request, request);
     if (!request->spec.audiences.count)
-        request->spec.audiences = (struct string_array){(const char **)(uintptr_t)own_audience, ARRAY_COUNT(own_audience)};
+        request->spec.audiences =
+            (struct string_array){(const char **)(uintptr_t)own_audience, ARRAY_COUNT(own_audience)};
     if (!text_empty(request->metadata.name) && !text_equal(request->metadata.name, name))
-        refused = api_status_bad_request(task->arena,
-                                         "the name of the object (%s) does not match the name on the URL (%s)",
-                                         request->metadata.name, name);
+        refused =
+            api_status_bad_request(task->arena, "the name of the object (%s) does not match the name on the URL (%s)",
+                                   request->metadata.name, name);
     else if (!account)
         refused = api_status_not_found(task->arena, task->resource, name);
     else
         refused = validate(task, request);
     if (!refused && !task->registry->issuer)
         refused = api_status_internal_error(task->arena, "there is no issuer of tokens");
-    if (!refused)
+    if (!refused) {
+        assert(account);
         refused = issue(task, request, account);
+    }
     if (refused) {
         registry_answer_status(task, refused);
         return;
@@ -199,14 +205,15 @@ static int check_bound(const struct registry *registry, const struct token_claim
                        struct error *err)
 {
     if (!is_there(registry, API_SERVICEACCOUNTS, claims->namespace, &claims->account))
-        return error_set(err, ENOENT, "service account %s/%s has been deleted", claims->namespace, claims->account.name);
-    bool valid = claims->legacy ? secret_holds(registry, claims, token)
-                                : (!claims->secret.name ||
-                                   is_there(registry, API_SECRETS, claims->namespace, &claims->secret)) &&
-                                      (!claims->pod.name || is_there(registry, API_PODS, claims->namespace, &claims->pod)) &&
-                                      /* The node of a pod's token is told, not checked. */
-                                      (!claims->node.name || claims->pod.name ||
-                                       is_there(registry, API_NODES, NULL, &claims->node));
+        return error_set(err, ENOENT, "service account %s/%s has been deleted", claims->namespace,
+                         claims->account.name);
+    bool valid =
+        claims->legacy
+            ? secret_holds(registry, claims, token)
+            : (!claims->secret.name || is_there(registry, API_SECRETS, claims->namespace, &claims->secret)) &&
+                  (!claims->pod.name || is_there(registry, API_PODS, claims->namespace, &claims->pod)) &&
+                  /* The node of a pod's token is told, not checked. */
+                  (!claims->node.name || claims->pod.name || is_there(registry, API_NODES, NULL, &claims->node));
     return valid ? 0 : error_set(err, ENOENT, "service account token has been invalidated");
 }
 

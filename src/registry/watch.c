@@ -155,9 +155,11 @@ static void begin(void *context)
     struct registry_watch *watch = context;
     struct registry *registry = watch->registry;
     registry->deferred--;
-    if (registry->freed && !registry->deferred && list_empty(&registry->tasks))
-        free(registry); /* its watches were freed before it */
-    if (!watch->freed && !is_ahead(watch)) {
+    if (registry->freed) {
+        /* Its watches were freed before it. */
+        if (!registry->deferred && list_empty(&registry->tasks))
+            free(registry);
+    } else if (!watch->freed && !is_ahead(watch)) {
         bool initial = watch->send_initial_events || watch->from == 0;
         uint64_t from = initial ? store_revision(registry->store) : watch->from;
         if (initial)
@@ -182,14 +184,16 @@ static void bookmarks_due(void *context)
     /* A callback may free any watch: the walk starts again then, and skips those that have theirs. */
     for (struct list *at = registry->watches.next; at != &registry->watches;) {
         watch = list_entry(at, struct registry_watch, node);
-        uint64_t removals = registry->watch_removals;
-        if (watch->bookmark_due) {
-            watch->bookmark_due = false;
-            watch->users++;
-            send_bookmark(watch, false);
-            watch_release(watch);
+        if (!watch->bookmark_due) {
+            at = at->next;
+            continue;
         }
+        uint64_t removals = registry->watch_removals;
+        watch->bookmark_due = false;
+        watch->users++;
+        send_bookmark(watch, false);
         at = registry->watch_removals == removals ? at->next : registry->watches.next;
+        watch_release(watch);
     }
     registry->bookmarks_run = wanted;
     if (wanted)

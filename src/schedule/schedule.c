@@ -38,7 +38,9 @@ static void pod_event(struct scheduler *s, enum schedule_event event, const stru
 void scheduler_unplace(struct scheduler *s, const char *uid)
 {
     const struct placed *p = map_get(&s->census.placed, uid);
-    cleanup_object struct object *pod = p ? object_ref(p->pod) : NULL;
+    if (!p)
+        return;
+    cleanup_object struct object *pod = object_ref(p->pod);
     if (census_unplace(&s->census, uid))
         pod_event(s, EVENT_POD_GONE, pod, NULL);
 }
