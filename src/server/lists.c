@@ -9,6 +9,7 @@
  *     I/O thread            list_body_new, answer ... mailbox ...^
  *
  * Bodies are immutable and counted; the cache belongs to the core thread. */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -98,6 +99,7 @@ struct http_bytes list_body_run(struct list_body *body)
 static void drop(struct list_cache *cache, struct cached_list *list)
 {
     list_remove(&list->node);
+    assert(cache->lists.next != &list->node);
     cache->count--;
     cache->bytes -= list->body->size;
     list_body_unref(list->body);

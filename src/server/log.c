@@ -1,5 +1,6 @@
 /* Container logs: chunks come from the node on the core thread and go out on the I/O thread, one asked for when the
  * one before has been taken, so that a slow reader holds the node back and not memory. */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -140,6 +141,7 @@ static void ask(void *context)
     struct log_stream *s = context;
     if (s->core_over || s->asked)
         return;
+    assert(s->log);
     s->asked = true;
     s->log->next(s->log, got_chunk, s);
 }

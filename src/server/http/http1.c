@@ -1,6 +1,7 @@
 /* HTTP/1.0 and HTTP/1.1 on a connection. One request is dealt with at a time, so that responses come in the order of
  * the requests; what the client sends ahead waits in connection->input, up to a limit beyond which nothing more is
  * read. */
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -212,6 +213,7 @@ static void begin_body(struct connection *c, const struct http1_head *head, bool
 /* Whether bytes of the present request's body can be dealt with. */
 static bool takes_body(const struct http1 *h)
 {
+    assert(h->request);
     return !h->request->public.streamed || request_takes_body(h->request);
 }
 
