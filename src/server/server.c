@@ -1,11 +1,13 @@
 /* The front door: who asks, for what, and which file answers. */
 #include "server/server.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/text.h"
 #include "base/timestamp.h"
 #include "server/private.h"
 
@@ -166,18 +168,19 @@ static void route(struct rest_request *r, struct status *refused)
         arena_free(arena);
         return;
     }
-    answer_deprecation(request, r->route.resource);
+    const struct api_resource *resource = r->route.resource;
+    assert(resource);
+    answer_deprecation(request, resource);
     bool get = request->method == HTTP_GET || request->method == HTTP_HEAD;
-    if (get && r->route.subresource && strcmp(r->route.subresource, "log") == 0 && r->route.resource->index == API_PODS)
+    const char *of_pod = resource->index == API_PODS ? text_or_empty(r->route.subresource) : "";
+    if (get && strcmp(of_pod, "log") == 0)
         log_handle(r);
-    else if (get && !r->route.subresource && !r->route.resource->computed &&
+    else if (get && !r->route.subresource && !resource->computed &&
              (r->route.watch || parameter_flag(request, "watch")))
         watch_handle(r);
-    else if (r->route.resource->index == API_PODS && r->route.subresource &&
-             (strcmp(r->route.subresource, "exec") == 0 || strcmp(r->route.subresource, "attach") == 0))
+    else if (strcmp(of_pod, "exec") == 0 || strcmp(of_pod, "attach") == 0)
         exec_handle(r);
-    else if (r->route.resource->index == API_PODS && r->route.subresource &&
-             strcmp(r->route.subresource, "portforward") == 0)
+    else if (strcmp(of_pod, "portforward") == 0)
         port_forward_handle(r);
     else
         rest_handle(r);

@@ -2,6 +2,7 @@
  *
  * A watch is two halves with one life: the core half holds the client's watch, the I/O half the HTTP stream. Events go
  * one way by mailbox; the end of either half reaches the other by mailbox, and the last message releases both. */
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -94,25 +95,34 @@ static void write_bookmark(const struct stream *s, const struct line *line, stru
     json_encode(&api_type_partial_object_metadata, &mark, out);
 }
 
+/* In a form that is not its own: as a table of one row, or its metadata alone. */
+static void write_object(struct stream *s, const struct object *object, struct buffer *out)
+{
+    const struct api_resource *r = s->route.resource;
+    if (s->negotiated.form != ANSWER_TABLE) {
+        partial_metadata_write(r, s->negotiated.api_version, object->value, out);
+        return;
+    }
+    struct list_meta meta = {.resource_version = object->meta->resource_version};
+    s->table.no_headers = s->rows_written;
+    s->rows_written = true;
+    s->table.now = env_now(s->server->options.env);
+    table_begin(r, &s->table, &meta, out);
+    table_row(r, &s->table, object->value, NULL, 0, 0, out);
+    table_end(out);
+}
+
 /* Everything but plain objects, which are sent from their snapshots' bytes. */
 static void write_line(struct stream *s, const struct line *line, struct buffer *out)
 {
-    const struct api_resource *r = s->route.resource;
     buffer_printf(out, "{\"type\":\"%s\",\"object\":", event_type(line->kind));
     if (line->kind == CLIENT_BOOKMARK) {
         write_bookmark(s, line, out);
     } else if (line->kind == CLIENT_ERROR) {
         buffer_add(out, line->status.data, line->status.size);
-    } else if (s->negotiated.form == ANSWER_TABLE) {
-        struct list_meta meta = {.resource_version = line->object->meta->resource_version};
-        s->table.no_headers = s->rows_written;
-        s->rows_written = true;
-        s->table.now = env_now(s->server->options.env);
-        table_begin(r, &s->table, &meta, out);
-        table_row(r, &s->table, line->object->value, NULL, 0, 0, out);
-        table_end(out);
     } else {
-        partial_metadata_write(r, s->negotiated.api_version, line->object->value, out);
+        assert(line->object);
+        write_object(s, line->object, out);
     }
     buffer_add_string(out, "}\n");
 }

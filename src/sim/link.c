@@ -251,9 +251,9 @@ static void events_due(void *context)
     struct env *env = watch->watch.client->env;
     watch->users++;
     while (!watch->freed && !list_empty(&watch->events)) {
-        struct delayed *event = list_entry(watch->events.next, struct delayed, node);
-        if (event->at > env_monotonic(env))
+        if (list_entry(watch->events.next, struct delayed, node)->at > env_monotonic(env))
             break;
+        struct delayed *event = list_entry(list_take(&watch->events), struct delayed, node);
         struct delayed own = *event;
         event->event.object = event->event.previous = NULL;
         event->arena = NULL;
@@ -347,7 +347,7 @@ static void watch_free(struct client_watch *base)
     client_watch_free(steal_pointer(watch->inner));
     list_remove(&watch->node);
     while (!list_empty(&watch->events))
-        event_free(list_entry(watch->events.next, struct delayed, node));
+        event_free(list_entry(list_take(&watch->events), struct delayed, node));
     env_timer_free(watch->timer);
     watch_release(watch);
 }
@@ -416,14 +416,13 @@ void sim_link_cut(struct sim_link *link)
         if (!watch->inner)
             continue;
         while (!list_empty(&watch->events))
-            event_free(list_entry(watch->events.next, struct delayed, node));
+            event_free(list_entry(list_take(&watch->events), struct delayed, node));
         break_watch(watch, 503);
     }
     /* Answers may lead to further requests, which are answered alike. */
     while (!list_empty(&link->calls)) {
-        struct call *call = list_entry(link->calls.next, struct call, node);
+        struct call *call = list_entry(list_take(&link->calls), struct call, node);
         bool held = call->at_target;
-        list_remove(&call->node);
         answer_lost(call);
         call->link = NULL;
         if (held)
@@ -436,7 +435,7 @@ void sim_link_cut(struct sim_link *link)
 void sim_link_target_gone(struct sim_link *link)
 {
     while (!list_empty(&link->abandoned))
-        call_free(list_entry(link->abandoned.next, struct call, node));
+        call_free(list_entry(list_take(&link->abandoned), struct call, node));
 }
 
 void sim_link_free(struct sim_link *link)

@@ -68,9 +68,9 @@ static int run_seeds(uint64_t first, uint64_t last, const struct sim_fault *faul
         if (seed == last)
             break;
     }
-    printf("%llu histories, %llu failed; %llu writes, %.1f hours simulated in %.1f s\n",
-           (unsigned long long)(last - first + 1), (unsigned long long)failed, (unsigned long long)writes,
-           (double)simulated / HOUR, seconds_now() - begun);
+    uint64_t histories = last - first + 1;
+    printf("%llu histories, %llu failed; %llu writes, %.1f hours simulated in %.1f s\n", (unsigned long long)histories,
+           (unsigned long long)failed, (unsigned long long)writes, (double)simulated / HOUR, seconds_now() - begun);
     return failed ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
@@ -96,14 +96,11 @@ static int list_faults(const char *asked_for)
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"seeds", required_argument, NULL, 's'},
-                                            {"trace", required_argument, NULL, 't'},
-                                            {"bench", required_argument, NULL, 'b'},
-                                            {"fault", required_argument, NULL, 'f'},
-                                            {"choosy", no_argument, NULL, 'c'},
-                                            {"verbose", no_argument, NULL, 'v'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {NULL, 0, NULL, 0}};
+    static const struct option options[] = {
+        {"seeds", required_argument, NULL, 's'}, {"trace", required_argument, NULL, 't'},
+        {"bench", required_argument, NULL, 'b'}, {"fault", required_argument, NULL, 'f'},
+        {"choosy", no_argument, NULL, 'c'},      {"verbose", no_argument, NULL, 'v'},
+        {"help", no_argument, NULL, 'h'},        {NULL, 0, NULL, 0}};
     uint64_t first = 0, last = 0;
     bool verbose = false, given = false, choosy = false;
     FILE *history = NULL;

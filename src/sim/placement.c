@@ -27,17 +27,18 @@ static bool selects(const struct label_selector *from, const struct object *owne
            selector_matches(selector, &pod->meta->labels);
 }
 
-static bool forbids(const struct sim_placement *p, const struct object *owner, const struct object *pod)
+/* Whether what the holder says of its neighbours keeps the guest away. */
+static bool forbids(const struct sim_placement *p, const struct object *holder, const struct object *guest)
 {
-    const struct affinity *a = pod_of(owner)->spec.affinity;
+    const struct affinity *a = pod_of(holder)->spec.affinity;
     if (!a || !a->pod_anti_affinity)
         return false;
     const struct pod_affinity_term_array *terms =
         &a->pod_anti_affinity->required_during_scheduling_ignored_during_execution;
     for (size_t i = 0; i < terms->count; i++) {
-        const char *here = domain_of(p, pod_of(owner)->spec.node_name, terms->items[i].topology_key);
-        const char *there = domain_of(p, pod_of(pod)->spec.node_name, terms->items[i].topology_key);
-        if (here && there && strcmp(here, there) == 0 && selects(terms->items[i].label_selector, owner, pod))
+        const char *here = domain_of(p, pod_of(holder)->spec.node_name, terms->items[i].topology_key);
+        const char *there = domain_of(p, pod_of(guest)->spec.node_name, terms->items[i].topology_key);
+        if (here && there && strcmp(here, there) == 0 && selects(terms->items[i].label_selector, holder, guest))
             return true;
     }
     return false;

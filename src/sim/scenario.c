@@ -60,6 +60,7 @@ static bool troubles(const struct scenario *s, enum trouble kind)
 
 static unsigned draw_trouble(struct scenario *s)
 {
+    uint64_t some;
     switch (sim_random_below(&s->random, 8)) {
     case 0:
         return 0;
@@ -67,7 +68,9 @@ static unsigned draw_trouble(struct scenario *s)
         return TROUBLE_ALL;
     default:
         /* One or a few kinds. */
-        return (unsigned)(sim_random_next(&s->random) & sim_random_next(&s->random)) & TROUBLE_ALL;
+        some = sim_random_next(&s->random);
+        some &= sim_random_next(&s->random);
+        return (unsigned)some & TROUBLE_ALL;
     }
 }
 
