@@ -66,20 +66,35 @@ static unsigned char prefix_bits(int length, size_t i)
     return left >= 8 ? 0xff : left <= 0 ? 0 : (unsigned char)(0xff << (8 - left));
 }
 
+/* Where the address of `ip` is in its family, if it is a prefix of that length; moves the length there. A range of IPv4
+ * within IPv6 is one of IPv4, unless it is so short that it has more than that. */
+static bool place_prefix(const struct ip_text *ip, long length, struct ip_prefix *out)
+{
+    static const unsigned char mapped[] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
+    bool wide = ip->mapped && length < (long)sizeof(mapped) * 8;
+    out->address.family = wide || ip->family == 6 ? AF_INET6 : AF_INET;
+    out->length = (int)length - (ip->mapped && !wide ? (int)sizeof(mapped) * 8 : 0);
+    unsigned char *bytes = (unsigned char *)&out->address.v6;
+    if (wide)
+        memcpy(bytes, mapped, sizeof(mapped));
+    memcpy(bytes + (wide ? sizeof(mapped) : 0), ip->address, ip->family == 6 ? 16 : 4);
+    return out->length <= (int)ip_address_size(out->address.family) * 8;
+}
+
 bool ip_prefix_parse(const char *text, struct ip_prefix *out)
 {
     char address[IP_ADDRESS_TEXT_MAX];
     const char *slash = strchr(text, '/');
     char *end = NULL;
+    struct ip_text ip;
     *out = (struct ip_prefix){0};
     if (!slash || (size_t)(slash - text) >= sizeof(address) || slash[1] < '0' || slash[1] > '9')
         return false;
     memcpy(address, text, (size_t)(slash - text));
     address[slash - text] = 0;
     long length = strtol(slash + 1, &end, 10);
-    if (*end || !ip_address_parse(address, &out->address) || length > (long)ip_address_size(out->address.family) * 8)
+    if (*end || length > 128 || !ip_text_parse(address, &ip) || !place_prefix(&ip, length, out))
         return false;
-    out->length = (int)length;
     unsigned char *bytes = (unsigned char *)&out->address.v6;
     for (size_t i = 0; i < ip_address_size(out->address.family); i++)
         bytes[i] &= prefix_bits(out->length, i);
