@@ -75,8 +75,8 @@ static void figures_are_for_prometheus_too(void **state)
         "# TYPE container_cpu_usage_seconds_total counter\n"
         "container_cpu_usage_seconds_total{container=\"web\",namespace=\"default\",pod=\"a\"} 1.5 1700000000000\n"
         "container_cpu_usage_seconds_total{container=\"log\",namespace=\"default\",pod=\"a\"} 0.123456789",
-        "\ncontainer_memory_working_set_bytes{container=\"web\",namespace=\"default\",pod=\"a\"} 1048576 "
-        "1700000000000\n",
+        ("\ncontainer_memory_working_set_bytes{container=\"web\",namespace=\"default\",pod=\"a\"} 1048576 "
+         "1700000000000\n"),
         "\ncontainer_start_time_seconds{container=\"web\",namespace=\"default\",pod=\"a\"} 1699999940 1700000000000\n",
         "\nnode_cpu_usage_seconds_total 7.25 1700000001000\n",
         "\nnode_memory_working_set_bytes 400 1700000001000\n",
