@@ -25,6 +25,9 @@
 static const char *const unnumbered[] = {"ResourceHealth.message", "VolumeMountStatus.volumeStatus",
                                          "VolumeStatus.image", "ImageVolumeStatus.imageRef"};
 
+/* Types that upstream sends as JSON alone. */
+static const char *const without_protobuf[] = {"Table", "TableColumnDefinition", "TableRow", "TableRowCondition"};
+
 /* Folder of the recorded bodies. */
 static const char *recorded;
 
@@ -35,9 +38,19 @@ static bool is_name_of_root(const struct api_type *type, const struct api_field 
     return (f == kind || f == version) && kind && version && !kind->pb[0] && !version->pb[0];
 }
 
+static bool has_protobuf(const struct api_type *type)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(without_protobuf); i++)
+        if (strcmp(type->name, without_protobuf[i]) == 0)
+            return false;
+    return true;
+}
+
 static bool is_unnumbered(const struct api_type *type, const struct api_field *f)
 {
     char name[128];
+    if (!has_protobuf(type))
+        return true;
     snprintf(name, sizeof(name), "%s.%s", type->name, f->name);
     for (size_t i = 0; i < ARRAY_COUNT(unnumbered); i++)
         if (strcmp(name, unnumbered[i]) == 0)
@@ -105,7 +118,7 @@ static void check_round_trips(struct protobuf_style style)
     struct random r = {7};
     for (size_t t = 0; t < api_type_count; t++) {
         const struct api_type *type = api_types[t];
-        for (int i = 0; i < ROUNDS; i++) {
+        for (int i = 0; i < ROUNDS && has_protobuf(type); i++) {
             cleanup_arena struct arena *arena = arena_new(0);
             cleanup_buffer struct buffer message = {0};
             struct error err = {0};
