@@ -41,7 +41,8 @@ struct ip_address ip_address_at(const struct ip_address *first, uint64_t index);
 /* 4, 16 or 0. */
 size_t ip_address_size(int family);
 
-/* "10.0.0.0/8", "fd00::/8"; bits behind the prefix are dropped. */
+/* "10.0.0.0/8", "fd00::/8"; bits behind the prefix are dropped. The length of "::ffff:10.0.0.0/104" counts from the
+ * front of IPv6, as upstream counts it: from 96 on it is the prefix of IPv4 10.0.0.0/8, below that one of IPv6. */
 bool ip_prefix_parse(const char *text, struct ip_prefix *out);
 /* Whether the address is of the prefix' family and in it. */
 bool ip_prefix_contains(const struct ip_prefix *prefix, const struct ip_address *address);

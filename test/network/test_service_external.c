@@ -45,6 +45,21 @@ static void assert_open_to(int family, const char *const *ranges, size_t count, 
     arena_free(s.arena);
 }
 
+static void a_range_of_ipv4_within_ipv6_is_one_of_ipv4(void **state)
+{
+    static const char *const ranges[] = {"::ffff:10.1.2.3/104"}, *const wider[] = {"::ffff:10.0.0.0/8"};
+    struct stand s;
+    set_up(&s, AF_INET, ranges, 1, NULL);
+    assert_int_equal(s.out.source_range_count, 1);
+    assert_int_equal(s.external.ranges[0].length, 8);
+    assert_int_equal(ntohl(s.external.ranges[0].address.v4.s_addr), 0x0a000000);
+    arena_free(s.arena);
+    assert_open_to(AF_INET6, ranges, 1, NULL, true, 0);
+    /* Its length counts from the front of IPv6: this is ::/8. */
+    assert_open_to(AF_INET, wider, 1, NULL, true, 0);
+    assert_open_to(AF_INET6, wider, 1, NULL, true, 1);
+}
+
 static void a_balancer_is_open_to_its_source_ranges_alone(void **state)
 {
     static const char *const ranges[] = {" 10.0.0.0/8 ", "10.1.0.0/16"}, *const wrong[] = {"10.0.0.0/99"};
@@ -81,6 +96,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_balancer_is_open_to_its_source_ranges_alone),
+        cmocka_unit_test(a_range_of_ipv4_within_ipv6_is_one_of_ipv4),
         cmocka_unit_test(a_port_that_is_anothers_is_not_served),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
