@@ -56,7 +56,14 @@ struct change {
     bool finished, complete, failed, failure_target, met; /* now */
     bool finished_changed, complete_changed, failed_changed, failure_target_changed;
     bool completed_indexes_changed, failed_indexes_changed, start_changed, completion_changed;
+    bool resuming; /* this write says that the suspension is over */
 };
+
+static bool condition_is_false(const struct job_status *status, const char *type)
+{
+    const struct job_condition *condition = job_condition_find(status, type);
+    return condition && text_equal(condition->status, "False");
+}
 
 static struct change compare(const struct job *job, const struct job *old_job)
 {
@@ -76,6 +83,7 @@ static struct change compare(const struct job *job, const struct job *old_job)
         !now->failed_indexes != !old->failed_indexes || !text_equal(now->failed_indexes, old->failed_indexes);
     c.start_changed = now->start_time != old->start_time;
     c.completion_changed = now->completion_time != old->completion_time;
+    c.resuming = job_condition_is_true(old, "Suspended") && condition_is_false(now, "Suspended");
     return c;
 }
 
@@ -198,7 +206,8 @@ static void validate_progress(struct api_field_errors *errors, const struct api_
         field_invalid_int(errors, PATH(path, "succeeded"), now->succeeded, "cannot decrease the succeeded counter");
     if (now->completion_time && old->completion_time && c->completion_changed)
         invalid_time(errors, PATH(path, "completionTime"), now->completion_time, "completionTime cannot be mutated");
-    if (c->start_changed && old->start_time && !is_true(c->spec->suspend))
+    /* A Job that is resumed starts anew, as upstream has it since 1.35. */
+    if (c->start_changed && !c->resuming && old->start_time && !is_true(c->spec->suspend))
         field_required(errors, PATH(path, "startTime"), "startTime cannot be removed for unsuspended job");
 }
 

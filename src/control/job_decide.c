@@ -285,7 +285,8 @@ static void again_after(struct deciding *d, int64_t delay)
 static void check_limits(struct deciding *d)
 {
     const struct opt_int64 *deadline = &d->spec->active_deadline_seconds;
-    int64_t start = d->status->start_time;
+    /* A Job that is being resumed starts now: what it ran before, and its suspension, do not count. */
+    int64_t start = job_condition_is_true(d->status, "Suspended") ? d->second : d->status->start_time;
     if (d->failed > d->spec->backoff_limit.value || restarted_too_often(d)) {
         fail(d, "BackoffLimitExceeded", "Job has reached the specified backoff limit");
     } else if (deadline->set && start && !d->suspended) {

@@ -95,6 +95,47 @@ static void a_deadline_counts_from_the_last_resume(void **state)
     stage_free(s);
 }
 
+static void a_job_that_ran_and_is_resumed_has_a_status_again(void **state)
+{
+    struct stage *s = new_stage();
+    create(s, "app:1", "");
+    stage_run(s, 20 * SECOND);
+    const struct job *job = stage_get(s, JOB)->value;
+    int64_t first = job->status.start_time;
+    stage_patch(s, JOB, "{\"spec\":{\"suspend\":true}}");
+    stage_run(s, MINUTE);
+    assert_stage(s, JOB, "status/conditions/Suspended/status", "True");
+    assert_stage(s, JOB, "status/active", NULL);
+    int64_t resumed_at = env_now(s->env);
+    stage_patch(s, JOB, "{\"spec\":{\"suspend\":false}}");
+    stage_run(s, 10 * SECOND);
+    assert_stage(s, JOB, "status/conditions/Suspended/status", "False");
+    assert_stage(s, JOB, "status/conditions/Suspended/reason", "JobResumed");
+    assert_stage(s, JOB, "status/active", "1");
+    assert_stage(s, JOB, "status/ready", "1");
+    assert_string_equal(stage_event(s, "Job", "Resumed"), "Job resumed");
+    job = stage_get(s, JOB)->value;
+    assert_true(job->status.start_time > first);
+    assert_true(job->status.start_time >= resumed_at / SECOND * SECOND);
+    stage_free(s);
+}
+
+static void a_deadline_does_not_count_what_was_before_a_suspension(void **state)
+{
+    struct stage *s = new_stage();
+    create(s, "app:1", ",\"activeDeadlineSeconds\":60");
+    stage_run(s, 50 * SECOND);
+    stage_patch(s, JOB, "{\"spec\":{\"suspend\":true}}");
+    stage_run(s, 5 * MINUTE);
+    stage_patch(s, JOB, "{\"spec\":{\"suspend\":false}}");
+    stage_run(s, 55 * SECOND);
+    assert_stage(s, JOB, "status/active", "1");
+    assert_stage(s, JOB, "status/conditions/Failed", NULL);
+    stage_run(s, 10 * SECOND);
+    assert_stage(s, JOB, "status/conditions/Failed/reason", "DeadlineExceeded");
+    stage_free(s);
+}
+
 static void a_job_lives_as_long_after_its_end_as_it_says(void **state)
 {
     struct stage *s = new_stage();
@@ -261,6 +302,8 @@ int main(void)
         cmocka_unit_test(failed_pods_are_replaced_ever_more_slowly_until_the_limit),
         cmocka_unit_test(an_index_counts_its_own_failures),
         cmocka_unit_test(a_deadline_counts_from_the_last_resume),
+        cmocka_unit_test(a_job_that_ran_and_is_resumed_has_a_status_again),
+        cmocka_unit_test(a_deadline_does_not_count_what_was_before_a_suspension),
         cmocka_unit_test(a_job_lives_as_long_after_its_end_as_it_says),
         cmocka_unit_test(a_job_of_somebody_else_is_left_alone),
         cmocka_unit_test(with_a_selector_of_its_own_a_job_adopts_and_counts),

@@ -135,6 +135,37 @@ def test_a_suspended_job_runs_nothing_until_it_is_resumed(api, namespace, pods, 
     assert harness.eventually(lambda: {"Suspended", "Resumed", "SuccessfulDelete"} <= set(reasons(api, namespace)))
 
 
+def test_a_job_that_ran_goes_on_with_a_status_after_its_suspension(api, namespace, pods, kubectl):
+    path = f"{jobs(namespace)}/paused"
+
+    def running(items):
+        return next((pod["metadata"]["name"] for pod in items if harness.is_true(pod, "Ready")
+                     and "deletionTimestamp" not in pod["metadata"]), None)
+
+    def seen(check):
+        return harness.wait_for(api, jobs(namespace), lambda items: next(
+            (item for item in items if item["metadata"]["name"] == "paused" and check(item)), None))
+    create(api, namespace, "paused", "until [ -e /tmp/go ]; do sleep 0.1; done")
+    first = harness.wait_for(api, pods, running)
+    started = seen(lambda item: item["status"].get("ready"))["status"]["startTime"]
+    api.patch(path, {"spec": {"suspend": True}})
+    item = seen(lambda item: harness.is_true(item, "Suspended"))
+    assert item["status"].get("active", 0) == 0 and item["status"]["startTime"] == started
+    harness.wait_for(api, pods, lambda items: not items, what="the pods of a suspended job to go")
+    api.patch(path, {"spec": {"suspend": False}})
+    second = harness.wait_for(api, pods, running)
+    assert second != first
+    item = seen(lambda item: item["status"].get("ready"))
+    assert item["status"]["active"] == 1 and item["status"]["startTime"] > started
+    assert [(entry["type"], entry["status"], entry["reason"], entry["message"])
+            for entry in item["status"]["conditions"]] == [("Suspended", "False", "JobResumed", "Job resumed")]
+    assert kubectl("get", "job", "paused", "--no-headers").split()[1:3] == ["Running", "0/1"]
+    kubectl("exec", second, "--", "touch", "/tmp/go")
+    item = ended(api, namespace, "paused")
+    assert condition_of(item, "Suspended")["status"] == "False" and item["status"]["succeeded"] == 1
+    assert harness.eventually(lambda: {"Suspended", "Resumed", "Completed"} <= set(reasons(api, namespace)))
+
+
 def test_a_job_ends_at_its_deadline(api, namespace, pods):
     create(api, namespace, "slow", "sleep 1000", activeDeadlineSeconds=1)
     item = ended(api, namespace, "slow", "Failed")
