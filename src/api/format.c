@@ -18,10 +18,11 @@
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "   \
     "and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '" DNS_LABEL             \
     "(\\." DNS_LABEL ")*')"
+#define DNS_SEARCH_LABEL "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
 #define DNS_SEARCH_MESSAGE                                                                                             \
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-', '_' or '.', and must "    \
     "start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "                  \
-    "'[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')"
+    "'" DNS_SEARCH_LABEL "(\\." DNS_SEARCH_LABEL ")*')"
 #define DNS1035_LABEL_MESSAGE                                                                                          \
     "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, " \
     "and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is "             \
@@ -72,12 +73,13 @@ static bool is_label(const char *s, size_t n, const char *middle)
     return true;
 }
 
-static bool is_subdomain(const char *s, size_t n, const char *middle)
+/* Labels with dots between them; with `underscored`, each may have '_' inside and one before it. */
+static bool is_subdomain(const char *s, size_t n, bool underscored)
 {
     for (;;) {
         const char *dot = memchr(s, '.', n);
-        size_t label = dot ? (size_t)(dot - s) : n;
-        if (!is_label(s, label, middle))
+        size_t label = dot ? (size_t)(dot - s) : n, first = underscored && label && *s == '_';
+        if (!is_label(s + first, label - first, underscored ? "-_" : "-"))
             return false;
         if (!dot)
             return true;
@@ -105,7 +107,7 @@ void format_dns_label(const char *text, struct format_problems *problems)
     if (is_label(text, n, "-"))
         return;
     /* A name that would do as a subdomain is told that dots are the trouble. */
-    if (is_subdomain(text, n, "-"))
+    if (is_subdomain(text, n, false))
         add(problems, "must not contain dots");
     else
         add(problems, DNS_LABEL_MESSAGE);
@@ -116,7 +118,7 @@ void format_dns_subdomain(const char *text, struct format_problems *problems)
     size_t n = strlen(text);
     if (n > FORMAT_SUBDOMAIN_MAX)
         add(problems, MUST_FIT_253);
-    if (!is_subdomain(text, n, "-"))
+    if (!is_subdomain(text, n, false))
         add(problems, DNS_SUBDOMAIN_MESSAGE);
 }
 
@@ -125,7 +127,7 @@ void format_dns_search(const char *text, struct format_problems *problems)
     size_t n = strlen(text);
     if (n > FORMAT_SUBDOMAIN_MAX)
         add(problems, MUST_FIT_253);
-    if (!is_subdomain(text, n, "-_"))
+    if (!is_subdomain(text, n, true))
         add(problems, DNS_SEARCH_MESSAGE);
 }
 
@@ -155,7 +157,7 @@ void format_qualified_name(const char *text, struct format_problems *problems)
         } else {
             if (n > FORMAT_SUBDOMAIN_MAX)
                 add(problems, "prefix part " MUST_FIT_253);
-            if (!is_subdomain(text, n, "-"))
+            if (!is_subdomain(text, n, false))
                 add(problems, "prefix part " DNS_SUBDOMAIN_MESSAGE);
         }
     }
@@ -301,7 +303,7 @@ void format_wildcard_dns_subdomain(const char *text, struct format_problems *pro
     size_t n = strlen(text);
     if (n > FORMAT_SUBDOMAIN_MAX)
         add(problems, MUST_FIT_253);
-    if (strncmp(text, "*.", 2) != 0 || !is_subdomain(text + 2, n - 2, "-"))
+    if (strncmp(text, "*.", 2) != 0 || !is_subdomain(text + 2, n - 2, false))
         add(problems,
             "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must "
             "consist of lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character "

@@ -24,7 +24,8 @@ typedef void (*format_rule)(const char *text, struct format_problems *problems);
 
 void format_dns_label(const char *text, struct format_problems *problems);
 void format_dns_subdomain(const char *text, struct format_problems *problems);
-/* As format_dns_subdomain, with '_' allowed: what a resolver may search. */
+/* As format_dns_subdomain, with '_' allowed inside a label and once before it, as upstream's relaxed check of search
+ * paths has it. */
 void format_dns_search(const char *text, struct format_problems *problems);
 /* What may stand in a path: names of roles. */
 void format_path_segment(const char *text, struct format_problems *problems);

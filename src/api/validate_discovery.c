@@ -4,7 +4,8 @@
 #define ENDPOINT_MAX 1000
 #define ENDPOINT_ADDRESS_MAX 100
 #define ENDPOINT_PORT_MAX 20000
-#define ZONE_HINT_MAX 8
+#define TOPOLOGY_MAX 16
+#define HINT_MAX 8 /* zones, and nodes, that an endpoint is meant for */
 
 #define EVENT_TEXT_MAX 128
 #define EVENT_NOTE_MAX 1024
@@ -28,6 +29,32 @@ static void validate_slice_address(struct api_field_errors *errors, const struct
         validate_ordinary_ip(errors, path, address);
 }
 
+/* As upstream: too many of either are refused before any of them is looked at. */
+static void validate_hints(struct api_field_errors *errors, const struct api_path *path,
+                           const struct endpoint_hints *hints)
+{
+    const struct api_path *zones = PATH(path, "forZones"), *nodes = PATH(path, "forNodes");
+    cleanup_name_set struct name_set zone_names = {0}, node_names = {0};
+    if (hints->for_zones.count > HINT_MAX || hints->for_nodes.count > HINT_MAX) {
+        bool zones_first = hints->for_zones.count > HINT_MAX;
+        field_too_many(errors, zones_first ? zones : nodes,
+                       (int)(zones_first ? hints->for_zones.count : hints->for_nodes.count), HINT_MAX);
+        return;
+    }
+    for (size_t i = 0; i < hints->for_zones.count; i++) {
+        const struct api_path *at = PATH(PATH_INDEX(zones, i), "name");
+        if (!name_set_add(&zone_names, hints->for_zones.items[i].name))
+            field_duplicate(errors, at, hints->for_zones.items[i].name);
+        field_format(errors, at, hints->for_zones.items[i].name, format_label_value);
+    }
+    for (size_t i = 0; i < hints->for_nodes.count; i++) {
+        const struct api_path *at = PATH(PATH_INDEX(nodes, i), "name");
+        if (!name_set_add(&node_names, hints->for_nodes.items[i].name))
+            field_duplicate(errors, at, hints->for_nodes.items[i].name);
+        field_format(errors, at, hints->for_nodes.items[i].name, format_dns_subdomain);
+    }
+}
+
 static void validate_endpoint(struct api_field_errors *errors, const struct api_path *path, const struct endpoint *e,
                               const char *type)
 {
@@ -41,6 +68,8 @@ static void validate_endpoint(struct api_field_errors *errors, const struct api_
     if (e->node_name)
         field_format(errors, PATH(path, "nodeName"), e->node_name, format_dns_subdomain);
     if (e->deprecated_topology.count) {
+        if (e->deprecated_topology.count > TOPOLOGY_MAX)
+            field_too_many(errors, PATH(path, "deprecatedTopology"), (int)e->deprecated_topology.count, TOPOLOGY_MAX);
         validate_labels(errors, PATH(path, "deprecatedTopology"), &e->deprecated_topology);
         if (string_map_get(&e->deprecated_topology, "kubernetes.io/hostname"))
             field_invalid(errors, PATH_KEY(PATH(path, "deprecatedTopology"), "kubernetes.io/hostname"),
@@ -49,22 +78,8 @@ static void validate_endpoint(struct api_field_errors *errors, const struct api_
     }
     if (e->hostname)
         field_format(errors, PATH(path, "hostname"), e->hostname, format_dns_label);
-    if (!e->hints)
-        return;
-    const struct api_path *zones = PATH(PATH(path, "hints"), "forZones");
-    if (e->hints->for_zones.count > ZONE_HINT_MAX) {
-        field_too_many(errors, zones, (int)e->hints->for_zones.count, ZONE_HINT_MAX);
-        return;
-    }
-    for (size_t i = 0; i < e->hints->for_zones.count; i++) {
-        const char *name = e->hints->for_zones.items[i].name;
-        for (size_t k = 0; k < i; k++)
-            if (text_equal(e->hints->for_zones.items[k].name, name)) {
-                field_duplicate(errors, PATH(PATH_INDEX(zones, i), "name"), name);
-                break;
-            }
-        field_format(errors, PATH(PATH_INDEX(zones, i), "name"), name, format_label_value);
-    }
+    if (e->hints)
+        validate_hints(errors, PATH(path, "hints"), e->hints);
 }
 
 void validate_endpoint_slice(struct api_field_errors *errors, const void *value)

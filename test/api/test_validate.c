@@ -38,6 +38,15 @@ static const struct {
      "Pod \"p\" is invalid: spec.containers[1].name: Duplicate value: \"c\""},
     {API_PODS, POD_OF(",'volumeMounts':[{'name':'v','mountPath':'/x'}]"),
      "Pod \"p\" is invalid: spec.containers[0].volumeMounts[0].name: Not found: \"v\""},
+#define SEARCH                                                                                                         \
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-', '_' or '.', and must "    \
+    "start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "                  \
+    "'_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')"
+    {API_PODS, POD("{'dnsConfig':{'searches':['_tcp.example','a._b_c.d.','.']},'containers':[" CONTAINER("") "]}"), ""},
+    {API_PODS, POD("{'dnsConfig':{'searches':['__a']},'containers':[" CONTAINER("") "]}"),
+     "Pod \"p\" is invalid: spec.dnsConfig.searches[0]: Invalid value: \"__a\": " SEARCH},
+    {API_PODS, POD("{'dnsConfig':{'searches':['a._']},'containers':[" CONTAINER("") "]}"),
+     "Pod \"p\" is invalid: spec.dnsConfig.searches[0]: Invalid value: \"a._\": " SEARCH},
     {API_PODS, POD_OF(",'livenessProbe':{}"),
      "Pod \"p\" is invalid: spec.containers[0].livenessProbe: Required value: must specify a handler type"},
     {API_PODS, POD_OF(",'livenessProbe':{'httpGet':{'port':0},'successThreshold':2}"),
@@ -68,20 +77,23 @@ static const struct {
     {API_PODS, POD_OF(",'ports':[{'containerPort':80,'protocol':'HTTP'}]"),
      "Pod \"p\" is invalid: spec.containers[0].ports[0].protocol: Unsupported value: \"HTTP\": supported values: "
      "\"SCTP\", \"TCP\", \"UDP\""},
-    {API_PODS, POD("{'volumes':[{'name':'v','emptyDir':{},'hostPath':{'path':'/x'}}],'containers':[" CONTAINER("") "]}"),
+    {API_PODS,
+     POD("{'volumes':[{'name':'v','emptyDir':{},'hostPath':{'path':'/x'}}],'containers':[" CONTAINER("") "]}"),
      "Pod \"p\" is invalid: spec.volumes[0].hostPath: Forbidden: may not specify more than 1 volume type"},
-    {API_PODS, POD("{'volumes':[{'name':'v','secret':{'secretName':'s','items':[{'key':'a','path':'../b'}]}}],"
-                   "'containers':[" CONTAINER("") "]}"),
+    {API_PODS,
+     POD("{'volumes':[{'name':'v','secret':{'secretName':'s','items':[{'key':'a','path':'../b'}]}}],"
+         "'containers':[" CONTAINER("") "]}"),
      "Pod \"p\" is invalid: spec.volumes[0].secret.items[0].path: Invalid value: \"../b\": must not contain '..'"},
-    {API_PODS, "{'metadata':{'name':'p','namespace':'default','labels':{'a b':'c'}},'spec':{'containers':["
-               CONTAINER("") "]}}",
+    {API_PODS,
+     "{'metadata':{'name':'p','namespace':'default','labels':{'a b':'c'}},'spec':{'containers':[" CONTAINER("") "]}}",
      "Pod \"p\" is invalid: metadata.labels: Invalid value: \"a b\": name part must consist of alphanumeric "
      "characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or "
      "'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"},
     {API_PODS,
      POD("{'hostNetwork':true,'securityContext':{'sysctls':[{'name':'net/ipv4/tcp_syncookies','value':'1'},"
          "{'name':'kernel.shm_rmid_forced','value':'1'}]},'containers':[" CONTAINER("") "]}"),
-     "Pod \"p\" is invalid: spec.securityContext.sysctls[0].name: Invalid value: \"net/ipv4/tcp_syncookies\": may not be "
+     "Pod \"p\" is invalid: spec.securityContext.sysctls[0].name: Invalid value: \"net/ipv4/tcp_syncookies\": may not "
+     "be "
      "specified when 'hostNetwork' is true"},
     {API_PODS,
      POD("{'hostIPC':true,'securityContext':{'sysctls':[{'name':'net.ipv4.tcp_syncookies','value':'1'},"
@@ -107,10 +119,12 @@ static const struct {
      "Deployment.apps \"d\" is invalid: spec.replicas: Invalid value: -1: must be greater than or equal to 0"},
     {API_DEPLOYMENTS,
      DEPLOYMENT("'strategy':{'rollingUpdate':{'maxSurge':0,'maxUnavailable':0}}," SELECTOR "," TEMPLATE),
-     "Deployment.apps \"d\" is invalid: spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when "
+     "Deployment.apps \"d\" is invalid: spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 "
+     "when "
      "`maxSurge` is 0"},
     {API_DEPLOYMENTS, DEPLOYMENT("'strategy':{'rollingUpdate':{'maxUnavailable':'101%'}}," SELECTOR "," TEMPLATE),
-     "Deployment.apps \"d\" is invalid: spec.strategy.rollingUpdate.maxUnavailable: Invalid value: \"101%\": must not be "
+     "Deployment.apps \"d\" is invalid: spec.strategy.rollingUpdate.maxUnavailable: Invalid value: \"101%\": must not "
+     "be "
      "greater than 100%"},
     {API_DEPLOYMENTS, DEPLOYMENT("'strategy':{'type':'Big'}," SELECTOR "," TEMPLATE),
      "Deployment.apps \"d\" is invalid: spec.strategy: Unsupported value: {\"Type\":\"Big\",\"RollingUpdate\":null}: "
@@ -139,9 +153,41 @@ static const struct {
      "Secret \"s\" is invalid: [data[tls.crt]: Required value, data[tls.key]: Required value]"},
     {API_NAMESPACES, "{'metadata':{'name':'n','namespace':'x'}}",
      "Namespace \"n\" is invalid: metadata.namespace: Forbidden: not allowed on this type"},
-    {API_ENDPOINTSLICES, "{'metadata':{'name':'e','namespace':'x'},'addressType':'IPv4','endpoints':[{'addresses':"
-                         "['127.0.0.1']}]}",
-     "EndpointSlice.discovery.k8s.io \"e\" is invalid: endpoints[0].addresses[0]: Invalid value: \"127.0.0.1\": may not "
+#define SLICE(more)                                                                                                    \
+    "{'metadata':{'name':'e','namespace':'x'},'addressType':'IPv4','endpoints':[{'addresses':['10.0.0.1']" more "}]}"
+#define BAD_SLICE "EndpointSlice.discovery.k8s.io \"e\" is invalid: "
+#define NAMED(a) "{'name':'" a "'}"
+#define NINE                                                                                                           \
+    NAMED("a")                                                                                                         \
+    "," NAMED("b") "," NAMED("c") "," NAMED("d") "," NAMED("e") "," NAMED("f") "," NAMED("g") "," NAMED(               \
+        "h") "," NAMED("i")
+    {API_ENDPOINTSLICES, SLICE(",'hints':{'forNodes':[" NAMED("a.b") "],'forZones':[" NAMED("A_b") "]}"), ""},
+    {API_ENDPOINTSLICES, SLICE(",'hints':{'forNodes':[" NINE "]}"),
+     BAD_SLICE "endpoints[0].hints.forNodes: Too many: 9: must have at most 8 items"},
+    {API_ENDPOINTSLICES, SLICE(",'hints':{'forZones':[" NINE "],'forNodes':[" NINE "]}"),
+     BAD_SLICE "endpoints[0].hints.forZones: Too many: 9: must have at most 8 items"},
+    {API_ENDPOINTSLICES, SLICE(",'hints':{'forNodes':[" NAMED("a") "," NAMED("a") "]}"),
+     BAD_SLICE "endpoints[0].hints.forNodes[1].name: Duplicate value: \"a\""},
+    {API_ENDPOINTSLICES, SLICE(",'hints':{'forZones':[" NAMED("a") "," NAMED("a") "]}"),
+     BAD_SLICE "endpoints[0].hints.forZones[1].name: Duplicate value: \"a\""},
+    {API_ENDPOINTSLICES, SLICE(",'hints':{'forNodes':[" NAMED("A_b") "]}"),
+     BAD_SLICE "endpoints[0].hints.forNodes[0].name: Invalid value: \"A_b\": a lowercase RFC 1123 subdomain must "
+               "consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric "
+               "character (e.g. 'example.com', regex used for validation is "
+               "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"},
+    {API_ENDPOINTSLICES,
+     SLICE(",'deprecatedTopology':{'1':'','2':'','3':'','4':'','5':'','6':'','7':'','8':'','9':'','10':'','11':'',"
+           "'12':'','13':'','14':'','15':'','16':''}"),
+     ""},
+    {API_ENDPOINTSLICES,
+     SLICE(",'deprecatedTopology':{'1':'','2':'','3':'','4':'','5':'','6':'','7':'','8':'','9':'','10':'','11':'',"
+           "'12':'','13':'','14':'','15':'','16':'','17':''}"),
+     BAD_SLICE "endpoints[0].deprecatedTopology: Too many: 17: must have at most 16 items"},
+    {API_ENDPOINTSLICES,
+     "{'metadata':{'name':'e','namespace':'x'},'addressType':'IPv4','endpoints':[{'addresses':"
+     "['127.0.0.1']}]}",
+     "EndpointSlice.discovery.k8s.io \"e\" is invalid: endpoints[0].addresses[0]: Invalid value: \"127.0.0.1\": may "
+     "not "
      "be in the loopback range (127.0.0.0/8, ::1/128)"},
 };
 
@@ -162,15 +208,19 @@ static const struct {
     const char *message; /* how it begins */
 } changes[] = {
     {API_DEPLOYMENTS, DEPLOYMENT(SELECTOR "," TEMPLATE),
-     "{'metadata':{'name':'d','namespace':'default','resourceVersion':'1'},'spec':{'selector':{'matchLabels':{'app':'z'}},"
-     TEMPLATE "}}",
-     "Deployment.apps \"d\" is invalid: [spec.template.metadata.labels: Invalid value: {\"app\":\"y\"}: `selector` does "
-     "not match template `labels`, spec.selector: Invalid value: {\"matchLabels\":{\"app\":\"z\"}}: field is immutable]"},
+     "{'metadata':{'name':'d','namespace':'default','resourceVersion':'1'},'spec':{'selector':{'matchLabels':{'app':'z'"
+     "}}," TEMPLATE "}}",
+     "Deployment.apps \"d\" is invalid: [spec.template.metadata.labels: Invalid value: {\"app\":\"y\"}: `selector` "
+     "does "
+     "not match template `labels`, spec.selector: Invalid value: {\"matchLabels\":{\"app\":\"z\"}}: field is "
+     "immutable]"},
     {API_PODS, POD_OF(""),
-     "{'metadata':{'name':'p','namespace':'default','resourceVersion':'1'},'spec':{'containers':[{'name':'c','image':'j'}]}}",
+     "{'metadata':{'name':'p','namespace':'default','resourceVersion':'1'},'spec':{'containers':[{'name':'c','image':'"
+     "j'}]}}",
      ""},
     {API_PODS, POD_OF(""),
-     "{'metadata':{'name':'p','namespace':'default','resourceVersion':'1'},'spec':{'containers':[{'name':'c','image':'i',"
+     "{'metadata':{'name':'p','namespace':'default','resourceVersion':'1'},'spec':{'containers':[{'name':'c','image':'"
+     "i',"
      "'tty':true}]}}",
      "Pod \"p\" is invalid: spec: Forbidden: pod updates may not change fields other than "
      "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only "
@@ -183,13 +233,16 @@ static const struct {
      "{'metadata':{'name':'c','namespace':'default','resourceVersion':'1'},'type':'a'}",
      "Secret \"c\" is invalid: type: Invalid value: \"a\": field is immutable"},
     {API_SERVICES, SERVICE("'clusterIP':'10.0.0.1','ports':[{'port':80}]"),
-     "{'metadata':{'name':'s','namespace':'default','resourceVersion':'1'},'spec':{'clusterIP':'10.0.0.2','ports':[{'port':"
+     "{'metadata':{'name':'s','namespace':'default','resourceVersion':'1'},'spec':{'clusterIP':'10.0.0.2','ports':[{'"
+     "port':"
      "80}]}}",
      "Service \"s\" is invalid: spec.clusterIPs[0]: Invalid value: [\"10.0.0.2\"]: may not change once set"},
     {API_SERVICEACCOUNTS, "{'metadata':{'name':'s','namespace':'default','uid':'1'}}",
      "{'metadata':{'name':'t','namespace':'default','uid':'2'}}",
-     "ServiceAccount \"t\" is invalid: [metadata.resourceVersion: Invalid value: \"\": must be specified for an update, "
-     "metadata.name: Invalid value: \"t\": field is immutable, metadata.uid: Invalid value: \"2\": field is immutable]"},
+     "ServiceAccount \"t\" is invalid: [metadata.resourceVersion: Invalid value: \"\": must be specified for an "
+     "update, "
+     "metadata.name: Invalid value: \"t\": field is immutable, metadata.uid: Invalid value: \"2\": field is "
+     "immutable]"},
 };
 
 static void changed_objects_are_judged_in_upstreams_words(void **state)
@@ -201,7 +254,8 @@ static void changed_objects_are_judged_in_upstreams_words(void **state)
         void *old = prepare(arena, r, changes[i].old), *now = prepare(arena, r, changes[i].now);
         struct api_field_errors errors = {.arena = arena};
         api_validate_update(r, now, old, NULL, &errors);
-        const char *message = errors.count ? api_status_invalid(arena, r, api_meta(r, now)->name, &errors)->message : "";
+        const char *message =
+            errors.count ? api_status_invalid(arena, r, api_meta(r, now)->name, &errors)->message : "";
         if (*changes[i].message)
             assert_memory_equal(message, changes[i].message, strlen(changes[i].message));
         else
@@ -209,7 +263,8 @@ static void changed_objects_are_judged_in_upstreams_words(void **state)
     }
 }
 
-/* A status may call a container alive that has ended when it is to run again: by its rules, its policy, or the pod's. */
+/* A status may call a container alive that has ended when it is to run again: by its rules, its policy, or the pod's.
+ */
 static void a_container_that_ended_for_good_stays_so(void **state)
 {
 #define RULE ",'restartPolicyRules':[{'action':'Restart','exitCodes':{'operator':'In','values':[0,42]}}]"
@@ -238,10 +293,11 @@ static void a_container_that_ended_for_good_stays_so(void **state)
             cleanup_arena struct arena *arena = arena_new(0);
             const struct api_resource *r = &api_resources[API_PODS];
             char spec[512], old[1024], now[1024];
-            snprintf(spec, sizeof(spec),
-                     "{'metadata':{'name':'p','namespace':'default','resourceVersion':'1'},'spec':{'restartPolicy':'%s',"
-                     "'%s':[{'name':'c','image':'i'%s}]},'status':{'%s':[{'name':'c','state':",
-                     cases[i].policy, lists[l][0], cases[i].own, lists[l][1]);
+            snprintf(
+                spec, sizeof(spec),
+                "{'metadata':{'name':'p','namespace':'default','resourceVersion':'1'},'spec':{'restartPolicy':'%s',"
+                "'%s':[{'name':'c','image':'i'%s}]},'status':{'%s':[{'name':'c','state':",
+                cases[i].policy, lists[l][0], cases[i].own, lists[l][1]);
             snprintf(old, sizeof(old), "%s{'terminated':{'exitCode':%d}}}]}}", spec, cases[i].code);
             snprintf(now, sizeof(now), "%s{'waiting':{}}}]}}", spec);
             struct api_field_errors errors = {.arena = arena};
@@ -257,6 +313,37 @@ static void a_container_that_ended_for_good_stays_so(void **state)
 #undef RULE
 }
 
+/* When a Job began is fixed while it runs; one that is resumed begins anew. */
+static void the_start_of_a_job_changes_only_with_its_resumption(void **state)
+{
+#define JOB(suspended, second)                                                                                         \
+    "{'metadata':{'name':'j','namespace':'default','resourceVersion':'1'},'spec':{'template':{'spec':{"                \
+    "'restartPolicy':'Never','containers':[" CONTAINER("") "]}}},'status':{'startTime':'2026-01-02T03:04:" second      \
+                                                           "Z'," suspended "}}"
+#define SUSPENDED(status) "'conditions':[{'type':'Suspended','status':'" status "'}]"
+    static const char refused[] = "Job.batch \"j\" is invalid: status.startTime: Required value: startTime cannot be "
+                                  "removed for unsuspended job";
+    static const struct {
+        const char *old, *now, *message;
+    } cases[] = {
+        {JOB(SUSPENDED("True"), "05"), JOB(SUSPENDED("False"), "59"), ""},
+        {JOB(SUSPENDED("True"), "05"), JOB(SUSPENDED("True"), "59"), refused},
+        {JOB(SUSPENDED("True"), "05"), JOB("'active':1", "59"), refused},
+        {JOB(SUSPENDED("False"), "05"), JOB(SUSPENDED("False"), "59"), refused},
+        {JOB("'active':1", "05"), JOB("'active':1", "59"), refused},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        cleanup_arena struct arena *arena = arena_new(0);
+        const struct api_resource *r = &api_resources[API_JOBS];
+        struct api_field_errors errors = {.arena = arena};
+        api_validate_update(r, prepare(arena, r, cases[i].now), prepare(arena, r, cases[i].old), "status", &errors);
+        assert_string_equal(errors.count ? api_status_invalid(arena, r, "j", &errors)->message : "", cases[i].message);
+    }
+#undef SUSPENDED
+#undef JOB
+}
+
 static void an_invalid_answer_names_a_cause_per_field(void **state)
 {
     (void)state;
@@ -269,10 +356,12 @@ static void an_invalid_answer_names_a_cause_per_field(void **state)
     api_status_write(api_status_invalid(arena, r, "s", &errors), &json);
     assert_string_equal(
         json.data,
-        "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\",\"message\":\"Service \\\"s\\\" is "
+        "{\"kind\":\"Status\",\"apiVersion\":\"v1\",\"metadata\":{},\"status\":\"Failure\",\"message\":\"Service "
+        "\\\"s\\\" is "
         "invalid: spec.ports[0].protocol: Unsupported value: \\\"x\\\": supported values: \\\"SCTP\\\", \\\"TCP\\\", "
         "\\\"UDP\\\"\",\"reason\":\"Invalid\",\"details\":{\"name\":\"s\",\"kind\":\"Service\",\"causes\":[{\"reason\":"
-        "\"FieldValueNotSupported\",\"message\":\"Unsupported value: \\\"x\\\": supported values: \\\"SCTP\\\", \\\"TCP\\\", "
+        "\"FieldValueNotSupported\",\"message\":\"Unsupported value: \\\"x\\\": supported values: \\\"SCTP\\\", "
+        "\\\"TCP\\\", "
         "\\\"UDP\\\"\",\"field\":\"spec.ports[0].protocol\"}]},\"code\":422}");
 }
 
@@ -316,8 +405,9 @@ static void long_lists_cost_no_more_than_their_length(void **state)
         const char *before, *item, *after; /* %d in item counts */
     } lists[] = {
         {API_SERVICES, "{'metadata':{'name':'s','namespace':'x'},'spec':{'ports':[", "{'port':%d}", "]}}"},
-        {API_SERVICES, "{'metadata':{'name':'s','namespace':'x'},'spec':{'clusterIP':'1.1.1.1','clusterIPs':['1.1.1.1',",
-         "'a%d'", "],'ports':[{'port':1}]}}"},
+        {API_SERVICES,
+         "{'metadata':{'name':'s','namespace':'x'},'spec':{'clusterIP':'1.1.1.1','clusterIPs':['1.1.1.1',", "'a%d'",
+         "],'ports':[{'port':1}]}}"},
         {API_PODS, "{'metadata':{'name':'p','namespace':'x'},'spec':{'containers':[", "{'name':'c%d'}", "]}}"},
         {API_PODS, "{'metadata':{'name':'p','namespace':'x'},'spec':{'volumes':[", "{'name':'v%d'}", "]}}"},
         {API_PODS, "{'metadata':{'name':'p','namespace':'x'},'spec':{'containers':[{'name':'c','resources':{'limits':{",
@@ -358,6 +448,7 @@ int main(void)
         cmocka_unit_test(new_objects_are_judged_in_upstreams_words),
         cmocka_unit_test(changed_objects_are_judged_in_upstreams_words),
         cmocka_unit_test(a_container_that_ended_for_good_stays_so),
+        cmocka_unit_test(the_start_of_a_job_changes_only_with_its_resumption),
         cmocka_unit_test(an_invalid_answer_names_a_cause_per_field),
         cmocka_unit_test(other_failures_read_as_upstreams),
         cmocka_unit_test(no_input_makes_endless_errors),
