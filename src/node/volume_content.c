@@ -66,9 +66,9 @@ static const struct content *find_content(const struct content *content, size_t 
     return NULL;
 }
 
-/* All of the content, or the chosen items at their paths. */
+/* All of the content, or the chosen items at their paths. `lacks`: upstream's words before the key that is missing. */
 static int add_content(struct files *files, const struct content *content, size_t count,
-                       const struct key_to_path_array *items, bool optional, const char *what, struct error *err)
+                       const struct key_to_path_array *items, bool optional, const char *lacks, struct error *err)
 {
     for (size_t i = 0; !items->count && i < count; i++)
         add_file(files, content[i].key, content[i].data, content[i].size, files->mode, VOLUME_FILE_NO_OWNER);
@@ -78,7 +78,7 @@ static int add_content(struct files *files, const struct content *content, size_
         if (from)
             add_file(files, item->path, from->data, from->size, mode_of(item->mode, files->mode), VOLUME_FILE_NO_OWNER);
         else if (!optional)
-            return error_set(err, ENOENT, "%s references non-existent key: %s", what, item->key);
+            return error_set(err, ENOENT, "%s key: %s", lacks, item->key);
     }
     return 0;
 }
@@ -96,13 +96,12 @@ static int add_config_map(struct files *files, const char *name, const struct ke
     size_t count = map->data.count + map->binary_data.count, n = 0;
     struct content *content = arena_alloc(arena, count * sizeof(*content));
     for (size_t i = 0; i < map->data.count; i++)
-        content[n++] = (struct content){map->data.items[i].key, map->data.items[i].value,
-                                        strlen(map->data.items[i].value)};
+        content[n++] =
+            (struct content){map->data.items[i].key, map->data.items[i].value, strlen(map->data.items[i].value)};
     for (size_t i = 0; i < map->binary_data.count; i++)
         content[n++] = (struct content){map->binary_data.items[i].key, map->binary_data.items[i].value.data,
                                         map->binary_data.items[i].value.size};
-    const char *what = arena_printf(arena, "configmap \"%s/%s\"", files->planner->pod->metadata.namespace, name);
-    return add_content(files, content, n, items, optional, what, err);
+    return add_content(files, content, n, items, optional, "configmap references non-existent config", err);
 }
 
 static int add_secret(struct files *files, const char *name, const struct key_to_path_array *items,
@@ -120,8 +119,7 @@ static int add_secret(struct files *files, const char *name, const struct key_to
     for (size_t i = 0; i < count; i++)
         content[i] = (struct content){secret->data.items[i].key, secret->data.items[i].value.data,
                                       secret->data.items[i].value.size};
-    const char *what = arena_printf(arena, "secret \"%s/%s\"", files->planner->pod->metadata.namespace, name);
-    return add_content(files, content, count, items, optional, what, err);
+    return add_content(files, content, count, items, optional, "references non-existent secret", err);
 }
 
 int volume_plan_config_map(const struct volume_planner *planner, const struct volume *volume, struct volume_item *out,
@@ -186,8 +184,8 @@ static int add_downward_api(struct files *files, const struct downward_api_volum
     return 0;
 }
 
-int volume_plan_downward_api(const struct volume_planner *planner, const struct volume *volume,
-                             struct volume_item *out, struct error *err)
+int volume_plan_downward_api(const struct volume_planner *planner, const struct volume *volume, struct volume_item *out,
+                             struct error *err)
 {
     const struct downward_api_volume_source *from = volume->downward_api;
     struct files files = {.planner = planner, .mode = mode_of(from->default_mode, FILE_MODE_DEFAULT)};

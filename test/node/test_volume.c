@@ -178,8 +178,8 @@ static void items_choose_keys_and_paths(void **state)
         API_PODS, "{\"metadata\":{\"name\":\"p\",\"namespace\":\"n\",\"uid\":\"u\"},\"spec\":{\"volumes\":[{\"name\":"
                   "\"v\",\"configMap\":{\"name\":\"config\",\"items\":[{\"key\":\"z\",\"path\":\"z\"}]}}]}}");
     assert_int_equal(apply(w, wrong, &err), -1);
-    assert_string_equal(err.text, "MountVolume.SetUp failed for volume \"v\" : configmap \"n/config\" references "
-                                  "non-existent key: z");
+    assert_string_equal(err.text, "MountVolume.SetUp failed for volume \"v\" : configmap references non-existent "
+                                  "config key: z");
 }
 
 static void what_is_missing_is_an_error_unless_it_is_optional(void **state)
