@@ -316,31 +316,66 @@ static int add_bind(json_t *mounts, const char *destination, const char *source,
     return add_mount(mounts, destination, "bind", source, string_array(options, count), err);
 }
 
-static int add_mounts(json_t *root, const struct runtime_container_config *config,
-                      const struct oci_surroundings *around, struct error *err)
+static int add_default_mounts(json_t *mounts, bool privileged, struct error *err)
 {
-    static const struct runtime_mount plain = {.propagation = RUNTIME_PROPAGATION_PRIVATE};
-    json_t *mounts = json_array();
-    json_object_set_new(root, "mounts", mounts);
     for (size_t i = 0; i < ARRAY_COUNT(default_mounts); i++) {
         const struct default_mount *m = &default_mounts[i];
         json_t *options = json_array();
         for (size_t k = 0; k < ARRAY_COUNT(m->options) && m->options[k]; k++)
-            if (!config->privileged || strcmp(m->options[k], "ro"))
+            if (!privileged || strcmp(m->options[k], "ro"))
                 json_array_append_new(options, json_string(m->options[k]));
         if (add_mount(mounts, m->destination, m->type, m->source, options, err) < 0)
             return -1;
     }
-    if (around->shm && add_bind(mounts, "/dev/shm", around->shm, &plain, err) < 0)
-        return -1;
-    for (size_t i = 0; i < config->mount_count; i++) {
-        const struct runtime_mount *m = &config->mounts[i];
-        if (add_bind(mounts, m->destination, m->source, m, err) < 0)
-            return -1;
+    return 0;
+}
+
+/* How deep a path is: 2 for /a/b, however it is written. */
+static size_t depth(const char *path)
+{
+    size_t parts = 0;
+    for (const char *at = path; *at;) {
+        size_t size = strcspn(at, "/");
+        if (size == 2 && memcmp(at, "..", 2) == 0)
+            parts -= parts > 0;
+        else if (size && !(size == 1 && *at == '.'))
+            parts++;
+        at += size + (at[size] == '/');
     }
-    if (config->termination_message_path && around->termination_log &&
-        add_bind(mounts, config->termination_message_path, around->termination_log, &plain, err) < 0)
+    return parts;
+}
+
+/* Stable, as containerd sorts: those of one depth keep their order. */
+static void insert_by_depth(struct runtime_mount *sorted, size_t count, struct runtime_mount mount)
+{
+    size_t parts = depth(mount.destination);
+    for (; count && depth(sorted[count - 1].destination) > parts; count--)
+        sorted[count] = sorted[count - 1];
+    sorted[count] = mount;
+}
+
+/* The system's own come first, then what the pod mounts and its files, upper directories before what is in them: none
+ * hides another. */
+static int add_mounts(json_t *root, const struct runtime_container_config *config,
+                      const struct oci_surroundings *around, struct error *err)
+{
+    json_t *mounts = json_array();
+    json_object_set_new(root, "mounts", mounts);
+    if (add_default_mounts(mounts, config->privileged, err) < 0)
         return -1;
+    cleanup_free struct runtime_mount *sorted = mem_zero(config->mount_count + 2, sizeof(*sorted));
+    size_t count = 0;
+    if (around->shm)
+        insert_by_depth(sorted, count++, (struct runtime_mount){.source = around->shm, .destination = "/dev/shm"});
+    for (size_t i = 0; i < config->mount_count; i++)
+        insert_by_depth(sorted, count++, config->mounts[i]);
+    if (config->termination_message_path && around->termination_log)
+        insert_by_depth(
+            sorted, count++,
+            (struct runtime_mount){.source = around->termination_log, .destination = config->termination_message_path});
+    for (size_t i = 0; i < count; i++)
+        if (add_bind(mounts, sorted[i].destination, sorted[i].source, &sorted[i], err) < 0)
+            return -1;
     return 0;
 }
 

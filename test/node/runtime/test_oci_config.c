@@ -191,13 +191,37 @@ static void mounts_keep_order_and_propagation(void **state)
     config.termination_message_path = "/dev/termination-log";
     json_t *root = write_config(&config, &surroundings);
     json_t *list = at(root, "mounts");
-    json_t *first = json_array_get(list, json_array_size(list) - 3);
+    json_t *first = json_array_get(list, json_array_size(list) - 4);
     assert_string_equal(text_at(first, "destination"), "/data");
     assert_true(has_text(at(first, "options"), "ro") && has_text(at(first, "options"), "rprivate"));
     json_t *second = json_array_get(list, json_array_size(list) - 2);
     assert_true(has_text(at(second, "options"), "rw") && has_text(at(second, "options"), "rslave"));
     assert_string_equal(text_at(find(list, "destination", "/dev/termination-log"), "source"), "/run/last-words");
     assert_string_equal(text_at(root, "linux.rootfsPropagation"), "rslave");
+    json_decref(root);
+}
+
+static void no_mount_hides_one_below_it(void **state)
+{
+    struct runtime_container_config config = simple();
+    struct oci_surroundings surroundings = around();
+    static const struct runtime_mount mounts[] = {
+        {.source = "/v/1", .destination = "/data/inner/"}, {.source = "/v/2", .destination = "//data/./cm"},
+        {.source = "/v/3", .destination = "/data"},        {.source = "/v/4", .destination = "/dev"},
+        {.source = "/v/5", .destination = "/dev/shm"},     {.source = "/v/6", .destination = "/"},
+        {.source = "/v/7", .destination = "/a/../b"},
+    };
+    static const char *const expected[] = {"/v/6", "/v/3", "/v/4", "/v/7",           "/run/shm",
+                                           "/v/1", "/v/2", "/v/5", "/run/last-words"};
+    config.mounts = mounts;
+    config.mount_count = ARRAY_COUNT(mounts);
+    config.termination_message_path = "/dev/termination-log";
+    json_t *root = write_config(&config, &surroundings);
+    json_t *list = at(root, "mounts");
+    size_t before = json_array_size(list) - ARRAY_COUNT(expected);
+    assert_string_equal(text_at(json_array_get(list, 0), "destination"), "/proc");
+    for (size_t i = 0; i < ARRAY_COUNT(expected); i++)
+        assert_string_equal(text_at(json_array_get(list, before + i), "source"), expected[i]);
     json_decref(root);
 }
 
@@ -221,7 +245,8 @@ static json_t *find_rule(json_t *profile, const char *call)
 {
     size_t i;
     json_t *rule;
-    json_array_foreach(at(profile, "syscalls"), i, rule) if (has_text(json_object_get(rule, "names"), call)) return rule;
+    json_array_foreach(at(profile, "syscalls"), i,
+                       rule) if (has_text(json_object_get(rule, "names"), call)) return rule;
     return NULL;
 }
 
@@ -391,6 +416,7 @@ int main(void)
         cmocka_unit_test(resources_are_limited),
         cmocka_unit_test(capabilities_are_added_and_dropped),
         cmocka_unit_test(mounts_keep_order_and_propagation),
+        cmocka_unit_test(no_mount_hides_one_below_it),
         cmocka_unit_test(privileged_container_is_not_fenced),
         cmocka_unit_test(system_calls_are_filtered_by_capabilities),
         cmocka_unit_test(no_system_call_is_named_twice),
