@@ -13,6 +13,7 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/log.h"
 #include "base/text.h"
 
 static const char *volume_path(struct arena *arena, const char *directory, const struct volume *volume)
@@ -57,36 +58,76 @@ static int open_beneath(int root, const char *path, int flags)
     return (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
 }
 
-/* Binds the subPath of a volume to a place of its own, so that what the container does to the volume later cannot
- * lead the mount elsewhere. A missing directory is made, as upstream does. */
-static int bind_sub_path(const char *volume, const char *sub_path, const char *target, struct error *err)
+/* Makes one directory of a subPath; *made is it then, in place of what was made before it. */
+static int make_component(int in, const char *name, mode_t mode, int *made)
+{
+    if (!*name)
+        return 0;
+    if (mkdirat(in, name, mode) < 0)
+        return errno == EEXIST ? 0 : -1;
+    if (*made >= 0)
+        close(*made);
+    *made = open_beneath(in, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    return *made < 0 ? -1 : 0;
+}
+
+/* Makes a missing subPath, component by component, each resolved inside the volume. Whoever may write to the volume may
+ * write there: it gets the mode of the volume's root, as upstream has it, whatever the umask is. Those between keep to
+ * the umask, which is upstream's way too. */
+static int make_sub_path(int root, const char *sub_path)
+{
+    cleanup_close int made = -1;
+    struct stat info;
+    if (fstat(root, &info) < 0)
+        return -1;
+    mode_t mode = info.st_mode & 07777;
+    cleanup_free char *copy = mem_string(sub_path);
+    for (char *slash = copy;; slash++) {
+        slash = strchrnul(slash, '/');
+        char saved = *slash;
+        *slash = 0;
+        const char *last = strrchr(copy, '/');
+        cleanup_free char *parent = last ? mem_string_n(copy, (size_t)(last - copy)) : mem_string(".");
+        cleanup_close int in = open_beneath(root, *parent ? parent : ".", O_PATH | O_DIRECTORY);
+        if (in < 0 || make_component(in, last ? last + 1 : copy, mode & 0777, &made) < 0)
+            return -1;
+        *slash = saved;
+        if (!saved)
+            break;
+    }
+    return made >= 0 ? fchmod(made, mode) : 0;
+}
+
+/* The subPath of a volume, opened; it is made when it is missing. The pod is told what upstream tells it: no errno,
+ * which would say something about the node's files. */
+static int open_sub_path(const char *volume, const char *sub_path, const struct volume_mount *mount,
+                         const struct container *container, struct error *err)
 {
     cleanup_close int root = open(volume, O_PATH | O_CLOEXEC);
     if (root < 0)
         return error_errno(err, "open %s", volume);
-    cleanup_close int at = open_beneath(root, sub_path, O_PATH);
-    if (at < 0 && errno == ENOENT) {
-        /* Component by component, each resolved inside the volume. */
-        cleanup_free char *copy = mem_string(sub_path);
-        for (char *slash = copy;; slash++) {
-            slash = strchrnul(slash, '/');
-            char saved = *slash;
-            *slash = 0;
-            const char *last = strrchr(copy, '/');
-            cleanup_free char *parent = last ? mem_string_n(copy, (size_t)(last - copy)) : mem_string(".");
-            const char *name = last ? last + 1 : copy;
-            cleanup_close int in = open_beneath(root, *parent ? parent : ".", O_PATH | O_DIRECTORY);
-            if (in < 0 || (*name && mkdirat(in, name, 0750) < 0 && errno != EEXIST))
-                return error_errno(err, "failed to create subPath directory for volumeMount \"%s\"", sub_path);
-            *slash = saved;
-            if (!saved)
-                break;
-        }
-        at = open_beneath(root, sub_path, O_PATH);
+    int at = open_beneath(root, sub_path, O_PATH);
+    if (at >= 0)
+        return at;
+    if (errno == ENOENT && make_sub_path(root, sub_path) < 0) {
+        log_warning("Cannot make subPath %s of %s: %s", sub_path, volume, strerror(errno));
+        return error_set(err, EIO, "failed to create subPath directory for volumeMount \"%s\" of container \"%s\"",
+                         mount->name, container->name);
     }
+    if ((at = open_beneath(root, sub_path, O_PATH)) >= 0)
+        return at;
+    log_warning("Cannot open subPath %s of %s: %s", sub_path, volume, strerror(errno));
+    return error_set(err, EIO, "failed to prepare subPath for volumeMount \"%s\" of container \"%s\"", mount->name,
+                     container->name);
+}
+
+/* Binds what is open to a place of its own, so that what the container does to the volume later cannot lead the mount
+ * elsewhere. */
+static int bind_sub_path(int at, const char *target, struct error *err)
+{
     struct stat info;
-    if (at < 0 || fstat(at, &info) < 0)
-        return error_errno(err, "failed to prepare subPath %s", sub_path);
+    if (fstat(at, &info) < 0)
+        return error_errno(err, "look at subPath %s", target);
     cleanup_free char *parent = mem_string_n(target, (size_t)(strrchr(target, '/') - target));
     if (file_make_directories(parent, 0750, err) < 0)
         return -1;
@@ -102,7 +143,7 @@ static int bind_sub_path(const char *volume, const char *sub_path, const char *t
     }
     cleanup_free char *source = mem_printf("/proc/self/fd/%d", at);
     if (mount(source, target, NULL, MS_BIND | MS_REC, NULL) < 0)
-        return error_errno(err, "bind subPath %s", sub_path);
+        return error_errno(err, "bind subPath %s", target);
     return 0;
 }
 
@@ -140,7 +181,8 @@ int volume_resolve_mounts(struct arena *arena, const struct pod *pod, const stru
         if (text_empty(sub_path))
             continue;
         const char *target = arena_printf(arena, "%s/subpaths/%s/%zu", directory, container->name, i);
-        if (bind_sub_path(to->source, sub_path, target, err) < 0)
+        cleanup_close int at = open_sub_path(to->source, sub_path, m, container, err);
+        if (at < 0 || bind_sub_path(at, target, err) < 0)
             return -1;
         to->source = target;
     }

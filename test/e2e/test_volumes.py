@@ -152,22 +152,46 @@ def test_a_sub_path_is_one_file(api, pods, settings):
     assert text == "one/etc/passwd\n"
 
 
-def test_sub_path_of_an_empty_dir_is_made(api, pods):
-    _, text = run_to_end(api, pods, "echo x > /volume/f; ls /all/some/where", volumes=[{"name": "it", "emptyDir": {}}],
-                         container={"volumeMounts": [
-                             {"name": "it", "mountPath": MOUNT, "subPath": "some/where"},
-                             {"name": "it", "mountPath": "/all"}]})
-    assert text == "f\n"
+@pytest.mark.parametrize("empty_dir, mode", [({}, "777"), ({"medium": "Memory"}, "1777")], ids=["disk", "memory"])
+def test_sub_path_of_an_empty_dir_is_made(api, pods, empty_dir, mode):
+    script = "echo x > /volume/f; ls /all/some/where; stat -c %a /all /all/some /all/some/where"
+    _, text = run_to_end(api, pods, script, volumes=[{"name": "it", "emptyDir": empty_dir}], container={
+        "securityContext": {"runAsUser": 1000}, "volumeMounts": [
+            {"name": "it", "mountPath": MOUNT, "subPath": "some/where"},
+            {"name": "it", "mountPath": "/all"}]})
+    assert text.split() == ["f", mode, "755", mode]
+
+
+def test_a_sub_path_that_is_made_has_the_pods_group(api, pods):
+    _, text = run_to_end(api, pods, "echo x > /volume/f; stat -c '%a %g' /volume; stat -c %g /volume/f",
+                         volumes=[{"name": "it", "emptyDir": {}}],
+                         securityContext={"runAsUser": 1000, "runAsGroup": 1000, "fsGroup": 2000},
+                         container={"volumeMounts": [{"name": "it", "mountPath": MOUNT, "subPath": "q/w"}]})
+    assert text.split() == ["2777", "2000", "2000"]
 
 
 def test_a_sub_path_may_be_made_of_variables(api, namespace, pods):
     name = {"name": "NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
     _, text = run_to_end(api, pods, "echo x > /volume/f; ls /all/logs/it-$(echo $NAMESPACE)",
                          volumes=[{"name": "it", "emptyDir": {}}], container={
+                             "securityContext": {"runAsUser": 1000},
                              "env": [name, {"name": "NAMESPACE", "value": namespace}], "volumeMounts": [
                                  {"name": "it", "mountPath": MOUNT, "subPathExpr": "logs/$(NAME)-$(NAMESPACE)"},
                                  {"name": "it", "mountPath": "/all"}]})
     assert text == "f\n"
+
+
+def test_a_mount_does_not_hide_those_below_it(api, pods, settings):
+    script = ("cd /data && ls cm inner && echo x > new && echo y > inner/new && cat new inner/new && grep -q localhost "
+              "/etc/hosts && ls /etc/own && echo done > /dev/termination-log")
+    pod, text = run_to_end(api, pods, script, volumes=[
+        {"name": "f", "emptyDir": {}}, {"name": "cm", "configMap": {"name": "settings"}},
+        {"name": "all", "emptyDir": {}}, {"name": "etc", "emptyDir": {}}], container={
+            "volumeMounts": [{"name": "f", "mountPath": "/data/inner"}, {"name": "cm", "mountPath": "/data/cm"},
+                             {"name": "all", "mountPath": "/data"}, {"name": "cm", "mountPath": "/etc/own"},
+                             {"name": "etc", "mountPath": "/etc/"}]})
+    assert text.split() == ["cm:", "a", "b", "raw", "inner:", "x", "y", "a", "b", "raw"], text
+    assert container(pod)["state"]["terminated"]["message"] == "done\n"
 
 
 def test_a_sub_path_of_unknown_variables_holds_the_container(api, namespace, pods):
