@@ -11,6 +11,7 @@
 #include "base/task.h"
 #include "base/vector.h"
 #include "node/cpu_manager.h"
+#include "node/declared_volume.h"
 #include "node/env_file.h"
 #include "node/environment.h"
 #include "node/limits.h"
@@ -266,8 +267,10 @@ static void prepare(void *context)
         s->reason = "CreateContainerConfigError";
         return;
     }
-    mounts = arena_array_grow(s->arena, mounts, count, 3, sizeof(*mounts));
+    mounts = arena_array_grow(s->arena, mounts, count, 3 + image->config.volumes.count, sizeof(*mounts));
     add_pod_files(s, mounts, &count);
+    if (declared_volumes_make(s->arena, &image->config.volumes, s->directory, mounts, &count, &s->err) < 0)
+        return;
     s->config.mounts = mounts;
     s->config.mount_count = count;
     add_image_environment(s, image);

@@ -7,7 +7,7 @@ import pytest
 
 import harness
 import registry
-from test_pod import log, phase, waiting
+from test_pod import log, phase, run_to_end, waiting
 
 
 @pytest.fixture(scope="session")
@@ -86,6 +86,26 @@ def test_a_device_of_an_image_is_dead(cluster, api, pods, tmp_path):
         harness.wait_for(api, pods, lambda items: not items)
     finally:
         image(cluster, "rm", "local/device:v1", check=False)
+
+
+def test_volumes_that_an_image_declares(cluster, api, pods, tmp_path):
+    """A directory of the container's own each, with what the image has there, unless the pod mounts something on it."""
+    image(cluster, "import", harness.make_image(
+        "local/declares:v1", tmp_path, volume=["/models", "/new/volume", "/own/"],
+        add_entry=["file:models/deep/file", "symlink:models/link->deep/file", "file:own/file"]))
+    try:
+        script = ("cat models/link; for it in models new/volume own; do echo x > $it/new && cat $it/new; done; "
+                  "ls own; touch /tmp/x 2>&1; stat -c %a models /new/volume; grep -c -E ' /(models|new/volume) ' /proc/mounts")
+        pod, text = run_to_end(api, pods, script, image="local/declares:v1",
+                               volumes=[{"name": "own", "emptyDir": {}}], container={
+                                   "securityContext": {"readOnlyRootFilesystem": True},
+                                   "volumeMounts": [{"name": "own", "mountPath": "/own"}]})
+        assert text.splitlines() == ["planted", "x", "x", "x", "new", "touch: /tmp/x: Read-only file system", "755",
+                                     "755", "2"], text
+    finally:
+        api.request("DELETE", f"{pods}/it?gracePeriodSeconds=0")
+        harness.wait_for(api, pods, lambda items: not items)
+        image(cluster, "rm", "local/declares:v1", check=False)
 
 
 @pytest.mark.parametrize("entry", ["file:../escaped", "file:bin/../../../escaped", "hardlink:it->../../etc/shadow"])

@@ -217,6 +217,10 @@ int image_keyring_find(const struct image_keyring *keyring, const char *referenc
 int image_mount_rootfs(struct image_store *store, const struct image *image, const char *directory, struct error *err);
 /* Unmounts and lets go of the layers. Fine when it is not mounted. Files in directory stay. */
 int image_unmount_rootfs(struct image_store *store, const char *directory, struct error *err);
+/* Copies what the directory `path` of a root file system holds into `to`, an empty directory outside of it, which gets
+ * the owner, mode and times of the other. No link leads outside. Nothing happens when there is nothing at path. Sockets
+ * and device nodes, which would be live there, are left out; hard links become files of their own. Blocks. */
+int image_copy_up(const char *rootfs, const char *path, const char *to, struct error *err);
 
 #define IMAGE_USER_GROUPS_MAX 1024
 

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -128,6 +129,49 @@ static void a_container_sees_the_layers_merged_and_writes_its_own(void **state)
     assert_ok(image_unmount_rootfs(place->store, place->container, &err));
 }
 
+/* ---- Volumes of an image ---- */
+
+static const struct test_entry with_volume[] = {
+    {"data", AE_IFDIR, 0750, .uid = 12, .gid = 34},
+    {"data/deep/program", AE_IFREG, 04755, "program", .uid = 5, .xattr = "user.kind"},
+    {"data/out", AE_IFLNK, .data = "/etc/shadow"},
+    {"data/node", AE_IFCHR, 0666, .major = 1, .minor = 3},
+    {"away", AE_IFLNK, .data = "/../../data"},
+    {"file", AE_IFREG, .data = "x"},
+};
+
+static void a_volume_starts_with_what_the_image_has_there(void **state)
+{
+    struct place *place = *state;
+    struct test_image made = {0};
+    struct stat info;
+    struct error error;
+    char target[64] = {0}, value[8];
+    ADD_LAYER(&made, with_volume);
+    cleanup_image struct image *image = import(place, &made);
+    assert_ok(image_mount_rootfs(place->store, image, place->container, &err));
+    cleanup_free char *root = mem_printf("%s/rootfs", place->container), *to = mem_printf("%s/to", place->top);
+    cleanup_free char *program = mem_printf("%s/deep/program", to), *link = mem_printf("%s/out", to);
+    assert_int_equal(mkdir(to, 0755), 0);
+    assert_ok(image_copy_up(root, "/nowhere", to, &err));
+    assert_int_equal(test_count("%s", to), 0);
+    assert_int_equal(image_copy_up(root, "/file", to, &error), -1);
+    assert_int_equal(error.code, ENOTDIR);
+    /* A link is followed inside the image. */
+    assert_ok(image_copy_up(root, "/away", to, &err));
+    assert_int_equal(stat(to, &info), 0);
+    assert_int_equal(info.st_mode & 07777, 0750);
+    assert_true(info.st_uid == 12 && info.st_gid == 34);
+    assert_int_equal(stat(program, &info), 0);
+    assert_int_equal(info.st_mode & 07777, 04755);
+    assert_true(info.st_size == 7 && info.st_uid == 5);
+    assert_int_equal(getxattr(program, "user.kind", value, sizeof(value)), 5);
+    assert_int_equal(readlink(link, target, sizeof(target) - 1), 11);
+    assert_string_equal(target, "/etc/shadow");
+    assert_false(test_exists("%s/node", to));
+    assert_ok(image_unmount_rootfs(place->store, place->container, &err));
+}
+
 static void layers_outlive_their_image_while_they_are_mounted(void **state)
 {
     struct place *place = *state;
@@ -229,6 +273,7 @@ static void users_are_resolved_inside_the_root_file_system(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        with_place(a_volume_starts_with_what_the_image_has_there),
         with_place(a_container_sees_the_layers_merged_and_writes_its_own),
         cmocka_unit_test_setup_teardown(a_container_sees_the_layers_merged_and_writes_its_own, set_up_special,
                                         tear_down),
