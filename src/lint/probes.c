@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "api/json.h"
+#include "base/text.h"
 #include "lint/private.h"
 
 /* Whether a container says that it listens where the Service sends its traffic. */
@@ -68,14 +69,40 @@ void lint_initial_delay(struct lint_run *run, const struct lint_workload *worklo
     }
 }
 
-/* What decides whether a check fails, and when. */
-static struct probe verdict_of(const struct probe *probe)
+/* A probe by what decides whether its check fails, and when. */
+struct verdict {
+    struct probe probe;
+    struct http_get_action http_get;
+    struct tcp_socket_action tcp_socket;
+};
+
+/* The number behind a name that the container's ports have. */
+static void resolve_port(struct int_or_string *port, const struct container *container)
 {
-    struct probe verdict = *probe;
-    verdict.initial_delay_seconds = 0;
-    verdict.success_threshold = 0;
-    verdict.termination_grace_period_seconds = (struct opt_int64){0};
-    return verdict;
+    for (size_t i = 0; port->kind == INT_OR_STRING_STRING && i < container->ports.count; i++)
+        if (text_equal(container->ports.items[i].name, port->text))
+            *port =
+                (struct int_or_string){.kind = INT_OR_STRING_INT, .number = container->ports.items[i].container_port};
+}
+
+static const struct probe *judge(struct verdict *verdict, const struct probe *probe, const struct container *container)
+{
+    struct probe *out = &verdict->probe;
+    *out = *probe;
+    out->initial_delay_seconds = 0;
+    out->success_threshold = 0;
+    out->termination_grace_period_seconds = (struct opt_int64){0};
+    if (probe->http_get) {
+        verdict->http_get = *probe->http_get;
+        resolve_port(&verdict->http_get.port, container);
+        out->http_get = &verdict->http_get;
+    }
+    if (probe->tcp_socket) {
+        verdict->tcp_socket = *probe->tcp_socket;
+        resolve_port(&verdict->tcp_socket.port, container);
+        out->tcp_socket = &verdict->tcp_socket;
+    }
+    return out;
 }
 
 void lint_same_probes(struct lint_run *run, const struct lint_workload *workload)
@@ -84,9 +111,9 @@ void lint_same_probes(struct lint_run *run, const struct lint_workload *workload
     for (size_t at = 0; (container = api_next_serving(workload->spec, &at));) {
         if (!container->liveness_probe || !container->readiness_probe)
             continue;
-        struct probe liveness = verdict_of(container->liveness_probe);
-        struct probe readiness = verdict_of(container->readiness_probe);
-        if (api_equal(&api_type_probe, &liveness, &readiness))
+        struct verdict liveness, readiness;
+        if (api_equal(&api_type_probe, judge(&liveness, container->liveness_probe, container),
+                      judge(&readiness, container->readiness_probe, container)))
             lint_find_container(run, workload, container, "livenessProbe", "the same check as readinessProbe");
     }
 }
@@ -133,7 +160,8 @@ static int64_t seconds_of_request(const struct container *container)
 
 void lint_grace_period(struct lint_run *run, const struct lint_workload *workload)
 {
-    int64_t grace = workload->spec->termination_grace_period_seconds.value;
+    /* Of a negative one the API server makes the least there is. */
+    int64_t asked = workload->spec->termination_grace_period_seconds.value, grace = asked < 0 ? 1 : asked;
     const struct container *container;
     for (size_t at = 0; (container = api_next_serving(workload->spec, &at));) {
         int64_t hook = seconds_of_hook(container), request = seconds_of_request(container);

@@ -156,6 +156,15 @@ static const struct sample samples[] = {
      "same-probes at " C "livenessProbe"},
     {{CONTAINER("'livenessProbe':{'httpGet':{'path':'/ready'},'failureThreshold':9}")}, {NULL}, ""},
     {{CONTAINER("'livenessProbe':{'httpGet':{'path':'/ready'}}"), IGNORE("same-probes")}, {NULL}, ""},
+    /* A port by its name and by its number is the same port. */
+    {{CONTAINER("'livenessProbe':{'httpGet':{'path':'/ready','port':8080}}")},
+     {NULL},
+     "same-probes at " C "livenessProbe"},
+    {{CONTAINER("'livenessProbe':{'httpGet':{'path':'/ready','port':8081}}")}, {NULL}, ""},
+    {{SIDECAR("'ports':[{'name':'a','containerPort':1}],'readinessProbe':{'tcpSocket':{'port':1}},"
+              "'livenessProbe':{'tcpSocket':{'port':'a'}}")},
+     {NULL},
+     "same-probes at " S "livenessProbe"},
 
     {{CONTAINER("'readinessProbe':{'timeoutSeconds':16}")},
      {NULL},
@@ -174,6 +183,12 @@ static const struct sample samples[] = {
      "grace-period-short at " P "terminationGracePeriodSeconds"},
     {{CONTAINER("'readinessProbe':{'timeoutSeconds':16}"), POD("'terminationGracePeriodSeconds':32")}, {NULL}, ""},
     {{CONTAINER("'readinessProbe':{'timeoutSeconds':16}"), IGNORE("grace-period-short")}, {NULL}, ""},
+    /* The API server makes one second of a negative time. */
+    {{POD("'terminationGracePeriodSeconds':-1,'containers':[{'name':'server',"
+          "'readinessProbe':null,'livenessProbe':null,"
+          "'lifecycle':{'preStop':{'sleep':{'seconds':1}}}}]")},
+     {NULL},
+     ""},
 
     {{SPEC("'replicas':1")}, {SERVICE("")}, "one-replica at spec.replicas"},
     {{SPEC("'replicas':1")}, {NULL}, ""},
