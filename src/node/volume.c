@@ -10,10 +10,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "api/pod_resources.h"
 #include "api/quantity.h"
 #include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "node/image/image.h"
 #include "node/volume_plan.h"
 
@@ -38,14 +40,67 @@ static int plan_host_path(const struct volume_planner *planner, const struct vol
     return 0;
 }
 
+/* As upstream's calculateEmptyDirMemorySize: the least of the volume's own limit, the pod's memory and what the node
+ * gives to pods, of those that are known. 0: none is. */
+static int64_t memory_size(const struct volume_planner *planner, const struct volume *volume)
+{
+    int64_t of_pod, own = quantity_value(volume->empty_dir->size_limit), size = planner->source->pod->node_memory;
+    if (pod_resource_limit(&planner->pod->spec, "memory", &of_pod) && of_pod > 0 && (!size || of_pod < size))
+        size = of_pod;
+    return own > 0 && (!size || own < size) ? own : size;
+}
+
+/* The size of the pages that the requests name: the medium's, or any, which then has to be the same for all of them. */
+static int find_page_size(const struct string_map *requests, const char *medium, int64_t wanted, int64_t *found,
+                          struct error *err)
+{
+    for (size_t i = 0; i < requests->count; i++) {
+        if (strncmp(requests->items[i].key, "hugepages-", 10) != 0)
+            continue;
+        int64_t size = quantity_value(requests->items[i].key + 10);
+        if (!wanted && *found && *found != size)
+            return error_set(err, EINVAL, "medium: %s can't be used if container requests multiple huge page sizes",
+                             medium);
+        if (!wanted || size == wanted)
+            *found = size;
+    }
+    return 0;
+}
+
+static int plan_huge_pages(const struct pod_spec *spec, const char *medium, int64_t *size, struct error *err)
+{
+    const struct container_array *lists[] = {&spec->containers, &spec->init_containers};
+    int64_t wanted = medium[9] ? quantity_value(medium + 10) : 0;
+    if (medium[9] && wanted <= 0)
+        return error_set(err, EINVAL, "medium: %s is not a size of huge pages", medium);
+    if (spec->resources && find_page_size(&spec->resources->requests, medium, wanted, size, err) < 0)
+        return -1;
+    for (size_t l = 0; l < ARRAY_COUNT(lists); l++)
+        for (size_t i = 0; i < lists[l]->count; i++)
+            if (find_page_size(&lists[l]->items[i].resources.requests, medium, wanted, size, err) < 0)
+                return -1;
+    return *size ? 0
+                 : error_set(err, EINVAL,
+                             "medium %s: hugePages storage requested, but there is no resource request for huge pages",
+                             medium);
+}
+
 static int plan_empty_dir(const struct volume_planner *planner, const struct volume *volume, struct volume_item *out,
                           struct error *err)
 {
-    const char *medium = volume->empty_dir->medium;
-    (void)planner, (void)err;
-    out->action = medium && strcmp(medium, "Memory") == 0 ? VOLUME_TMPFS : VOLUME_DIRECTORY;
-    out->size_limit = quantity_value(volume->empty_dir->size_limit);
-    return 0;
+    const char *medium = text_or_empty(volume->empty_dir->medium);
+    out->action = VOLUME_DIRECTORY;
+    if (!*medium)
+        return 0;
+    if (text_equal(medium, "Memory")) {
+        out->action = VOLUME_TMPFS;
+        out->size = memory_size(planner, volume);
+        return 0;
+    }
+    if (strncmp(medium, "HugePages", 9) != 0 || (medium[9] && medium[9] != '-'))
+        return error_set(err, EINVAL, "unknown storage medium \"%s\"", medium);
+    out->action = VOLUME_HUGE_PAGES;
+    return plan_huge_pages(&planner->pod->spec, medium, &out->size, err);
 }
 
 static int plan_image(const struct volume_planner *planner, const struct volume *volume, struct volume_item *out,
@@ -169,6 +224,19 @@ static int make_tmpfs(const char *path, int64_t size, mode_t mode, struct error 
     return 0;
 }
 
+static int mount_huge_pages(const char *path, int64_t page_size, struct error *err)
+{
+    char options[64];
+    if (file_make_directories(path, 0755, err) < 0)
+        return -1;
+    if (volume_is_mount_point(path))
+        return 0;
+    snprintf(options, sizeof(options), "pagesize=%lld", (long long)page_size);
+    if (mount("hugetlbfs", path, "hugetlbfs", MS_NOSUID | MS_NODEV, options) < 0)
+        return error_errno(err, "mount huge pages of %lld bytes on %s", (long long)page_size, path);
+    return 0;
+}
+
 static int make_file(const char *path, struct error *err)
 {
     int fd = open(path, O_CREAT | O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0644);
@@ -249,7 +317,9 @@ static int make_item(const struct volume_item *item, struct error *err)
     case VOLUME_DIRECTORY:
         return make_directory(item->path, err);
     case VOLUME_TMPFS:
-        return make_tmpfs(item->path, item->size_limit, 01777, err);
+        return make_tmpfs(item->path, item->size, 01777, err);
+    case VOLUME_HUGE_PAGES:
+        return mount_huge_pages(item->path, item->size, err);
     case VOLUME_FILES:
         if (item->tmpfs ? make_tmpfs(item->path, CONTENT_TMPFS_BYTES, 01777, err) < 0
                         : file_make_directories(item->path, 0755, err) < 0)

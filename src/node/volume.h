@@ -1,7 +1,7 @@
 /* Volumes of a pod: emptyDir, image, configMap, secret, downwardAPI, projected, hostPath, claims, and the files that every pod
  * gets (/etc/hosts, /etc/hostname, /etc/resolv.conf).
  *
- *     DATA/pods/UID/volumes/NAME/            an emptyDir; tmpfs for medium Memory
+ *     DATA/pods/UID/volumes/NAME/            an emptyDir; tmpfs for medium Memory, hugetlbfs for HugePages
  *     DATA/pods/UID/volumes/NAME/rootfs      the content of an image, mounted there
  *     DATA/pods/UID/volumes/NAME             what a claim is bound to, mounted there
  *     DATA/pods/UID/volumes/NAME/..data ->   files from the API: a link to the present version, so that all files of

@@ -21,7 +21,15 @@ struct volume_file {
     uid_t owner; /* VOLUME_FILE_NO_OWNER: root */
 };
 
-enum volume_action { VOLUME_DIRECTORY, VOLUME_TMPFS, VOLUME_FILES, VOLUME_HOST_PATH, VOLUME_BIND, VOLUME_IMAGE };
+enum volume_action {
+    VOLUME_DIRECTORY,
+    VOLUME_TMPFS,
+    VOLUME_HUGE_PAGES,
+    VOLUME_FILES,
+    VOLUME_HOST_PATH,
+    VOLUME_BIND,
+    VOLUME_IMAGE
+};
 
 /* What is to be done for one volume; all that it points to lives in the plan's arena. */
 struct volume_item {
@@ -29,8 +37,8 @@ struct volume_item {
     const char *name; /* of the volume, or of the PersistentVolume, as errors call it */
     const char *step; /* of planning, as errors call it; NULL: MountVolume.SetUp of the name */
     const char *path;
-    int64_t size_limit;
-    bool tmpfs; /* of VOLUME_FILES */
+    int64_t size; /* bytes: of VOLUME_TMPFS (0: as the kernel has it), of a page of VOLUME_HUGE_PAGES */
+    bool tmpfs;   /* of VOLUME_FILES */
     struct volume_file *files;
     size_t file_count;
     const char *host_type; /* of VOLUME_HOST_PATH and VOLUME_BIND; NULL: no check */

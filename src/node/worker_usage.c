@@ -25,7 +25,7 @@
 static bool on_disk(const struct volume *volume)
 {
     const struct empty_dir_volume_source *e = volume->empty_dir;
-    return e && !(e->medium && strcmp(e->medium, "Memory") == 0);
+    return e && text_empty(e->medium);
 }
 
 static bool is_limited(const struct volume *volume)

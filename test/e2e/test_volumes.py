@@ -47,6 +47,12 @@ def test_empty_dir_in_memory_has_its_size(api, pods):
     assert int(text.split()[-1]) <= 2 * 1024 * 1024
 
 
+def test_empty_dir_of_an_unknown_medium(api, namespace, pods):
+    api.create(pods, harness.shell_pod("it", "true", **mounted({"emptyDir": {"medium": "Foo"}})))
+    wait_for_event(api, namespace, "FailedMount",
+                   'MountVolume.SetUp failed for volume "it" : unknown storage medium "Foo"')
+
+
 def test_empty_dir_over_its_size_evicts(api, namespace, pods):
     api.create(pods, harness.shell_pod("it", "dd if=/dev/zero of=/volume/x bs=1M count=8; exec sleep 1000",
                                        **mounted({"emptyDir": {"sizeLimit": "1Mi"}})))

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <linux/magic.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +14,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -360,6 +362,85 @@ static void memory_volumes_have_the_size_that_was_asked_for_and_all_goes_away(vo
     assert_int_equal(access(w->directory, F_OK), -1);
 }
 
+/* A pod with a volume "v" in a medium; resources are of its container. */
+static struct object *pod_in_medium(const char *empty_dir, const char *resources)
+{
+    cleanup_free char *json = mem_printf(
+        "{\"metadata\":{\"name\":\"p\",\"uid\":\"u\"},\"spec\":{\"volumes\":[{\"name\":\"v\",\"emptyDir\":{%s}}],"
+        "\"containers\":[{\"name\":\"c\",\"image\":\"i\",\"resources\":{%s}}]}}",
+        empty_dir, resources);
+    return read_object(API_PODS, json);
+}
+
+static void a_memory_volume_is_no_larger_than_the_memory_of_pod_and_node(void **state)
+{
+    static const struct {
+        const char *empty_dir, *resources;
+        uint64_t size;
+    } cases[] = {
+        {"\"medium\":\"Memory\"", "", UINT64_C(4) << 30}, /* what the node has for pods */
+        {"\"medium\":\"Memory\"", "\"limits\":{\"memory\":\"64Mi\"}", 64 << 20},
+        {"\"medium\":\"Memory\",\"sizeLimit\":\"1Gi\"", "\"limits\":{\"memory\":\"64Mi\"}", 64 << 20},
+        {"\"medium\":\"Memory\",\"sizeLimit\":\"1Mi\"", "\"limits\":{\"memory\":\"64Mi\"}", 1 << 20},
+        {"\"medium\":\"Memory\",\"sizeLimit\":\"8Gi\"", "\"requests\":{\"memory\":\"64Mi\"}", UINT64_C(4) << 30},
+    };
+    struct world *w = *state;
+    struct error err;
+    NEED_ROOT(w);
+    cleanup_free char *path = mem_printf("%s/volumes/v", w->directory);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct statfs info;
+        cleanup_object struct object *pod = pod_in_medium(cases[i].empty_dir, cases[i].resources);
+        assert_int_equal(apply(w, pod, &err), 0);
+        assert_int_equal(statfs(path, &info), 0);
+        assert_int_equal((uint64_t)info.f_blocks * (uint64_t)info.f_bsize, cases[i].size);
+        assert_int_equal(volume_remove_all(w->directory, &err), 0);
+    }
+}
+
+static void only_a_medium_that_there_is_makes_a_volume(void **state)
+{
+#define FAILED "MountVolume.SetUp failed for volume \"v\" : "
+#define NOT_ASKED ": hugePages storage requested, but there is no resource request for huge pages"
+    static const struct {
+        const char *empty_dir, *resources, *message;
+    } cases[] = {
+        {"\"medium\":\"Foo\"", "", FAILED "unknown storage medium \"Foo\""},
+        {"\"medium\":\"HugePagesX\"", "", FAILED "unknown storage medium \"HugePagesX\""},
+        {"\"medium\":\"HugePages\"", "", FAILED "medium HugePages" NOT_ASKED},
+        {"\"medium\":\"HugePages-1Gi\"", "\"requests\":{\"hugepages-2Mi\":\"4Mi\"}",
+         FAILED "medium HugePages-1Gi" NOT_ASKED},
+        {"\"medium\":\"HugePages\"", "\"requests\":{\"hugepages-2Mi\":\"4Mi\",\"hugepages-1Gi\":\"1Gi\"}",
+         FAILED "medium: HugePages can't be used if container requests multiple huge page sizes"},
+    };
+    struct world *w = *state;
+    NEED_ROOT(w);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct error err;
+        cleanup_object struct object *pod = pod_in_medium(cases[i].empty_dir, cases[i].resources);
+        assert_int_equal(apply(w, pod, &err), -1);
+        assert_string_equal(err.text, cases[i].message);
+    }
+}
+
+static void a_volume_of_huge_pages_has_the_pages_that_the_pod_asks_for(void **state)
+{
+    struct world *w = *state;
+    struct error err;
+    struct statfs info;
+    NEED_ROOT(w);
+    if (access("/sys/kernel/mm/hugepages/hugepages-2048kB", F_OK) < 0)
+        skip(); /* a kernel without them */
+    cleanup_free char *path = mem_printf("%s/volumes/v", w->directory);
+    cleanup_object struct object *pod =
+        pod_in_medium("\"medium\":\"HugePages-2Mi\"", "\"requests\":{\"hugepages-2Mi\":\"4Mi\"}");
+    assert_int_equal(apply(w, pod, &err), 0);
+    assert_int_equal(statfs(path, &info), 0);
+    assert_int_equal(info.f_type, HUGETLBFS_MAGIC);
+    assert_int_equal(info.f_bsize, 2 << 20);
+    assert_int_equal(volume_remove_all(w->directory, &err), 0);
+}
+
 /* ---- Claims ---- */
 
 /* A bound claim, and the volume "pv" that it is bound to: source is its part of the spec. */
@@ -473,6 +554,9 @@ int main(void)
         TEST(what_is_missing_is_an_error_unless_it_is_optional),
         TEST(a_sub_path_cannot_leave_its_volume),
         TEST(memory_volumes_have_the_size_that_was_asked_for_and_all_goes_away),
+        TEST(a_memory_volume_is_no_larger_than_the_memory_of_pod_and_node),
+        TEST(only_a_medium_that_there_is_makes_a_volume),
+        TEST(a_volume_of_huge_pages_has_the_pages_that_the_pod_asks_for),
         TEST(the_mount_of_a_claim_has_the_options_of_its_volume),
         TEST(a_claim_that_cannot_be_mounted_says_at_which_step),
     };
