@@ -116,13 +116,26 @@ bool pod_resource_limit(const struct pod_spec *spec, const char *name, int64_t *
     return sum && (pod_level || (all_limited(&spec->containers, name) && all_limited(&spec->init_containers, name)));
 }
 
-static const char *sum_of_requests(struct arena *arena, const struct pod_spec *spec, const char *name)
+/* Whether amounts are written with binary suffixes: as by the first container that names the resource. */
+static bool is_binary(const struct pod_spec *spec, const char *name, bool limits)
 {
-    struct counting k = {.spec = spec, .name = name, .amount_of = request_of};
-    bool cpu = strcmp(name, "cpu") == 0;
-    quantity_t unit = cpu ? 1000000 : 1000000000;
+    const struct container_array *lists[] = {&spec->containers, &spec->init_containers};
+    for (size_t l = 0; l < 2; l++)
+        for (size_t i = 0; i < lists[l]->count; i++) {
+            const struct resource_requirements *r = &lists[l]->items[i].resources;
+            const char *text = string_map_get(limits ? &r->limits : &r->requests, name);
+            if (text && pod_resource_amount(limits ? &r->limits : &r->requests, name))
+                return text[strlen(text) - 1] == 'i';
+        }
+    return false;
+}
+
+const char *pod_containers_sum(struct arena *arena, const struct pod_spec *spec, const char *name, bool limits)
+{
+    struct counting k = {.spec = spec, .name = name, .amount_of = limits ? limit_of : request_of};
+    quantity_t unit = strcmp(name, "cpu") == 0 ? 1000000 : 1000000000;
     int64_t sum = add_up(&k);
-    return sum ? quantity_format(arena, sum * unit, !cpu) : NULL;
+    return sum ? quantity_format(arena, sum * unit, is_binary(spec, name, limits)) : NULL;
 }
 
 void pod_resources_default(struct arena *arena, struct pod_spec *spec)
@@ -130,7 +143,8 @@ void pod_resources_default(struct arena *arena, struct pod_spec *spec)
     static const char *const shared[] = {"cpu", "memory"};
     struct resource_requirements *r = spec->resources;
     for (size_t i = 0; r && i < 2; i++) {
-        const char *limit = string_map_get(&r->limits, shared[i]), *asked = sum_of_requests(arena, spec, shared[i]);
+        const char *limit = string_map_get(&r->limits, shared[i]),
+                   *asked = pod_containers_sum(arena, spec, shared[i], false);
         if (!string_map_get(&r->requests, shared[i]) && (limit || (asked && r->limits.count + r->requests.count)))
             string_map_set(arena, &r->requests, shared[i], asked ? asked : limit);
     }

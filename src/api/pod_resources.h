@@ -21,6 +21,9 @@ int64_t pod_resource_request(const struct pod *pod, const char *name, enum pod_c
 /* The limits, in the same way, of those that have one (upstream's PodLimits); 0: none has. False when a container has
  * none, so that nothing holds the pod as a whole. */
 bool pod_resource_limit(const struct pod_spec *spec, const char *name, int64_t *out);
+/* What the containers ask for together, or are limited to (pod-level resources and overhead apart), as a canonical
+ * quantity; NULL: nothing. In the arena. */
+const char *pod_containers_sum(struct arena *arena, const struct pod_spec *spec, const char *name, bool limits);
 /* Pod-level requests that are left out: what the containers ask for or, if they do not, the limit. */
 void pod_resources_default(struct arena *arena, struct pod_spec *spec);
 /* The status of a container (or init container) by its name, or NULL. */

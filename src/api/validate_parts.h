@@ -111,6 +111,9 @@ void validate_resource_field_selector(struct api_field_errors *errors, const str
 /* validate_resources.c */
 void validate_resources(struct api_field_errors *errors, const struct api_path *path,
                         const struct resource_requirements *resources, const struct pod_names *pod, bool of_pod);
+/* Those of the pod as a whole, which it has, at path; and that they do for its containers, as upstream's
+ * validatePodResourceConsistency has it. */
+void validate_pod_resources(struct api_field_errors *errors, const struct api_path *path, const struct pod_names *pod);
 void validate_resource_quantity(struct api_field_errors *errors, const struct api_path *path, const char *resource,
                                 const char *quantity);
 /* validate_volume.c */
@@ -127,6 +130,8 @@ void validate_nfs(struct api_field_errors *errors, const struct api_path *path, 
 /* The required fields of a source that belongs to outside storage, which has no other rules here. */
 void validate_foreign_source(struct api_field_errors *errors, const struct api_path *path, const struct api_type *type,
                              const void *source);
+/* validate_os.c: of a spec that names an operating system that there is. */
+void validate_os(struct api_field_errors *errors, const struct api_path *path, const struct pod_spec *spec);
 /* validate_claim.c */
 void validate_claim_spec(struct api_field_errors *errors, const struct api_path *path,
                          const struct persistent_volume_claim_spec *spec);

@@ -8,6 +8,8 @@
 #define DNS_NAMESERVER_MAX 3
 #define DNS_SEARCH_MAX 32
 #define DNS_SEARCH_CHARACTER_MAX 2048
+/* Of the kernel. */
+#define POD_HOSTNAME_MAX 64
 
 static const char *const restart_policies[] = {"Always", "OnFailure", "Never", NULL};
 static const char *const dns_policies[] = {"ClusterFirstWithHostNet", "ClusterFirst", "Default", "None", NULL};
@@ -145,6 +147,22 @@ static void validate_host_users(struct api_field_errors *errors, const struct ap
         field_forbidden(errors, PATH(path, "HostIPC"), message);
 }
 
+/* As upstream's API describes the field: it goes to the kernel as it is, and nothing else may name the pod. */
+static void validate_hostname_override(struct api_field_errors *errors, const struct api_path *path,
+                                       const struct pod_spec *spec)
+{
+    const struct api_path *at = PATH(path, "hostnameOverride");
+    if (!spec->hostname_override)
+        return;
+    field_format(errors, at, spec->hostname_override, format_dns_subdomain);
+    if (strlen(spec->hostname_override) > POD_HOSTNAME_MAX)
+        field_too_long(errors, at, POD_HOSTNAME_MAX);
+    if (spec->host_network)
+        field_forbidden(errors, PATH(path, "hostNetwork"), "may not be true when `hostnameOverride` is set");
+    if (is_true(spec->set_hostname_as_fqdn))
+        field_forbidden(errors, PATH(path, "setHostnameAsFQDN"), "may not be true when `hostnameOverride` is set");
+}
+
 /* Fields whose text has to follow a rule when it is set. */
 static void validate_pod_names(struct api_field_errors *errors, const struct api_path *path,
                                const struct pod_spec *spec)
@@ -181,12 +199,8 @@ static void validate_all_containers(struct api_field_errors *errors, const struc
     validate_containers(errors, PATH(path, "containers"), &names);
     validate_init_containers(errors, PATH(path, "initContainers"), &names);
     validate_ephemeral_containers(errors, PATH(path, "ephemeralContainers"), &names);
-    if (spec->resources) {
-        if (spec->resources->claims.count)
-            field_forbidden(errors, PATH(PATH(path, "resources"), "claims"),
-                            "claims cannot be set for Resources at pod-level");
-        validate_resources(errors, PATH(path, "resources"), spec->resources, &names, true);
-    }
+    if (spec->resources)
+        validate_pod_resources(errors, PATH(path, "resources"), &names);
     map_free(&names.volumes);
     name_set_free(&names.containers);
     name_set_free(&names.claims);
@@ -211,6 +225,7 @@ void validate_pod_spec(struct api_field_errors *errors, const struct api_path *p
                      spec->readiness_gates.items[i].condition_type, format_qualified_name);
     validate_host_users(errors, path, spec);
     validate_pod_names(errors, path, spec);
+    validate_hostname_override(errors, path, spec);
     if (spec->active_deadline_seconds.set)
         validate_range(errors, PATH(path, "activeDeadlineSeconds"), spec->active_deadline_seconds.value, 1, INT32_MAX);
     validate_tolerations(errors, PATH(path, "tolerations"), &spec->tolerations);
@@ -223,8 +238,10 @@ void validate_pod_spec(struct api_field_errors *errors, const struct api_path *p
                                    spec->overhead.items[i].value);
     if (spec->os && text_empty(spec->os->name))
         field_required(errors, PATH(PATH(path, "os"), "name"), "cannot be empty");
+    else if (spec->os && !validate_is_one_of(spec->os->name, operating_systems))
+        field_not_supported(errors, PATH(path, "os"), spec->os->name, operating_systems);
     else if (spec->os)
-        validate_optional_one_of(errors, PATH(path, "os"), spec->os->name, operating_systems);
+        validate_os(errors, path, spec);
 }
 
 void validate_pod_template(struct api_field_errors *errors, const struct api_path *path,

@@ -1,6 +1,7 @@
 /* Rules for resource names and quantities. */
 #include <stdio.h>
 
+#include "api/pod_resources.h"
 #include "api/quantity.h"
 #include "api/validate_parts.h"
 
@@ -170,4 +171,52 @@ void validate_resources(struct api_field_errors *errors, const struct api_path *
         field_forbidden(errors, path, "HugePages require cpu or memory");
     if (!of_pod)
         validate_claims(errors, PATH(path, "claims"), &resources->claims, pod);
+}
+
+/* What the pod has as a whole has to do for the sum of its containers. What it does not name is not held against them.
+ */
+static void validate_sum(struct api_field_errors *errors, const struct api_path *path, const struct string_pair *whole,
+                         const struct pod_spec *spec, bool limits)
+{
+    const char *sum = pod_containers_sum(errors->arena, spec, whole->key, limits);
+    if (sum && quantity_compare(sum, whole->value) > 0)
+        field_invalid(errors, PATH_KEY(path, whole->key), whole->value,
+                      arena_printf(errors->arena, "must be greater than or equal to aggregate container %s of %s",
+                                   limits ? "limits" : "requests", sum));
+}
+
+/* The path that upstream gives leads from the pod's resources to the container. */
+static void validate_container_limits(struct api_field_errors *errors, const struct api_path *path,
+                                      const struct string_map *limits, const struct string_map *of_pod_limits)
+{
+    for (size_t i = 0; i < limits->count; i++) {
+        const struct string_pair *limit = &limits->items[i];
+        const char *most = string_map_get(of_pod_limits, limit->key);
+        if (most && quantity_compare(limit->value, most) > 0)
+            field_invalid(errors, PATH(PATH_KEY(path, limit->key), "limits"), limit->value,
+                          arena_printf(errors->arena, "must be less than or equal to pod limits of %s", most));
+    }
+}
+
+void validate_pod_resources(struct api_field_errors *errors, const struct api_path *path, const struct pod_names *pod)
+{
+    const struct pod_spec *spec = pod->spec;
+    const struct resource_requirements *whole = spec->resources;
+    const struct api_path *requests = PATH(path, "requests"), *limits = PATH(path, "limits");
+    const struct api_path *containers = PATH(path, "containers");
+    if (spec->os && text_equal(spec->os->name, "windows")) {
+        field_forbidden(errors, path, "may not be set for a windows pod");
+        return;
+    }
+    if (whole->claims.count)
+        field_forbidden(errors, PATH(path, "claims"), "claims cannot be set for Resources at pod-level");
+    validate_resources(errors, path, whole, pod, true);
+    for (size_t i = 0; i < whole->requests.count; i++)
+        validate_sum(errors, requests, &whole->requests.items[i], spec, false);
+    for (size_t i = 0; i < whole->limits.count; i++)
+        if (is_huge_page(whole->limits.items[i].key))
+            validate_sum(errors, limits, &whole->limits.items[i], spec, true);
+    for (size_t i = 0; i < spec->containers.count; i++)
+        validate_container_limits(errors, PATH_INDEX(containers, i), &spec->containers.items[i].resources.limits,
+                                  &whole->limits);
 }

@@ -310,12 +310,13 @@ static void sandbox_created(void *context, const struct error *err)
     task_run(w->agent->env, attach, attached, a);
 }
 
-/* As upstream: the pod's name, cut to 63 bytes without a trailing '-' or '.', unless the spec names one. */
+/* As upstream: the pod's name, cut to 63 bytes without a trailing '-' or '.', unless the spec names one. What overrides
+ * it is no longer than the kernel takes, and stays as it is. */
 static char *hostname(const struct pod *pod)
 {
-    const char *name = pod->spec.hostname_override                 ? pod->spec.hostname_override
-                       : pod->spec.hostname && *pod->spec.hostname ? pod->spec.hostname
-                                                                   : pod->metadata.name;
+    if (pod->spec.hostname_override)
+        return mem_string(pod->spec.hostname_override);
+    const char *name = pod->spec.hostname && *pod->spec.hostname ? pod->spec.hostname : pod->metadata.name;
     char *out = mem_string_n(name, 63);
     for (size_t n = strlen(out); n && (out[n - 1] == '-' || out[n - 1] == '.'); n--)
         out[n - 1] = 0;

@@ -15,6 +15,7 @@
 #define DEPLOYMENT(spec) "{'metadata':{'name':'d','namespace':'default'},'spec':{" spec "}}"
 #define TEMPLATE "'template':{'metadata':{'labels':{'app':'y'}},'spec':{'containers':[" CONTAINER("") "]}}"
 #define SELECTOR "'selector':{'matchLabels':{'app':'y'}}"
+#define DIGITS_62 "12345678901234567890123456789012345678901234567890123456789012"
 #define SERVICE(spec) "{'metadata':{'name':'s','namespace':'default'},'spec':{" spec "}}"
 
 static const struct {
@@ -55,6 +56,62 @@ static const struct {
     {API_PODS, POD_OF(",'resources':{'requests':{'cpu':'2'},'limits':{'cpu':'1'}}"),
      "Pod \"p\" is invalid: spec.containers[0].resources.requests: Invalid value: \"2\": must be less than or equal to "
      "cpu limit of 1"},
+    {API_PODS, POD("{'resources':{'requests':{'cpu':'1','memory':'200M'}},'containers':["
+                   CONTAINER(",'resources':{'requests':{'cpu':'1500m','memory':'100M'}}") ","
+                   "{'name':'d','image':'i','resources':{'requests':{'cpu':'500m','memory':'150M'}}}]}"),
+     "Pod \"p\" is invalid: [spec.resources.requests[cpu]: Invalid value: \"1\": must be greater than or equal to "
+     "aggregate container requests of 2, spec.resources.requests[memory]: Invalid value: \"200M\": must be greater than "
+     "or equal to aggregate container requests of 250M]"},
+    {API_PODS, POD("{'resources':{'requests':{'memory':'1Gi'}},'containers':[" CONTAINER("") "],'initContainers':["
+                   "{'name':'d','image':'i','resources':{'requests':{'memory':'2Gi'}}}]}"),
+     "Pod \"p\" is invalid: spec.resources.requests[memory]: Invalid value: \"1Gi\": must be greater than or equal to "
+     "aggregate container requests of 2Gi"},
+    {API_PODS, POD("{'resources':{'limits':{'cpu':'1','memory':'1Gi'}},'containers':["
+                   CONTAINER(",'resources':{'limits':{'cpu':'1','memory':'2Gi'},'requests':{'memory':'1Mi','cpu':'1m'}}")
+                   "]}"),
+     "Pod \"p\" is invalid: spec.resources.containers[0][memory].limits: Invalid value: \"2Gi\": must be less than or "
+     "equal to pod limits of 1Gi"},
+    /* Together their limits may be more. */
+    {API_PODS, POD("{'resources':{'limits':{'cpu':'1'}},'containers':["
+                   CONTAINER(",'resources':{'limits':{'cpu':'1'},'requests':{'cpu':'1m'}}") ","
+                   "{'name':'d','image':'i','resources':{'limits':{'cpu':'1'},'requests':{'cpu':'1m'}}}]}"), ""},
+    {API_PODS, POD("{'resources':{'limits':{'cpu':'1','hugepages-2Mi':'2Mi'}},'containers':["
+                   CONTAINER(",'resources':{'limits':{'cpu':'1','hugepages-2Mi':'2Mi'},'requests':{'cpu':'1m'}}") ","
+                   "{'name':'d','image':'i','resources':{'limits':{'cpu':'1','hugepages-2Mi':'2Mi'},'requests':{'cpu':'1m'}}}"
+                   "]}"),
+     "Pod \"p\" is invalid: spec.resources.limits[hugepages-2Mi]: Invalid value: \"2Mi\": must be greater than or equal "
+     "to aggregate container limits of 4Mi"},
+    {API_PODS, POD("{'os':{'name':'windows'},'resources':{'requests':{'cpu':'1'}},'containers':[" CONTAINER("") "]}"),
+     "Pod \"p\" is invalid: spec.resources: Forbidden: may not be set for a windows pod"},
+    {API_PODS, POD("{'os':{'name':'windows'},'hostPID':true,'shareProcessNamespace':false,'securityContext':{"
+                   "'fsGroup':1,'runAsUser':1,'windowsOptions':{'runAsUserName':'x'}},'containers':["
+                   CONTAINER(",'securityContext':{'privileged':false,'capabilities':{},'runAsNonRoot':true}") "]}"),
+     "Pod \"p\" is invalid: [spec.securityContext.fsGroup: Forbidden: cannot be set for a windows pod, "
+     "spec.securityContext.runAsUser: Forbidden: cannot be set for a windows pod, spec.hostPID: Forbidden: cannot be "
+     "set for a windows pod, spec.shareProcessNamespace: Forbidden: cannot be set for a windows pod, "
+     "spec.containers[0].securityContext.capabilities: Forbidden: cannot be set for a windows pod, "
+     "spec.containers[0].securityContext.privileged: Forbidden: cannot be set for a windows pod]"},
+    {API_PODS, POD("{'os':{'name':'linux'},'securityContext':{'windowsOptions':{'runAsUserName':'x'}},'containers':["
+                   CONTAINER(",'securityContext':{'windowsOptions':{'runAsUserName':'x'}}") "]}"),
+     "Pod \"p\" is invalid: [spec.securityContext.windowsOptions: Forbidden: windows options cannot be set for a linux "
+     "pod, spec.containers[0].securityContext.windowsOptions: Forbidden: windows options cannot be set for a linux "
+     "pod]"},
+    {API_PODS, POD("{'os':{'name':'windows'},'securityContext':{'runAsNonRoot':true},'containers':[" CONTAINER("") "]}"),
+     ""},
+    {API_PODS, POD("{'os':{'name':'plan9'},'containers':[" CONTAINER("") "]}"),
+     "Pod \"p\" is invalid: spec.os: Unsupported value: \"plan9\": supported values: \"linux\", \"windows\""},
+    {API_PODS, POD("{'hostnameOverride':'a." DIGITS_62 "','containers':[" CONTAINER("") "]}"), ""},
+    {API_PODS, POD("{'hostnameOverride':'aa." DIGITS_62 "','containers':[" CONTAINER("") "]}"),
+     "Pod \"p\" is invalid: spec.hostnameOverride: Too long: may not be more than 64 bytes"},
+    {API_PODS, POD("{'hostnameOverride':'-','containers':[" CONTAINER("") "]}"),
+     "Pod \"p\" is invalid: spec.hostnameOverride: Invalid value: \"-\": a lowercase RFC 1123 subdomain must consist of "
+     "lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. "
+     "'example.com', regex used for validation is "
+     "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"},
+    {API_PODS, POD("{'hostnameOverride':'a','hostNetwork':true,'setHostnameAsFQDN':true,'containers':[" CONTAINER("")
+                   "]}"),
+     "Pod \"p\" is invalid: [spec.hostNetwork: Forbidden: may not be true when `hostnameOverride` is set, "
+     "spec.setHostnameAsFQDN: Forbidden: may not be true when `hostnameOverride` is set]"},
     {API_PODS, POD_OF(",'resources':{'limits':{'foo':'1'}}"),
      "Pod \"p\" is invalid: [spec.containers[0].resources.limits[foo]: Invalid value: \"foo\": must be a standard "
      "resource type or fully qualified, spec.containers[0].resources.limits[foo]: Invalid value: \"foo\": must be a "
