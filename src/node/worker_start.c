@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/task.h"
+#include "base/text.h"
 #include "base/vector.h"
 #include "node/cpu_manager.h"
 #include "node/declared_volume.h"
@@ -373,8 +374,26 @@ static void read_files(void *context)
     struct start *s = context;
     for (size_t i = 0; i < s->files.count; i++) {
         struct file_variable *file = &s->files.items[i];
-        file->failed = env_file_read(s->arena, s->worker->directory, file->selector, &file->value, &file->err) < 0;
+        if (!file->failed)
+            file->failed = env_file_read(s->arena, s->worker->directory, file->selector, &file->value, &file->err) < 0;
     }
+}
+
+static bool has_volume(const struct pod_spec *spec, const char *name)
+{
+    for (size_t i = 0; i < spec->volumes.count; i++)
+        if (text_equal(spec->volumes.items[i].name, name))
+            return true;
+    return false;
+}
+
+static void add_file(struct start *s, const struct file_key_selector *selector)
+{
+    struct file_variable file = {.selector = selector};
+    if (!has_volume(&worker_pod(s->worker)->spec, selector->volume_name))
+        file.failed = error_set(&file.err, ENOENT, "cannot find the volume \"%s\" referenced by FileKeyRef",
+                                text_or_empty(selector->volume_name)) < 0;
+    vector_push(&s->files, file);
 }
 
 static void begin_start(struct start *s)
@@ -382,7 +401,7 @@ static void begin_start(struct start *s)
     for (size_t i = 0; i < s->spec->env.count; i++) {
         const struct env_var_source *from = s->spec->env.items[i].value_from;
         if (from && from->file_key_ref)
-            vector_push(&s->files, (struct file_variable){.selector = from->file_key_ref});
+            add_file(s, from->file_key_ref);
     }
     if (s->files.count)
         task_run(s->worker->agent->env, read_files, build_environment, s);

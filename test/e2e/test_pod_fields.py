@@ -231,6 +231,14 @@ def test_lines_of_host_aliases_are_in_etc_hosts(api, pods):
     assert text.endswith("\n# Entries added by HostAliases.\n192.0.2.1\ta\tb\n192.0.2.2\tc\n")
 
 
+def test_a_hostname_that_overrides_all_others_is_not_cut(api, pods):
+    name = "a." + "b" * 62
+    api.create(pods, pod(container("main", "hostname; cat /etc/hostname; exec sleep 1000"), hostname="other",
+                         hostnameOverride=name))
+    text = harness.eventually(lambda: (seen := log(api, pods)).count("\n") == 2 and seen)
+    assert text == f"{name}\n{name}\n"
+
+
 # ---- variables from files ----
 
 def test_a_container_takes_variables_from_a_file_that_another_has_written(api, namespace, pods):
@@ -256,3 +264,9 @@ def test_a_container_takes_variables_from_a_file_that_another_has_written(api, n
                           "CreateContainerConfigError"), None))
     assert status(it, "main")["state"]["waiting"]["message"] == \
         'environment variable key "MISSING" not found in file "config.env"'
+    api.create(pods, pod(container("main", "true", env=[variable("WHERE", "ADDRESS")]), name="nowhere"))
+    it = harness.wait_for(api, pods, lambda items: next((item for item in items if item["metadata"]["name"] == "nowhere" and
+                          status(item, "main").get("state", {}).get("waiting", {}).get("reason") ==
+                          "CreateContainerConfigError"), None))
+    assert status(it, "main")["state"]["waiting"]["message"] == \
+        'cannot find the volume "config" referenced by FileKeyRef'
