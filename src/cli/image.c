@@ -1,4 +1,5 @@
 /* coracle image: the node's image store, whether the cluster runs or not. */
+#include <errno.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 #include "base/text.h"
 #include "cli/auth_file.h"
 #include "cli/command.h"
+#include "cli/sandbox.h"
 #include "node/image/image.h"
 
 /* What the flags say, and the argument of the verb. */
@@ -112,6 +114,25 @@ static const struct option flags[] = {{"name", required_argument, NULL, 'n'},
                                       {"authfile", required_argument, NULL, 'a'},
                                       {NULL, 0, NULL, 0}};
 
+/* The store of a cluster: in the data directory that it was started with, or where `down` has left what is kept. None is
+ * made for a name that nobody has. */
+static int find_store(const char *name, char **out, struct error *err)
+{
+    cleanup_free char *data = NULL;
+    struct error e = {0};
+    if (sandbox_data_directory(name, &data, &e) == 0) {
+        *out = mem_printf("%s/images", data);
+        return 0;
+    }
+    if (e.code != ENOENT)
+        return error_set(err, e.code, "%s", e.text);
+    cleanup_free char *kept = mem_printf(DATA_ROOT "/%s/images", name);
+    if (access(kept, F_OK) < 0)
+        return errno == ENOENT ? error_set(err, ENOENT, "%s", e.text) : error_errno(err, "%s", kept);
+    *out = steal_pointer(kept);
+    return 0;
+}
+
 int command_image(int argc, char **argv)
 {
     const char *name = DEFAULT_NAME, *data = NULL;
@@ -134,9 +155,9 @@ int command_image(int argc, char **argv)
             continue;
         if (argc - optind - 1 != verbs[i].arguments)
             return command_misused("image", verbs[i].arguments ? "one argument is wanted" : "no argument is wanted");
-        cleanup_free char *directory = data ? mem_printf("%s/images", data) : mem_printf(DATA_ROOT "/%s/images", name);
+        cleanup_free char *directory = data ? mem_printf("%s/images", data) : NULL;
         struct image_store *store;
-        if (image_store_open(directory, NULL, &store, &err) < 0)
+        if ((!data && find_store(name, &directory, &err) < 0) || image_store_open(directory, NULL, &store, &err) < 0)
             return command_failed("image", err.text);
         wish.argument = argv[optind + 1];
         int result = verbs[i].run(store, &wish, &err);

@@ -539,6 +539,23 @@ int sandbox_find(const char *name, enum sandbox_presence *presence, pid_t *proce
     return 0;
 }
 
+int sandbox_data_directory(const char *name, char **out, struct error *err)
+{
+    struct sandbox_paths paths;
+    struct sandbox_state state;
+    struct error e = {0};
+    if (sandbox_name_check(name, err) < 0)
+        return -1;
+    sandbox_paths_of(name, &paths);
+    bool known = sandbox_state_read(&paths, &state, &e) == 0;
+    if (!known && e.code != ENOENT)
+        return error_set(err, e.code, "%s", e.text);
+    if (!known || !state.data_directory[0])
+        return error_set(err, ENOENT, "there is no cluster \"%s\"", name);
+    *out = mem_string(state.data_directory);
+    return 0;
+}
+
 bool sandbox_is_isolated(const char *name)
 {
     struct sandbox_paths paths;

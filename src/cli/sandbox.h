@@ -72,6 +72,10 @@ enum sandbox_presence { SANDBOX_ABSENT, SANDBOX_STOPPED, SANDBOX_RUNNING };
 /* Whether there is a cluster of that name, and the process that runs it (0 if none does). */
 int sandbox_find(const char *name, enum sandbox_presence *presence, pid_t *process, struct error *err);
 
+/* The data directory that a cluster was started with, be it running or stopped; the caller frees it. ENOENT: no such
+ * cluster. Also fails for what cannot be a name, and for a state file that is damaged or not ours to read. */
+int sandbox_data_directory(const char *name, char **out, struct error *err);
+
 /* Whether the cluster has a network of its own; true when there is no such cluster. */
 bool sandbox_is_isolated(const char *name);
 

@@ -1,7 +1,9 @@
 """Images: from archives and from registries, with everything checked that can be wrong about them."""
 import base64
 import json
+import pathlib
 import secrets
+import shutil
 
 import pytest
 
@@ -51,6 +53,41 @@ def test_an_archive_is_imported_listed_used_and_removed(cluster, api, pods, tmp_
     harness.wait_for(api, pods, lambda items: not items)
     image(cluster, "rm", tag)
     assert tag not in listed(cluster)
+
+
+def test_the_store_of_a_cluster_is_where_its_data_is(make_cluster, tmp_path):
+    cluster = make_cluster(data_directory=tmp_path / "data")
+    cluster.start()
+    default = pathlib.Path("/var/lib/coracle") / cluster.name
+    assert harness.IMAGE_V1 in listed(cluster), "what the cluster has loaded"
+    image(cluster, "import", harness.make_image("local/elsewhere:v1", tmp_path))
+    pods = "/api/v1/namespaces/default/pods"
+    pod_runs(cluster.api, pods, "local/elsewhere:v1", container={"imagePullPolicy": "Never"})
+    cluster.kill()
+    assert "local/elsewhere:v1" in listed(cluster), "the cluster has stopped and is still there"
+    assert not default.exists()
+    cluster.down()
+    result = image(cluster, "ls", check=False)
+    assert (result.returncode, result.stderr) == (1, f'coracle image: there is no cluster "{cluster.name}"\n')
+    assert not default.exists()
+
+
+@pytest.mark.parametrize("arguments", [["ls"], ["import", "/dev/null"], ["rm", "local/none:v1"]])
+def test_no_store_is_made_for_a_name_that_nobody_has(arguments):
+    result = harness.run([harness.CORACLE, "image", "--name", "never-was", *arguments], check=False)
+    assert (result.returncode, result.stderr) == (1, 'coracle image: there is no cluster "never-was"\n')
+    assert not pathlib.Path("/var/lib/coracle/never-was").exists()
+    assert not pathlib.Path("/run/coracle/never-was").exists()
+
+
+def test_the_images_that_a_cluster_has_left_are_still_listed():
+    name = "left-" + secrets.token_hex(4)
+    store = pathlib.Path("/var/lib/coracle") / name / "images"
+    store.mkdir(parents=True)
+    try:
+        assert harness.run([harness.CORACLE, "image", "--name", name, "ls"]).stdout.startswith("IMAGE")
+    finally:
+        shutil.rmtree(store.parent)
 
 
 @pytest.mark.parametrize("entry, refusal", [
