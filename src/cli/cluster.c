@@ -3,8 +3,10 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,11 +76,14 @@ struct cluster {
     char gateway[INET_ADDRSTRLEN];
     char dns_address[INET_ADDRSTRLEN];
     struct arena *arena; /* of the agent's options */
+    char *kubeconfigs[2]; /* those written, in the data directory and where the user wants one; NULL: not yet */
     int signal;
-    bool stopping;
+    bool ready;
+    atomic_bool stopping; /* also seen by the thread that loads */
     bool failed;
     struct error err;
     size_t image;  /* the next archive to load */
+    bool loading;  /* it, on a thread that uses the image store */
     char loaded[ERROR_TEXT_MAX];
 };
 
@@ -96,6 +101,7 @@ static void milestone(struct cluster *c, const char *name, const char *format, .
 }
 
 static void begin_stop(struct cluster *c);
+static void stop_agent(struct cluster *c);
 
 static void fail(struct cluster *c)
 {
@@ -120,7 +126,6 @@ static int write_kubeconfig(struct cluster *c, struct error *err)
     cleanup_pki_pair struct pki_pair admin = {0};
     cleanup_buffer struct buffer b = {0};
     const char *name = c->options->up->name;
-    char own[PATH_ROOM];
     if (pki_client(c->pki, "kubernetes-admin", groups, 1, env_now(c->env), &admin, err) < 0)
         return -1;
     buffer_printf(&b, "apiVersion: v1\nkind: Config\nclusters:\n- name: %s\n  cluster:\n    server: %s\n", name,
@@ -132,12 +137,25 @@ static int write_kubeconfig(struct cluster *c, struct error *err)
                   name, name, name, name, name);
     add_base64(&b, "client-certificate-data", admin.certificate);
     add_base64(&b, "client-key-data", admin.key);
-    snprintf(own, sizeof(own), "%s/kubeconfig", c->options->data_directory);
+    cleanup_free char *own = mem_printf("%s/kubeconfig", c->options->data_directory);
+    const char *asked = c->options->up->kubeconfig;
     if (file_write_atomic(own, b.data, b.size, 0600, err) < 0)
         return -1;
-    if (c->options->up->kubeconfig && strcmp(c->options->up->kubeconfig, own) != 0)
-        return file_write_atomic(c->options->up->kubeconfig, b.data, b.size, 0600, err);
+    c->kubeconfigs[0] = steal_pointer(own);
+    if (!asked || strcmp(asked, c->kubeconfigs[0]) == 0)
+        return 0;
+    if (file_write_atomic(asked, b.data, b.size, 0600, err) < 0)
+        return -1;
+    c->kubeconfigs[1] = mem_string(asked);
     return 0;
+}
+
+/* Those of a cluster that will not be ready lead nowhere. */
+static void remove_kubeconfigs(const struct cluster *c)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(c->kubeconfigs); i++)
+        if (c->kubeconfigs[i])
+            unlink(c->kubeconfigs[i]);
 }
 
 /* ---- Start, part two: what waits for the loop ---- */
@@ -145,10 +163,10 @@ static int write_kubeconfig(struct cluster *c, struct error *err)
 static void node_ready(void *context)
 {
     struct cluster *c = context;
-    char own[PATH_ROOM];
-    snprintf(own, sizeof(own), "%s/kubeconfig", c->options->data_directory);
+    const char *asked = c->options->up->kubeconfig;
+    c->ready = true;
     milestone(c, "node", "%s at %s", c->node_name, c->node_address);
-    milestone(c, "ready", "export KUBECONFIG=%s", c->options->up->kubeconfig ? c->options->up->kubeconfig : own);
+    milestone(c, "ready", "export KUBECONFIG=%s", asked ? asked : c->kubeconfigs[0]);
 }
 
 static void start_agent(struct cluster *c)
@@ -198,7 +216,7 @@ static void load(void *context)
     const char *path = c->options->up->images[c->image];
     struct image_list list = {0};
     c->err.code = 0;
-    if (image_import(c->images, path, NULL, NULL, &list, &c->err) < 0)
+    if (image_import(c->images, path, NULL, &c->stopping, &list, &c->err) < 0)
         error_wrap(&c->err, "load %s", path);
     *c->loaded = 0;
     for (size_t i = 0; i < list.count; i++)
@@ -213,6 +231,11 @@ static void load(void *context)
 static void loaded(void *context)
 {
     struct cluster *c = context;
+    c->loading = false;
+    if (c->stopping) {
+        stop_agent(c); /* that waited for this */
+        return;
+    }
     if (c->err.code) {
         fail(c);
         return;
@@ -226,7 +249,8 @@ static void load_next(struct cluster *c)
 {
     if (c->stopping)
         return;
-    if (c->image < c->options->up->image_count)
+    c->loading = c->image < c->options->up->image_count;
+    if (c->loading)
         task_run_long(c->env, load, loaded, c);
     else
         start_agent(c);
@@ -536,6 +560,9 @@ static void server_gone(void *context)
     c->server = NULL;
     uv_close((uv_handle_t *)&c->terminate, NULL);
     uv_close((uv_handle_t *)&c->interrupt, NULL);
+    /* What is left to do is short, and is not to be left half done. */
+    signal(SIGTERM, SIG_IGN);
+    signal(SIGINT, SIG_IGN);
     uv_stop(&c->loop);
 }
 
@@ -549,15 +576,23 @@ static void agent_gone(void *context)
         server_gone(c);
 }
 
+static void stop_agent(struct cluster *c)
+{
+    if (c->agent)
+        agent_stop(c->agent, agent_gone, c);
+    else
+        agent_gone(c);
+}
+
 static void begin_stop(struct cluster *c)
 {
     if (c->stopping)
         return;
     c->stopping = true;
-    if (c->agent)
-        agent_stop(c->agent, agent_gone, c);
-    else
-        agent_gone(c);
+    if (!c->ready)
+        remove_kubeconfigs(c);
+    if (!c->loading)
+        stop_agent(c);
 }
 
 static void signalled(uv_signal_t *handle, int number)
@@ -597,6 +632,8 @@ static void take_apart(struct cluster *c)
     token_issuer_free(c->tokens);
     pki_free(c->pki);
     arena_free(c->arena);
+    free(c->kubeconfigs[0]);
+    free(c->kubeconfigs[1]);
     mailbox_free(c->mailbox);
     env_uv_free(c->env);
     uv_run(&c->loop, UV_RUN_DEFAULT);
@@ -616,6 +653,10 @@ static void name_node(struct cluster *c)
 int cluster_run(const struct cluster_options *options, struct error *err)
 {
     struct cluster c = {.options = options};
+    sigset_t ends;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGINT);
     uv_loop_init(&c.loop);
     c.env = env_uv_new(&c.loop);
     c.mailbox = mailbox_new(&c.loop);
@@ -625,6 +666,7 @@ int cluster_run(const struct cluster_options *options, struct error *err)
     c.terminate.data = c.interrupt.data = &c;
     uv_signal_start(&c.terminate, signalled, SIGTERM);
     uv_signal_start(&c.interrupt, signalled, SIGINT);
+    pthread_sigmask(SIG_UNBLOCK, &ends, NULL);
     if (start(&c, &c.err) < 0)
         fail(&c);
     uv_run(&c.loop, UV_RUN_DEFAULT);

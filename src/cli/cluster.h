@@ -33,7 +33,9 @@ struct cluster_options {
 #define CLUSTER_TABLE_MAX (SANDBOX_NAME_MAX + 16)
 void cluster_table_name(const char *name, char out[CLUSTER_TABLE_MAX]);
 
-/* Runs the cluster until SIGTERM or SIGINT; returns the signal, or -1 if it could not start. */
+/* Runs the cluster until SIGTERM or SIGINT; returns the signal, or -1 if it could not start. Both signals may be
+ * blocked before, so that none ends the process while it is half made: they are let in here, and ignored once the
+ * cluster has stopped. One that stops before it was ready removes the kubeconfigs that it wrote first. */
 int cluster_run(const struct cluster_options *options, struct error *err);
 
 #endif

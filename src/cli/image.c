@@ -114,8 +114,8 @@ static const struct option flags[] = {{"name", required_argument, NULL, 'n'},
                                       {"authfile", required_argument, NULL, 'a'},
                                       {NULL, 0, NULL, 0}};
 
-/* The store of a cluster: in the data directory that it was started with, or where `down` has left what is kept. None is
- * made for a name that nobody has. */
+/* The store of a cluster: in the data directory that it was started with, or where `down` has left what is kept.
+ * None is made for a name that nobody has. */
 static int find_store(const char *name, char **out, struct error *err)
 {
     cleanup_free char *data = NULL;

@@ -452,6 +452,7 @@ static int enter_locked(const struct sandbox_paths *paths, const struct sandbox_
     if (known && state.disposable && strcmp(state.data_directory, data) != 0)
         return error_set(err, EEXIST, "cluster \"%s\" has its data in %s; to start it anew: coracle down --name %s",
                          options->name, state.data_directory, options->name);
+    sandbox->made = !known;
     sandbox->host_network_fd = network_namespace_self(err);
     if (sandbox->host_network_fd < 0 || write_state(paths, options, err) < 0)
         return -1;

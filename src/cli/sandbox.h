@@ -45,7 +45,8 @@ struct sandbox_options {
 struct sandbox {
     char name[SANDBOX_NAME_MAX + 1];
     bool isolated;
-    bool reentered;        /* the namespaces were there already: containers may be running in them */
+    bool reentered;          /* the namespaces were there already: containers may be running in them */
+    bool made;               /* nothing of that name was there before; also set when sandbox_enter fails halfway */
     char run_directory[160]; /* /run/coracle/NAME */
     int lock_fd;
     int host_network_fd; /* the host's network namespace, for sockets that the host has to see */
@@ -85,5 +86,9 @@ bool sandbox_is_isolated(const char *name);
  * there is fine. Must not be called from inside. A cluster that is not isolated has links and rules in the host's
  * namespace: remove those with pod_network_destroy and dataplane_destroy. */
 int sandbox_destroy(const char *name, struct error *err);
+
+/* The same for a sandbox that was made and did not come to be a cluster: its data directory, disposable or not, goes if
+ * it was made along with it, and stays otherwise. The caller has left the namespaces and closed the sandbox. */
+int sandbox_undo(const char *name, bool data_was_made, struct error *err);
 
 #endif

@@ -37,6 +37,7 @@ typedef VECTOR(char *) path_vector;
 struct destruction {
     const struct sandbox_paths *paths;
     struct sandbox_state state;
+    const bool *remove_data; /* NULL: as the state says */
     path_vector cgroups; /* MOUNT/coracle/NAME in every hierarchy, whether it is there or not */
     struct stat network; /* st_ino 0: none to look for */
     struct stat mount;
@@ -285,7 +286,8 @@ static int take_lock(struct destruction *d, int *lock, struct error *err)
 
 static int remove_files(struct destruction *d, struct error *err)
 {
-    if (d->state.disposable && d->state.data_directory[0] == '/' && d->state.data_directory[1] &&
+    bool remove_data = d->remove_data ? *d->remove_data : d->state.disposable;
+    if (remove_data && d->state.data_directory[0] == '/' && d->state.data_directory[1] &&
         file_remove_tree(d->state.data_directory, err) < 0)
         return -1;
     if (file_remove_tree(d->paths->run, err) < 0)
@@ -318,16 +320,26 @@ static int destroy(struct destruction *d, const char *name, struct error *err)
     return known ? remove_files(d, err) : 0;
 }
 
-int sandbox_destroy(const char *name, struct error *err)
+static int destroy_with(const char *name, const bool *remove_data, struct error *err)
 {
     struct sandbox_paths paths;
     if (sandbox_name_check(name, err) < 0)
         return -1;
     sandbox_paths_of(name, &paths);
-    struct destruction d = {.paths = &paths, .deadline = now() + SANDBOX_DESTROY_WAIT};
+    struct destruction d = {.paths = &paths, .remove_data = remove_data, .deadline = now() + SANDBOX_DESTROY_WAIT};
     int result = destroy(&d, name, err);
     for (size_t i = 0; i < d.cgroups.count; i++)
         free(d.cgroups.items[i]);
     vector_free(&d.cgroups);
     return result < 0 ? error_wrap(err, "end cluster \"%s\"", name) : 0;
+}
+
+int sandbox_destroy(const char *name, struct error *err)
+{
+    return destroy_with(name, NULL, err);
+}
+
+int sandbox_undo(const char *name, bool data_was_made, struct error *err)
+{
+    return destroy_with(name, &data_was_made, err);
 }

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
@@ -140,8 +141,19 @@ static int open_listener(const struct up_options *o, char url[64], struct error 
     return steal_fd(fd);
 }
 
+/* While something is half made, a signal waits until it can be answered: cluster_run lets it in. */
+static void hold_signals(void)
+{
+    sigset_t ends;
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &ends, NULL);
+}
+
 struct progress {
     struct timespec began;
+    bool ready;
     int ready_pipe; /* closed when ready; -1 in the foreground */
     const char *log_path;
 };
@@ -154,7 +166,8 @@ static void show(void *context, const char *name, const char *text)
     double seconds = (double)(now.tv_sec - p->began.tv_sec) + (double)(now.tv_nsec - p->began.tv_nsec) / 1e9;
     printf("%-8s %s  (%.3f s)\n", name, text, seconds);
     fflush(stdout);
-    if (strcmp(name, "ready") != 0 || p->ready_pipe < 0)
+    p->ready = p->ready || strcmp(name, "ready") == 0;
+    if (!p->ready || p->ready_pipe < 0)
         return;
     /* From here on nobody listens: what the cluster has to say goes to its log. */
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -168,21 +181,85 @@ static void show(void *context, const char *name, const char *text)
     p->ready_pipe = -1;
 }
 
-/* Ctrl-C on a sandbox in the foreground takes all of it away, from outside: this thread goes back to where the
- * command was given and does what `down` does. Threads of the pool idle on inside until the process ends. */
+/* Back to where the command was given. Threads of the pool idle on inside until the process ends. */
+static int go_outside(int mount_fd, int network_fd, struct error *err)
+{
+    /* A thread that shares its root and working directory with others cannot change its mount namespace. */
+    if (unshare(CLONE_FS) < 0 || setns(mount_fd, CLONE_NEWNS) < 0 || setns(network_fd, CLONE_NEWNET) < 0)
+        return error_errno(err, "leave the sandbox");
+    return 0;
+}
+
+/* Ctrl-C on a sandbox in the foreground takes all of it away, from outside, as `down` does. */
 static int take_away(const char *name, int mount_fd, int network_fd)
 {
     char *arguments[] = {"down", "--name", (char *)(uintptr_t)name, NULL};
-    /* A thread that shares its root and working directory with others cannot change its mount namespace. */
-    if (unshare(CLONE_FS) < 0 || setns(mount_fd, CLONE_NEWNS) < 0 || setns(network_fd, CLONE_NEWNET) < 0)
-        return command_failed("up", strerror(errno));
+    struct error err = {0};
+    if (go_outside(mount_fd, network_fd, &err) < 0)
+        return command_failed("up", err.text);
     return command_down(3, arguments);
+}
+
+/* What a run of `up` is about to make, and has to undo if it comes to nothing. */
+struct making {
+    const struct up_options *up;
+    const char *data;
+    bool data_made; /* by this run */
+    int mount_fd;   /* where the command was given */
+    int network_fd;
+};
+
+/* A sandbox that did not get ready leaves no more behind than it found. Returns EXIT_FAILED. */
+static int give_up(const struct making *m, const struct sandbox *sandbox, const char *why)
+{
+    struct error err = {0};
+    int code = command_failed("up", why);
+    if (m->up->sandbox && sandbox->made &&
+        (go_outside(m->mount_fd, m->network_fd, &err) < 0 || sandbox_undo(m->up->name, m->data_made, &err) < 0))
+        command_failed("up", err.text);
+    return code;
+}
+
+static int run_cluster(const struct making *m, const struct cluster_options *cluster, struct sandbox *sandbox)
+{
+    struct error err = {0};
+    const struct progress *progress = cluster->context;
+    int result = cluster_run(cluster, &err);
+    sandbox_close(sandbox);
+    if (result < 0)
+        return give_up(m, sandbox, err.text);
+    if (!progress->ready)
+        return give_up(m, sandbox, "it was stopped before it was ready");
+    if (result == SIGINT && m->up->sandbox && !m->up->detach)
+        return take_away(m->up->name, m->mount_fd, m->network_fd);
+    return EXIT_DONE;
+}
+
+static int make_and_run(struct making *m, struct cluster_options *cluster)
+{
+    struct error err = {0};
+    struct sandbox sandbox;
+    struct sandbox_options where = {.name = m->up->name,
+                                    .isolated = m->up->sandbox,
+                                    .data_directory = m->data,
+                                    .disposable = m->up->sandbox && !m->up->data_directory};
+    hold_signals();
+    m->data_made = access(m->data, F_OK) < 0 && errno == ENOENT;
+    if (file_make_directories(m->data, 0711, &err) < 0)
+        return command_failed("up", err.text);
+    if (sandbox_enter(&where, &sandbox, &err) < 0) {
+        int code = give_up(m, &sandbox, err.text);
+        if (m->data_made)
+            rmdir(m->data); /* nothing was written to it yet */
+        return code;
+    }
+    cluster->sandbox = &sandbox;
+    return run_cluster(m, cluster, &sandbox);
 }
 
 static int run(const struct up_options *o, struct progress *progress)
 {
     struct error err = {0};
-    struct sandbox sandbox;
     struct address_ranges pool;
     char url[64];
     cleanup_free char *data = o->data_directory ? realpath(o->data_directory, NULL) : NULL;
@@ -190,10 +267,7 @@ static int run(const struct up_options *o, struct progress *progress)
         data = o->data_directory ? mem_string(o->data_directory) : mem_printf(DATA_ROOT "/%s", o->name);
     cleanup_free char *log_path = mem_printf("%s/coracle.log", data);
     cleanup_close int mount_fd = open("/proc/self/ns/mnt", O_RDONLY | O_CLOEXEC);
-    struct sandbox_options where = {.name = o->name,
-                                    .isolated = o->sandbox,
-                                    .data_directory = data,
-                                    .disposable = o->sandbox && !o->data_directory};
+    cleanup_close int network_fd = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
     progress->log_path = log_path;
     /* Messages of sandbox_enter want the name checked first. */
     if (sandbox_name_check(o->name, &err) < 0)
@@ -202,29 +276,39 @@ static int run(const struct up_options *o, struct progress *progress)
         error_wrap(&err, "--load-balancer-pool");
         return command_misused("up", err.text);
     }
-    if (file_make_directories(data, 0711, &err) < 0)
-        return command_failed("up", err.text);
     int listen_fd = open_listener(o, url, &err);
     if (listen_fd < 0)
         return err.code == EINVAL ? command_misused("up", err.text) : command_failed("up", err.text);
-    if (sandbox_enter(&where, &sandbox, &err) < 0)
-        return command_failed("up", err.text);
+    struct making making = {.up = o, .data = data, .mount_fd = mount_fd, .network_fd = network_fd};
     struct cluster_options cluster = {.up = o,
                                       .balancer_pool = o->balancer_pool ? &pool : NULL,
-                                      .sandbox = &sandbox,
                                       .data_directory = data,
                                       .listen_fd = listen_fd,
                                       .server_url = url,
                                       .milestone = show,
                                       .context = progress};
-    int result = cluster_run(&cluster, &err);
-    int network_fd = dup(sandbox.host_network_fd);
-    sandbox_close(&sandbox);
-    if (result < 0)
-        return command_failed("up", err.text);
-    if (result == SIGINT && o->sandbox && !o->detach)
-        return take_away(o->name, mount_fd, network_fd);
-    return EXIT_DONE;
+    return make_and_run(&making, &cluster);
+}
+
+static pid_t detached;
+
+static void pass_on(int number)
+{
+    kill(detached, number);
+}
+
+/* Whoever stops the command before the cluster is ready stops the cluster. */
+static void pass_signals_on(pid_t child)
+{
+    struct sigaction action = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
+    sigset_t ends;
+    detached = child;
+    sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGINT, &action, NULL);
+    sigemptyset(&ends);
+    sigaddset(&ends, SIGTERM);
+    sigaddset(&ends, SIGINT);
+    pthread_sigmask(SIG_UNBLOCK, &ends, NULL);
 }
 
 static int detach(const struct up_options *o, struct progress *progress)
@@ -232,6 +316,7 @@ static int detach(const struct up_options *o, struct progress *progress)
     int fds[2];
     if (pipe2(fds, O_CLOEXEC) < 0)
         return command_failed("up", strerror(errno));
+    hold_signals();
     pid_t child = fork();
     if (child < 0)
         return command_failed("up", strerror(errno));
@@ -241,6 +326,7 @@ static int detach(const struct up_options *o, struct progress *progress)
         progress->ready_pipe = fds[1];
         exit(run(o, progress));
     }
+    pass_signals_on(child);
     close(fds[1]);
     char ready;
     ssize_t n;

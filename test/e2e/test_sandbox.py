@@ -2,6 +2,10 @@
 import json
 import os
 import signal
+import socket
+import subprocess
+
+import pytest
 
 import harness
 
@@ -66,6 +70,77 @@ def test_an_interrupt_ends_the_process_in_good_order(make_cluster):
     assert cluster.process.wait(harness.STOP_LIMIT) == 0
     cluster.down()
     assert cluster.leftovers(namespace) == []
+
+
+def rest_of_start(cluster):
+    """What a start that came to nothing must not leave, before anybody says `down`."""
+    found = cluster.leftovers()
+    return found + [f"file {cluster.kubeconfig}"] if cluster.kubeconfig.exists() else found
+
+
+@pytest.mark.parametrize("options", [[], ["--detach"]])
+def test_a_start_that_fails_leaves_nothing(make_cluster, options):
+    before = host_state()
+    cluster = make_cluster(images=["/nope"], arguments=options)
+    result = harness.run(cluster.command(), check=False)
+    assert result.returncode == 1 and "/nope" in result.stderr, result
+    assert rest_of_start(cluster) == []
+    assert host_state() == before
+
+
+def test_a_start_that_fails_keeps_the_data_that_was_there(make_cluster, tmp_path):
+    cluster = make_cluster(images=["/nope"], data_directory=tmp_path / "data")
+    assert harness.run(cluster.command(), check=False).returncode == 1
+    assert rest_of_start(cluster) == [] and not cluster.data_directory.exists(), "it was made by that start"
+    cluster.data_directory.mkdir()
+    (cluster.data_directory / "mine").write_text("kept")
+    assert harness.run(cluster.command(), check=False).returncode == 1
+    assert rest_of_start(cluster) == []
+    assert (cluster.data_directory / "mine").read_text() == "kept"
+    assert not (cluster.data_directory / "kubeconfig").exists()
+
+
+def test_a_start_without_its_port_leaves_nothing(make_cluster, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        cluster = make_cluster(data_directory=tmp_path / "data",
+                               arguments=["--listen", f"127.0.0.1:{taken.getsockname()[1]}"])
+        assert harness.run(cluster.command(), check=False).returncode == 1
+    assert rest_of_start(cluster) == [] and not cluster.data_directory.exists()
+
+
+def test_a_restart_that_fails_keeps_what_runs(make_cluster):
+    cluster = make_cluster()
+    cluster.start()
+    start_server(cluster)
+    namespace = cluster.network_namespace()
+    cluster.kill()
+    cluster.images = ["/nope"]
+    assert harness.run(cluster.command(), check=False).returncode == 1
+    assert cluster.network_namespace() == namespace
+    cluster.images = []
+    cluster.start()
+    assert all(item["status"]["containerStatuses"][0]["restartCount"] == 0
+               for item in cluster.api.ok("GET", PODS)["items"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("options", [[], ["--detach"]])
+def test_a_start_that_is_stopped_leaves_nothing(make_cluster, tmp_path, number, options):
+    """The archive is a pipe that nobody fills: the start waits for it until the signal has come and it ends."""
+    before = host_state()
+    pipe = tmp_path / "archive.tar"
+    os.mkfifo(pipe)
+    cluster = make_cluster(images=[pipe], arguments=options)
+    process = subprocess.Popen(cluster.command(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True)
+    with open(pipe, "wb"):
+        assert cluster.kubeconfig.exists(), "the API answers already"
+        process.send_signal(number)
+        harness.eventually(lambda: not cluster.kubeconfig.exists(), what="the end to begin")
+    _, complaint = process.communicate(timeout=harness.STOP_LIMIT)
+    assert process.returncode == 1 and "stopped before it was ready" in complaint, complaint
+    assert rest_of_start(cluster) == []
+    assert host_state() == before
 
 
 def test_several_side_by_side(make_cluster):
