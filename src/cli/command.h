@@ -17,6 +17,11 @@ int command_failed(const char *command, const char *text);
 /* The same with a hint at --help; returns EXIT_USAGE. */
 int command_misused(const char *command, const char *text);
 
+/* For the options of a command: --help, and -h where 'h' is among its short ones. */
+#define HELP_OPTION {"help", no_argument, NULL, 'h'}
+/* The usage of a command on standard output; returns EXIT_DONE. */
+int command_help(const char *command);
+
 /* Where clusters keep their data. */
 #define DATA_ROOT "/var/lib/coracle"
 /* The cluster that is meant when no --name is given. */

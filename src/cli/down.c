@@ -19,17 +19,21 @@
 /* How long an orderly stop may take before the process is killed. */
 #define STOP_WAIT_MILLISECONDS 15000
 
-static const struct option name_flag[] = {{"name", required_argument, NULL, 'n'}, {NULL, 0, NULL, 0}};
+static const struct option name_flag[] = {{"name", required_argument, NULL, 'n'}, HELP_OPTION, {NULL, 0, NULL, 0}};
 
-/* Reads --name; returns the index of the first other argument, or -1. */
+/* Instead of an index of arguments. */
+#define WRONG_OPTION (-1)
+#define HELP_WANTED (-2)
+
+/* Reads --name; returns the index of the first other argument, WRONG_OPTION or HELP_WANTED. */
 static int parse_name(int argc, char **argv, const char **name)
 {
     *name = DEFAULT_NAME;
     optind = 1;
     opterr = 0;
-    for (int c; (c = getopt_long(argc, argv, "+:", name_flag, NULL)) != -1;) {
+    for (int c; (c = getopt_long(argc, argv, "+:h", name_flag, NULL)) != -1;) {
         if (c != 'n')
-            return -1;
+            return c == 'h' ? HELP_WANTED : WRONG_OPTION;
         *name = optarg;
     }
     return optind;
@@ -71,6 +75,8 @@ int command_down(int argc, char **argv)
     enum sandbox_presence presence;
     pid_t process;
     int rest = parse_name(argc, argv, &name);
+    if (rest == HELP_WANTED)
+        return command_help("down");
     if (rest < 0 || rest < argc)
         return command_misused("down", "takes --name NAME and nothing else");
     if (geteuid() != 0)
@@ -95,6 +101,8 @@ int command_enter(int argc, char **argv)
     const char *name;
     struct error err;
     int rest = parse_name(argc, argv, &name);
+    if (rest == HELP_WANTED)
+        return command_help("enter");
     if (rest < 0 || rest >= argc)
         return command_misused("enter", "takes [--name NAME] -- COMMAND...");
     if (geteuid() != 0)

@@ -112,6 +112,7 @@ static const struct {
 static const struct option flags[] = {{"name", required_argument, NULL, 'n'},
                                       {"data-dir", required_argument, NULL, 'd'},
                                       {"authfile", required_argument, NULL, 'a'},
+                                      HELP_OPTION,
                                       {NULL, 0, NULL, 0}};
 
 /* The store of a cluster: in the data directory that it was started with, or where `down` has left what is kept.
@@ -140,13 +141,15 @@ int command_image(int argc, char **argv)
     struct error err;
     optind = 1;
     opterr = 0;
-    for (int c; (c = getopt_long(argc, argv, ":", flags, NULL)) != -1;) {
+    for (int c; (c = getopt_long(argc, argv, ":h", flags, NULL)) != -1;) {
         if (c == 'n')
             name = optarg;
         else if (c == 'd')
             data = optarg;
         else if (c == 'a')
             wish.auth_file = optarg;
+        else if (c == 'h')
+            return command_help("image");
         else
             return command_misused("image", "unknown option");
     }

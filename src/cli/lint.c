@@ -297,6 +297,7 @@ static const struct option flags[] = {{"filename", required_argument, NULL, 'f'}
                                       {"output", required_argument, NULL, 'o'},
                                       {"nodes", required_argument, NULL, 'n'},
                                       {"checks", no_argument, NULL, 'c'},
+                                      HELP_OPTION,
                                       {NULL, 0, NULL, 0}};
 
 int command_lint(int argc, char **argv)
@@ -307,8 +308,10 @@ int command_lint(int argc, char **argv)
     bool json = false;
     optind = 1;
     opterr = 0;
-    for (int c; (c = getopt_long(argc, argv, ":f:o:", flags, NULL)) != -1;) {
+    for (int c; (c = getopt_long(argc, argv, ":f:o:h", flags, NULL)) != -1;) {
         char *end = NULL;
+        if (c == 'h')
+            return command_help("lint");
         if (c == 'c')
             return print_checks();
         if (c == 'f' && count == FILES_MAX)

@@ -1,4 +1,5 @@
 /* coracle: the table of subcommands. */
+#include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +29,7 @@ static const struct {
      "image [--name NAME | --data-dir DIR] import FILE.tar | pull [--authfile FILE] REF | ls | rm REF   images"},
     {"lint", command_lint,
      "lint -f FILE|DIR|- [-f ...] [-o json] [--nodes N] | --checks   find manifests that invite an outage"},
-    {"version", command_version, "version"},
+    {"version", command_version, "version                                             what this is"},
 };
 
 static void print_usage(FILE *to)
@@ -50,9 +51,26 @@ int command_misused(const char *command, const char *text)
     return EXIT_USAGE;
 }
 
+int command_help(const char *command)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(commands); i++)
+        if (strcmp(command, commands[i].name) == 0)
+            printf("Usage:\n  coracle %s\n", commands[i].usage);
+    return EXIT_DONE;
+}
+
 int command_version(int argc, char **argv)
 {
-    (void)argc, (void)argv;
+    static const struct option flags[] = {HELP_OPTION, {NULL, 0, NULL, 0}};
+    optind = 1;
+    opterr = 0;
+    int c = getopt_long(argc, argv, ":h", flags, NULL);
+    if (c == 'h')
+        return command_help("version");
+    if (c != -1)
+        return command_misused("version", "unknown option");
+    if (optind < argc)
+        return command_misused("version", "takes no arguments");
     printf("coracle %s (Kubernetes API v1.35)\n", CORACLE_VERSION);
     return EXIT_DONE;
 }

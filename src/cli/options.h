@@ -25,6 +25,7 @@ struct up_options {
     const char *cpu_manager_policy;  /* none, static; NULL: none */
     const char *unsafe_sysctls;      /* net.core.somaxconn,kernel.msg*; NULL: none */
     bool verbose;
+    bool help; /* only how to use it; what follows was not read */
 };
 
 #endif

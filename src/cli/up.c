@@ -47,6 +47,7 @@ static const struct option flags[] = {
     {"system-reserved", required_argument, NULL, 'R'},
     {"cpu-manager-policy", required_argument, NULL, 'C'},
     {"allowed-unsafe-sysctls", required_argument, NULL, 'U'},
+    HELP_OPTION,
     {NULL, 0, NULL, 0},
 };
 
@@ -55,7 +56,7 @@ static int parse(int argc, char **argv, struct up_options *o)
     *o = (struct up_options){.name = DEFAULT_NAME};
     optind = 1;
     opterr = 0;
-    for (int c; (c = getopt_long(argc, argv, ":", flags, NULL)) != -1;) {
+    for (int c; (c = getopt_long(argc, argv, ":h", flags, NULL)) != -1;) {
         switch (c) {
         case 's':
             o->sandbox = true;
@@ -104,6 +105,9 @@ static int parse(int argc, char **argv, struct up_options *o)
         case 'b':
             o->balancer_pool = optarg;
             break;
+        case 'h':
+            o->help = true;
+            return EXIT_DONE;
         default:
             fprintf(stderr, "coracle up: %s '%s'\n", c == ':' ? "a value is missing after" : "unknown option",
                     argv[optind - 1]);
@@ -382,6 +386,8 @@ int command_up(int argc, char **argv)
     char manifests[PATH_MAX];
     struct progress progress = {.ready_pipe = -1};
     int wrong = parse(argc, argv, &o);
+    if (wrong == EXIT_DONE && o.help)
+        return command_help("up");
     if (!wrong)
         wrong = find_manifests(&o, manifests);
     if (wrong == EXIT_DONE)

@@ -194,12 +194,29 @@ def test_down_of_what_is_not_there_is_harmless():
 
 def test_wrong_usage_is_told_apart_from_failure():
     for arguments in ([], ["dance"], ["up", "--nonsense"], ["up", "--listen"], ["up", "--listen", "nowhere"],
-                      ["up", "--sandbox", "--name", "No/Name"], ["image"], ["image", "dance"], ["enter"]):
+                      ["up", "--sandbox", "--name", "No/Name"], ["image"], ["image", "dance"], ["enter"],
+                      ["version", "--foo"], ["version", "now"]):
         result = harness.run([harness.CORACLE, *arguments], check=False)
         assert result.returncode == 2, (arguments, result)
         assert result.stderr.strip(), arguments
     result = harness.run([harness.CORACLE, "version"])
     assert "1.35" in result.stdout
+
+
+@pytest.mark.parametrize("command", ["up", "down", "enter", "image", "lint", "version"])
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_every_command_tells_how_it_is_used(command, option):
+    result = harness.run([harness.CORACLE, command, option])
+    assert result.stdout.startswith(f"Usage:\n  coracle {command}") and result.stderr == ""
+    everything = harness.run([harness.CORACLE, "--help"]).stdout
+    assert result.stdout.partition("\n")[2] in everything, "the same as in the list of all commands"
+
+
+def test_help_is_told_after_other_options_and_left_to_a_command_that_is_run():
+    assert harness.run([harness.CORACLE, "image", "--name", "x", "ls", "--help"]).stdout.startswith("Usage:")
+    assert harness.run([harness.CORACLE, "up", "--sandbox", "--name", "x", "-h"]).stdout.startswith("Usage:")
+    result = harness.run([harness.CORACLE, "enter", "--name", "never-was", "--", "ls", "--help"], check=False)
+    assert (result.returncode, result.stdout) == (1, "")
 
 
 def test_a_detached_cluster_goes_on_after_the_command_has_ended(workspace, images):
