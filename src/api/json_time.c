@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/epoch.h"
 #include "api/json_decode.h"
 #include "base/timestamp.h"
 
@@ -132,6 +133,8 @@ int json_parse_time(const char *text, bool micro, int64_t *instant, struct error
         return cannot_parse(&r, text, r.layout);
     if (!micro)
         *instant -= (*instant % SECOND + SECOND) % SECOND;
+    if (!micro && !*instant)
+        *instant = TIME_EPOCH;
     /* The zone may lead out of the years that four digits can tell. */
     if (!time_is_writable(*instant))
         return error_set(err, EINVAL, TIME_OUT_OF_RANGE);

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/epoch.h"
 #include "api/json_decode.h"
 #include "api/json_text.h"
 #include "api/protobuf_wire.h"
@@ -125,7 +126,7 @@ static int decode_time(struct decoder *d, struct wire in, bool micro, int64_t *s
     }
     if (seconds < TIME_MIN / SECOND || seconds > TIME_MAX / SECOND || nanos < 0 || nanos >= 1000000000)
         return error_set(d->err, EINVAL, TIME_OUT_OF_RANGE);
-    *slot = seconds * SECOND + nanos / 1000;
+    *slot = seconds || micro ? seconds * SECOND + nanos / 1000 : TIME_EPOCH;
     return 0;
 }
 

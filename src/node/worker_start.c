@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/epoch.h"
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
@@ -92,6 +93,7 @@ static void start_refused(struct start *s)
     r->current.reason = mem_string("StartError");
     r->current.message = mem_string(s->err.text);
     r->current.exit_code = 128;
+    r->current.started_at = TIME_EPOCH; /* the runtime's zero, as upstream's kubelet shows it */
     r->current.finished_at = c->finished_at;
     worker_event(w, c->spec, "Warning", "Failed", "Error: %s", s->err.text);
     worker_set_waiting(w, s->container, NULL, NULL);

@@ -264,6 +264,18 @@ static void raw_json_is_kept_without_blanks(void **state)
         "{\"fieldsV1\":{\"f:a\":[1.50,\" \\\" x \\u003c\",null]}}");
 }
 
+static void the_epoch_is_an_instant_and_the_year_1_is_none(void **state)
+{
+    (void)state;
+    static const char *const none = "{\"exitCode\":128,\"finishedAt\":null,\"startedAt\":null}";
+    static const char *const epoch = "{\"exitCode\":128,\"finishedAt\":null,\"startedAt\":\"1970-01-01T00:00:00Z\"}";
+    const struct api_type *type = &api_type_container_state_terminated;
+    assert_string_equal(through(type, epoch), epoch);
+    assert_string_equal(through(type, "{\"exitCode\":128,\"startedAt\":\"1970-01-01T01:00:00.5+01:00\"}"), epoch);
+    assert_string_equal(through(type, "{\"exitCode\":128,\"startedAt\":\"0001-01-01T00:00:00Z\"}"), none);
+    assert_string_equal(through(type, "{\"exitCode\":128,\"startedAt\":null}"), none);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -276,6 +288,7 @@ int main(void)
         cmocka_unit_test(strings_become_valid_utf8),
         cmocka_unit_test(null_unsets_what_can_be_unset),
         cmocka_unit_test(raw_json_is_kept_without_blanks),
+        cmocka_unit_test(the_epoch_is_an_instant_and_the_year_1_is_none),
     };
     return cmocka_run_group_tests_name("json", tests, NULL, NULL);
 }

@@ -486,6 +486,7 @@ def test_a_command_that_is_not_there(api, pods):
     state = container(pod)["state"]["terminated"]
     assert state["exitCode"] in (127, 128) and state["reason"] in ("StartError", "ContainerCannotRun")
     assert "/nothing" in state["message"]
+    assert state["startedAt"] == "1970-01-01T00:00:00Z" < state["finishedAt"], "it ended and had never begun"
 
 
 # ---- the scheduler ----
