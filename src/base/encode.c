@@ -118,3 +118,11 @@ ssize_t base64url_decode(const char *text, size_t n, unsigned char *out)
         return -1;
     return out - start;
 }
+
+int hex_value(int c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}

@@ -21,5 +21,7 @@ void base64url_encode(const void *data, size_t size, char *out);
 ssize_t base64url_decode(const char *text, size_t n, unsigned char *out);
 /* Lower-case; writes 2 * size characters and a NUL. */
 void hex_encode(const void *data, size_t size, char *out);
+/* Of one digit, of either case; -1: it is none. */
+int hex_value(int c);
 
 #endif

@@ -1,8 +1,7 @@
 #include "node/grpc_answer.h"
 
-#include <ctype.h>
-
 #include "base/cleanup.h"
+#include "base/encode.h"
 
 int grpc_code_of_http(int status)
 {
@@ -43,18 +42,13 @@ int grpc_answer_status(const char *data, size_t data_size)
     return status;
 }
 
-static int hex_digit(int c)
-{
-    return isdigit(c) ? c - '0' : isxdigit(c) ? tolower(c) - 'a' + 10 : -1;
-}
-
 void grpc_answer_message(const uint8_t *value, size_t size, char out[GRPC_MESSAGE_MAX])
 {
     size_t n = 0;
     for (size_t i = 0; i < size && n < GRPC_MESSAGE_MAX - 1; i++) {
         int c = value[i];
-        if (c == '%' && i + 2 < size && hex_digit(value[i + 1]) >= 0 && hex_digit(value[i + 2]) >= 0) {
-            c = hex_digit(value[i + 1]) * 16 + hex_digit(value[i + 2]);
+        if (c == '%' && i + 2 < size && hex_value(value[i + 1]) >= 0 && hex_value(value[i + 2]) >= 0) {
+            c = hex_value(value[i + 1]) * 16 + hex_value(value[i + 2]);
             i += 2;
         }
         out[n++] = c >= 0x20 && c < 0x7f ? (char)c : '?';

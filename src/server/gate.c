@@ -1,13 +1,15 @@
 /* Who asks, and whether he may: client certificates, bearer tokens, impersonation and authorization.
  *
- * Who shows a certificate of the group that may do everything goes straight on. For all others the core thread looks
- * whether what a token is bound to is still there, and asks the registry for a decision; then the I/O thread goes on.
+ * Who shows a certificate of the group that may do everything goes straight on, unless he acts as somebody else. For
+ * all others the core thread looks whether what a token is bound to is still there, and asks the registry for a
+ * decision; then the I/O thread goes on.
  */
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "server/impersonation.h"
 #include "server/private.h"
 
 #define BEARER "bearer "
@@ -117,26 +119,59 @@ static void go_on(void *context)
     http_request_release(http);
 }
 
+/* NULL, or why not. */
+static struct status *ask(const struct rest_request *r, const struct access_request *access)
+{
+    struct access_decision decision;
+    if (access_is_master(access->user))
+        return NULL;
+    registry_authorize(r->server->options.registry, r->arena, access, &decision);
+    return decision.allowed ? NULL : registry_access_refused(r->arena, access, &decision);
+}
+
+/* Goes on as whom the headers name, if the user may. */
+static struct status *impersonate(struct rest_request *r)
+{
+    struct impersonation asked;
+    struct error err;
+    if (!impersonation_is_asked(r->http))
+        return NULL;
+    if (impersonation_read(r->arena, r->http, &asked, &err) < 0)
+        return api_status_internal_error(r->arena, err.text);
+    for (size_t i = 0; i < asked.check_count; i++) {
+        struct status *refused;
+        asked.checks[i].user = r->user;
+        if ((refused = ask(r, &asked.checks[i])))
+            return refused;
+    }
+    r->user = asked.user;
+    return NULL;
+}
+
+static struct status *decide(struct passage *p)
+{
+    struct rest_request *r = &p->request;
+    if (p->token)
+        r->user = registry_token_user(r->server->options.registry, r->arena, &p->claims, p->token, NULL);
+    if (!r->user)
+        return api_status_unauthorized(r->arena);
+    struct status *refused = impersonate(r);
+    if (refused)
+        return refused;
+    struct access_request access = access_of(p);
+    refused = ask(r, &access);
+    if (!refused && !p->is_path && opens_container(r)) {
+        access.verb = "create";
+        refused = ask(r, &access);
+    }
+    return refused;
+}
+
 static void judge(void *context)
 {
     struct passage *p = context;
     struct rest_request *r = &p->request;
-    const struct registry *registry = r->server->options.registry;
-    if (p->token)
-        r->user = registry_token_user(registry, r->arena, &p->claims, p->token, NULL);
-    if (!r->user) {
-        p->refused = api_status_unauthorized(r->arena);
-    } else {
-        struct access_decision decision;
-        struct access_request access = access_of(p);
-        registry_authorize(registry, r->arena, &access, &decision);
-        if (decision.allowed && !p->is_path && opens_container(r)) {
-            access.verb = "create";
-            registry_authorize(registry, r->arena, &access, &decision);
-        }
-        if (!decision.allowed)
-            p->refused = registry_access_refused(r->arena, &access, &decision);
-    }
+    p->refused = decide(p);
     mailbox_send(http_request_mailbox(r->http), go_on, p);
 }
 
@@ -151,7 +186,7 @@ void gate_enter(struct server *server, struct http_request *request, struct aren
         pass(&p->request, api_status_unauthorized(arena));
         return;
     }
-    if (p->request.user && access_is_master(p->request.user)) {
+    if (p->request.user && access_is_master(p->request.user) && !impersonation_is_asked(request)) {
         pass(&p->request, NULL);
         return;
     }

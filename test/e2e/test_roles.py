@@ -161,3 +161,40 @@ def test_a_rule_of_endless_rights_is_refused_at_once(api, namespace):
     code, answer = ask(api, token, f"{RBAC}/namespaces/{namespace}/roles", "POST", {
         "metadata": {"name": "it"}, "rules": [{"verbs": many, "apiGroups": many, "resources": many}]})
     assert code == 403 and answer["message"].endswith("and what comes after the first 16384 rights")
+
+
+def test_who_may_acts_as_somebody_else(cluster, api, namespace, make_cluster_role):
+    account = f"system:serviceaccount:{namespace}:default"
+    role = make_cluster_role("reader", rules=[rule(["list"], ["pods"])])
+    token = bind(api, namespace, role)
+
+    kubectl = cluster.kubectl("1.35", namespace)
+    kubectl("get", "pods", f"--as={account}")
+    refused = kubectl.fails("get", "secrets", f"--as={account}")
+    assert f'secrets is forbidden: User "{account}" cannot list resource "secrets"' in refused
+    assert kubectl("auth", "can-i", "create", "pods", f"--as={account}", check=False).split()[-1] == "no"
+
+    headers = {"Impersonate-User": "jane", "Impersonate-Group": "devs", "Impersonate-Uid": "7",
+               "Impersonate-Extra-Scopes%2Fa": "view"}
+    reviews = "/apis/authentication.k8s.io/v1/selfsubjectreviews"
+    review = {"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1"}
+    who = api.ok("POST", reviews, review, headers=headers)["status"]["userInfo"]
+    assert who == {"username": "jane", "uid": "7", "groups": ["devs", "system:authenticated"],
+                   "extra": {"scopes/a": ["view"]}}
+    who = api.ok("POST", reviews, review, headers={"Impersonate-User": account})["status"]["userInfo"]
+    assert who["groups"] == ["system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated"]
+    assert api.request("GET", "/apis", headers={"Impersonate-Group": "devs"}).status == 500
+
+    # The account may not, until it may be one user.
+    code, refused = ask(api, token, "/apis", Impersonate_User="jane")
+    assert (code, refused["message"]) == (403, f'users "jane" is forbidden: User "{account}" cannot impersonate resource '
+                                               '"users" in API group "" at the cluster scope')
+    as_jane = make_cluster_role("as-jane", rules=[rule(["impersonate"], ["users"], resourceNames=["jane"])])
+    api.create(f"{RBAC}/clusterrolebindings", {
+        "metadata": {"name": as_jane}, "subjects": [{"kind": "ServiceAccount", "name": "default", "namespace": namespace}],
+        "roleRef": {"apiGroup": GROUP, "kind": "ClusterRole", "name": as_jane}})
+    assert ask(api, token, "/apis", Impersonate_User="jane")[0] == 200
+    assert ask(api, token, "/apis", Impersonate_User="joe")[0] == 403
+    assert ask(api, token, "/apis", Impersonate_User="jane", Impersonate_Group="system:masters")[0] == 403
+    assert ask(api, token, f"/api/v1/namespaces/{namespace}/pods", Impersonate_User="jane")[0] == 403
+    api.ok("DELETE", f"{RBAC}/clusterrolebindings/{as_jane}")

@@ -12,11 +12,12 @@ import harness
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 
 
-def ask(api, token, path, method="GET", body=None):
-    """Status and JSON of a request with nothing but a bearer token."""
+def ask(api, token, path, method="GET", body=None, **headers):
+    """Status and JSON of a request with nothing but a bearer token, and other headers (dashes as underscores)."""
     request = urllib.request.Request(f"https://{api.host}:{api.port}{path}", method=method,
                                      data=json.dumps(body).encode() if body else None,
-                                     headers={"Authorization": "Bearer " + token, "Content-Type": "application/json"})
+                                     headers={"Authorization": "Bearer " + token, "Content-Type": "application/json",
+                                              **{name.replace("_", "-"): value for name, value in headers.items()}})
     try:
         with urllib.request.urlopen(request, context=api.anonymous_context, timeout=harness.COMMAND_LIMIT) as answer:
             return answer.status, json.loads(answer.read())

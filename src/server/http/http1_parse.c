@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "base/encode.h"
 #include "base/vector.h"
 
 /* What a byte may be part of. */
@@ -247,21 +248,13 @@ enum chunk_state {
     OVER,
 };
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* The state after framing byte c, or -1. */
 static int chunk_step(struct http1_chunks *k, char c)
 {
     int digit;
     switch ((enum chunk_state)k->state) {
     case SIZE:
-        if ((digit = hex_digit(c)) >= 0) {
+        if ((digit = hex_value(c)) >= 0) {
             if (k->digits++ >= 15)
                 return -1;
             k->left = k->left << 4 | (uint64_t)digit;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/encode.h"
 #include "server/http/tls.h"
 
 /* ---- Life ---- */
@@ -164,14 +165,6 @@ bool http_request_cancelled(const struct http_request *request)
 }
 
 /* ---- What was asked for ---- */
-
-static int hex_value(unsigned char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    c |= 0x20;
-    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
 
 /* Decodes n bytes to `out`, which has room for them and a NUL; '+' becomes a space if asked to. Returns the byte behind
  * the NUL, or NULL for a malformed escape or one of NUL. */
