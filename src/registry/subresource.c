@@ -82,6 +82,8 @@ void registry_bind(struct task *task)
     else if (errors.count)
         refused = api_status_invalid(task->arena, &(struct api_resource){.group = "", .kind = "Binding", .plural = ""},
                                      name, &errors);
+    else if (text_empty(name))
+        refused = api_status_bad_request(task->arena, "Name parameter required.");
     if (!refused) {
         task->old = registry_head(task, task->request->namespace, name);
         const char *why = task->old ? why_not_bound(task, task->old->value, binding) : NULL;

@@ -101,8 +101,8 @@ static struct access_request access_of(const struct passage *p)
     access.verb = verb_of(p);
     access.group = r->route.resource->group;
     access.version = r->route.resource->version;
-    access.resource = r->route.resource->plural;
-    access.subresource = r->route.subresource;
+    access.resource = r->route.bindings ? "bindings" : r->route.resource->plural;
+    access.subresource = r->route.bindings ? NULL : r->route.subresource;
     /* The namespace of a namespace is itself. */
     access.namespace = r->route.resource->index == API_NAMESPACES ? r->route.name : r->route.namespace;
     access.name = r->route.name;

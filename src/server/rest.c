@@ -294,7 +294,10 @@ static struct status *read_object(struct rest_job *job)
                                                          : resource->api_version,
                                       .kind = sub->kind,
                                       .older = sub->older};
-        return decode(job, &own, &r->body);
+        status = decode(job, &own, &r->body);
+        if (!status && job->route.bindings)
+            r->name = ((const struct binding *)r->body)->metadata.name;
+        return status;
     }
     return decode(job, &object, &r->body);
 }

@@ -31,6 +31,16 @@ static bool is_served(const char *group, const char *version)
     return false;
 }
 
+/* The older way to bind a pod, which discovery lists as a resource of its own. */
+static void find_bindings(const char *group, const char *version, const char *segment, struct route *out)
+{
+    if (*group || strcmp(version, "v1") != 0 || strcmp(segment, "bindings") != 0 || !out->namespace || out->name)
+        return;
+    out->bindings = true;
+    out->resource = &api_resources[API_PODS];
+    out->subresource = "binding";
+}
+
 bool route_parse(struct arena *arena, const char *path, struct route *out)
 {
     const char *s[ROUTE_SEGMENTS_MAX], *group = "", *version;
@@ -62,5 +72,6 @@ bool route_parse(struct arena *arena, const char *path, struct route *out)
     bool unplaced = out->resource && out->resource->namespaced && !out->namespace && out->name;
     if (too_long || misplaced || unplaced)
         out->resource = NULL;
+    find_bindings(group, version, s[at], out);
     return out->resource || is_served(group, version);
 }

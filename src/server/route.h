@@ -16,7 +16,8 @@ struct route {
     const char *namespace;               /* NULL: none in the path */
     const char *name;
     const char *subresource;
-    bool watch; /* the older form, with /watch/ before the resource */
+    bool watch;    /* the older form, with /watch/ before the resource */
+    bool bindings; /* namespaces/NS/bindings: what pods/NAME/binding is, with the pod's name in the body */
 };
 
 /* True when the path is below the /api/VERSION/ or /apis/GROUP/VERSION/ of an API that is served; strings live in the

@@ -123,6 +123,27 @@ static void subresources_are_served(void **state)
     assert_field(a, "spec/nodeName", "n");
 }
 
+static void bindings_bind_the_pod_that_they_name(void **state)
+{
+    (void)state;
+    static const char path[] = "/api/v1/namespaces/default/bindings";
+    make_pod("p", "", "[{\"name\":\"c\",\"image\":\"i\"}]");
+    struct answer *a = ask("POST", path, NULL,
+                           "{\"kind\":\"Binding\",\"apiVersion\":\"v1\",\"metadata\":{\"name\":\"p\"},"
+                           "\"target\":{\"kind\":\"Node\",\"name\":\"n\"}}");
+    assert_code(a, 201);
+    assert_field(a, "kind", "Status");
+    assert_field(a, "status", "Success");
+    a = ask("GET", PODS "/p", NULL, NULL);
+    assert_field(a, "spec/nodeName", "n");
+    a = ask("POST", path, NULL, "{\"metadata\":{\"name\":\"q\"},\"target\":{\"kind\":\"Node\",\"name\":\"n\"}}");
+    assert_status(a, 404, "NotFound", "pods \"q\" not found");
+    a = ask("POST", path, NULL, "{\"target\":{\"kind\":\"Node\",\"name\":\"n\"}}");
+    assert_status(a, 400, "BadRequest", "Name parameter required.");
+    assert_code(ask("GET", path, NULL, NULL), 405);
+    assert_code(ask("GET", "/api/v1/namespaces/default/bindings/p", NULL, NULL), 404);
+}
+
 /* ---- Negotiation ---- */
 
 static void tables_are_given_when_asked_for(void **state)
@@ -825,6 +846,7 @@ int main(void)
         test(a_list_is_of_its_kind_and_its_items_name_theirs),
         test(collections_are_deleted_by_selector),
         test(subresources_are_served),
+        test(bindings_bind_the_pod_that_they_name),
         test(tables_are_given_when_asked_for),
         test(metadata_is_given_when_asked_for),
         test(what_cannot_be_written_is_refused_before_it_is_done),
