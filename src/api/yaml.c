@@ -47,23 +47,22 @@ struct composer {
     struct error *err;
 };
 
-struct writer {
-    struct arena *arena;
-    struct buffer *json;
-    size_t start;
-    int depth;
-    size_t visits;
-    size_t duplicate_count;
-    struct buffer *duplicates;
-    struct error *err;
-};
-
 /* A member of a JSON object before repeated keys are dropped. */
 struct pair {
     const char *key;
     const struct node *key_node;
     struct node *value;
     size_t index;
+};
+
+struct writer {
+    struct arena *arena;
+    struct buffer *json;
+    size_t start;
+    int depth;
+    size_t visits;
+    VECTOR(const struct pair *) duplicates; /* in the arena; the later ones of two */
+    struct error *err;
 };
 
 typedef VECTOR(struct pair) pair_vector;
@@ -356,15 +355,31 @@ static int by_key(const void *a, const void *b)
     return order ? order : x->index < y->index ? -1 : 1;
 }
 
-static void report_duplicate(struct writer *w, const struct pair *pair)
+static void note_duplicate(struct writer *w, const struct pair *pair)
 {
-    if (!w->duplicates || w->duplicate_count++ >= YAML_DUPLICATE_MAX)
+    if (w->duplicates.count < YAML_DUPLICATE_MAX)
+        vector_push(&w->duplicates, (const struct pair *)arena_copy(w->arena, pair, sizeof(*pair)));
+}
+
+static int by_line(const void *a, const void *b)
+{
+    const struct pair *const *x = a, *const *y = b;
+    size_t i = (*x)->key_node->line, k = (*y)->key_node->line;
+    return i < k ? -1 : i > k;
+}
+
+static void report_duplicates(struct writer *w, struct buffer *out)
+{
+    if (!w->duplicates.count)
         return;
-    if (w->duplicate_count == 1)
-        buffer_add_string(w->duplicates, "yaml: unmarshal errors:");
-    buffer_printf(w->duplicates, "\n  line %zu: key ", pair->key_node->line);
-    go_quote(w->duplicates, pair->key);
-    buffer_add_string(w->duplicates, " already set in map");
+    qsort(w->duplicates.items, w->duplicates.count, sizeof(*w->duplicates.items), by_line);
+    buffer_add_string(out, YAML_DUPLICATES_HEAD);
+    for (size_t i = 0; i < w->duplicates.count; i++) {
+        const struct pair *pair = w->duplicates.items[i];
+        buffer_printf(out, "\n  line %zu: key ", pair->key_node->line);
+        go_quote(out, pair->key);
+        buffer_add_string(out, " already set in map");
+    }
 }
 
 static int write_node(struct writer *w, struct node *n);
@@ -380,7 +395,7 @@ static int write_pairs(struct writer *w, struct node *mapping, pair_vector *pair
     for (size_t i = 0, written = 0; i < pairs->count; i++) {
         struct pair *pair = &pairs->items[i];
         if (i + 1 < pairs->count && strcmp(pair->key, pair[1].key) == 0) {
-            report_duplicate(w, &pair[1]);
+            note_duplicate(w, &pair[1]);
             continue;
         }
         if (written++)
@@ -438,17 +453,21 @@ static int read_document(yaml_parser_t *parser, struct buffer *json, struct buff
 {
     cleanup_arena struct arena *arena = arena_new(0);
     struct composer c = {.parser = parser, .arena = arena, .err = err};
-    struct writer w = {.arena = arena, .json = json, .start = json->size, .duplicates = duplicates, .err = err};
+    struct writer w = {.arena = arena, .json = json, .start = json->size, .err = err};
     yaml_event_t event;
     if (next_event(&c, &event) < 0)
         return -1;
     struct node *root = compose(&c, &event);
     yaml_event_delete(&event);
     map_free(&c.anchors);
-    if (!root || write_node(&w, root) < 0 || next_event(&c, &event) < 0)
-        return -1;
-    yaml_event_delete(&event); /* the end of the document */
-    return 0;
+    int result = !root || write_node(&w, root) < 0 || next_event(&c, &event) < 0 ? -1 : 0;
+    if (result == 0) {
+        yaml_event_delete(&event); /* the end of the document */
+        if (duplicates)
+            report_duplicates(&w, duplicates);
+    }
+    vector_free(&w.duplicates);
+    return result;
 }
 
 struct yaml_reader *yaml_reader_new(const char *text, size_t size)

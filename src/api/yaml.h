@@ -13,12 +13,14 @@
 #define YAML_JSON_MAX (16 << 20)
 /* Values that one document may have, those of aliases counted wherever they are used. */
 #define YAML_VALUE_MAX 1000000
+/* What their report begins with; a line for each of them follows. */
+#define YAML_DUPLICATES_HEAD "yaml: unmarshal errors:"
 /* Keys that are set twice and reported. */
 #define YAML_DUPLICATE_MAX 100
 
 /* Appends the first document as JSON; none is "null". Keys that are set twice count as last set; if `duplicates` is
- * not NULL it gets upstream's strict error for them (`yaml: unmarshal errors:\n  line 3: key "a" already set in
- * map`) or stays empty. Errors are "yaml: line 2: ...", code EBADMSG. */
+ * not NULL it gets upstream's strict error for them, by line (`yaml: unmarshal errors:\n  line 3: key "a" already
+ * set in map`) or stays empty. Errors are "yaml: line 2: ...", code EBADMSG. */
 int yaml_to_json(const char *text, size_t size, struct buffer *json, struct buffer *duplicates, struct error *err);
 
 /* Reads all documents of a file one after the other. */

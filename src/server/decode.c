@@ -26,7 +26,7 @@ void content_type(const struct http_request *request, char *out, size_t size)
 
 /* JSON of the body: itself, or converted from YAML into `converted`. NULL: `status` says why. */
 static const char *body_json(struct arena *arena, const struct http_request *http, struct buffer *converted,
-                             size_t *size, struct status **status)
+                             size_t *size, struct body_report *report, struct status **status)
 {
     char type[64];
     struct error err;
@@ -38,10 +38,12 @@ static const char *body_json(struct arena *arena, const struct http_request *htt
         *status = api_status_unsupported_media_type(arena, BODIES);
         return NULL;
     }
-    if (yaml_to_json(http->body, http->body_size, converted, NULL, &err) < 0) {
+    cleanup_buffer struct buffer duplicates = {0};
+    if (yaml_to_json(http->body, http->body_size, converted, &duplicates, &err) < 0) {
         *status = api_status_bad_request(arena, "error converting YAML to JSON: %s", err.text);
         return NULL;
     }
+    report->yaml = duplicates.size ? arena_string(arena, duplicates.data) : NULL;
     *size = converted->size;
     return converted->data;
 }
@@ -91,7 +93,7 @@ const char *decode_complaint(struct arena *arena, const struct body_type *expect
 }
 
 struct status *decode_body(struct arena *arena, const struct http_request *http, const struct body_type *expected,
-                           struct arena *values, void **value, struct json_report *report)
+                           struct arena *values, void **value, struct body_report *report)
 {
     struct status *status = NULL;
     struct error err;
@@ -100,12 +102,12 @@ struct status *decode_body(struct arena *arena, const struct http_request *http,
     cleanup_buffer struct buffer converted = {0};
     content_type(http, type, sizeof(type));
     bool protobuf = strcmp(type, PROTOBUF_CONTENT_TYPE) == 0;
-    const char *json = protobuf ? NULL : body_json(arena, http, &converted, &size, &status);
+    const char *json = protobuf ? NULL : body_json(arena, http, &converted, &size, report, &status);
     if (status)
         return status;
     *value = arena_alloc(values, expected->type->size);
     int r = protobuf ? protobuf_decode_object(expected->type, values, http->body, http->body_size, *value, &err)
-                     : json_decode(expected->type, values, json, size, *value, report, &err);
+                     : json_decode(expected->type, values, json, size, *value, &report->fields, &err);
     if (r == 0)
         return check_type(arena, expected, *value);
     if (err.code != EBADMSG)

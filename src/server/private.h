@@ -124,10 +124,17 @@ struct body_type {
     bool any_version; /* of any group: DeleteOptions */
 };
 
+/* What a lenient decoder passed over. */
+struct body_report {
+    struct json_report fields;
+    const char
+        *yaml; /* keys that a YAML body sets twice, as api/yaml.h reports them, in the request's arena; or NULL */
+};
+
 /* Reads the body into *value, in the arena `values`; a body without kind and version is taken for what it has to be.
  * NULL, or the Status that refuses it, in `arena`. */
 struct status *decode_body(struct arena *arena, const struct http_request *http, const struct body_type *expected,
-                           struct arena *values, void **value, struct json_report *report);
+                           struct arena *values, void **value, struct body_report *report);
 /* `X in version "v1" cannot be handled as a X`. */
 const char *decode_complaint(struct arena *arena, const struct body_type *expected);
 

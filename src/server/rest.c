@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "api/discovery.h"
+#include "api/yaml.h"
 #include "base/cleanup.h"
 #include "base/text.h"
 #include "base/timestamp.h"
@@ -247,16 +248,29 @@ static void submit(void *context)
 
 /* ---- What a request brings ---- */
 
+/* Warns of each key that a YAML body sets twice, as upstream does: a line is a warning. */
+static void warn_of_lines(struct rest_job *job, const char *yaml)
+{
+    char *rest = arena_string(job->arena, yaml + strlen(YAML_DUPLICATES_HEAD)), *line;
+    while ((line = strsep(&rest, "\n")))
+        if (*line)
+            warn(job, line + strspn(line, " "));
+}
+
 /* Reports unknown and duplicate fields as fieldValidation asks for. */
-static struct status *report_problems(struct rest_job *job, const struct json_report *report,
+static struct status *report_problems(struct rest_job *job, const struct body_report *report,
                                       const struct body_type *expected)
 {
     enum client_field_validation how = job->request->field_validation;
     cleanup_buffer struct buffer all = {0};
     if (how == CLIENT_VALIDATE_IGNORE)
         return NULL;
-    for (size_t i = 0; i < report->count; i++) {
-        const struct json_problem *p = &report->items[i];
+    if (report->yaml && how == CLIENT_VALIDATE_STRICT)
+        buffer_add_string(&all, report->yaml);
+    else if (report->yaml)
+        warn_of_lines(job, report->yaml);
+    for (size_t i = 0; i < report->fields.count; i++) {
+        const struct json_problem *p = &report->fields.items[i];
         const char *text = arena_printf(job->arena, "%s field \"%s\"",
                                         p->kind == JSON_UNKNOWN_FIELD ? "unknown" : "duplicate", p->path);
         if (how == CLIENT_VALIDATE_STRICT)
@@ -271,7 +285,7 @@ static struct status *report_problems(struct rest_job *job, const struct json_re
 
 static struct status *decode(struct rest_job *job, const struct body_type *expected, void **value)
 {
-    struct json_report *report = arena_alloc(job->arena, sizeof(*report));
+    struct body_report *report = arena_alloc(job->arena, sizeof(*report));
     struct status *status = decode_body(job->arena, job->http, expected, job->request->arena, value, report);
     return status ? status : report_problems(job, report, expected);
 }

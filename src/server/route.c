@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "api/types.h"
+
 static size_t split(struct arena *arena, const char *path, const char *out[ROUTE_SEGMENTS_MAX])
 {
     size_t n = 0;

@@ -98,8 +98,8 @@ static void keys_set_twice_are_reported_in_upstreams_words(void **state)
     assert_int_equal(yaml_to_json(yaml, sizeof(yaml) - 1, &json, &duplicates, NULL), 0);
     assert_string_equal(json.data, "{\"a\":3,\"b\":{\"c\":2}}");
     assert_string_equal(duplicates.data,
-                        "yaml: unmarshal errors:\n  line 5: key \"a\" already set in map\n  line 4: key "
-                        "\"c\" already set in map");
+                        "yaml: unmarshal errors:\n  line 4: key \"c\" already set in map\n  line 5: key "
+                        "\"a\" already set in map");
 }
 
 static void aliases_cannot_multiply_without_end(void **state)

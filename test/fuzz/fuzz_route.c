@@ -37,7 +37,7 @@ static void read_body(struct arena *arena, const struct http_request *http, cons
 {
     const struct body_type expected = {
         .type = route->resource->type, .api_version = route->resource->api_version, .kind = route->resource->kind};
-    struct json_report *report = arena_alloc(arena, sizeof(*report));
+    struct body_report *report = arena_alloc(arena, sizeof(*report));
     void *value;
     struct status *status = decode_body(arena, http, &expected, arena, &value, report);
     if (status && (status->code < 400 || !status->message))
@@ -52,7 +52,7 @@ static void follow(const struct http_request *http)
     struct table_options table;
     if (!route_parse(arena, http->path, &route) || !route.resource)
         return;
-    if ((route.name && !*route.name) || (route.subresource && !route.name) ||
+    if ((route.name && !*route.name) || (route.subresource && !route.name && !route.bindings) ||
         (route.namespace && !route.resource->namespaced))
         abort();
     if (negotiate(http, &negotiated))

@@ -352,6 +352,27 @@ static void unknown_fields_are_warned_of_refused_or_ignored(void **state)
                   "supported values: \"\", \"Ignore\", \"Strict\", \"Warn\"");
 }
 
+static void keys_that_yaml_sets_twice_are_warned_of_refused_or_ignored(void **state)
+{
+    (void)state;
+    static const char twice[] =
+        "metadata:\n  name: t\ndata:\n  a: \"1\"\n  b: \"1\"\n  a: \"2\"\n  b: \"2\"\ndada: {}\n";
+    struct answer *a = ask("POST", CONFIG_MAPS "?fieldValidation=Strict", YAML, twice);
+    assert_status(a, 400, "BadRequest",
+                  "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: "
+                  "yaml: unmarshal errors:\n  line 6: key \"a\" already set in map\n"
+                  "  line 7: key \"b\" already set in map, unknown field \"dada\"");
+    a = ask("POST", CONFIG_MAPS, YAML, twice);
+    assert_code(a, 201);
+    assert_string_equal(header(a, "Warning", 0), "299 - \"line 6: key \\\"a\\\" already set in map\"");
+    assert_string_equal(header(a, "Warning", 1), "299 - \"line 7: key \\\"b\\\" already set in map\"");
+    assert_string_equal(header(a, "Warning", 2), "299 - \"unknown field \\\"dada\\\"\"");
+    assert_field(a, "data/a", "2");
+    a = ask("PUT", CONFIG_MAPS "/t?fieldValidation=Ignore", YAML, twice);
+    assert_code(a, 200);
+    assert_null(header(a, "Warning", 0));
+}
+
 #define INERT ": stored, but without effect: "
 #define INERT_DEPLOYMENT(more)                                                                                         \
     "{\"metadata\":{\"name\":\"inert\"" more                                                                           \
@@ -858,6 +879,7 @@ int main(void)
         test(paths_that_lead_nowhere_are_404),
         test(methods_that_a_path_does_not_take_are_405),
         test(unknown_fields_are_warned_of_refused_or_ignored),
+        test(keys_that_yaml_sets_twice_are_warned_of_refused_or_ignored),
         test(each_warning_is_given_once_and_of_changes_only),
         test(what_is_odd_about_a_pod_is_said_as_upstream_does),
         test(warnings_that_do_not_fit_are_counted),
