@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/field_error.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/text.h"
@@ -66,26 +67,78 @@ bool negotiate(const struct http_request *request, struct negotiated *out)
 
 /* ---- The way in ---- */
 
+/* What is looked at: who gets an answer at all has found it well. */
+static const char *const checks[] = {"ping", "log", "store"};
+
+static bool is_check(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_COUNT(checks); i++)
+        if (strcmp(name, checks[i]) == 0)
+            return true;
+    return false;
+}
+
+/* /livez and its like, and below each the checks by name; another name is a path that leads nowhere. */
 static bool is_health(const char *path)
 {
     static const char *const paths[] = {"/healthz", "/livez", "/readyz"};
     for (size_t i = 0; i < ARRAY_COUNT(paths); i++) {
         size_t n = strlen(paths[i]);
-        if (strncmp(path, paths[i], n) == 0 && (!path[n] || path[n] == '/'))
+        if (strncmp(path, paths[i], n) == 0 && (!path[n] || (path[n] == '/' && is_check(path + n + 1))))
             return true;
     }
     return false;
 }
 
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* What the client wants left out, each once and sorted, as upstream's sets are. */
+static size_t read_excluded(const struct http_request *request, const char **out)
+{
+    size_t count = 0, distinct = 0;
+    for (size_t i = 0; i < request->parameter_count; i++)
+        if (strcmp(request->parameters[i].name, "exclude") == 0)
+            out[count++] = request->parameters[i].value;
+    if (count)
+        qsort(out, count, sizeof(*out), by_text);
+    for (size_t i = 0; i < count; i++)
+        if (!distinct || strcmp(out[distinct - 1], out[i]) != 0)
+            out[distinct++] = out[i];
+    return distinct;
+}
+
+static void write_checks(const struct http_request *request, struct buffer *out)
+{
+    cleanup_free const char **excluded = mem_alloc((request->parameter_count + 1) * sizeof(*excluded));
+    size_t count = read_excluded(request, excluded), unknown = 0;
+    for (size_t i = 0; i < ARRAY_COUNT(checks); i++) {
+        bool left_out = count && bsearch(&checks[i], excluded, count, sizeof(*excluded), by_text);
+        buffer_printf(out, "[+]%s %sok\n", checks[i], left_out ? "excluded: " : "");
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (is_check(excluded[i]))
+            continue;
+        buffer_add_string(out, unknown++ ? "," : "warn: some health checks cannot be excluded: no matches for ");
+        go_quote(out, excluded[i]);
+    }
+    if (unknown)
+        buffer_add_char(out, '\n');
+}
+
 static void answer_health(struct http_request *request)
 {
-    char text[256];
-    if (!parameter_flag(request, "verbose")) {
-        http_respond_text(request, 200, "text/plain; charset=utf-8", "ok");
-        return;
+    cleanup_buffer struct buffer text = {0};
+    bool all = !strchr(request->path + 1, '/');
+    if (all && http_request_parameter(request, "verbose")) {
+        write_checks(request, &text);
+        buffer_printf(&text, "%s check passed\n", request->path + 1);
+    } else {
+        buffer_add_string(&text, "ok");
     }
-    snprintf(text, sizeof(text), "[+]ping ok\n[+]log ok\n[+]store ok\n%s check passed\n", request->path + 1);
-    http_respond_text(request, 200, "text/plain; charset=utf-8", text);
+    http_respond_text(request, 200, "text/plain; charset=utf-8", text.data);
 }
 
 static struct status *fault_status(struct arena *arena, const struct http_request *request)

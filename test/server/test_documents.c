@@ -17,8 +17,19 @@ static void health_and_version_are_told(void **state)
     struct answer *a = ask("GET", "/healthz", NULL, NULL);
     assert_string_equal(a->body.data, "ok");
     a = ask("GET", "/readyz?verbose", NULL, NULL);
-    assert_non_null(strstr(a->body.data, "[+]ping ok\n"));
-    assert_non_null(strstr(a->body.data, "readyz check passed\n"));
+    assert_string_equal(a->body.data, "[+]ping ok\n[+]log ok\n[+]store ok\nreadyz check passed\n");
+    a = ask("GET", "/livez?verbose&exclude=ping&exclude=b&exclude=store&exclude=a&exclude=b", NULL, NULL);
+    assert_string_equal(a->body.data, "[+]ping excluded: ok\n[+]log ok\n[+]store excluded: ok\n"
+                                      "warn: some health checks cannot be excluded: no matches for \"a\",\"b\"\n"
+                                      "livez check passed\n");
+    a = ask("GET", "/readyz/store?verbose", NULL, NULL);
+    assert_string_equal(a->body.data, "ok");
+    static const char *const unknown[] = {"/livez/nothing", "/healthz/", "/readyz/ping/x"};
+    for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++) {
+        a = ask("GET", unknown[i], NULL, NULL);
+        assert_code(a, 404);
+        assert_string_equal(a->body.data, "404 page not found\n");
+    }
     a = ask("GET", "/version", NULL, NULL);
     assert_field(a, "major", "1");
     assert_field(a, "minor", "35");
