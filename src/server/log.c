@@ -236,6 +236,24 @@ static struct status *read_limits(struct log_stream *s, struct api_field_errors 
     return NULL;
 }
 
+/* Which of the container's streams are wanted: upstream's PodLogsQuerySplitStreams, which v1.35 has and leaves off. */
+static void read_stream(struct log_stream *s, struct api_field_errors *errors)
+{
+    static const char *const streams[] = {"All", "Stderr", "Stdout", NULL};
+    struct server_log_request *r = &s->request;
+    const char *which = http_request_parameter(s->http, "stream");
+    if (!which)
+        return;
+    r->skip_stdout = strcmp(which, "Stderr") == 0;
+    r->skip_stderr = strcmp(which, "Stdout") == 0;
+    if (strcmp(which, "All") == 0)
+        return;
+    if (!r->skip_stdout && !r->skip_stderr)
+        field_not_supported(errors, PATH(NULL, "stream"), which, streams);
+    if (r->tail_lines >= 0)
+        field_forbidden(errors, PATH(NULL, ""), "`tailLines` and specific `stream` are mutually exclusive for now");
+}
+
 static struct status *prepare(struct log_stream *s)
 {
     static const struct api_resource options = {.group = "", .kind = "PodLogOptions", .plural = ""};
@@ -243,18 +261,16 @@ static struct status *prepare(struct log_stream *s)
     struct server_log_request *r = &s->request;
     struct api_field_errors errors = {.arena = s->arena};
     const char *container = http_request_parameter(http, "container");
-    const char *which = http_request_parameter(http, "stream");
     r->namespace = s->route.namespace;
     r->pod = s->route.name;
     r->container = container && *container ? container : NULL;
     r->previous = parameter_flag(http, "previous");
     r->follow = parameter_flag(http, "follow");
     r->timestamps = parameter_flag(http, "timestamps");
-    r->skip_stdout = which && strcmp(which, "Stderr") == 0;
-    r->skip_stderr = which && strcmp(which, "Stdout") == 0;
     struct status *status = read_limits(s, &errors);
     if (!status)
         status = read_since(s, &errors);
+    read_stream(s, &errors);
     return status || !errors.count ? status : api_status_invalid(s->arena, &options, r->pod, &errors);
 }
 

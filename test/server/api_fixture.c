@@ -312,6 +312,8 @@ static struct server_log *open_log(void *context, const struct server_log_reques
     api_logs.previous = request->previous;
     api_logs.follow = request->follow;
     api_logs.timestamps = request->timestamps;
+    api_logs.skip_stdout = request->skip_stdout;
+    api_logs.skip_stderr = request->skip_stderr;
     api_logs.tail_lines = request->tail_lines;
     api_logs.limit_bytes = request->limit_bytes;
     snprintf(api_logs.container, sizeof(api_logs.container), "%s", request->container);

@@ -53,7 +53,7 @@ void api_stopped(void);
 
 struct api_logs {
     unsigned opened, closed, asked; /* so far */
-    bool previous, follow, timestamps;
+    bool previous, follow, timestamps, skip_stdout, skip_stderr;
     int64_t tail_lines, limit_bytes;
     char container[64];
     const char *refuse; /* the text of an error that opening gives; code 2 (ENOENT) or another */

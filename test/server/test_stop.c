@@ -45,6 +45,29 @@ static void a_log_is_passed_on_as_it_comes(void **state)
     disconnect(c);
 }
 
+static void a_log_is_of_the_streams_that_are_asked_for(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *stream;
+        bool skip_stdout, skip_stderr;
+    } rows[] = {{"All", false, false}, {"Stdout", false, true}, {"Stderr", true, false}};
+    make_pod("p", "n", ONE);
+    for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
+        char path[128];
+        unsigned asked = api_asked(), closed = api_logs.closed;
+        snprintf(path, sizeof(path), PODS "/p/log?stream=%s", rows[i].stream);
+        struct connection *c = send_get(path);
+        api_wait_asked(asked + 1);
+        assert_int_equal(api_logs.skip_stdout, rows[i].skip_stdout);
+        assert_int_equal(api_logs.skip_stderr, rows[i].skip_stderr);
+        api_log_give(NULL, 0, NULL);
+        assert_code(read_answer(c, false), 200);
+        api_wait_closed(closed + 1);
+        disconnect(c);
+    }
+}
+
 static void a_log_that_fails_says_so(void **state)
 {
     (void)state;
@@ -78,8 +101,9 @@ static void wrong_log_requests_are_refused(void **state)
                   "container x is not valid for pod two");
     assert_status(ask("GET", PODS "/lost/log", NULL, NULL), 400, "BadRequest",
                   "pod lost does not have a host assigned");
-    static const char *const bad[] = {"tailLines=-1", "limitBytes=0", "sinceSeconds=0",
-                                      "sinceSeconds=5&sinceTime=2026-01-01T00:00:00Z"};
+    static const char *const bad[] = {"tailLines=-1",   "limitBytes=0",
+                                      "sinceSeconds=0", "sinceSeconds=5&sinceTime=2026-01-01T00:00:00Z",
+                                      "stream=",        "stream=stderr"};
     for (size_t i = 0; i < ARRAY_COUNT(bad); i++) {
         char path[256];
         snprintf(path, sizeof(path), PODS "/two/log?container=c&%s", bad[i]);
@@ -87,6 +111,12 @@ static void wrong_log_requests_are_refused(void **state)
         assert_code(a, 422);
         assert_field(a, "reason", "Invalid");
     }
+    assert_status(ask("GET", PODS "/two/log?container=c&stream=Both", NULL, NULL), 422, "Invalid",
+                  "PodLogOptions \"two\" is invalid: stream: Unsupported value: \"Both\": supported values: \"All\", "
+                  "\"Stderr\", \"Stdout\"");
+    assert_status(ask("GET", PODS "/two/log?container=c&stream=Stdout&tailLines=3", NULL, NULL), 422, "Invalid",
+                  "PodLogOptions \"two\" is invalid: : Forbidden: `tailLines` and specific `stream` are mutually "
+                  "exclusive for now");
     assert_code(ask("GET", PODS "/two/log?container=c&tailLines=many", NULL, NULL), 400);
     assert_code(ask("GET", PODS "/two/log?container=c&sinceTime=yesterday", NULL, NULL), 400);
 }
@@ -266,6 +296,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         test(a_log_is_passed_on_as_it_comes),
+        test(a_log_is_of_the_streams_that_are_asked_for),
         test(a_log_that_fails_says_so),
         test(wrong_log_requests_are_refused),
         test(a_reader_of_a_log_that_is_slow_holds_the_node_back),
