@@ -139,8 +139,18 @@ def test_volumes_that_an_image_declares(cluster, api, pods, tmp_path):
                                    "volumeMounts": [{"name": "own", "mountPath": "/own"}]})
         assert text.splitlines() == ["planted", "x", "x", "x", "new", "touch: /tmp/x: Read-only file system", "755",
                                      "755", "2"], text
+        # A container that comes after another starts with what the image has.
+        script = "ls /models; touch /models/new; test -e /own/again || { touch /own/again; exit 1; }"
+        body = harness.shell_pod("again", script, image="local/declares:v1", restartPolicy="OnFailure",
+                                 volumes=[{"name": "own", "emptyDir": {}}],
+                                 container={"volumeMounts": [{"name": "own", "mountPath": "/own"}]})
+        api.create(pods, body)
+        pod = harness.wait_for(api, f"{pods}?fieldSelector=metadata.name%3Dagain", phase("Succeeded"))[0]
+        assert pod["status"]["containerStatuses"][0]["restartCount"] == 1
+        assert log(api, pods, "again").split() == ["deep", "link", "weights"]
     finally:
-        api.request("DELETE", f"{pods}/it?gracePeriodSeconds=0")
+        for name in ("it", "again"):
+            api.request("DELETE", f"{pods}/{name}?gracePeriodSeconds=0")
         harness.wait_for(api, pods, lambda items: not items)
         image(cluster, "rm", "local/declares:v1", check=False)
 

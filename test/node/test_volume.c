@@ -26,7 +26,7 @@
 struct world {
     char root[64];
     char *directory;
-    struct object *config, *claim, *volume;
+    struct object *config, *secret, *claim, *volume;
     const char *token;
 };
 
@@ -57,10 +57,10 @@ static struct object *persistent_volume(void *context, const char *name)
     return strcmp(name, "pv") == 0 ? w->volume : NULL;
 }
 
-static struct object *no_secret(void *context, const char *name)
+static struct object *secret(void *context, const char *name)
 {
-    (void)context, (void)name;
-    return NULL;
+    struct world *w = context;
+    return strcmp(name, "secret") == 0 ? w->secret : NULL;
 }
 
 static const char *token(void *context, const struct service_account_token_projection *wanted, struct error *err)
@@ -91,6 +91,7 @@ static int tear_down(void **state)
         file_remove_tree(w->root, NULL);
     }
     object_unref(w->config);
+    object_unref(w->secret);
     object_unref(w->claim);
     object_unref(w->volume);
     free(w->directory);
@@ -112,7 +113,7 @@ static int apply(struct world *w, const struct object *pod, struct error *err)
                                         .node_memory = INT64_C(4) << 30,
                                         .node_disk = INT64_C(10) << 30,
                                         .config_map = config_map,
-                                        .secret = no_secret,
+                                        .secret = secret,
                                         .context = w};
     struct volume_source source = {
         .pod = &fields, .token = token, .claim = claim, .persistent_volume = persistent_volume, .context = w};
@@ -182,6 +183,12 @@ static void items_choose_keys_and_paths(void **state)
     assert_int_equal(apply(w, wrong, &err), -1);
     assert_string_equal(err.text, "MountVolume.SetUp failed for volume \"v\" : configmap references non-existent "
                                   "config key: z");
+    w->secret = read_object(API_SECRETS, "{\"metadata\":{\"name\":\"secret\"},\"data\":{\"a\":\"MQ==\"}}");
+    cleanup_object struct object *wrong_secret = read_object(
+        API_PODS, "{\"metadata\":{\"name\":\"p\",\"namespace\":\"n\",\"uid\":\"u\"},\"spec\":{\"volumes\":[{\"name\":"
+                  "\"v\",\"secret\":{\"secretName\":\"secret\",\"items\":[{\"key\":\"z\",\"path\":\"z\"}]}}]}}");
+    assert_int_equal(apply(w, wrong_secret, &err), -1);
+    assert_string_equal(err.text, "MountVolume.SetUp failed for volume \"v\" : references non-existent secret key: z");
 }
 
 static void what_is_missing_is_an_error_unless_it_is_optional(void **state)
@@ -344,6 +351,29 @@ static void a_sub_path_cannot_leave_its_volume(void **state)
     assert_int_equal(count, 1);
     cleanup_free char *seen = mem_printf("%s/secret", mounts[0].source);
     assert_int_equal(access(seen, F_OK), -1);
+}
+
+static void a_sub_path_below_a_file_is_refused_in_words(void **state)
+{
+    struct world *w = *state;
+    struct error err;
+    NEED_ROOT(w);
+    cleanup_arena struct arena *arena = arena_new(0);
+    cleanup_object struct object *object = read_object(
+        API_PODS,
+        "{\"metadata\":{\"name\":\"p\",\"uid\":\"u\"},\"spec\":{\"volumes\":[{\"name\":\"v\",\"emptyDir\":{}}],"
+        "\"containers\":[{\"name\":\"c\",\"volumeMounts\":[{\"name\":\"v\",\"mountPath\":\"/m\",\"subPath\":"
+        "\"file/below\"}]}]}}");
+    const struct pod *pod = object->value;
+    struct runtime_mount *mounts;
+    size_t count;
+    assert_int_equal(apply(w, object, &err), 0);
+    cleanup_free char *file = mem_printf("%s/volumes/v/file", w->directory);
+    assert_int_equal(file_write_atomic(file, "x", 1, 0644, &err), 0);
+    assert_int_equal(volume_resolve_mounts(arena, pod, &pod->spec.containers.items[0], w->directory, same, NULL,
+                                           &mounts, &count, &err),
+                     -1);
+    assert_string_equal(err.text, "failed to prepare subPath for volumeMount \"v\" of container \"c\"");
 }
 
 static void memory_volumes_have_the_size_that_was_asked_for_and_all_goes_away(void **state)
@@ -553,6 +583,7 @@ int main(void)
         TEST(what_has_not_changed_is_not_written_again),
         TEST(what_is_missing_is_an_error_unless_it_is_optional),
         TEST(a_sub_path_cannot_leave_its_volume),
+        TEST(a_sub_path_below_a_file_is_refused_in_words),
         TEST(memory_volumes_have_the_size_that_was_asked_for_and_all_goes_away),
         TEST(a_memory_volume_is_no_larger_than_the_memory_of_pod_and_node),
         TEST(only_a_medium_that_there_is_makes_a_volume),
