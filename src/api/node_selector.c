@@ -66,3 +66,21 @@ bool node_selector_matches(const struct node_selector *selector, const struct ob
             return true;
     return false;
 }
+
+const struct node_selector *pod_node_terms(const struct pod *pod)
+{
+    const struct affinity *a = pod->spec.affinity;
+    return a && a->node_affinity ? a->node_affinity->required_during_scheduling_ignored_during_execution : NULL;
+}
+
+bool pod_has_node_requirements(const struct pod *pod)
+{
+    return pod->spec.node_selector.count || pod_node_terms(pod);
+}
+
+bool pod_requires_node(const struct pod *pod, const struct object_meta *node)
+{
+    const struct node_selector *terms = pod_node_terms(pod);
+    return string_map_contains(&node->labels, &pod->spec.node_selector) &&
+           (!terms || node_selector_matches(terms, node));
+}

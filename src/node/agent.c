@@ -183,18 +183,36 @@ static void find_orphan(void *context, const struct runtime_sandbox_status *sand
 
 /* ---- Start ---- */
 
-static bool take_up(void *context, struct object *object)
+/* An earlier agent has taken it in: it has reported so, or has begun to make it. */
+static bool is_known(const struct agent *agent, const struct object *object)
 {
+    return ((const struct pod *)object->value)->status.start_time ||
+           runtime_sandbox_get(agent->runtime, object->meta->uid);
+}
+
+static bool take_up_known(void *context, struct object *object)
+{
+    struct agent *agent = context;
     if (static_pod_is_mirror(object))
-        mirror_changed(context, INFORMER_ADDED, object);
-    else
-        worker_new(context, object);
+        mirror_changed(agent, INFORMER_ADDED, object);
+    else if (is_known(agent, object))
+        worker_new(agent, object);
+    return true;
+}
+
+static bool take_up_new(void *context, struct object *object)
+{
+    struct agent *agent = context;
+    if (!static_pod_is_mirror(object) && !is_known(agent, object))
+        worker_new(agent, object);
     return true;
 }
 
 static void begin(struct agent *agent)
 {
-    informer_each(agent->pods, NULL, take_up, agent);
+    /* Pods that are new get what those leave that have been here before. */
+    informer_each(agent->pods, NULL, take_up_known, agent);
+    informer_each(agent->pods, NULL, take_up_new, agent);
     provisioner_start(agent->provisioner);
     struct orphans all = {.agent = agent};
     runtime_sandbox_each(agent->runtime, find_orphan, &all);
@@ -216,7 +234,7 @@ static void maybe_begin(void *context)
         return;
     bool synced = true;
     const struct informer *needed[] = {agent->pods,   agent->config_maps, agent->secrets, agent->services,
-                                       agent->claims, agent->volumes,     agent->classes};
+                                       agent->claims, agent->volumes,     agent->classes, agent->nodes};
     for (size_t i = 0; i < ARRAY_COUNT(needed); i++)
         synced &= informer_synced(needed[i]);
     /* What mirrors say of static pods that have ended is worth a moment, not more. */
@@ -301,10 +319,12 @@ int agent_new(const struct agent_options *options, struct agent **out, struct er
                                       .cgroup_parent = options->cgroup_parent,
                                       .container_ended = container_ended,
                                       .context = agent};
-    const struct field_selector *mine;
-    if (field_selector_parse(p->arena, arena_printf(p->arena, "spec.nodeName=%s", options->node_name), &mine, err) < 0 ||
-        (options->static_cpus &&
-         !(agent->cpus = cpu_manager_new(agent, options->reserved.cpu_milli, err))) ||
+    const struct field_selector *mine, *itself;
+    if (field_selector_parse(p->arena, arena_printf(p->arena, "spec.nodeName=%s", options->node_name), &mine, err) <
+            0 ||
+        field_selector_parse(p->arena, arena_printf(p->arena, "metadata.name=%s", options->node_name), &itself, err) <
+            0 ||
+        (options->static_cpus && !(agent->cpus = cpu_manager_new(agent, options->reserved.cpu_milli, err))) ||
         runtime_new(&runtime, &agent->runtime, err) < 0) {
         cpu_manager_free(agent->cpus);
         arena_free(p->arena);
@@ -316,6 +336,7 @@ int agent_new(const struct agent_options *options, struct agent **out, struct er
     agent->http_prober = http_prober_new(agent->env);
     agent->registration = registration_new(agent);
     agent->pods = informer_new(agent->client, &api_resources[API_PODS], NULL, NULL, mine);
+    agent->nodes = informer_new(agent->client, &api_resources[API_NODES], NULL, NULL, itself);
     agent->config_maps = informer_new(agent->client, &api_resources[API_CONFIGMAPS], NULL, NULL, NULL);
     agent->secrets = informer_new(agent->client, &api_resources[API_SECRETS], NULL, NULL, NULL);
     agent->services = informer_new(agent->client, &api_resources[API_SERVICES], NULL, NULL, NULL);
@@ -334,7 +355,7 @@ int agent_new(const struct agent_options *options, struct agent **out, struct er
     agent->pressure = pressure_new(agent, &options->eviction, options->pressure_transition);
     p->rotate = env_timer_new(agent->env, rotate, p);
     struct informer *needed[] = {agent->pods,   agent->config_maps, agent->secrets, agent->services,
-                                 agent->claims, agent->volumes,     agent->classes};
+                                 agent->claims, agent->volumes,     agent->classes, agent->nodes};
     for (size_t i = 0; i < ARRAY_COUNT(needed); i++)
         informer_on_synced(needed[i], maybe_begin, agent);
     *out = agent;
@@ -347,6 +368,7 @@ void agent_start(struct agent *agent, env_callback ready, void *context)
     p->ready = ready;
     p->ready_context = context;
     informer_start(agent->pods);
+    informer_start(agent->nodes);
     informer_start(agent->config_maps);
     informer_start(agent->secrets);
     informer_start(agent->services);
@@ -417,6 +439,7 @@ void agent_stop(struct agent *agent, env_callback stopped, void *context)
     p->stopped_context = context;
     puller_cancel(agent->puller);
     informer_free(agent->pods);
+    informer_free(agent->nodes);
     informer_free(agent->config_maps);
     informer_free(agent->secrets);
     informer_free(agent->services);

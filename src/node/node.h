@@ -21,6 +21,7 @@ struct agent {
     struct image_store *images;
     struct pod_network *network;
     struct informer *pods; /* of this node */
+    struct informer *nodes; /* this node */
     struct informer *config_maps;
     struct informer *secrets;
     struct informer *services;

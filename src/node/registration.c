@@ -121,8 +121,8 @@ static void set_resource(struct arena *arena, struct string_map *map, const char
     map->items[map->count++] = (struct string_pair){key, arena_string(arena, value)};
 }
 
-static void set_amounts(struct node_registration *r, struct arena *arena, struct string_map *map, int64_t cpu_milli,
-                        int64_t memory, int64_t disk)
+static void set_amounts(const struct node_registration *r, struct arena *arena, struct string_map *map,
+                        int64_t cpu_milli, int64_t memory, int64_t disk)
 {
     map->items = arena_alloc(arena, 4 * sizeof(*map->items));
     set_resource(arena, map, "cpu", quantity_format(arena, (quantity_t)cpu_milli * 1000000, false));
@@ -130,6 +130,14 @@ static void set_amounts(struct node_registration *r, struct arena *arena, struct
     set_resource(arena, map, "memory", arena_printf(arena, "%lldKi", (long long)memory / 1024));
     set_resource(arena, map, "pods",
                  arena_printf(arena, "%d", r->agent->options.pods_max ? r->agent->options.pods_max : AGENT_PODS_MAX));
+}
+
+struct string_map registration_allocatable(const struct node_registration *r, struct arena *arena)
+{
+    const struct agent *agent = r->agent;
+    struct string_map map = {0};
+    set_amounts(r, arena, &map, agent->allocatable.cpu_milli, agent->allocatable.memory, agent->allocatable.disk);
+    return map;
 }
 
 /* By what the pressure is not, and is. */
@@ -195,11 +203,10 @@ static void set_status(struct node_registration *r, struct arena *arena, const s
     int64_t now = env_now(r->agent->env) / SECOND * SECOND;
     *out = *old;
     out->node_info = r->info;
-    out->capacity = out->allocatable = (struct string_map){0};
+    out->capacity = (struct string_map){0};
     struct agent *agent = r->agent;
     set_amounts(r, arena, &out->capacity, agent->cpu_milli, agent->memory, agent->disk);
-    set_amounts(r, arena, &out->allocatable, agent->allocatable.cpu_milli, agent->allocatable.memory,
-                agent->allocatable.disk);
+    out->allocatable = registration_allocatable(r, arena);
     struct node_address *addresses = arena_alloc(arena, 3 * sizeof(*addresses));
     size_t count = 0;
     addresses[count++] = (struct node_address){.type = "InternalIP", .address = o->node_address};
@@ -281,10 +288,9 @@ static void created(void *context, const struct client_result *result)
         write_status(r, result->object);
 }
 
-static void create(struct node_registration *r)
+struct node *registration_node(const struct node_registration *r, struct arena *arena)
 {
     const struct agent_options *o = &r->agent->options;
-    struct arena *arena = arena_new(4096);
     struct node *node = arena_alloc(arena, sizeof(*node));
     const struct string_pair labels[] = {{"beta.kubernetes.io/arch", r->info.architecture},
                                          {"beta.kubernetes.io/os", "linux"},
@@ -299,8 +305,14 @@ static void create(struct node_registration *r)
     const char *cidrs[] = {node->spec.pod_cidr, arena_string(arena, o->pod_cidr6)};
     node->spec.pod_cidrs.items = arena_copy(arena, cidrs, sizeof(cidrs));
     node->spec.pod_cidrs.count = o->pod_cidr6 ? 2 : 1;
+    return node;
+}
+
+static void create(struct node_registration *r)
+{
+    struct arena *arena = arena_new(4096);
     r->pending++;
-    client_create(r->agent->client, &api_resources[API_NODES], NULL, arena, node, created, r);
+    client_create(r->agent->client, &api_resources[API_NODES], NULL, arena, registration_node(r, arena), created, r);
 }
 
 static void got(void *context, const struct client_result *result)

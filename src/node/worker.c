@@ -127,6 +127,7 @@ static void worker_free(struct worker *w)
     free(w->state.ip);
     free(w->state.ip6);
     free(w->state.message);
+    free(w->refused_for);
     free(w->probers);
     free(w->hooks);
     free(w->contexts);
@@ -308,7 +309,7 @@ static void turn(void *context)
         worker_free(w);
         return;
     }
-    if (w->agent->stopping)
+    if (w->agent->stopping || w->unsettled)
         return;
     struct pod_observation *seen = &w->state.seen;
     size_t most = POD_ACTIONS_PER_CONTAINER * seen->container_count + POD_ACTIONS_EXTRA;
@@ -545,6 +546,7 @@ static struct worker *take_up(struct agent *agent, struct object *object, const 
     w->directory = mem_printf("%s/pods/%s", agent->options.data_directory, pod->metadata.uid);
     w->timer = env_timer_new(agent->env, wake, w);
     w->state.pod = object_ref(object);
+    w->known = shown->status.start_time;
     w->state.seen.start_time = shown->status.start_time ? shown->status.start_time : env_now(agent->env) / 1000000 * 1000000;
     size_t count = pod->spec.init_containers.count + pod->spec.containers.count;
     grow(w, count);

@@ -31,6 +31,9 @@ struct worker {
     bool gone;         /* the object has been deleted */
     bool last_words;   /* the final status of this snapshot has been sent */
     bool finishing;    /* the final delete is on its way */
+    bool known;        /* an earlier agent had taken it in */
+    bool unsettled;    /* whether the node takes it in is not known yet: nothing is done for it */
+    char *refused_for; /* the reason, where it is not a constant; NULL: none */
     bool frozen;       /* it had ended before this agent started: its status stays as it is */
     int64_t volumes_delay;
     bool volumes_stale; /* what volumes show has changed while they were made or brought up to date */
@@ -140,8 +143,10 @@ void worker_create_sandbox(struct worker *worker);
 void worker_evict(struct worker *worker, const char *message, bool disruption);
 /* An earlier agent had begun to evict it. */
 void worker_resume_eviction(struct worker *worker, const struct pod *shown);
-/* Fails a pod that is new to the node if the node is too short of something to take it in, or allows none of its
- * sysctls. */
+/* Fails a pod that has not begun: reason lives as long as the worker. */
+void worker_reject(struct worker *worker, const char *reason, const char *why);
+/* Fails a pod that is new to the node if the node is too short of something to take it in, is not one that it may be on
+ * (node/admission.h), or does not allow its sysctls. */
 void worker_admit(struct worker *worker);
 /* Takes over what has been allotted to the containers from the pod as the API shows it: at the start. */
 void worker_restore_allocation(struct worker *worker, const struct pod *shown);

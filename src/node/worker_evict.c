@@ -2,12 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/arena.h"
 #include "base/cleanup.h"
 #include "base/timestamp.h"
 #include "node/eviction.h"
-#include "node/pod_sysctls.h"
-#include "node/pressure.h"
 #include "node/worker.h"
 
 /* From here on it ends as a deleted pod does: withdrawn and drained first. */
@@ -42,22 +39,11 @@ void worker_resume_eviction(struct worker *w, const struct pod *shown)
     begin_end(w, 0);
 }
 
-static void reject(struct worker *w, const char *reason, const char *why)
+void worker_reject(struct worker *w, const char *reason, const char *why)
 {
     cleanup_free char *message = mem_printf("Pod was rejected: %s", why);
     fail(w, reason, message);
     worker_event(w, NULL, "Warning", reason, "%s", why);
     w->state.seen.torn_down = w->state.rejected = true;
     begin_end(w, 0);
-}
-
-void worker_admit(struct worker *w)
-{
-    const bool *shown = pressure_shown(w->agent->pressure);
-    cleanup_free char *sysctls = pod_sysctls_refusal(&worker_pod(w)->spec, w->agent->options.unsafe_sysctls);
-    cleanup_arena struct arena *arena = arena_new(256);
-    if (!eviction_admits(worker_pod(w), shown))
-        reject(w, EVICTION_REASON, eviction_refusal(arena, shown));
-    else if (sysctls)
-        reject(w, POD_SYSCTLS_FORBIDDEN, sysctls);
 }

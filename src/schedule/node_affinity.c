@@ -6,24 +6,6 @@
 #include "base/arena.h"
 #include "schedule/plugin.h"
 
-static const struct node_selector *required_terms(const struct pod *pod)
-{
-    const struct affinity *a = pod->spec.affinity;
-    return a && a->node_affinity ? a->node_affinity->required_during_scheduling_ignored_during_execution : NULL;
-}
-
-bool pod_has_node_requirements(const struct pod *pod)
-{
-    return pod->spec.node_selector.count || required_terms(pod);
-}
-
-bool pod_requires_node(const struct pod *pod, const struct object_meta *node)
-{
-    const struct node_selector *terms = required_terms(pod);
-    return string_map_contains(&node->labels, &pod->spec.node_selector) &&
-           (!terms || node_selector_matches(terms, node));
-}
-
 static int by_text(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
@@ -83,7 +65,7 @@ static void narrow(struct schedule_pod *pod, const struct node_selector *terms, 
 
 bool prefilter_node_affinity(struct schedule_pod *pod, struct schedule_verdict *verdict)
 {
-    const struct node_selector *terms = required_terms(pod->pod);
+    const struct node_selector *terms = pod_node_terms(pod->pod);
     pod->only = NULL;
     pod->only_count = 0;
     if (terms && terms->node_selector_terms.count)

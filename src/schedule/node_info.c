@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "api/pod_containers.h"
+#include "api/host_port.h"
 #include "api/pod_resources.h"
 #include "api/quantity.h"
 #include "base/cleanup.h"
@@ -69,30 +69,7 @@ static void add_extended(struct node_info *info, const struct pod *pod, int sign
 
 /* ---- Ports of the node ---- */
 
-#define ANY_ADDRESS "0.0.0.0"
 #define PORT_KEY_MAX 96
-
-static bool visit_ports(const struct container *c,
-                        bool (*visit)(void *context, const struct container_port *port, const char *ip), void *context)
-{
-    for (size_t i = 0; i < c->ports.count; i++) {
-        const struct container_port *port = &c->ports.items[i];
-        const char *ip = port->host_ip && *port->host_ip ? port->host_ip : ANY_ADDRESS;
-        if (port->host_port > 0 && !visit(context, port, ip))
-            return false;
-    }
-    return true;
-}
-
-bool pod_host_ports(const struct pod_spec *spec,
-                    bool (*visit)(void *context, const struct container_port *port, const char *ip), void *context)
-{
-    const struct container *c;
-    for (size_t at = 0; (c = api_next_serving(spec, &at));)
-        if (!visit_ports(c, visit, context))
-            return false;
-    return true;
-}
 
 /* ip NULL: at whatever address. */
 static void port_key(char out[PORT_KEY_MAX], const struct container_port *port, const char *ip)
@@ -128,11 +105,11 @@ static bool count_port(void *context, const struct container_port *port, const c
 bool node_info_has_port(const struct node_info *info, const struct container_port *port, const char *ip)
 {
     char key[PORT_KEY_MAX];
-    bool anywhere = strcmp(ip, ANY_ADDRESS) == 0;
+    bool anywhere = strcmp(ip, HOST_PORT_ANY_ADDRESS) == 0;
     port_key(key, port, anywhere ? NULL : ip);
     if (map_has(&info->ports, key) || anywhere)
         return map_has(&info->ports, key);
-    port_key(key, port, ANY_ADDRESS);
+    port_key(key, port, HOST_PORT_ANY_ADDRESS);
     return map_has(&info->ports, key);
 }
 

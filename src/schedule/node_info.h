@@ -40,10 +40,6 @@ void pod_requests(const struct pod *pod, struct resource_amounts *out);
 /* The amounts used in scores: 100m of cpu and 200 MiB of memory at least per container that asks for none. */
 void pod_load(const struct pod *pod, struct resource_amounts *out);
 
-/* Calls visit for each port of the node that the pod asks for; ip is never NULL. False from visit ends it: the result.
- */
-bool pod_host_ports(const struct pod_spec *spec,
-                    bool (*visit)(void *context, const struct container_port *port, const char *ip), void *context);
 /* Whether a pod of the node has that port; ip "0.0.0.0": at any address. */
 bool node_info_has_port(const struct node_info *info, const struct container_port *port, const char *ip);
 

@@ -1,6 +1,7 @@
 /* NodeUnschedulable, NodeName, TaintToleration and NodePorts. */
 #include <string.h>
 
+#include "api/host_port.h"
 #include "api/toleration.h"
 #include "schedule/plugin.h"
 

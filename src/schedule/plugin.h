@@ -166,10 +166,7 @@ int64_t score_image_locality(const struct schedule_pod *pod, const struct node_i
 void normalize_more(const struct schedule_pod *pod, int64_t *scores, size_t count);
 void normalize_less(const struct schedule_pod *pod, int64_t *scores, size_t count);
 
-/* What several plugins ask. Whether the node has the labels that the pod requires: nodeSelector and node affinity. */
-bool pod_requires_node(const struct pod *pod, const struct object_meta *node);
-bool pod_has_node_requirements(const struct pod *pod);
-/* Whether a taint of the node keeps the pod out. */
+/* What several plugins ask. Whether a taint of the node keeps the pod out. */
 const struct taint *node_untolerated_taint(const struct pod *pod, const struct node *node);
 
 static inline void schedule_object(struct schedule_verdict *verdict, const char *reason, bool unresolvable)

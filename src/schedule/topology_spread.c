@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/node_selector.h"
 #include "base/arena.h"
 #include "base/buffer.h"
 #include "base/text.h"

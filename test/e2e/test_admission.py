@@ -1,0 +1,119 @@
+"""What a node says to pods that come to it past the scheduler (spec.nodeName), as upstream's kubelet does."""
+import re
+
+import harness
+from test_lesson_rollouts import fill_node
+from test_pod import wait_for_event
+from test_transcript import ready_pods
+
+PODS = "/api/v1/namespaces/default/pods"
+NODES = "/api/v1/nodes"
+AFFINITY = "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
+
+
+def node_name(api):
+    return api.ok("GET", NODES)["items"][0]["metadata"]["name"]
+
+
+def named(items, name):
+    return next((item for item in items if item["metadata"]["name"] == name), None)
+
+
+def failed(api, pods, name="it"):
+    return harness.wait_for(api, pods, lambda items: (pod := named(items, name)) and pod["status"]["phase"] == "Failed"
+                            and pod)["status"]
+
+
+def ready(api, pods, name="it"):
+    return harness.wait_for(api, pods, lambda items: (pod := named(items, name)) and harness.is_true(pod, "Ready") and pod)
+
+
+def direct(api, name="it", container=None, **spec):
+    return harness.shell_pod(name, "exec sleep 600", nodeName=node_name(api), container=container, **spec)
+
+
+def test_a_pod_that_asks_for_more_than_the_node_has_is_rejected(api, namespace, pods, kubectl):
+    api.create(pods, direct(api, container={"resources": {"requests": {"cpu": "100"}}}))
+    status = failed(api, pods)
+    assert status["reason"] == "OutOfcpu"
+    told = re.fullmatch(r"Pod was rejected: (Node didn't have enough resource: cpu, requested: 100000, used: \d+, "
+                        r"capacity: \d+)", status["message"])
+    assert told and not status.get("containerStatuses")
+    event = wait_for_event(api, namespace, "OutOfcpu", f"^{re.escape(told[1])}$")
+    assert (event["type"], event["source"]["component"]) == ("Warning", "kubelet")
+    assert "OutOfcpu" in kubectl("get", "pod", "it")
+
+
+def test_a_pod_for_another_node_is_rejected(api, namespace, pods):
+    api.create(pods, direct(api, nodeSelector={"x": "q"}))
+    status = failed(api, pods)
+    assert (status["reason"], status["message"]) == ("NodeAffinity", f"Pod was rejected: {AFFINITY}")
+    wait_for_event(api, namespace, "NodeAffinity", f"^{re.escape(AFFINITY)}$")
+
+
+def test_a_label_counts_from_the_moment_that_it_is_there(make_cluster, tmp_path):
+    cluster = make_cluster(data_directory=tmp_path / "data")
+    cluster.start()
+    api, node = cluster.api, node_name(cluster.api)
+    for i in range(10):
+        api.patch(f"{NODES}/{node}", {"metadata": {"labels": {"x": f"v{i}"}}})
+        api.create(PODS, direct(api, f"p{i}", nodeSelector={"x": f"v{i}"}))
+    harness.wait_for(api, PODS, lambda items: all(harness.is_true(item, "Ready") for item in items) and len(items) == 10)
+    # What is there stays when the label goes, and when the agent starts anew.
+    api.patch(f"{NODES}/{node}", {"metadata": {"labels": {"x": None}}})
+    cluster.kill()
+    cluster.start()
+    api = cluster.api
+    api.create(PODS, direct(api, "late", nodeSelector={"x": "v1"}))
+    assert failed(api, PODS, "late")["reason"] == "NodeAffinity"
+    assert all(harness.is_true(item, "Ready") for item in api.ok("GET", PODS)["items"]
+               if item["metadata"]["name"] != "late")
+
+
+def test_a_port_of_the_node_is_not_given_twice(api, pods):
+    port = {"ports": [{"containerPort": 8080, "hostPort": 31999}]}
+    api.create(pods, direct(api, "first", container=port))
+    ready(api, pods, "first")
+    api.create(pods, direct(api, "second", container=port))
+    assert failed(api, pods, "second")["reason"] == "NodePorts"
+
+
+def test_room_is_given_again_when_its_pod_has_ended(make_cluster, tmp_path):
+    cluster = make_cluster(data_directory=tmp_path / "data")
+    cluster.start()
+    api = cluster.api
+    ask = fill_node(api, 0, 1)["spec"]["template"]["spec"]["containers"][0]["resources"]["requests"]["cpu"]
+    half = {"resources": {"requests": {"cpu": ask}}}
+    for name in "ab":
+        api.create(PODS, direct(api, name, container=half))
+        ready(api, PODS, name)
+    api.create(PODS, direct(api, "c", container=half))
+    assert failed(api, PODS, "c")["reason"] == "OutOfcpu"
+    # The agent that comes next counts those that run before those that are new.
+    cluster.kill()
+    cluster.start()
+    api = cluster.api
+    harness.wait_for(api, PODS, lambda items: all(harness.is_true(named(items, name), "Ready") for name in "ab"))
+    api.create(PODS, direct(api, "0", container=half))
+    assert failed(api, PODS, "0")["reason"] == "OutOfcpu"
+    api.ok("DELETE", f"{PODS}/a?gracePeriodSeconds=1")
+    harness.wait_for(api, PODS, lambda items: not named(items, "a"))
+    api.create(PODS, direct(api, "d", container=half))
+    ready(api, PODS, "d")
+
+
+def test_a_full_node_rejects_none_that_the_scheduler_sends(make_cluster):
+    cluster = make_cluster()
+    cluster.start()
+    api, kubectl = cluster.api, cluster.kubectl("1.35", "default")
+    deployment = fill_node(api, 0, 1)
+    kubectl.apply(deployment)
+    kubectl("rollout", "status", "deployment/recommender-packed")
+    for round in range(4):
+        image = harness.IMAGE_V1 if round % 2 else harness.IMAGE_V2
+        kubectl("set", "image", "deployment/recommender-packed", f"model-server={image}")
+        kubectl("rollout", "status", "deployment/recommender-packed")
+        harness.wait_for(api, PODS, lambda items: ready_pods(items, 2, image))
+    # A pod that is rejected is replaced, and stays behind as failed.
+    assert not [item for item in api.ok("GET", PODS)["items"] if item["status"]["phase"] == "Failed"]
+    assert not [event for event in api.ok("GET", "/api/v1/events")["items"] if event["reason"].startswith("OutOf")]
