@@ -14,12 +14,12 @@
 #include <uv.h>
 
 #include "base/cleanup.h"
-#include "base/encode.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "base/mailbox.h"
 #include "base/task.h"
 #include "cli/figures.h"
+#include "cli/kubeconfig.h"
 #include "cli/logs.h"
 #include "cli/node_options.h"
 #include "cli/streams.h"
@@ -111,35 +111,13 @@ static void fail(struct cluster *c)
 
 /* ---- Kubeconfig ---- */
 
-static void add_base64(struct buffer *b, const char *key, const char *pem)
-{
-    size_t size = strlen(pem);
-    buffer_printf(b, "    %s: ", key);
-    base64_encode(pem, size, buffer_reserve(b, BASE64_SIZE(size)));
-    b->size += BASE64_SIZE(size);
-    buffer_add_char(b, '\n');
-}
-
 static int write_kubeconfig(struct cluster *c, struct error *err)
 {
-    static const char *const groups[] = {"system:masters"};
-    cleanup_pki_pair struct pki_pair admin = {0};
-    cleanup_buffer struct buffer b = {0};
-    const char *name = c->options->up->name;
-    if (pki_client(c->pki, "kubernetes-admin", groups, 1, env_now(c->env), &admin, err) < 0)
-        return -1;
-    buffer_printf(&b, "apiVersion: v1\nkind: Config\nclusters:\n- name: %s\n  cluster:\n    server: %s\n", name,
-                  c->options->server_url);
-    add_base64(&b, "certificate-authority-data", pki_ca_certificate(c->pki));
-    buffer_printf(&b,
-                  "contexts:\n- name: %s\n  context:\n    cluster: %s\n    user: %s-admin\n"
-                  "current-context: %s\npreferences: {}\nusers:\n- name: %s-admin\n  user:\n",
-                  name, name, name, name, name);
-    add_base64(&b, "client-certificate-data", admin.certificate);
-    add_base64(&b, "client-key-data", admin.key);
     cleanup_free char *own = mem_printf("%s/kubeconfig", c->options->data_directory);
     const char *asked = c->options->up->kubeconfig;
-    if (file_write_atomic(own, b.data, b.size, 0600, err) < 0)
+    cleanup_buffer struct buffer b = {0};
+    if (kubeconfig_make(c->pki, c->options->up->name, c->options->server_url, env_now(c->env), &b, err) < 0 ||
+        file_write_atomic(own, b.data, b.size, 0600, err) < 0)
         return -1;
     c->kubeconfigs[0] = steal_pointer(own);
     if (!asked || strcmp(asked, c->kubeconfigs[0]) == 0)

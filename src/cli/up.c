@@ -355,7 +355,6 @@ static void raise_descriptor_limit(void)
     }
 }
 
-/* The absolute path of the folder of static pods, in the buffer. */
 /* Reads what the node is to be told, to refuse it before anything is made. */
 static int check_node_options(const struct up_options *o)
 {
@@ -367,6 +366,7 @@ static int check_node_options(const struct up_options *o)
     return wrong;
 }
 
+/* The absolute path of the folder of static pods, in the buffer. */
 static int find_manifests(struct up_options *o, char path[PATH_MAX])
 {
     struct stat info;

@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "api/epoch.h"
 #include "api/json.h"
 #include "api/protobuf.h"
 #include "api/types.h"
@@ -277,6 +278,9 @@ static void values_that_go_leaves_empty_are_zero(void **state)
     /* A time, and a quantity in a map, without content. */
     assert_int_equal(protobuf_decode(&api_type_object_meta, arena, "\x42\x00", 2, &meta, NULL), 0);
     assert_int_equal(meta.creation_timestamp, 0);
+    /* A time with content, which is the epoch, is none of them. */
+    assert_int_equal(protobuf_decode(&api_type_object_meta, arena, "\x42\x04\x08\x00\x10\x00", 6, &meta, NULL), 0);
+    assert_int_equal(meta.creation_timestamp, TIME_EPOCH);
     assert_int_equal(protobuf_decode(&api_type_resource_requirements, arena,
                                      "\x0a\x05\x0a\x03"
                                      "cpu",
