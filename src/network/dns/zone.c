@@ -44,32 +44,6 @@ static const char *address_text(const struct ip_address *address, char out[ADDRE
 
 /* ---- Services ---- */
 
-static void free_ports(struct dns_port *ports, size_t count)
-{
-    for (size_t i = 0; i < count; i++)
-        free(ports[i].name);
-    free(ports);
-}
-
-void dns_service_free(struct dns_service *service)
-{
-    if (!service)
-        return;
-    for (size_t i = 0; i < service->endpoint_count; i++) {
-        free(service->endpoints[i].hostname);
-        free(service->endpoints[i].full_name);
-        free_ports(service->endpoints[i].ports, service->endpoints[i].port_count);
-    }
-    free_ports(service->ports, service->port_count);
-    free(service->endpoints);
-    free(service->addresses);
-    free(service->external_name);
-    free(service->full_name);
-    free(service->namespace);
-    free(service->name);
-    free(service);
-}
-
 static void set_reverse(struct dns_zone *zone, const struct ip_address *address, const char *name)
 {
     char text[ADDRESS_TEXT_MAX];
@@ -125,6 +99,7 @@ void dns_zone_set_service(struct dns_zone *zone, struct dns_service *service)
 {
     cleanup_free char *key = mem_printf("%s/%s", service->namespace, service->name);
     dns_zone_remove_service(zone, service->namespace, service->name);
+    dns_service_merge_endpoints(service);
     service->full_name = mem_printf("%s.%s.svc.%s", service->name, service->namespace, zone->domain);
     for (size_t i = 0; i < service->endpoint_count; i++)
         service->endpoints[i].full_name = mem_printf("%s.%s", service->endpoints[i].hostname, service->full_name);
@@ -220,6 +195,7 @@ struct lookup {
     const char *name;  /* what is looked up: the question, then the targets of CNAMEs */
     bool exists;       /* the name has records of some type, or a name below it has */
     const char *alias; /* a CNAME was found: its target */
+    const char *apex;  /* the name of the zone that denies what is not there */
 };
 
 static void answer_address(struct lookup *lookup, const struct ip_address *address)
@@ -260,30 +236,55 @@ static void answer_ports(struct lookup *lookup, const struct dns_service *servic
     }
 }
 
-/* The addresses of what SRV records point to, so that the client need not ask for them. */
-static void add_targets(struct lookup *lookup, const struct dns_service *service)
+static bool has_match(const struct dns_endpoint *endpoint, const char *name, const char *protocol)
 {
+    for (size_t i = 0; i < endpoint->port_count; i++)
+        if (matches(&endpoint->ports[i], name, protocol))
+            return true;
+    return false;
+}
+
+/* The addresses of what the SRV records of answer_ports point to, so that the client need not ask for them. */
+static void add_targets(struct lookup *lookup, const struct dns_service *service, const char *name,
+                        const char *protocol)
+{
+    if (lookup->type != DNS_SRV || !lookup->writer->counts[DNS_ANSWER])
+        return;
     for (size_t i = 0; i < service->address_count; i++)
         dns_write_address(lookup->writer, DNS_ADDITIONAL, service->full_name, DNS_TTL, service->addresses[i].family,
                           &service->addresses[i].v4);
     for (size_t i = 0; is_headless(service) && i < service->endpoint_count; i++) {
         const struct dns_endpoint *endpoint = &service->endpoints[(i + lookup->turn) % service->endpoint_count];
-        dns_write_address(lookup->writer, DNS_ADDITIONAL, endpoint->full_name, DNS_TTL, endpoint->address.family,
-                          &endpoint->address.v4);
+        if (has_match(endpoint, name, protocol))
+            dns_write_address(lookup->writer, DNS_ADDITIONAL, endpoint->full_name, DNS_TTL, endpoint->address.family,
+                              &endpoint->address.v4);
     }
+}
+
+/* An ExternalName has a CNAME and nothing else; one that is an address has not even that, as CoreDNS has it. */
+static void answer_external(struct lookup *lookup, const struct dns_service *service)
+{
+    struct ip_address address;
+    if (ip_address_parse(service->external_name, &address))
+        return;
+    lookup->exists = true;
+    lookup->alias = service->external_name;
 }
 
 static void answer_service(struct lookup *lookup, const struct dns_service *service)
 {
-    lookup->alias = service->external_name;
     /* A headless Service without endpoints has no records, and so no name. */
     lookup->exists = !is_headless(service) || service->endpoint_count;
     for (size_t i = 0; i < service->address_count; i++)
         answer_address(lookup, &service->addresses[i]);
-    for (size_t i = 0; is_headless(service) && i < service->endpoint_count; i++)
-        answer_address(lookup, &service->endpoints[(i + lookup->turn) % service->endpoint_count].address);
+    for (size_t i = 0; is_headless(service) && i < service->endpoint_count; i++) {
+        const struct dns_endpoint *endpoint = &service->endpoints[(i + lookup->turn) % service->endpoint_count];
+        if (!endpoint->repeats_address)
+            answer_address(lookup, &endpoint->address);
+    }
     if (lookup->type == DNS_SRV)
         answer_ports(lookup, service, NULL, NULL);
+    add_targets(lookup, service, NULL, NULL);
 }
 
 /* HOSTNAME.SERVICE, or the _PROTOCOL that names of ports end in. */
@@ -316,14 +317,17 @@ static void look_in_services(struct lookup *lookup, char *const *labels, size_t 
     const struct dns_service *service = find_service(lookup, labels[0], labels[1]);
     if (!service)
         return;
-    if (count == 2)
+    if (service->external_name) {
+        if (count == 2)
+            answer_external(lookup, service);
+    } else if (count == 2) {
         answer_service(lookup, service);
-    else if (count == 3)
+    } else if (count == 3) {
         answer_endpoint(lookup, service, labels[2]);
-    else if (count == 4 && *labels[2] == '_' && *labels[3] == '_')
+    } else if (count == 4 && *labels[2] == '_' && *labels[3] == '_') {
         answer_ports(lookup, service, labels[3] + 1, labels[2] + 1);
-    if (lookup->type == DNS_SRV && lookup->writer->counts[DNS_ANSWER])
-        add_targets(lookup, service);
+        add_targets(lookup, service, labels[3] + 1, labels[2] + 1);
+    }
 }
 
 /* "10-244-0-7", "fd00--7" */
@@ -369,7 +373,7 @@ static void write_soa(struct lookup *lookup, enum dns_section section)
                           .retry = 1800,
                           .expire = 86400,
                           .minimum = DNS_TTL};
-    dns_write_soa(lookup->writer, section, zone->domain, DNS_TTL, &soa);
+    dns_write_soa(lookup->writer, section, lookup->apex, DNS_TTL, &soa);
 }
 
 static void answer_apex(struct lookup *lookup)
@@ -488,6 +492,7 @@ static bool look_in_reverses(struct lookup *lookup)
     for (size_t i = 0; !own && i < lookup->zone->network_count; i++)
         own = ip_prefix_contains(&lookup->zone->networks[i], &address);
     lookup->exists = reverse;
+    lookup->apex = address.family == AF_INET ? "in-addr.arpa" : "ip6.arpa";
     for (size_t i = 0; reverse && lookup->type == DNS_PTR && i < reverse->names.count; i++)
         dns_write_name(lookup->writer, DNS_ANSWER, lookup->name, DNS_PTR, DNS_TTL, reverse->names.items[i]);
     return own;
@@ -519,8 +524,12 @@ static const char *follow(struct lookup *lookup)
 void dns_zone_answer(struct dns_zone *zone, const struct dns_query *query, uint64_t random, struct dns_writer *writer,
                      struct dns_result *result)
 {
-    struct lookup lookup = {
-        .zone = zone, .writer = writer, .type = query->type, .turn = (size_t)(random >> 1), .name = query->name};
+    struct lookup lookup = {.zone = zone,
+                            .writer = writer,
+                            .type = query->type,
+                            .turn = (size_t)(random >> 1),
+                            .name = query->name,
+                            .apex = zone->domain};
     *result = (struct dns_result){.verdict = DNS_ANSWERED, .code = DNS_NOERROR, .authoritative = true};
     if (query->plain ? !look_in_domain(&lookup) && !look_in_reverses(&lookup)
                      : length_below(query->name, zone->domain) < 0) {

@@ -8,43 +8,13 @@
 
 #include "network/address.h"
 #include "network/dns/message.h"
+#include "network/dns/service.h"
 
 /* Seconds that clients may keep an answer: as CoreDNS has it by default. */
 #define DNS_TTL 5
 /* A CNAME of the cluster may lead to another one; this many are followed. */
 #define DNS_CNAME_CHAIN_MAX 8
-/* Endpoints of one Service above this number have no records; no answer could hold more. */
-#define DNS_ENDPOINTS_MAX 4096
 #define DNS_NETWORKS_MAX 4
-
-struct dns_port {
-    char *name;           /* NULL: has no name, and no SRV record */
-    const char *protocol; /* "tcp", "udp" or "sctp"; static */
-    uint16_t number;
-};
-
-/* An endpoint that is to be found: it is ready, or the Service publishes the others too. */
-struct dns_endpoint {
-    char *hostname;  /* one label: the endpoint's, or made from its address */
-    char *full_name; /* set by the zone */
-    struct ip_address address;
-    struct dns_port *ports; /* those of its slice; of a headless Service they count, not the Service's */
-    size_t port_count;
-};
-
-struct dns_service {
-    char *namespace, *name;
-    char *full_name;              /* set by the zone */
-    struct ip_address *addresses; /* clusterIPs; none: headless or external */
-    size_t address_count;
-    struct dns_port *ports;
-    size_t port_count;
-    char *external_name;            /* NULL unless it is of type ExternalName */
-    struct dns_endpoint *endpoints; /* also of Services with an address: each is found by its hostname */
-    size_t endpoint_count;
-};
-/* Releases it and all that it owns. */
-void dns_service_free(struct dns_service *service);
 
 struct dns_zone_config {
     const char *domain;       /* "cluster.local" */
@@ -58,7 +28,8 @@ struct dns_zone;
 
 struct dns_zone *dns_zone_new(const struct dns_zone_config *config);
 void dns_zone_free(struct dns_zone *zone);
-/* Adds the Service or replaces the one of that name; takes it over. */
+/* Adds the Service or replaces the one of that name; takes it over. Endpoints of the same hostname and address, as one
+ * that is in two slices, become one with the ports of all. */
 void dns_zone_set_service(struct dns_zone *zone, struct dns_service *service);
 void dns_zone_remove_service(struct dns_zone *zone, const char *namespace, const char *name);
 /* A namespace that exists has a name, even without Services. */

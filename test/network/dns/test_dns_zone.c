@@ -5,12 +5,14 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "messages.h"
 
+#define REVERSE_SOA " | in-addr.arpa SOA ns.dns.cluster.local"
 #define SOA " | cluster.local SOA ns.dns.cluster.local"
 
 static struct dns_zone *zone;
@@ -44,7 +46,8 @@ static int set_up(void **state)
     struct dns_service *round = test_service("default", "round", NULL);
     round->external_name = strdup("round.default.svc.cluster.local");
     dns_zone_set_service(zone, round);
-    dns_zone_set_pod(zone, "uid-1", "ml", &(struct ip_address){.family = AF_INET, .v4.s_addr = inet_addr("10.244.0.20")});
+    dns_zone_set_pod(zone, "uid-1", "ml",
+                     &(struct ip_address){.family = AF_INET, .v4.s_addr = inet_addr("10.244.0.20")});
     return 0;
 }
 
@@ -157,6 +160,67 @@ static void an_external_name_leads_away(void **state)
                         "web.default.svc.cluster.local A 10.96.0.7");
 }
 
+/* It has a CNAME and nothing else: no ports, no endpoints; and no CNAME leads to an address. */
+static void an_external_name_has_nothing_of_its_own(void **state)
+{
+    struct dns_service *outside = test_service("default", "outside", NULL);
+    outside->external_name = strdup("web.default.svc.cluster.local");
+    test_endpoint(outside, "rank-0", "10.244.0.30");
+    dns_zone_set_service(zone, outside);
+    assert_string_equal(ask("outside.default.svc.cluster.local", DNS_SRV),
+                        "NOERROR aa outside.default.svc.cluster.local CNAME web.default.svc.cluster.local; "
+                        "web.default.svc.cluster.local SRV 0 100 80 web.default.svc.cluster.local | "
+                        "web.default.svc.cluster.local A 10.96.0.7; web.default.svc.cluster.local AAAA fd00::7");
+    assert_string_equal(ask("_http._tcp.outside.default.svc.cluster.local", DNS_SRV), "NXDOMAIN aa" SOA);
+    assert_string_equal(ask("_tcp.outside.default.svc.cluster.local", DNS_SRV), "NXDOMAIN aa" SOA);
+    assert_string_equal(ask("rank-0.outside.default.svc.cluster.local", DNS_A), "NXDOMAIN aa" SOA);
+    static const char *const addresses[] = {"192.0.2.1", "2001:db8::1"};
+    for (size_t i = 0; i < 2; i++) {
+        struct dns_service *address = test_service("default", "address", NULL);
+        address->external_name = strdup(addresses[i]);
+        dns_zone_set_service(zone, address);
+        assert_string_equal(ask("address.default.svc.cluster.local", DNS_A), "NXDOMAIN aa" SOA);
+        assert_string_equal(ask("address.default.svc.cluster.local", DNS_CNAME), "NXDOMAIN aa" SOA);
+    }
+}
+
+static void add_port(struct dns_endpoint *endpoint, const char *name, uint16_t number)
+{
+    endpoint->ports = realloc(endpoint->ports, (endpoint->port_count + 1) * sizeof(*endpoint->ports));
+    assert_non_null(endpoint->ports);
+    endpoint->ports[endpoint->port_count++] =
+        (struct dns_port){.name = strdup(name), .protocol = "tcp", .number = number};
+}
+
+static void an_endpoint_in_two_slices_is_told_once(void **state)
+{
+    struct dns_service *workers = test_service("ml", "workers", NULL);
+    test_endpoint(workers, "rank-0", "10.244.0.20");
+    test_endpoint(workers, "rank-0", "10.244.0.20"); /* the same, with one port more */
+    add_port(&workers->endpoints[1], "more", 9090);
+    test_endpoint(workers, "other", "10.244.0.20"); /* another name of the same address */
+    dns_zone_set_service(zone, workers);
+    for (uint64_t turn = 0; turn < 6; turn++)
+        assert_string_equal(ask_with("workers.ml.svc.cluster.local", DNS_A, 0, turn),
+                            "NOERROR aa workers.ml.svc.cluster.local A 10.244.0.20");
+    assert_string_equal(ask("rank-0.workers.ml.svc.cluster.local", DNS_A),
+                        "NOERROR aa rank-0.workers.ml.svc.cluster.local A 10.244.0.20");
+    assert_string_equal(ask("20.0.244.10.in-addr.arpa", DNS_PTR),
+                        "NOERROR aa 20.0.244.10.in-addr.arpa PTR rank-0.workers.ml.svc.cluster.local; "
+                        "20.0.244.10.in-addr.arpa PTR other.workers.ml.svc.cluster.local");
+    assert_string_equal(ask("_http._tcp.workers.ml.svc.cluster.local", DNS_SRV),
+                        "NOERROR aa _http._tcp.workers.ml.svc.cluster.local SRV 0 50 8080 "
+                        "rank-0.workers.ml.svc.cluster.local; _http._tcp.workers.ml.svc.cluster.local SRV 0 50 8080 "
+                        "other.workers.ml.svc.cluster.local | rank-0.workers.ml.svc.cluster.local A 10.244.0.20; "
+                        "other.workers.ml.svc.cluster.local A 10.244.0.20");
+    /* Only what the answer points to is added to it. */
+    assert_string_equal(ask("_more._tcp.workers.ml.svc.cluster.local", DNS_SRV),
+                        "NOERROR aa _more._tcp.workers.ml.svc.cluster.local SRV 0 50 9090 "
+                        "rank-0.workers.ml.svc.cluster.local | rank-0.workers.ml.svc.cluster.local A 10.244.0.20");
+    dns_zone_remove_service(zone, "ml", "workers");
+    assert_string_equal(ask("20.0.244.10.in-addr.arpa", DNS_PTR), "NXDOMAIN aa" REVERSE_SOA);
+}
+
 static void a_circle_of_names_ends(void **state)
 {
     assert_non_null(strstr(ask("round.default.svc.cluster.local", DNS_A), "CNAME round.default.svc.cluster.local"));
@@ -176,13 +240,15 @@ static void addresses_lead_back_to_names(void **state)
                         "NOERROR aa 7.0.96.10.in-addr.arpa PTR web.default.svc.cluster.local");
     assert_string_equal(ask("20.0.244.10.in-addr.arpa", DNS_PTR),
                         "NOERROR aa 20.0.244.10.in-addr.arpa PTR rank-0.workers.ml.svc.cluster.local");
-    assert_string_equal(
-        ask("7.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa", DNS_PTR),
-        "NOERROR aa 7.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa PTR "
-        "web.default.svc.cluster.local");
+    assert_string_equal(ask("7.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa", DNS_PTR),
+                        "NOERROR aa 7.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa PTR "
+                        "web.default.svc.cluster.local");
     /* The cluster's own addresses are nobody else's business; the others are. */
-    assert_string_equal(ask("99.0.244.10.in-addr.arpa", DNS_PTR), "NXDOMAIN aa" SOA);
-    assert_string_equal(ask("9.0.244.10.in-addr.arpa", DNS_PTR), "NXDOMAIN aa" SOA);
+    assert_string_equal(ask("99.0.244.10.in-addr.arpa", DNS_PTR), "NXDOMAIN aa" REVERSE_SOA);
+    assert_string_equal(ask("9.0.244.10.in-addr.arpa", DNS_PTR), "NXDOMAIN aa" REVERSE_SOA);
+    assert_string_equal(ask("7.0.96.10.in-addr.arpa", DNS_A), "NOERROR aa" REVERSE_SOA);
+    assert_string_equal(ask("7.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa", DNS_A),
+                        "NOERROR aa | ip6.arpa SOA ns.dns.cluster.local");
     assert_string_equal(ask("1.1.168.192.in-addr.arpa", DNS_PTR), "FORWARD");
     assert_string_equal(ask("0.244.10.in-addr.arpa", DNS_PTR), "FORWARD");
 }
@@ -205,8 +271,7 @@ static void other_names_are_for_others(void **state)
 
 static void who_asks_for_everything_gets_little(void **state)
 {
-    assert_string_equal(ask("workers.ml.svc.cluster.local", DNS_ANY),
-                        "NOERROR aa workers.ml.svc.cluster.local TYPE13");
+    assert_string_equal(ask("workers.ml.svc.cluster.local", DNS_ANY), "NOERROR aa workers.ml.svc.cluster.local TYPE13");
 }
 
 static void a_change_replaces_all_that_was(void **state)
@@ -216,7 +281,7 @@ static void a_change_replaces_all_that_was(void **state)
     dns_zone_set_service(zone, workers);
     assert_string_equal(ask("workers.ml.svc.cluster.local", DNS_A),
                         "NOERROR aa workers.ml.svc.cluster.local A 10.244.0.22");
-    assert_string_equal(ask("20.0.244.10.in-addr.arpa", DNS_PTR), "NXDOMAIN aa" SOA);
+    assert_string_equal(ask("20.0.244.10.in-addr.arpa", DNS_PTR), "NXDOMAIN aa" REVERSE_SOA);
     dns_zone_remove_service(zone, "ml", "workers");
     dns_zone_remove_service(zone, "ml", "workers");
     assert_string_equal(ask("workers.ml.svc.cluster.local", DNS_A), "NXDOMAIN aa" SOA);
@@ -249,6 +314,8 @@ int main(void)
         TEST(a_headless_service_has_those_of_its_endpoints),
         TEST(named_ports_have_srv_records),
         TEST(an_external_name_leads_away),
+        TEST(an_external_name_has_nothing_of_its_own),
+        TEST(an_endpoint_in_two_slices_is_told_once),
         TEST(a_circle_of_names_ends),
         TEST(pods_have_names),
         TEST(addresses_lead_back_to_names),
