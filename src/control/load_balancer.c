@@ -396,24 +396,17 @@ static void tell(struct controller *c, struct object *object, const char *reason
     recorder_event(c->recorder, object->resource, object->meta, NULL, "Normal", reason, "%s", text);
 }
 
-/* Gives everything back: the status first, the finalizer when that is done. */
+/* Gives everything back, then the finalizer; the API server has cleared the status with the change of type. */
 static void clean_up(struct controller *c, struct work *work, struct object *object, const char *key)
 {
     struct balancers *b = c->state;
-    const struct service *service = object ? object->value : NULL;
     struct names before = release(b, key);
     map_remove(&b->waiting, key);
     if (any_is_free(b, &before))
         enqueue_waiting(c);
     if (!object || !has_finalizer(object->meta))
         return;
-    if (service->status.load_balancer.ingress.count && !object->meta->deletion_timestamp) {
-        tell(c, object, "DeletingLoadBalancer", "Deleting load balancer");
-        write_status(work, object, &(struct load_balancer_ingress_array){0});
-        return;
-    }
-    if (object->meta->deletion_timestamp)
-        tell(c, object, "DeletingLoadBalancer", "Deleting load balancer");
+    tell(c, object, "DeletingLoadBalancer", "Deleting load balancer");
     write_finalizer(work, object, false);
     tell(c, object, "DeletedLoadBalancer", "Deleted load balancer");
 }

@@ -237,7 +237,8 @@ void registry_make_default_roles(struct registry *registry, struct client *clien
                                  void *context);
 
 /* service.c */
-/* What an update leaves out and upstream keeps: addresses and node ports. */
+/* What an update leaves out and upstream keeps: addresses and node ports. What the type has no use for goes: fields that
+ * are only repeated, and the status of a load balancer. */
 void service_carry(struct service *service, const struct service *old);
 struct service_addresses *service_addresses_new(struct registry *registry);
 void service_addresses_free(struct service_addresses *addresses);

@@ -102,4 +102,7 @@ void service_carry(struct service *service, const struct service *before)
     if (service_needs_node_ports(spec) && service_needs_node_ports(old))
         carry_node_ports(service, old);
     drop_unneeded(spec, before);
+    /* The address of a load balancer goes with the type, whoever gave it. */
+    if (!text_equal(spec->type, "LoadBalancer"))
+        service->status.load_balancer = (struct load_balancer_status){0};
 }

@@ -552,6 +552,28 @@ static void a_service_gains_and_loses_its_second_family(void **state)
     world_free(w);
 }
 
+/* Whoever gave them, the addresses of a load balancer go with its type. */
+static void the_status_of_a_load_balancer_goes_with_its_type(void **state)
+{
+    static const char *const classes[] = {"", ",\"loadBalancerClass\":\"example.com/other\""};
+    for (size_t i = 0; i < ARRAY_COUNT(classes); i++) {
+        struct world *w = world_new();
+        char json[256];
+        snprintf(json, sizeof(json), SERVICE("a", ",\"type\":\"LoadBalancer\"%s"), classes[i]);
+        assert_code(create(w, "services/default", json), 201);
+        assert_code(patch(w, "services/default/a/status",
+                          "{\"status\":{\"loadBalancer\":{\"ingress\":[{\"ip\":\"192.0.2.9\"}]}}}"),
+                    200);
+        struct reply *r = patch(w, "services/default/a", "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}");
+        assert_field(r, "status/loadBalancer/ingress/0/ip", "192.0.2.9");
+        r = patch(w, "services/default/a", "{\"spec\":{\"type\":\"NodePort\"}}");
+        assert_code(r, 200);
+        assert_field(r, "status/loadBalancer/ingress", NULL);
+        assert_field(get(w, "services/default/a"), "status/loadBalancer/ingress", NULL);
+        world_free(w);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -570,6 +592,7 @@ int main(void)
         cmocka_unit_test(ports_of_a_changed_service_may_ask_for_what_others_of_it_have),
         cmocka_unit_test(a_port_keeps_its_node_port_by_its_name),
         cmocka_unit_test(node_ports_of_a_load_balancer_go_with_its_type_or_when_they_are_taken_out),
+        cmocka_unit_test(the_status_of_a_load_balancer_goes_with_its_type),
         cmocka_unit_test(an_address_is_one_however_it_is_written),
         cmocka_unit_test(what_a_service_ignores_is_told_in_upstreams_words),
         cmocka_unit_test(the_clusters_own_services_follow_their_ports),
