@@ -76,7 +76,7 @@ def test_the_three_ways_to_a_service(cluster, api, kubectl, recommender):
 def test_workers_behind_a_headless_service_find_worker_0_by_its_name(api, namespace, pods, kubectl):
     with kubectl.follow("get", "endpoints", "-w") as follower:
         kubectl("apply", "-f", harness.LESSON / "55-headless.yaml")
-        assert table(kubectl("get", "service", "training"))[0]["CLUSTER-IP"] == "None"
+        assert table(kubectl("get", "service", "recommender-training"))[0]["CLUSTER-IP"] == "None"
         items = harness.wait_for(api, pods, lambda items: len(items) == 2 and all(
             item["status"].get("podIP") for item in items) and items)
         wanted = {item["status"]["podIP"] + ":23456" for item in items}
