@@ -21,11 +21,23 @@ static void default_namespace(struct arena *arena, void *value)
         string_map_set(arena, &n->metadata.labels, "kubernetes.io/metadata.name", n->metadata.name);
 }
 
+/* The older field is the first range of the newer one, and counts where they differ, as in upstream's conversion. */
+static void default_pod_cidrs(struct arena *arena, struct node_spec *spec)
+{
+    struct string_array *all = &spec->pod_cidrs;
+    if (!text_empty(spec->pod_cidr) && (!all->count || !text_equal(all->items[0], spec->pod_cidr))) {
+        all->items = arena_copy(arena, &spec->pod_cidr, sizeof(*all->items));
+        all->count = 1;
+    }
+    spec->pod_cidr = all->count ? all->items[0] : NULL;
+}
+
 static void default_node(struct arena *arena, void *value)
 {
     struct node *n = value;
     if (!n->status.allocatable.count)
         n->status.allocatable = n->status.capacity;
+    default_pod_cidrs(arena, &n->spec);
 }
 
 static bool allocates_external(const struct service_spec *spec)

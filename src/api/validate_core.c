@@ -34,6 +34,25 @@ static void validate_quantities(struct api_field_errors *errors, const struct ap
         validate_resource_quantity(errors, PATH(path, map->items[i].key), map->items[i].key, map->items[i].value);
 }
 
+/* One range, or one of each family. */
+static void validate_pod_cidrs(struct api_field_errors *errors, const struct api_path *path,
+                               const struct string_array *cidrs)
+{
+    struct format_cidr a, b;
+    for (size_t i = 0; i < cidrs->count; i++)
+        validate_cidr(errors, PATH_INDEX(path, i), cidrs->items[i]);
+    if (cidrs->count < 2)
+        return;
+    bool dual_stack =
+        format_cidr_parse(cidrs->items[0], &a) && format_cidr_parse(cidrs->items[1], &b) && a.family != b.family;
+    if (!dual_stack || cidrs->count > 2)
+        field_invalid_strings(errors, path, cidrs, "may specify no more than one CIDR for each IP family");
+    cleanup_name_set struct name_set seen = {0};
+    for (size_t i = 0; i < cidrs->count; i++)
+        if (!name_set_add_format(&seen, "%s", cidrs->items[i]))
+            field_duplicate(errors, PATH_INDEX(path, i), cidrs->items[i]);
+}
+
 void validate_node(struct api_field_errors *errors, const void *value)
 {
     const struct node *n = value;
@@ -41,11 +60,7 @@ void validate_node(struct api_field_errors *errors, const void *value)
     validate_taints(errors, PATH(PATH(NULL, "metadata"), "taints"), &n->spec.taints);
     validate_quantities(errors, PATH(status, "capacity"), &n->status.capacity);
     validate_quantities(errors, PATH(status, "allocatable"), &n->status.allocatable);
-    for (size_t i = 0; i < n->spec.pod_cidrs.count; i++)
-        validate_cidr(errors, PATH_INDEX(cidrs, i), n->spec.pod_cidrs.items[i]);
-    if (n->spec.pod_cidrs.count > 2)
-        field_invalid_strings(errors, cidrs, &n->spec.pod_cidrs,
-                              "may specify no more than one CIDR for each IP family");
+    validate_pod_cidrs(errors, cidrs, &n->spec.pod_cidrs);
 }
 
 void validate_node_update(struct api_field_errors *errors, const void *value, const void *old_value)

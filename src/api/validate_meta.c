@@ -58,14 +58,20 @@ static void validate_finalizers(struct api_field_errors *errors, const struct ap
         validate_finalizer(errors, PATH_INDEX(path, i), finalizers->items[i]);
 }
 
+/* Whether it is VERSION or GROUP/VERSION; what has more parts counts as nothing, as upstream reads it. */
+static bool has_version(const char *api_version)
+{
+    const char *slash = strchr(text_or_empty(api_version), '/');
+    return slash ? slash[1] && !strchr(slash + 1, '/') : !text_empty(api_version);
+}
+
 static void validate_owner_references(struct api_field_errors *errors, const struct api_path *path,
                                       const struct owner_reference_array *owners)
 {
     const char *controller = NULL;
     for (size_t i = 0; i < owners->count; i++) {
         const struct owner_reference *o = &owners->items[i];
-        const char *slash = strrchr(o->api_version ? o->api_version : "", '/');
-        if (text_empty(slash ? slash + 1 : o->api_version))
+        if (!has_version(o->api_version))
             field_invalid(errors, PATH(path, "apiVersion"), o->api_version, "version must not be empty");
         if (text_empty(o->kind))
             field_invalid(errors, PATH(path, "kind"), o->kind, "must not be empty");

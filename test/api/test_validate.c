@@ -29,6 +29,17 @@ static const struct {
      "Pod \"p\" is invalid: spec.containers[0].name: Invalid value: \"A\": a lowercase RFC 1123 label must consist of "
      "lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. "
      "'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')"},
+    {API_NODES, "{'metadata':{'name':'n'},'spec':{'podCIDR':'10.0.0.0/33'}}",
+     "Node \"n\" is invalid: spec.podCIDRs[0]: Invalid value: \"10.0.0.0/33\": must be a valid CIDR value, (e.g. "
+     "10.9.8.0/24 or 2001:db8::/64)"},
+    {API_NODES, "{'metadata':{'name':'n'},'spec':{'podCIDRs':['10.0.0.0/24','10.0.1.0/24']}}",
+     "Node \"n\" is invalid: spec.podCIDRs: Invalid value: [\"10.0.0.0/24\",\"10.0.1.0/24\"]: may specify no more than "
+     "one CIDR for each IP family"},
+    {API_NODES, "{'metadata':{'name':'n'},'spec':{'podCIDRs':['10.0.0.0/24','fd00::/64']}}", ""},
+    {API_PODS, "{'metadata':{'name':'p','namespace':'x','ownerReferences':[{'apiVersion':'foo/bar/x','kind':'K','name':"
+               "'n','uid':'u'}]},'spec':{'containers':[" CONTAINER("") "]}}",
+     "Pod \"p\" is invalid: metadata.ownerReferences.apiVersion: Invalid value: \"foo/bar/x\": version must not be "
+     "empty"},
     {API_PODS, POD("{'containers':[{'name':'a.b'}]}"),
      "Pod \"p\" is invalid: [spec.containers[0].name: Invalid value: \"a.b\": must not contain dots, "
      "spec.containers[0].image: Required value]"},
