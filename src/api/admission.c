@@ -89,9 +89,18 @@ struct status *api_admit_priority(struct arena *arena, struct pod *pod, const st
     return NULL;
 }
 
+static struct status *reject_pod(struct arena *arena, const struct pod *pod, const char *why)
+{
+    return api_status_forbidden(arena, &api_resources[API_PODS], pod->metadata.name,
+                                arena_printf(arena, "pod rejected: %s", why));
+}
+
 static struct status *admit_pod(struct arena *arena, struct pod *pod)
 {
     struct pod_spec *spec = &pod->spec;
+    /* There is one runtime, and no classes of it. */
+    if (!text_empty(spec->runtime_class_name))
+        return reject_pod(arena, pod, arena_printf(arena, "RuntimeClass \"%s\" not found", spec->runtime_class_name));
     /* A mirror shows what its node runs; nothing is added to it. */
     if (text_empty(spec->service_account_name) && !string_map_get(&pod->metadata.annotations, POD_MIRROR_ANNOTATION))
         spec->service_account = spec->service_account_name = "default";
@@ -103,4 +112,12 @@ static struct status *admit_pod(struct arena *arena, struct pod *pod)
 struct status *api_admit_create(struct arena *arena, const struct api_resource *resource, void *value)
 {
     return resource->index == API_PODS ? admit_pod(arena, value) : NULL;
+}
+
+struct status *api_admit_valid(struct arena *arena, const struct api_resource *resource, const void *value)
+{
+    const struct pod *pod = value;
+    if (resource->index != API_PODS || !pod->spec.overhead.count)
+        return NULL;
+    return reject_pod(arena, pod, "Pod Overhead set without corresponding RuntimeClass defined Overhead");
 }

@@ -1,6 +1,6 @@
 /* Admission: what upstream's built-in admission plugins that need no other object do to a new object, after
- * defaulting and before validation: ServiceAccount (its name), DefaultTolerationSeconds; and what Priority does, given
- * the class. */
+ * defaulting and before validation: ServiceAccount (its name), DefaultTolerationSeconds, RuntimeClass (of which there
+ * are none); and what Priority does, given the class. */
 #ifndef CORACLE_API_ADMISSION_H
 #define CORACLE_API_ADMISSION_H
 
@@ -15,6 +15,8 @@
 
 /* Changes a new root value of the resource in place. Returns NULL, or the Status (403) that refuses it. */
 struct status *api_admit_create(struct arena *arena, const struct api_resource *resource, void *value);
+/* What RuntimeClass looks at once more, after validation: NULL, or the Status (403) that refuses the new value. */
+struct status *api_admit_valid(struct arena *arena, const struct api_resource *resource, const void *value);
 /* Gives a new pod the priority and the preemption policy of its class; NULL: it has none, and there is no default. */
 struct status *api_admit_priority(struct arena *arena, struct pod *pod, const struct priority_class *class);
 

@@ -233,6 +233,8 @@ void registry_create_value(struct task *task, void *value)
         refused = service_choose_families(task, value, NULL);
     if (!refused)
         refused = validate(task, value);
+    if (!refused)
+        refused = api_admit_valid(task->arena, task->resource, value);
     if (!refused && store_head(task->registry->store, task->stored, meta->namespace, meta->name))
         refused = api_status_already_exists(task->arena, task->resource, meta->name);
     if (!refused && task->resource->index == API_SERVICES) {

@@ -23,13 +23,13 @@ static void inert_fields_that_are_set_are_named(void **state)
     const struct api_resource *r = &api_resources[API_DEPLOYMENTS];
     struct api_warnings warnings = {.arena = arena};
     void *value = decode(arena, r,
-                         "{'spec':{'template':{'spec':{'runtimeClassName':'c','workloadRef':{'name':'w'},"
+                         "{'spec':{'template':{'spec':{'hostUsers':false,'workloadRef':{'name':'w'},"
                          "'dnsPolicy':'ClusterFirst','containers':[{'name':'a'},{'name':'b','securityContext':"
                          "{'runAsUser':0,'windowsOptions':{}}}],'volumes':[{'name':'v','flocker':{}}]}}}}");
     api_warn_inert(r->type, value, NULL, &warnings);
     static const char *const fields[] = {
         "spec.template.spec.containers[1].securityContext.windowsOptions",
-        "spec.template.spec.runtimeClassName",
+        "spec.template.spec.hostUsers",
         "spec.template.spec.volumes[0].flocker",
         "spec.template.spec.workloadRef",
     };

@@ -438,8 +438,8 @@ def test_the_nodes_lease_is_renewed_and_comes_back_with_its_namespace(api):
 def test_what_does_not_act_yet_says_so(api, pods):
     """A field that is accepted but has no effect is named in a Warning header, never ignored in silence."""
     body = harness.shell_pod("it", "true", restartPolicy="Never")
-    body["spec"]["runtimeClassName"] = "none"
+    body["spec"]["hostUsers"] = False
     response = api.request("POST", pods + "?dryRun=All", body)
     assert response.status == 201
     warnings = response.headers.get_all("Warning") or []
-    assert sum("spec.runtimeClassName: stored, but without effect" in warning for warning in warnings) == 1
+    assert sum("spec.hostUsers: stored, but without effect" in warning for warning in warnings) == 1

@@ -356,6 +356,20 @@ static void a_patch_applies_to_what_is_there(void **state)
     world_free(w);
 }
 
+static void a_patch_does_not_make_another_kind_of_an_object(void **state)
+{
+    struct world *w = world_new();
+    create(w, "configmaps/default", MAP("a"));
+    struct reply *r = patch(w, "configmaps/default/a", "{\"kind\":\"Secret\"}");
+    assert_code(r, 422);
+    assert_non_null(strstr(r->text, "converting (v1.Secret) to (core.ConfigMap): unknown conversion"));
+    r = patch(w, "configmaps/default/a", "{\"apiVersion\":\"v2\"}");
+    assert_code(r, 422);
+    assert_non_null(strstr(r->text, "no kind \"ConfigMap\" is registered for version \"v2\" in scheme"));
+    assert_code(patch(w, "configmaps/default/a", "{\"kind\":\"ConfigMap\",\"apiVersion\":\"v1\"}"), 200);
+    world_free(w);
+}
+
 static struct reply *patch_validated(struct world *w, enum client_field_validation validation)
 {
     struct client_request *q = request(CLIENT_PATCH, "configmaps/default/a");
@@ -400,15 +414,36 @@ static void managed_fields_are_not_dropped_in_silence(void **state)
     world_free(w);
 }
 
-static void a_field_that_does_not_act_yet_is_named(void **state)
+static void a_pod_that_asks_for_a_class_of_runtime_is_refused(void **state)
 {
     struct world *w = world_new();
     struct reply *r = create(w, "pods/default",
                              "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"runtimeClassName\":\"other\","
+                             "\"containers\":[{\"name\":\"c\"}]}}");
+    assert_code(r, 403);
+    assert_non_null(strstr(r->text, "pods \"p\" is forbidden: pod rejected: RuntimeClass \"other\" not found"));
+    r = create(w, "pods/default",
+               "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"overhead\":{\"cpu\":\"1\"},"
+               "\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}");
+    assert_code(r, 403);
+    assert_non_null(strstr(r->text, "pods \"p\" is forbidden: pod rejected: Pod Overhead set without corresponding "
+                                    "RuntimeClass defined Overhead"));
+    r = create(w, "pods/default",
+               "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"overhead\":{\"cpu\":\"1\"},"
+               "\"containers\":[{\"name\":\"c\"}]}}");
+    assert_code(r, 422);
+    world_free(w);
+}
+
+static void a_field_that_does_not_act_yet_is_named(void **state)
+{
+    struct world *w = world_new();
+    struct reply *r = create(w, "pods/default",
+                             "{\"metadata\":{\"name\":\"p\"},\"spec\":{\"hostUsers\":false,"
                              "\"containers\":[{\"name\":\"c\",\"image\":\"i\"}]}}");
     assert_code(r, 201);
     assert_non_null(r->warning);
-    assert_memory_equal(r->warning, "spec.runtimeClassName: ", 23);
+    assert_memory_equal(r->warning, "spec.hostUsers: ", 16);
     r = patch(w, "pods/default/p", "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}");
     assert_code(r, 200);
     assert_null(r->warning);
@@ -492,9 +527,11 @@ int main(void)
         cmocka_unit_test(a_pod_is_bound_once),
         cmocka_unit_test(a_scale_is_a_view_of_its_object),
         cmocka_unit_test(a_patch_applies_to_what_is_there),
+        cmocka_unit_test(a_patch_does_not_make_another_kind_of_an_object),
         cmocka_unit_test(unknown_fields_in_a_patch_are_named_as_the_client_asks),
         cmocka_unit_test(managed_fields_are_not_dropped_in_silence),
         cmocka_unit_test(a_field_that_does_not_act_yet_is_named),
+        cmocka_unit_test(a_pod_that_asks_for_a_class_of_runtime_is_refused),
         cmocka_unit_test(events_are_one_set_of_objects_behind_two_apis),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -377,7 +377,7 @@ static void keys_that_yaml_sets_twice_are_warned_of_refused_or_ignored(void **st
 #define INERT_DEPLOYMENT(more)                                                                                         \
     "{\"metadata\":{\"name\":\"inert\"" more                                                                           \
     "},\"spec\":{\"dada\":1,\"selector\":{\"matchLabels\":{\"app\":\"web\"}},"                                         \
-    "\"template\":{\"metadata\":{\"labels\":{\"app\":\"web\"}},\"spec\":{\"runtimeClassName\":\"c\",\"containers\":[{" \
+    "\"template\":{\"metadata\":{\"labels\":{\"app\":\"web\"}},\"spec\":{\"hostUsers\":false,\"containers\":[{"        \
     "\"name\":\"c\",\"image\":\"i\",\"securityContext\":{\"windowsOptions\":{}}}]}}}}"
 
 /* lint's end in the name of a check: " [probe-missing]". */
@@ -417,11 +417,11 @@ static void each_warning_is_given_once_and_of_changes_only(void **state)
     static const char *const all[] = {
         "299 - \"unknown field \\\"spec.dada\\\"\"",
         "299 - \"spec.template.spec.containers[0].securityContext.windowsOptions" INERT,
-        "299 - \"spec.template.spec.runtimeClassName" INERT,
+        "299 - \"spec.template.spec.hostUsers" INERT,
         NULL,
     };
     static const char *const unknown[] = {"299 - \"unknown field \\\"spec.dada\\\"\"", NULL};
-    static const char *const one[] = {"299 - \"spec.template.spec.runtimeClassName" INERT, NULL};
+    static const char *const one[] = {"299 - \"spec.template.spec.hostUsers" INERT, NULL};
     static const char *const none[] = {NULL};
     struct answer *a = ask("POST", DEPLOYMENTS, NULL, INERT_DEPLOYMENT(""));
     assert_code(a, 201);
@@ -435,7 +435,7 @@ static void each_warning_is_given_once_and_of_changes_only(void **state)
     assert_warnings(a, none);
     make(DEPLOYMENTS, DEPLOYMENT);
     a = ask("PATCH", DEPLOYMENTS "/web", "Content-Type: application/merge-patch+json\r\n",
-            "{\"spec\":{\"template\":{\"spec\":{\"runtimeClassName\":\"c\"}}}}");
+            "{\"spec\":{\"template\":{\"spec\":{\"hostUsers\":false}}}}");
     assert_code(a, 200);
     assert_warnings(a, one);
     a = ask("PATCH", DEPLOYMENTS "/web", "Content-Type: application/merge-patch+json\r\n",
