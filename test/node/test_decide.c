@@ -203,6 +203,7 @@ static void no_sandbox_is_made_when_nothing_is_left_to_run(void **state)
     ended_earlier(&l, 1, 0);
     ended_earlier(&l, 2, 0);
     assert_string_equal(decide(&l, NOW), "tear-down");
+    buffer_free(&l.text);
     begin(&l, 1, "OnFailure");
     make_ready(&l);
     ended_earlier(&l, 0, 0);
