@@ -2,18 +2,10 @@
 #include "api/storage.h"
 #include "api/table_columns.h"
 
-#define NAME                                                                                                           \
-    {                                                                                                                  \
-        "Name", "string", "name", "Name of the object, unique within its namespace and kind.", 0                       \
-    }
-#define AGE                                                                                                            \
-    {                                                                                                                  \
-        "Age", "string", NULL, "Time since the object was created.", 0                                                 \
-    }
 #define UNSET "<unset>"
 
 const struct table_column_definition persistent_volume_columns[] = {
-    NAME,
+    COLUMN_NAME,
     {"Capacity", "string", NULL, "How much the volume holds.", 0},
     {"Access Modes", "string", NULL, "How the volume may be used.", 0},
     {"Reclaim Policy", "string", NULL, "What happens to the volume when its claim is gone.", 0},
@@ -22,29 +14,29 @@ const struct table_column_definition persistent_volume_columns[] = {
     {"StorageClass", "string", NULL, "Class of storage of the volume.", 0},
     {"VolumeAttributesClass", "string", NULL, "Class of the volume's changeable attributes.", 0},
     {"Reason", "string", NULL, "Why the volume is in this phase.", 0},
-    AGE,
+    COLUMN_AGE,
     {"VolumeMode", "string", NULL, "Filesystem, or Block.", 1},
     {0}};
 
 const struct table_column_definition persistent_volume_claim_columns[] = {
-    NAME,
+    COLUMN_NAME,
     {"Status", "string", NULL, "Whether the claim waits, is bound, or has lost its volume.", 0},
     {"Volume", "string", NULL, "Volume that the claim is bound to.", 0},
     {"Capacity", "string", NULL, "How much the volume holds.", 0},
     {"Access Modes", "string", NULL, "How the volume may be used.", 0},
     {"StorageClass", "string", NULL, "Class of storage that is asked for.", 0},
     {"VolumeAttributesClass", "string", NULL, "Class of the volume's changeable attributes.", 0},
-    AGE,
+    COLUMN_AGE,
     {"VolumeMode", "string", NULL, "Filesystem, or Block.", 1},
     {0}};
 
 const struct table_column_definition storage_class_columns[] = {
-    NAME,
+    COLUMN_NAME,
     {"Provisioner", "string", NULL, "Who makes volumes of the class.", 0},
     {"ReclaimPolicy", "string", NULL, "What happens to its volumes when their claims are gone.", 0},
     {"VolumeBindingMode", "string", NULL, "When its claims are bound.", 0},
     {"AllowVolumeExpansion", "string", NULL, "Whether its claims may be made larger.", 0},
-    AGE,
+    COLUMN_AGE,
     {0}};
 
 /* The modes in short, each once, in a fixed order. */

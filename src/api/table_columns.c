@@ -13,23 +13,14 @@
 /* More addresses or ports than these are only counted. */
 #define SHOWN_MAX 3
 
-#define NAME                                                                                                           \
-    {                                                                                                                  \
-        "Name", "string", "name", "Name of the object, unique within its namespace and kind.", 0                       \
-    }
-#define AGE                                                                                                            \
-    {                                                                                                                  \
-        "Age", "string", NULL, "Time since the object was created.", 0                                                 \
-    }
-
-static const struct table_column_definition default_columns[] = {NAME, AGE, {0}};
+static const struct table_column_definition default_columns[] = {COLUMN_NAME, COLUMN_AGE, {0}};
 
 static const struct table_column_definition pod_columns[] = {
-    NAME,
+    COLUMN_NAME,
     {"Ready", "string", NULL, "Ready containers of all containers of the pod.", 0},
     {"Status", "string", NULL, "What the pod is doing, summed up from its phase and its containers.", 0},
     {"Restarts", "string", NULL, "How often its containers restarted, and when the last restart was.", 0},
-    AGE,
+    COLUMN_AGE,
     {"IP", "string", NULL, "Address of the pod in the cluster.", 1},
     {"Node", "string", NULL, "Node that the pod is bound to.", 1},
     {"Nominated Node", "string", NULL, "Node on which room is being made for the pod.", 1},
@@ -37,53 +28,53 @@ static const struct table_column_definition pod_columns[] = {
     {0}};
 
 static const struct table_column_definition deployment_columns[] = {
-    NAME,
+    COLUMN_NAME,
     {"Ready", "string", NULL, "Ready pods of wanted pods.", 0},
     {"Up-to-date", "string", NULL, "Pods that run the present template.", 0},
     {"Available", "string", NULL, "Pods that have been ready for at least minReadySeconds.", 0},
-    AGE,
+    COLUMN_AGE,
     {"Containers", "string", NULL, "Names of the containers in the template.", 1},
     {"Images", "string", NULL, "Images of the containers in the template.", 1},
     {"Selector", "string", NULL, "Label selector of the pods that belong to it.", 1},
     {0}};
 
 static const struct table_column_definition replica_set_columns[] = {
-    NAME,
+    COLUMN_NAME,
     {"Desired", "integer", NULL, "Wanted pods.", 0},
     {"Current", "integer", NULL, "Pods that exist.", 0},
     {"Ready", "integer", NULL, "Pods that are ready.", 0},
-    AGE,
+    COLUMN_AGE,
     {"Containers", "string", NULL, "Names of the containers in the template.", 1},
     {"Images", "string", NULL, "Images of the containers in the template.", 1},
     {"Selector", "string", NULL, "Label selector of the pods that belong to it.", 1},
     {0}};
 
 static const struct table_column_definition service_columns[] = {
-    NAME,
+    COLUMN_NAME,
     {"Type", "string", NULL, "How the service is exposed.", 0},
     {"Cluster-IP", "string", NULL, "Address of the service inside the cluster.", 0},
     {"External-IP", "string", NULL, "Addresses under which it is reached from outside.", 0},
     {"Port(s)", "string", NULL, "Ports of the service, with the port of the nodes where there is one.", 0},
-    AGE,
+    COLUMN_AGE,
     {"Selector", "string", NULL, "Labels of the pods that the service sends traffic to.", 1},
     {0}};
 
 static const struct table_column_definition endpoints_columns[] = {
-    NAME, {"Endpoints", "string", NULL, "Ready addresses with their ports.", 0}, AGE, {0}};
+    COLUMN_NAME, {"Endpoints", "string", NULL, "Ready addresses with their ports.", 0}, COLUMN_AGE, {0}};
 
 static const struct table_column_definition endpoint_slice_columns[] = {
-    NAME,
+    COLUMN_NAME,
     {"AddressType", "string", NULL, "Kind of the addresses in the slice.", 0},
     {"Ports", "string", NULL, "Ports that each endpoint serves.", 0},
     {"Endpoints", "string", NULL, "Addresses in the slice.", 0},
-    AGE,
+    COLUMN_AGE,
     {0}};
 
 static const struct table_column_definition node_columns[] = {
-    NAME,
+    COLUMN_NAME,
     {"Status", "string", NULL, "Whether the node is ready and takes new pods.", 0},
     {"Roles", "string", NULL, "Roles that its labels give the node.", 0},
-    AGE,
+    COLUMN_AGE,
     {"Version", "string", NULL, "Version of the node's agent.", 0},
     {"Internal-IP", "string", NULL, "Address of the node inside the cluster.", 1},
     {"External-IP", "string", NULL, "Address of the node outside the cluster.", 1},
@@ -93,19 +84,19 @@ static const struct table_column_definition node_columns[] = {
     {0}};
 
 static const struct table_column_definition namespace_columns[] = {
-    NAME, {"Status", "string", NULL, "Whether the namespace is active or being emptied.", 0}, AGE, {0}};
+    COLUMN_NAME, {"Status", "string", NULL, "Whether the namespace is active or being emptied.", 0}, COLUMN_AGE, {0}};
 
 static const struct table_column_definition config_map_columns[] = {
-    NAME, {"Data", "string", NULL, "Number of keys.", 0}, AGE, {0}};
+    COLUMN_NAME, {"Data", "string", NULL, "Number of keys.", 0}, COLUMN_AGE, {0}};
 
-static const struct table_column_definition secret_columns[] = {NAME,
+static const struct table_column_definition secret_columns[] = {COLUMN_NAME,
                                                                 {"Type", "string", NULL, "What the secret is for.", 0},
                                                                 {"Data", "string", NULL, "Number of keys.", 0},
-                                                                AGE,
+                                                                COLUMN_AGE,
                                                                 {0}};
 
 static const struct table_column_definition service_account_columns[] = {
-    NAME, {"Secrets", "string", NULL, "Number of secrets that belong to the account.", 0}, AGE, {0}};
+    COLUMN_NAME, {"Secrets", "string", NULL, "Number of secrets that belong to the account.", 0}, COLUMN_AGE, {0}};
 
 static const struct table_column_definition event_columns[] = {
     {"Last Seen", "string", NULL, "Time since the event happened last.", 0},
@@ -121,15 +112,15 @@ static const struct table_column_definition event_columns[] = {
     {0}};
 
 static const struct table_column_definition priority_class_columns[] = {
-    NAME,
+    COLUMN_NAME,
     {"Value", "integer", NULL, "Priority of the pods of the class.", 0},
     {"Global-Default", "boolean", NULL, "Whether pods that name no class have this one.", 0},
-    AGE,
+    COLUMN_AGE,
     {"PreemptionPolicy", "string", NULL, "Whether its pods may displace others of lower priority.", 0},
     {0}};
 
 static const struct table_column_definition lease_columns[] = {
-    NAME, {"Holder", "string", NULL, "Who holds the lease.", 0}, AGE, {0}};
+    COLUMN_NAME, {"Holder", "string", NULL, "Who holds the lease.", 0}, COLUMN_AGE, {0}};
 
 void cell_containers(struct cells *cells, const struct pod_spec *spec)
 {

@@ -4,6 +4,16 @@
 
 #include "api/table_cells.h"
 
+/* What nearly every kind has: its first column, and the last that is always shown. */
+#define COLUMN_NAME                                                                                                    \
+    {                                                                                                                  \
+        "Name", "string", "name", "Name of the object, unique within its namespace and kind.", 0                       \
+    }
+#define COLUMN_AGE                                                                                                     \
+    {                                                                                                                  \
+        "Age", "string", NULL, "Time since the object was created.", 0                                                 \
+    }
+
 /* Ended by one without a name; priority 1: only in wide output. */
 const struct table_column_definition *table_columns(const struct api_resource *resource);
 /* Writes "[" and the cells, without "]". */

@@ -2,14 +2,6 @@
 #include "api/job.h"
 #include "api/table_columns.h"
 
-#define NAME                                                                                                           \
-    {                                                                                                                  \
-        "Name", "string", "name", "Name of the object, unique within its namespace and kind.", 0                       \
-    }
-#define AGE                                                                                                            \
-    {                                                                                                                  \
-        "Age", "string", NULL, "Time since the object was created.", 0                                                 \
-    }
 #define TEMPLATE                                                                                                       \
     {"Containers", "string", NULL, "Names of the containers in the template.", 1},                                     \
         {"Images", "string", NULL, "Images of the containers in the template.", 1},                                    \
@@ -18,22 +10,22 @@
     }
 
 const struct table_column_definition job_columns[] = {
-    NAME,
+    COLUMN_NAME,
     {"Status", "string", NULL, "What the job is doing, summed up from its conditions.", 0},
     {"Completions", "string", NULL, "Pods that have succeeded, of those that have to.", 0},
     {"Duration", "string", NULL, "Time from its start to its completion, or until now.", 0},
-    AGE,
+    COLUMN_AGE,
     TEMPLATE,
     {0}};
 
 const struct table_column_definition cron_job_columns[] = {
-    NAME,
+    COLUMN_NAME,
     {"Schedule", "string", NULL, "When jobs are started.", 0},
     {"Timezone", "string", NULL, "Time zone of the schedule.", 0},
     {"Suspend", "boolean", NULL, "Whether no jobs are started at present.", 0},
     {"Active", "integer", NULL, "Number of jobs that run.", 0},
     {"Last Schedule", "string", NULL, "Time since a job was last started.", 0},
-    AGE,
+    COLUMN_AGE,
     TEMPLATE,
     {0}};
 

@@ -11,25 +11,25 @@
 #define HOSTS_MAX 3
 
 const struct table_column_definition ingress_columns[] = {
-    {"Name", "string", "name", "Name of the object, unique within its namespace and kind.", 0},
+    COLUMN_NAME,
     {"Class", "string", NULL, "IngressClass that serves it.", 0},
     {"Hosts", "string", NULL, "Hosts that it has rules for.", 0},
     {"Address", "string", NULL, "Where it is reached.", 0},
     {"Ports", "string", NULL, "Ports that it listens on.", 0},
-    {"Age", "string", NULL, "Time since the object was created.", 0},
+    COLUMN_AGE,
     {0}};
 
 const struct table_column_definition ingress_class_columns[] = {
     {"Name", "string", "name", "Name of the object, unique within its kind.", 0},
     {"Controller", "string", NULL, "Controller that serves the class.", 0},
     {"Parameters", "string", NULL, "Object with more settings of the class.", 0},
-    {"Age", "string", NULL, "Time since the object was created.", 0},
+    COLUMN_AGE,
     {0}};
 
 const struct table_column_definition network_policy_columns[] = {
-    {"Name", "string", "name", "Name of the object, unique within its namespace and kind.", 0},
+    COLUMN_NAME,
     {"Pod-Selector", "string", NULL, "Labels of the pods that the policy is about.", 0},
-    {"Age", "string", NULL, "Time since the object was created.", 0},
+    COLUMN_AGE,
     {0}};
 
 static void hosts_cell(struct cells *cells, const struct ingress_rule_array *rules)

@@ -24,7 +24,8 @@ struct conntrack_flow {
 
 /* Looks at every flow of the family and of TCP, UDP or SCTP, or only at those that were translated, in the namespace of
  * `netlink` (NETLINK_NETFILTER), and deletes those for which `stale` is true; the next packet of such a flow is looked
- * up afresh. A flow that its client begins meanwhile, from the same port to another endpoint, is left alone. Costs what the number of these flows costs. Returns how many were deleted, or -1. */
+ * up afresh. A flow that its client begins meanwhile, from the same port to another endpoint, is left alone. Costs what
+ * the number of these flows costs. Returns how many were deleted, or -1. */
 typedef bool (*conntrack_judge)(void *context, const struct conntrack_flow *flow);
 long conntrack_delete(struct netlink *netlink, int family, bool translated, conntrack_judge stale, void *context,
                       struct error *err);

@@ -22,7 +22,7 @@ static char *plain_id(const char *container_id)
 static struct container_termination termination_of(const struct container_state_terminated *t)
 {
     return (struct container_termination){.container_id = plain_id(t->container_id),
-                                          .reason = mem_string(t->reason ? t->reason : ""),
+                                          .reason = mem_string(text_or_empty(t->reason)),
                                           .message = t->message ? mem_string(t->message) : NULL,
                                           .exit_code = t->exit_code,
                                           .started_at = t->started_at,

@@ -7,8 +7,8 @@
 
 #include "base/cleanup.h"
 #include "base/task.h"
-#include "base/text.h"
 #include "base/vector.h"
+#include "node/environment.h"
 #include "node/machine.h"
 #include "node/runtime/container.h"
 #include "node/worker.h"
@@ -164,16 +164,6 @@ static struct pod_usage *pod_of(struct arena *arena, const struct usage_meter *m
     return pod;
 }
 
-static const char *image_of(const struct pod_spec *spec, const char *container)
-{
-    const struct container_array *lists[] = {&spec->containers, &spec->init_containers};
-    for (size_t k = 0; k < ARRAY_COUNT(lists); k++)
-        for (size_t i = 0; i < lists[k]->count; i++)
-            if (text_equal(lists[k]->items[i].name, container))
-                return lists[k]->items[i].image;
-    return NULL;
-}
-
 static void report(const struct usage_meter *m, struct arena *arena, struct node_usage *usage)
 {
     const struct look *now = m->now;
@@ -194,7 +184,8 @@ static void report(const struct usage_meter *m, struct arena *arena, struct node
         const struct worker *w = pod ? map_get(&m->agent->workers, r->pod_uid) : NULL;
         if (!w || pod->count == w->state.seen.container_count)
             continue;
-        container.image = image_of(&worker_pod(w)->spec, r->name);
+        const struct container *spec = pod_find_container(worker_pod(w), r->name);
+        container.image = spec ? spec->image : NULL;
         pod->containers[pod->count++] = container;
         /* As metrics-server: a pod was measured when the first of its containers was. */
         if (!pod->instant || r->instant < pod->instant) {

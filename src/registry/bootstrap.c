@@ -1,8 +1,8 @@
 /* What upstream's API server creates by itself at start: the default roles (default_roles.c), two priority classes, four
  * namespaces, and the service default/kubernetes with the address that the API answers on; beside it, as every
  * installation has it, the service of the cluster's DNS. At the very first start the default StorageClass, too. Creating
- * what is there already is fine; address and ports are brought up to date. What one phase makes is asked for at once; the next
- * begins when all of it is durable. */
+ * what is there already is fine; address and ports are brought up to date. What one phase makes is asked for at once;
+ * the next begins when all of it is durable. */
 #include <arpa/inet.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -127,8 +127,7 @@ struct body_type {
 /* What a lenient decoder passed over. */
 struct body_report {
     struct json_report fields;
-    const char
-        *yaml; /* keys that a YAML body sets twice, as api/yaml.h reports them, in the request's arena; or NULL */
+    const char *yaml; /* keys that a YAML body sets twice, as api/yaml.h reports them; NULL: none. In the arena */
 };
 
 /* Reads the body into *value, in the arena `values`; a body without kind and version is taken for what it has to be.
