@@ -628,13 +628,18 @@ static void name_node(struct cluster *c)
         *p = *p >= 'A' && *p <= 'Z' ? (char)(*p - 'A' + 'a') : *p;
 }
 
-int cluster_run(const struct cluster_options *options, struct error *err)
+void cluster_mask_ends(int how)
 {
-    struct cluster c = {.options = options};
     sigset_t ends;
     sigemptyset(&ends);
     sigaddset(&ends, SIGTERM);
     sigaddset(&ends, SIGINT);
+    pthread_sigmask(how, &ends, NULL);
+}
+
+int cluster_run(const struct cluster_options *options, struct error *err)
+{
+    struct cluster c = {.options = options};
     uv_loop_init(&c.loop);
     c.env = env_uv_new(&c.loop);
     c.mailbox = mailbox_new(&c.loop);
@@ -644,7 +649,7 @@ int cluster_run(const struct cluster_options *options, struct error *err)
     c.terminate.data = c.interrupt.data = &c;
     uv_signal_start(&c.terminate, signalled, SIGTERM);
     uv_signal_start(&c.interrupt, signalled, SIGINT);
-    pthread_sigmask(SIG_UNBLOCK, &ends, NULL);
+    cluster_mask_ends(SIG_UNBLOCK);
     if (start(&c, &c.err) < 0)
         fail(&c);
     uv_run(&c.loop, UV_RUN_DEFAULT);

@@ -33,6 +33,8 @@ struct cluster_options {
 #define CLUSTER_TABLE_MAX (SANDBOX_NAME_MAX + 16)
 void cluster_table_name(const char *name, char out[CLUSTER_TABLE_MAX]);
 
+/* Blocks or lets in (SIG_BLOCK, SIG_UNBLOCK) the signals that end a cluster, SIGTERM and SIGINT, for this thread. */
+void cluster_mask_ends(int how);
 /* Runs the cluster until SIGTERM or SIGINT; returns the signal, or -1 if it could not start. Both signals may be
  * blocked before, so that none ends the process while it is half made: they are let in here, and ignored once the
  * cluster has stopped. One that stops before it was ready removes the kubeconfigs that it wrote first. */

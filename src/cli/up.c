@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
@@ -145,16 +144,6 @@ static int open_listener(const struct up_options *o, char url[64], struct error 
     return steal_fd(fd);
 }
 
-/* While something is half made, a signal waits until it can be answered: cluster_run lets it in. */
-static void hold_signals(void)
-{
-    sigset_t ends;
-    sigemptyset(&ends);
-    sigaddset(&ends, SIGTERM);
-    sigaddset(&ends, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &ends, NULL);
-}
-
 struct progress {
     struct timespec began;
     bool ready;
@@ -247,7 +236,8 @@ static int make_and_run(struct making *m, struct cluster_options *cluster)
                                     .isolated = m->up->sandbox,
                                     .data_directory = m->data,
                                     .disposable = m->up->sandbox && !m->up->data_directory};
-    hold_signals();
+    /* While something is half made, a signal waits until it can be answered: cluster_run lets it in. */
+    cluster_mask_ends(SIG_BLOCK);
     m->data_made = access(m->data, F_OK) < 0 && errno == ENOENT;
     if (file_make_directories(m->data, 0711, &err) < 0)
         return command_failed("up", err.text);
@@ -305,14 +295,10 @@ static void pass_on(int number)
 static void pass_signals_on(pid_t child)
 {
     struct sigaction action = {.sa_handler = pass_on, .sa_flags = SA_RESTART};
-    sigset_t ends;
     detached = child;
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
-    sigemptyset(&ends);
-    sigaddset(&ends, SIGTERM);
-    sigaddset(&ends, SIGINT);
-    pthread_sigmask(SIG_UNBLOCK, &ends, NULL);
+    cluster_mask_ends(SIG_UNBLOCK);
 }
 
 static int detach(const struct up_options *o, struct progress *progress)
@@ -320,7 +306,7 @@ static int detach(const struct up_options *o, struct progress *progress)
     int fds[2];
     if (pipe2(fds, O_CLOEXEC) < 0)
         return command_failed("up", strerror(errno));
-    hold_signals();
+    cluster_mask_ends(SIG_BLOCK);
     pid_t child = fork();
     if (child < 0)
         return command_failed("up", strerror(errno));
