@@ -78,6 +78,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     show(r, value);
     if (!refused && !created.count) {
         api_meta(r, value)->resource_version = "1";
+        if (r->index == API_NODES) /* as upstream: a node may come with an address twice, and then not change */
+            ((struct node *)value)->status.addresses.count = 0;
         api_validate_update(r, value, value, NULL, &unchanged);
         if (unchanged.count)
             abort();
