@@ -34,61 +34,104 @@ static bool is_extended(const char *name)
     return strchr(name, '/') && !strstr(name, "kubernetes.io/") && strncmp(name, "requests.", strlen("requests.")) != 0;
 }
 
-static void run_out(struct arena *arena, struct admission_refusal *out, const char *name, int64_t requested,
-                    int64_t used, int64_t capacity)
+static bool is_listed(const struct admission_shortages *list, const char *name)
 {
-    out->reason = arena_printf(arena, "OutOf%s", name);
-    out->message =
-        arena_printf(arena, "Node didn't have enough resource: %s, requested: %lld, used: %lld, capacity: %lld", name,
-                     (long long)requested, (long long)used, (long long)capacity);
+    for (size_t i = 0; i < list->count; i++)
+        if (strcmp(list->items[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+static void run_out(struct arena *arena, struct admission_shortages *out, const struct admission_shortage *shortage)
+{
+    struct admission_shortage *items = arena_alloc(arena, (out->count + 1) * sizeof(*items));
+    for (size_t i = 0; i < out->count; i++)
+        items[i] = out->items[i];
+    items[out->count] = *shortage;
+    *out = (struct admission_shortages){items, out->count + 1};
 }
 
 /* A pod that asks for nothing of it fits, however much is in use. */
-static bool lacks(struct arena *arena, const struct admission_request *r, const char *name,
-                  struct admission_refusal *out)
+static void look_at(struct arena *arena, const struct admission_request *r, const char *name,
+                    struct admission_shortages *out)
 {
-    int64_t asked = pod_resource_request(r->pod, name, POD_COUNT_SPEC, 0), used = 0;
-    int64_t capacity = pod_resource_amount(&r->node->status.allocatable, name);
-    if (asked <= 0)
-        return false;
+    struct admission_shortage s = {.name = name,
+                                   .requested = pod_resource_request(r->pod, name, POD_COUNT_SPEC, 0),
+                                   .capacity = pod_resource_amount(&r->node->status.allocatable, name)};
+    if (s.requested <= 0 || is_listed(out, name))
+        return;
     for (size_t i = 0; i < r->count; i++)
-        used = quantity_add(used, pod_resource_request(r->others[i], name, POD_COUNT_STATUS, 0));
-    if (asked <= capacity - used)
-        return false;
-    run_out(arena, out, name, asked, used, capacity);
-    return true;
+        s.used = quantity_add(s.used, pod_resource_request(r->others[i], name, POD_COUNT_STATUS, 0));
+    if (s.requested > s.capacity - s.used)
+        run_out(arena, out, &s);
 }
 
-static bool lacks_further(struct arena *arena, const struct admission_request *r, const struct string_map *asked,
-                          struct admission_refusal *out)
+static void look_further(struct arena *arena, const struct admission_request *r, const struct string_map *asked,
+                         struct admission_shortages *out)
 {
     for (size_t i = 0; i < asked->count; i++) {
         const char *name = asked->items[i].key;
         bool unknown = is_extended(name) && !string_map_get(&r->node->status.allocatable, name);
-        if (!is_basic(name) && !unknown && lacks(arena, r, name, out))
-            return true;
+        if (!is_basic(name) && !unknown)
+            look_at(arena, r, name, out);
     }
-    return false;
+}
+
+struct admission_shortages admission_shortages(struct arena *arena, const struct admission_request *r)
+{
+    const struct pod_spec *spec = &r->pod->spec;
+    const struct container_array *lists[] = {&spec->containers, &spec->init_containers};
+    struct admission_shortages out = {0};
+    struct admission_shortage pods = {.name = "pods",
+                                      .requested = 1,
+                                      .used = (int64_t)r->count,
+                                      .capacity = pod_resource_amount(&r->node->status.allocatable, "pods")};
+    if (pods.requested > pods.capacity - pods.used)
+        run_out(arena, &out, &pods);
+    for (size_t i = 0; i < ARRAY_COUNT(basic); i++)
+        look_at(arena, r, basic[i], &out);
+    for (size_t l = 0; l < ARRAY_COUNT(lists); l++)
+        for (size_t i = 0; i < lists[l]->count; i++)
+            look_further(arena, r, &lists[l]->items[i].resources.requests, &out);
+    if (spec->resources)
+        look_further(arena, r, &spec->resources->requests, &out);
+    look_further(arena, r, &spec->overhead, &out);
+    return out;
+}
+
+static const char *shortage_message(struct arena *arena, const struct admission_shortage *s)
+{
+    return arena_printf(arena, "Node didn't have enough resource: %s, requested: %lld, used: %lld, capacity: %lld",
+                        s->name, (long long)s->requested, (long long)s->used, (long long)s->capacity);
 }
 
 static bool lacks_any(struct arena *arena, const struct admission_request *r, struct admission_refusal *out)
 {
-    const struct pod_spec *spec = &r->pod->spec;
-    const struct container_array *lists[] = {&spec->containers, &spec->init_containers};
-    int64_t most = quantity_value(string_map_get(&r->node->status.allocatable, "pods"));
-    if ((int64_t)r->count + 1 > most) {
-        run_out(arena, out, "pods", 1, (int64_t)r->count, most);
-        return true;
+    struct admission_shortages shortages = admission_shortages(arena, r);
+    if (!shortages.count)
+        return false;
+    out->reason = arena_printf(arena, "OutOf%s", shortages.items[0].name);
+    out->message = shortage_message(arena, &shortages.items[0]);
+    return true;
+}
+
+const char *admission_refuses_resize(struct arena *arena, const struct admission_request *r, const char **message)
+{
+    static const char *const resized[] = {"memory", "cpu"};
+    for (size_t i = 0; i < ARRAY_COUNT(resized); i++) {
+        int64_t asked = pod_resource_request(r->pod, resized[i], POD_COUNT_SPEC, 0);
+        int64_t capacity = pod_resource_amount(&r->node->status.allocatable, resized[i]);
+        if (asked > capacity) {
+            *message = arena_printf(arena, "Node didn't have enough capacity: %s, requested: %lld, capacity: %lld",
+                                    resized[i], (long long)asked, (long long)capacity);
+            return "Infeasible";
+        }
     }
-    for (size_t i = 0; i < ARRAY_COUNT(basic); i++)
-        if (lacks(arena, r, basic[i], out))
-            return true;
-    for (size_t l = 0; l < ARRAY_COUNT(lists); l++)
-        for (size_t i = 0; i < lists[l]->count; i++)
-            if (lacks_further(arena, r, &lists[l]->items[i].resources.requests, out))
-                return true;
-    return (spec->resources && lacks_further(arena, r, &spec->resources->requests, out)) ||
-           lacks_further(arena, r, &spec->overhead, out);
+    struct admission_shortages shortages = admission_shortages(arena, r);
+    if (!shortages.count)
+        return NULL;
+    *message = shortage_message(arena, &shortages.items[0]);
+    return "Deferred";
 }
 
 /* ---- The rest ---- */

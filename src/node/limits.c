@@ -185,31 +185,3 @@ bool limits_want_restart(const struct container *container, const struct resourc
     }
     return false;
 }
-
-const char *limits_refuse(struct arena *arena, const struct pod *wanted, const struct node_room *room,
-                          const char **message)
-{
-    static const char lacks[] = "Node didn't have enough";
-    long long cpu = pod_resource_request(wanted, "cpu", POD_COUNT_SPEC, 0);
-    long long memory = pod_resource_request(wanted, "memory", POD_COUNT_SPEC, 0);
-    long long cpus = room->cpu, bytes = room->memory, cpus_used = room->cpu_used, bytes_used = room->memory_used;
-    if (memory > bytes) {
-        *message = arena_printf(arena, "%s capacity: memory, requested: %lld, capacity: %lld", lacks, memory, bytes);
-        return "Infeasible";
-    }
-    if (cpu > cpus) {
-        *message = arena_printf(arena, "%s capacity: cpu, requested: %lld, capacity: %lld", lacks, cpu, cpus);
-        return "Infeasible";
-    }
-    if (cpu > cpus - cpus_used) {
-        *message = arena_printf(arena, "%s resource: cpu, requested: %lld, used: %lld, capacity: %lld", lacks, cpu,
-                                cpus_used, cpus);
-        return "Deferred";
-    }
-    if (memory > bytes - bytes_used) {
-        *message = arena_printf(arena, "%s resource: memory, requested: %lld, used: %lld, capacity: %lld", lacks,
-                                memory, bytes_used, bytes);
-        return "Deferred";
-    }
-    return NULL;
-}

@@ -1,5 +1,4 @@
-/* From requests and limits to cgroups and back, and whether a change of them fits the node. Pure; arithmetic and texts
- * are the kubelet's. */
+/* From requests and limits to cgroups and back. Pure; the arithmetic is the kubelet's. */
 #ifndef CORACLE_NODE_LIMITS_H
 #define CORACLE_NODE_LIMITS_H
 
@@ -27,14 +26,5 @@ bool limits_equal(const struct resource_requirements *a, const struct resource_r
 /* Whether the change means a new start of the container, by its resizePolicy. */
 bool limits_want_restart(const struct container *container, const struct resource_requirements *before,
                          const struct resource_requirements *now);
-
-/* What a node has for pods, and what those on it have been allotted, the one in question left out. */
-struct node_room {
-    int64_t cpu, memory; /* thousandths, bytes */
-    int64_t cpu_used, memory_used;
-};
-/* NULL when the pod fits; else why not: "Deferred" or "Infeasible", with a message in the arena. */
-const char *limits_refuse(struct arena *arena, const struct pod *wanted, const struct node_room *room,
-                          const char **message);
 
 #endif

@@ -53,12 +53,13 @@ struct pod_state {
     struct container_record *records; /* beside seen.containers */
     char *ip;                         /* NULL: none */
     struct pod_resize resize;
-    char *ip6;          /* the second one, of IPv6; NULL: none */
-    bool disrupted;     /* evicted for the sake of the node */
-    bool rejected;      /* not taken in by it */
-    bool restored;      /* found running after a restart of the agent */
-    const char *reason; /* of a pod that failed as a whole: "Evicted", "DeadlineExceeded"; static */
-    char *message;      /* beside it; NULL: none */
+    char *ip6;              /* the second one, of IPv6; NULL: none */
+    const char *disruption; /* of a pod that ended for the sake of the node or of another pod: what the condition
+                             * DisruptionTarget says; NULL: none. Static, or `message` */
+    bool rejected;          /* not taken in by it */
+    bool restored;          /* found running after a restart of the agent */
+    const char *reason;     /* of a pod that failed as a whole: "Evicted", "DeadlineExceeded"; static */
+    char *message;          /* beside it; NULL: none */
 };
 
 /* The index of a container by name, init containers first, or -1. */

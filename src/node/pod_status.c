@@ -243,7 +243,7 @@ static void set_conditions(struct arena *arena, const struct pod_state *state, c
     struct conditions c = {
         .arena = arena, .old = &pod->status.conditions, .generation = pod->metadata.generation, .now = now};
     bool succeeded = text_equal(phase, "Succeeded"), failed = text_equal(phase, "Failed");
-    bool disrupted = state->disrupted && text_equal(out->phase, "Failed");
+    bool disrupted = state->disruption && text_equal(out->phase, "Failed");
     const char *initializing = incomplete_containers(arena, state, statuses);
     const char *unready = unready_containers(arena, state, statuses);
     const char *gates = unmet_gates(arena, pod);
@@ -264,7 +264,7 @@ static void set_conditions(struct arena *arena, const struct pod_state *state, c
     if (disrupted) {
         add_condition(&c, "DisruptionTarget", true, NULL, NULL);
         c.items[c.count - 1].reason = "TerminationByKubelet";
-        c.items[c.count - 1].message = arena_string(arena, state->message);
+        c.items[c.count - 1].message = arena_string(arena, state->disruption);
     }
     const struct pod_resize *resize = &state->resize;
     if (resize->pending) {

@@ -63,8 +63,7 @@ void worker_event(struct worker *w, const struct container *container, const cha
     vsnprintf(text, sizeof(text), format, args);
     va_end(args);
     if (container) {
-        const struct container_observation *c =
-            &w->state.seen.containers[pod_state_find(&w->state, container->name)];
+        const struct container_observation *c = &w->state.seen.containers[pod_state_find(&w->state, container->name)];
         snprintf(path, sizeof(path), "spec.%s{%s}",
                  c->init        ? "initContainers"
                  : c->ephemeral ? "ephemeralContainers"
@@ -128,6 +127,7 @@ static void worker_free(struct worker *w)
     free(w->state.ip6);
     free(w->state.message);
     free(w->refused_for);
+    free(w->makes_room_for);
     free(w->probers);
     free(w->hooks);
     free(w->contexts);
@@ -243,8 +243,8 @@ static void finish(struct worker *w)
     }
     w->finishing = true;
     worker_hold(w);
-    client_delete(w->agent->client, &api_resources[API_PODS], w->state.pod->meta->namespace,
-                  w->state.pod->meta->name, w->state.pod->meta->uid, 0, NULL, finished, w);
+    client_delete(w->agent->client, &api_resources[API_PODS], w->state.pod->meta->namespace, w->state.pod->meta->name,
+                  w->state.pod->meta->uid, 0, NULL, finished, w);
 }
 
 /* ---- Turns ---- */
@@ -311,6 +311,10 @@ static void turn(void *context)
     }
     if (w->agent->stopping || w->unsettled)
         return;
+    if (worker_awaits_room(w)) {
+        worker_sync_mirror(w); /* so that the scheduler gives the room to nobody else */
+        return;
+    }
     struct pod_observation *seen = &w->state.seen;
     size_t most = POD_ACTIONS_PER_CONTAINER * seen->container_count + POD_ACTIONS_EXTRA;
     cleanup_free struct pod_action *actions = mem_alloc(most * sizeof(*actions));
@@ -435,6 +439,11 @@ static bool metadata_changed(const struct object_meta *old, const struct object_
     return !string_map_equal(&old->labels, &now->labels) || !string_map_equal(&old->annotations, &now->annotations);
 }
 
+static bool resized(const struct pod *pod)
+{
+    return pod_condition_find(&pod->status.conditions, "PodResizeInProgress");
+}
+
 void worker_update(struct worker *w, struct object *pod)
 {
     if (!pod) {
@@ -448,13 +457,15 @@ void worker_update(struct worker *w, struct object *pod)
             const char *image = w->state.seen.containers[i].spec->image;
             const struct pod *now = pod->value;
             size_t inits = now->spec.init_containers.count;
-            const char *fresh = i < inits ? now->spec.init_containers.items[i].image
-                                          : now->spec.containers.items[i - inits].image;
+            const char *fresh =
+                i < inits ? now->spec.init_containers.items[i].image : now->spec.containers.items[i - inits].image;
             if (strcmp(image, fresh) != 0)
                 image_changed(w, i);
         }
         look_at_spec(w);
         worker_consider_resize(w);
+        if (resized(old->value) && !resized(pod->value))
+            agent_room_made(w->agent); /* what it had before counts no more */
         if (volume_shows_fields(worker_pod(w)) && metadata_changed(old->meta, pod->meta))
             worker_update_volumes(w);
         object_unref(old);
@@ -465,7 +476,6 @@ void worker_update(struct worker *w, struct object *pod)
 }
 
 /* ---- Taking up what runs ---- */
-
 
 static const char *annotation(const struct runtime_container_status *s, const char *key)
 {
@@ -502,7 +512,8 @@ static void restore_container(void *context, const struct runtime_container_stat
     c->phase = s->state == RUNTIME_EXITED ? CONTAINER_STARTING : CONTAINER_RUNNING;
     /* The status that the API remembers may be older than the container. */
     struct error err;
-    if (c->phase == CONTAINER_RUNNING && runtime_read_limits(w->agent->runtime, s->pod_uid, s->id, &r->actual, &err) < 0)
+    if (c->phase == CONTAINER_RUNNING &&
+        runtime_read_limits(w->agent->runtime, s->pod_uid, s->id, &r->actual, &err) < 0)
         log_warning("Cannot read the limits of container %s: %s", s->name, err.text);
     if (c->phase == CONTAINER_RUNNING)
         cpu_manager_restore(w->agent->cpus, w, (size_t)i, s->id);
@@ -547,7 +558,8 @@ static struct worker *take_up(struct agent *agent, struct object *object, const 
     w->timer = env_timer_new(agent->env, wake, w);
     w->state.pod = object_ref(object);
     w->known = shown->status.start_time;
-    w->state.seen.start_time = shown->status.start_time ? shown->status.start_time : env_now(agent->env) / 1000000 * 1000000;
+    w->state.seen.start_time =
+        shown->status.start_time ? shown->status.start_time : env_now(agent->env) / 1000000 * 1000000;
     size_t count = pod->spec.init_containers.count + pod->spec.containers.count;
     grow(w, count);
     look_at_spec(w);

@@ -18,40 +18,43 @@ struct worker_drain;
 struct worker {
     struct agent *agent;
     struct pod_state state;
-    bool is_static;            /* its pod is from a file, and shown in the API by a mirror: node/worker_mirror.c */
-    struct object *mirror;     /* NULL: there is none */
-    bool mirror_busy;          /* it is being made or deleted */
-    bool leaving;              /* the file has gone, or says something else */
-    char *directory; /* DATA/pods/UID */
-    struct env_timer *timer;  /* the next wake */
-    bool poked;               /* a turn is arranged */
+    bool is_static;          /* its pod is from a file, and shown in the API by a mirror: node/worker_mirror.c */
+    struct object *mirror;   /* NULL: there is none */
+    bool mirror_busy;        /* it is being made or deleted */
+    bool leaving;            /* the file has gone, or says something else */
+    char *directory;         /* DATA/pods/UID */
+    struct env_timer *timer; /* the next wake */
+    bool poked;              /* a turn is arranged */
     bool status_dirty;
-    int64_t write_at;  /* not before: the API refused the last write */
-    bool status_busy;  /* a status update is on its way */
-    bool gone;         /* the object has been deleted */
-    bool last_words;   /* the final status of this snapshot has been sent */
-    bool finishing;    /* the final delete is on its way */
-    bool known;        /* an earlier agent had taken it in */
-    bool unsettled;    /* whether the node takes it in is not known yet: nothing is done for it */
-    char *refused_for; /* the reason, where it is not a constant; NULL: none */
-    bool frozen;       /* it had ended before this agent started: its status stays as it is */
+    int64_t write_at;      /* not before: the API refused the last write */
+    bool status_busy;      /* a status update is on its way */
+    bool gone;             /* the object has been deleted */
+    bool last_words;       /* the final status of this snapshot has been sent */
+    bool finishing;        /* the final delete is on its way */
+    bool known;            /* an earlier agent had taken it in */
+    bool unsettled;        /* whether the node takes it in is not known yet: nothing is done for it */
+    size_t awaited;        /* other pods that end to make room for it: nothing is done for it before they have */
+    int64_t awaited_until; /* or this moment */
+    char *makes_room_for;  /* uid of the pod that it ends for; NULL: none */
+    char *refused_for;     /* the reason, where it is not a constant; NULL: none */
+    bool frozen;           /* it had ended before this agent started: its status stays as it is */
     int64_t volumes_delay;
     bool volumes_stale; /* what volumes show has changed while they were made or brought up to date */
     int64_t sandbox_delay;
-    struct worker_drain *drain;    /* node/worker_drain.c; NULL: it has not begun */
-    bool withheld;            /* this node's data plane knows that the pod is not ready */
-    struct map volume_images;    /* volume -> char *: the image that it shows */
-    struct worker_token *tokens; /* that volumes show */
-    struct env_timer *renewal;   /* of the tokens; NULL: there are none */
-    struct env_timer *usage;  /* the next look at volumes with a limit; NULL: there are none */
-    struct env_timer *resize_timer; /* tries a change again that was refused */
-    bool resizing;                  /* groups are being changed */
-    bool resize_pod;                /* the pod's group has to follow */
-    size_t pending;    /* operations under way; each holds the worker */
+    struct worker_drain *drain;       /* node/worker_drain.c; NULL: it has not begun */
+    bool withheld;                    /* this node's data plane knows that the pod is not ready */
+    struct map volume_images;         /* volume -> char *: the image that it shows */
+    struct worker_token *tokens;      /* that volumes show */
+    struct env_timer *renewal;        /* of the tokens; NULL: there are none */
+    struct env_timer *usage;          /* the next look at volumes with a limit; NULL: there are none */
+    struct env_timer *resize_timer;   /* tries a change again that was refused */
+    bool resizing;                    /* groups are being changed */
+    bool resize_pod;                  /* the pod's group has to follow */
+    size_t pending;                   /* operations under way; each holds the worker */
     struct container *ephemeral;      /* what the ephemeral containers of the snapshot have in common with others */
     struct worker_context **contexts; /* one for each container: what its probes and hooks are called back with */
-    struct prober **probers;         /* PROBER_KINDS for each container */
-    struct hook **hooks;             /* of each container: the one that runs, or NULL */
+    struct prober **probers;          /* PROBER_KINDS for each container */
+    struct hook **hooks;              /* of each container: the one that runs, or NULL */
 };
 
 /* A container of a worker. */
@@ -116,8 +119,8 @@ void worker_pre_stop(struct worker *worker, size_t container, int64_t grace);
 void worker_stop_container(struct worker *worker, size_t container);
 void worker_kill_container(struct worker *worker, size_t container);
 void worker_mount_volumes(struct worker *worker);
-/* Asks for the tokens that volumes show and that are missing or due; done runs when all are answered. False: none is due,
- * and done does not run. */
+/* Asks for the tokens that volumes show and that are missing or due; done runs when all are answered. False: none is
+ * due, and done does not run. */
 bool worker_fetch_tokens(struct worker *worker, env_callback done, void *context);
 /* The token of a projection, or NULL with err set; the context is the worker. */
 const char *worker_token_text(void *worker, const struct service_account_token_projection *projection,
@@ -127,8 +130,8 @@ void worker_plan_renewal(struct worker *worker);
 void worker_forget_tokens(struct worker *worker);
 /* When a token is asked for again. */
 int64_t worker_token_renewal(int64_t now, int64_t seconds, int64_t expires_at);
-/* Finds or pulls the images that volumes show; done runs when all are answered, with what is wrong with the first that is
- * not to be had. False: all are known, and done does not run. */
+/* Finds or pulls the images that volumes show; done runs when all are answered, with what is wrong with the first that
+ * is not to be had. False: all are known, and done does not run. */
 typedef void (*worker_images_done)(void *context, const struct error *err);
 bool worker_fetch_volume_images(struct worker *worker, worker_images_done done, void *context);
 /* The image of a volume, or NULL; the context is the worker. */
@@ -141,13 +144,23 @@ void worker_watch_usage(struct worker *worker);
 void worker_create_sandbox(struct worker *worker);
 /* The pod fails and ends, with the reason Evicted; disruption: it is told so by a condition. */
 void worker_evict(struct worker *worker, const char *message, bool disruption);
-/* An earlier agent had begun to evict it. */
+/* The same, with its own grace period and the reason Preempting, to make room for a critical pod, which waits for it.
+ */
+void worker_preempt(struct worker *worker, const struct worker *critical);
+/* An earlier agent had begun to evict it, or ended it for another. */
 void worker_resume_eviction(struct worker *worker, const struct pod *shown);
 /* Fails a pod that has not begun: reason lives as long as the worker. */
 void worker_reject(struct worker *worker, const char *reason, const char *why);
 /* Fails a pod that is new to the node if the node is too short of something to take it in, is not one that it may be on
- * (node/admission.h), or does not allow its sysctls. */
+ * (node/admission.h), or does not allow its sysctls. For a critical pod others may end (node/preemption.h). */
 void worker_admit(struct worker *worker);
+/* Whether the pod has to wait until others have ended for it. Upstream's kubelet waits for half as long again as they
+ * have been given to end, and at least 10 s, before it goes on. */
+bool worker_awaits_room(struct worker *worker);
+/* It has been torn down: who waits for its room goes on. */
+void worker_made_room(struct worker *worker);
+/* Whether the node has room for what the pod asks for by now: NULL, or why not (node/admission.h). */
+const char *worker_refuses_resize(const struct worker *worker, struct arena *arena, const char **message);
 /* Takes over what has been allotted to the containers from the pod as the API shows it: at the start. */
 void worker_restore_allocation(struct worker *worker, const struct pod *shown);
 void worker_free_allocation(struct worker *worker);

@@ -420,6 +420,7 @@ static void sandbox_removed(void *context, const struct error *err)
         free(t->directories.items[i]);
     vector_free(&t->directories);
     agent_room_made(w->agent);
+    worker_made_room(w);
     pressure_pod_ended(w->agent->pressure, worker_pod(w)->metadata.uid);
     free(t->log_directory);
     free(t);

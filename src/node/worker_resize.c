@@ -70,25 +70,6 @@ struct pod *worker_allocated_pod(const struct worker *w, struct arena *arena)
     return pod;
 }
 
-/* ---- Whether it fits ---- */
-
-static struct node_room room_around(const struct worker *w)
-{
-    const struct agent *agent = w->agent;
-    struct node_room room = {.cpu = agent->allocatable.cpu_milli, .memory = agent->allocatable.memory};
-    for (struct map_slot *s = NULL; (s = map_next(&agent->workers, s));) {
-        const struct worker *other = s->value;
-        if (other == w || other->state.seen.torn_down || pod_is_over(&other->state.seen))
-            continue;
-        struct arena *arena = arena_new(4096);
-        struct pod *pod = worker_allocated_pod(other, arena);
-        room.cpu_used = quantity_add(room.cpu_used, pod_resource_request(pod, "cpu", POD_COUNT_SPEC, 0));
-        room.memory_used = quantity_add(room.memory_used, pod_resource_request(pod, "memory", POD_COUNT_SPEC, 0));
-        arena_free(arena);
-    }
-    return room;
-}
-
 static bool wants_change(const struct worker *w)
 {
     for (size_t i = 0; i < w->state.seen.container_count; i++) {
@@ -355,8 +336,7 @@ void worker_consider_resize(struct worker *w)
         return;
     }
     struct arena *arena = arena_new(1024);
-    struct node_room room = room_around(w);
-    const char *refused = limits_refuse(arena, worker_pod(w), &room, &message);
+    const char *refused = worker_refuses_resize(w, arena, &message);
     /* Who has CPUs for himself keeps them. */
     if (w->agent->cpus && strcmp(api_pod_qos_class(&worker_pod(w)->spec), "Guaranteed") == 0) {
         refused = "Infeasible";

@@ -1,4 +1,5 @@
 """What a node says to pods that come to it past the scheduler (spec.nodeName), as upstream's kubelet does."""
+import json
 import re
 
 import harness
@@ -117,3 +118,51 @@ def test_a_full_node_rejects_none_that_the_scheduler_sends(make_cluster):
     # A pod that is rejected is replaced, and stays behind as failed.
     assert not [item for item in api.ok("GET", PODS)["items"] if item["status"]["phase"] == "Failed"]
     assert not [event for event in api.ok("GET", "/api/v1/events")["items"] if event["reason"].startswith("OutOf")]
+
+
+CRITICAL = "Preempted in order to admit critical pod"
+
+
+def asking(api, part):
+    """A container that asks for a part of the node's CPUs."""
+    cpus = float(api.ok("GET", NODES)["items"][0]["status"]["allocatable"]["cpu"])
+    return {"resources": {"requests": {"cpu": f"{int(cpus * 1000 * part)}m"}}}
+
+
+def test_others_end_for_a_critical_pod(make_cluster, tmp_path):
+    folder = tmp_path / "manifests"
+    folder.mkdir()
+    cluster = make_cluster(arguments=["--pod-manifest-path", str(folder)])
+    cluster.start()
+    api = cluster.api
+    told = "trap 'sleep 1; exit 0' TERM; while :; do sleep 0.1; done"
+    api.create(PODS, harness.shell_pod("small", told, container=asking(api, 0.1)))
+    api.create(PODS, harness.shell_pod("large", told, container=asking(api, 0.7)))
+    for name in ("small", "large"):
+        ready(api, PODS, name)
+    api.create(PODS, direct(api, "critical", container=asking(api, 0.6), priorityClassName="system-node-critical"))
+    status = failed(api, PODS, "large")
+    assert (status["reason"], status["message"]) == ("Preempting", CRITICAL)
+    # It has had the time that it needed to end.
+    assert status["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 0
+    [target] = [c for c in status["conditions"] if c["type"] == "DisruptionTarget"]
+    assert (target["status"], target["reason"]) == ("True", "TerminationByKubelet")
+    assert target["message"] == "Pod was preempted by Kubelet to accommodate a critical pod."
+    event = wait_for_event(api, "default", "Preempting", f"^{CRITICAL}$", "large")
+    assert (event["type"], event["involvedObject"]["name"]) == ("Warning", "large")
+    critical = ready(api, PODS, "critical")
+    assert critical["status"]["startTime"] and harness.is_true(ready(api, PODS, "small"), "Ready")
+    assert critical["status"]["containerStatuses"][0]["state"]["running"]["startedAt"] >= \
+        status["containerStatuses"][0]["state"]["terminated"]["finishedAt"]
+    # A static pod is critical, too; another critical one does not end for it, even if that would be enough.
+    (folder / "static.json").write_text(json.dumps(harness.shell_pod("static", "exec sleep 600",
+                                                                     container=asking(api, 0.4))))
+    assert failed(api, PODS, "small")["reason"] == "Preempting"
+    ready(api, PODS, f"static-{cluster.name}")
+    api.create(PODS, direct(api, "vain", container=asking(api, 0.5), priorityClassName="system-cluster-critical"))
+    status = failed(api, PODS, "vain")
+    assert status["reason"] == "UnexpectedAdmissionError"
+    assert re.fullmatch(r"Pod was rejected: Unexpected error while attempting to recover from admission failure: "
+                        r"preemption: error finding a set of pods to preempt: no set of running pods found to reclaim "
+                        r"resources: \[\(res: cpu, q: \d+\), \]", status["message"])
+    assert harness.is_true(ready(api, PODS, "critical"), "Ready")

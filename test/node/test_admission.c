@@ -91,6 +91,73 @@ static void what_does_not_fit_is_refused_in_upstreams_words(void **state)
     arena_free(arena);
 }
 
+static void all_that_is_short_is_told_once(void **state)
+{
+    struct container containers[] = {
+        {.name = "a", .resources.requests = MAP({"cpu", "1"}, {"example.com/gpu", "2"}, {"memory", "2Gi"})},
+        {.name = "b", .resources.requests = MAP({"cpu", "1"}, {"example.com/gpu", "2"}, {"memory", "1"})}};
+    struct container theirs = {.name = "c", .resources.requests = MAP({"memory", "1Mi"})};
+    struct pod pod = {.spec.containers = {containers, 2}}, other = {.spec.containers = CONTAINERS(&theirs)};
+    const struct pod *others[] = {&other, &other, &other};
+    struct node node = some_node();
+    struct arena *arena = arena_new(0);
+    struct admission_shortages all = admission_shortages(
+        arena, &(struct admission_request){.pod = &pod, .node = &node, .others = others, .count = 3});
+    static const struct admission_shortage expected[] = {
+        {"pods", 1, 3, 3}, {"memory", (INT64_C(2) << 30) + 1, 3 << 20, 1 << 30}, {"example.com/gpu", 4, 0, 1}};
+    assert_int_equal(all.count, ARRAY_COUNT(expected));
+    for (size_t i = 0; i < all.count; i++) {
+        assert_string_equal(all.items[i].name, expected[i].name);
+        assert_int_equal(all.items[i].requested, expected[i].requested);
+        assert_int_equal(all.items[i].used, expected[i].used);
+        assert_int_equal(all.items[i].capacity, expected[i].capacity);
+    }
+    arena_free(arena);
+}
+
+static void a_pod_that_asks_for_more_waits_or_asks_in_vain(void **state)
+{
+    static const struct {
+        const char *cpu, *memory;
+        const char *refused, *message;
+    } cases[] = {
+        {"1", "512Mi", NULL, NULL},
+        {"1500m", "512Mi", "Deferred",
+         "Node didn't have enough resource: cpu, requested: 1500, used: 800, capacity: 2000"},
+        {"1", "768Mi", "Deferred",
+         "Node didn't have enough resource: memory, requested: 805306368, used: 536870912, capacity: 1073741824"},
+        {"2500m", "1Gi", "Infeasible", "Node didn't have enough capacity: cpu, requested: 2500, capacity: 2000"},
+        {"1", "5Gi", "Infeasible",
+         "Node didn't have enough capacity: memory, requested: 5368709120, capacity: 1073741824"},
+        /* Memory is named first, as upstream names it. */
+        {"9", "5Gi", "Infeasible",
+         "Node didn't have enough capacity: memory, requested: 5368709120, capacity: 1073741824"},
+    };
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct arena *arena = arena_new(0);
+        struct container mine = {.name = "c",
+                                 .resources.requests = MAP({"cpu", cases[i].cpu}, {"memory", cases[i].memory})};
+        struct container theirs = {.name = "c", .resources.requests = MAP({"cpu", "300m"}, {"memory", "512Mi"})};
+        struct pod pod = {.spec.containers = CONTAINERS(&mine)}, other = {.spec.containers = CONTAINERS(&theirs)};
+        /* What it has until the change is made counts, as for a pod that is new. */
+        struct resource_requirements before = {.requests = MAP({"cpu", "800m"})};
+        struct container_status shown = {.name = "c", .resources = &before};
+        other.status.container_statuses = (struct container_status_array){&shown, 1};
+        const struct pod *others[] = {&other};
+        struct node node = some_node();
+        const char *message = NULL;
+        const char *refused = admission_refuses_resize(
+            arena, &(struct admission_request){.pod = &pod, .node = &node, .others = others, .count = 1}, &message);
+        if (!cases[i].refused) {
+            assert_null(refused);
+        } else {
+            assert_string_equal(refused, cases[i].refused);
+            assert_string_equal(message, cases[i].message);
+        }
+        arena_free(arena);
+    }
+}
+
 static void a_node_takes_so_many_pods_and_no_more(void **state)
 {
     struct arena *arena = arena_new(0);
@@ -102,7 +169,7 @@ static void a_node_takes_so_many_pods_and_no_more(void **state)
     request.count = 3;
     assert_string_equal(answer(arena, &request),
                         "OutOfpods: Node didn't have enough resource: pods, requested: 1, used: 3, capacity: 3");
-    /* Upstream ends others for a critical one. */
+    /* Others end for a critical one. */
     pod.spec.priority = opt_int32(2000000000);
     assert_null(answer(arena, &request));
     arena_free(arena);
@@ -225,6 +292,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_does_not_fit_is_refused_in_upstreams_words),
+        cmocka_unit_test(all_that_is_short_is_told_once),
+        cmocka_unit_test(a_pod_that_asks_for_more_waits_or_asks_in_vain),
         cmocka_unit_test(a_node_takes_so_many_pods_and_no_more),
         cmocka_unit_test(a_pod_is_refused_by_a_node_with_other_labels),
         cmocka_unit_test(a_port_of_the_node_has_one_pod),

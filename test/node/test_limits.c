@@ -161,44 +161,6 @@ static void a_new_start_is_for_the_resource_that_asks_for_it(void **state)
     arena_free(arena);
 }
 
-static void what_does_not_fit_waits_or_is_in_vain(void **state)
-{
-    static const struct {
-        const char *requests;
-        const char *refused, *message;
-    } cases[] = {
-        {BOTH("1", "1Gi"), NULL, NULL},
-        {BOTH("1500m", "1Gi"), "Deferred",
-         "Node didn't have enough resource: cpu, requested: 1500, used: 800, capacity: 2000"},
-        {BOTH("1", "3Gi"), "Deferred",
-         "Node didn't have enough resource: memory, requested: 3221225472, used: 2147483648, capacity: 4294967296"},
-        {BOTH("2500m", "1Gi"), "Infeasible", "Node didn't have enough capacity: cpu, requested: 2500, capacity: 2000"},
-        {BOTH("1", "5Gi"), "Infeasible",
-         "Node didn't have enough capacity: memory, requested: 5368709120, capacity: 4294967296"},
-        /* Memory is named first, as upstream names it. */
-        {BOTH("9", "5Gi"), "Infeasible",
-         "Node didn't have enough capacity: memory, requested: 5368709120, capacity: 4294967296"},
-    };
-    const struct node_room room = {
-        .cpu = 2000, .memory = INT64_C(4) << 30, .cpu_used = 800, .memory_used = INT64_C(2) << 30};
-    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
-        struct arena *arena = arena_new(0);
-        const char *message = NULL;
-        struct pod *pod = pod_of(arena, arena_printf(arena,
-                                                     "{\"containers\":[{\"name\":\"a\",\"resources\":"
-                                                     "{\"requests\":{%s}}}]}",
-                                                     cases[i].requests));
-        const char *refused = limits_refuse(arena, pod, &room, &message);
-        if (!cases[i].refused) {
-            assert_null(refused);
-        } else {
-            assert_string_equal(refused, cases[i].refused);
-            assert_string_equal(message, cases[i].message);
-        }
-        arena_free(arena);
-    }
-}
-
 /* A change that is on its way counts as the larger of the two; one that never comes does not count. */
 static void changes_count_until_they_are_done(void **state)
 {
@@ -363,7 +325,6 @@ int main(void)
         cmocka_unit_test(the_status_shows_what_the_group_has),
         cmocka_unit_test(cpu_comes_back_from_the_kernel_as_it_went_in),
         cmocka_unit_test(a_new_start_is_for_the_resource_that_asks_for_it),
-        cmocka_unit_test(what_does_not_fit_waits_or_is_in_vain),
         cmocka_unit_test(changes_count_until_they_are_done),
         cmocka_unit_test(what_no_machine_has_adds_up_to_the_largest_amount),
         cmocka_unit_test(the_last_to_go_is_who_asked_for_most),

@@ -281,15 +281,19 @@ static void what_ended_for_good_is_shown_so_while_it_runs_once_more(void **state
     }
 }
 
-#define SHOWN_TERMINATED(code) "\"terminated\":{\"exitCode\":" #code ",\"reason\":\"Before\",\"containerID\":\"crun://01\"}"
+#define SHOWN_TERMINATED(code)                                                                                         \
+    "\"terminated\":{\"exitCode\":" #code ",\"reason\":\"Before\",\"containerID\":\"crun://01\"}"
 
 /* An agent that starts and finds nothing but what the API shows. */
 static void begin_anew(struct world *w, const char *policy, const char *a, const char *b)
 {
     char shown[1024];
-    snprintf(shown, sizeof(shown),
-             "{\"phase\":\"Running\",\"initContainerStatuses\":[{\"name\":\"first\",\"state\":{" SHOWN_TERMINATED(0) "}}],"
-             "\"containerStatuses\":[{\"name\":\"a\",\"restartCount\":1,%s},{\"name\":\"b\",\"restartCount\":2,%s}]}", a, b);
+    snprintf(
+        shown, sizeof(shown),
+        "{\"phase\":\"Running\",\"initContainerStatuses\":[{\"name\":\"first\",\"state\":{" SHOWN_TERMINATED(
+            0) "}}],"
+               "\"containerStatuses\":[{\"name\":\"a\",\"restartCount\":1,%s},{\"name\":\"b\",\"restartCount\":2,%s}]}",
+        a, b);
     begin(w, shown);
     struct pod *pod = (struct pod *)w->pod->value;
     pod->spec.restart_policy = policy;
@@ -348,7 +352,8 @@ static void what_waited_for_its_next_run_had_ended_and_what_runs_is_left_alone(v
 {
     struct world w;
     (void)state;
-    begin_anew(&w, "Always", "\"state\":{\"waiting\":{\"reason\":\"CrashLoopBackOff\"}},\"lastState\":{" SHOWN_TERMINATED(3) "}",
+    begin_anew(&w, "Always",
+               "\"state\":{\"waiting\":{\"reason\":\"CrashLoopBackOff\"}},\"lastState\":{" SHOWN_TERMINATED(3) "}",
                "\"state\":{" SHOWN_TERMINATED(0) "}");
     w.records[2].id = "03";
     w.containers[2].phase = CONTAINER_RUNNING;
@@ -413,7 +418,8 @@ static void an_evicted_pod_has_failed_when_its_last_container_has_ended(void **s
     ends(&w, 0, 0);
     runs(&w, 1);
     runs(&w, 2);
-    w.state.seen.terminating = w.state.disrupted = true;
+    w.state.seen.terminating = true;
+    w.state.disruption = "for the node";
     w.state.reason = "Evicted";
     w.state.message = "too much";
     for (size_t i = 1; i < 3; i++) {
@@ -432,6 +438,7 @@ static void an_evicted_pod_has_failed_when_its_last_container_has_ended(void **s
     assert_string_equal(w.status.message, "too much");
     assert_condition(&w, "Ready", "False", "PodFailed");
     assert_condition(&w, "DisruptionTarget", "True", "TerminationByKubelet");
+    assert_string_equal(condition(&w, "DisruptionTarget")->message, "for the node");
     end(&w);
 }
 
