@@ -14,6 +14,7 @@
 #include "api/json_tree.h"
 #include "api/types.h"
 #include "fuzz.h"
+#include "fuzz_type.h"
 
 /* Whether jansson's refusal is one of those that we know of. */
 static bool meant(const json_error_t *why)
@@ -108,13 +109,12 @@ static void check_typed(const struct api_type *type, const char *text, size_t si
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (!size)
+    const struct api_type *type = fuzz_type(&data, &size);
+    if (!type)
         return 0;
-    const struct api_type *type = api_types[data[0] % api_type_count];
-    const char *text = (const char *)data + 1;
+    const char *text = (const char *)data;
     struct error err = {0};
     json_error_t why;
-    size--;
     bool valid = json_check_syntax(text, size, &err) == 0;
     json_t *theirs = json_loadb(text, size, JSON_DECODE_ANY | JSON_ALLOW_NUL, &why);
     if (theirs)

@@ -1,4 +1,4 @@
-/* Objects as the API server takes them: the first byte chooses the kind, the rest is two JSON texts with a NUL
+/* Objects as the API server takes them: the first line names the kind's type, the rest is two JSON texts with a NUL
  * between them, a new object and a change of it. Whatever decodes goes through defaulting, admission,
  * validation, warnings, lint and the table, which must end and must not reach outside. What is valid must stay valid
  * when it is set to the same again, and defaulting must find nothing more to do. */
@@ -15,6 +15,7 @@
 #include "api/warnings.h"
 #include "lint/lint.h"
 #include "fuzz.h"
+#include "fuzz_type.h"
 
 static void *read_object(struct arena *arena, const struct api_resource *r, const char *json, size_t size)
 {
@@ -54,13 +55,11 @@ static void lint(struct arena *arena, const struct api_resource *r, const void *
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (size < 2)
+    const struct api_resource *r = fuzz_resource(&data, &size);
+    if (!r || r->computed || r->create_only) /* what is no object to keep has no rules of one */
         return 0;
-    const struct api_resource *r = &api_resources[data[0] % api_resource_count];
-    if (r->computed || r->create_only) /* what is no object to keep has no rules of one */
-        return 0;
-    const char *first = (const char *)data + 1, *end = (const char *)data + size;
-    const char *cut = memchr(first, 0, size - 1);
+    const char *first = (const char *)data, *end = first + size;
+    const char *cut = size ? memchr(first, 0, size) : NULL;
     cleanup_arena struct arena *arena = arena_new(0);
     void *value = read_object(arena, r, first, (size_t)((cut ? cut : end) - first));
     if (!value)

@@ -1,7 +1,7 @@
 /* Patches: whatever they are applied to, the outcome is an error or JSON that we read; merging twice is merging
  * once.
  *
- * The first byte says which patch, the second which type; then come the object, a NUL and the patch. */
+ * The first byte says which patch, the rest of the line which type; then come the object, a NUL and the patch. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -11,15 +11,19 @@
 #include "api/patch.h"
 #include "api/types.h"
 #include "fuzz.h"
+#include "fuzz_type.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    const char *object = (const char *)data + 2;
-    const char *separator = size > 2 ? memchr(object, 0, size - 2) : NULL;
-    if (!separator)
+    if (!size)
         return 0;
     enum patch_kind kind = (enum patch_kind)(data[0] % 3);
-    const struct api_type *type = api_types[data[1] % api_type_count];
+    data++, size--;
+    const struct api_type *type = fuzz_type(&data, &size);
+    const char *object = (const char *)data;
+    const char *separator = type && size ? memchr(object, 0, size) : NULL;
+    if (!separator)
+        return 0;
     const char *patch = separator + 1;
     size_t object_size = (size_t)(separator - object), patch_size = (size_t)((const char *)data + size - patch);
     struct buffer once = {0}, twice = {0};

@@ -1,6 +1,6 @@
 /* Protobuf bodies: whatever is read survives the way through JSON, and the parts of a body are read as the whole is.
  *
- * The first byte says which type the rest is read as: a message and, where it begins with the prefix, a body. */
+ * The first line says which type the rest is read as: a message and, where it begins with the prefix, a body. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -11,6 +11,7 @@
 #include "api/protobuf.h"
 #include "api/types.h"
 #include "fuzz.h"
+#include "fuzz_type.h"
 
 static void check_value(const struct api_type *type, struct arena *arena, const void *value)
 {
@@ -50,14 +51,14 @@ static void check_decode(decode_function decode, const struct api_type *type, co
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    if (!size)
+    const struct api_type *type = fuzz_type(&data, &size);
+    if (!type)
         return 0;
-    const struct api_type *type = api_types[data[0] % api_type_count];
     /* A block of its own, so that reading past its end is seen. */
     uint8_t *copy = malloc(size);
-    memcpy(copy, data + 1, size - 1);
-    check_decode(protobuf_decode, type, copy, size - 1);
-    check_decode(protobuf_decode_object, type, copy, size - 1);
+    memcpy(copy, data, size);
+    check_decode(protobuf_decode, type, copy, size);
+    check_decode(protobuf_decode_object, type, copy, size);
     free(copy);
     return 0;
 }
