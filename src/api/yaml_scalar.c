@@ -9,6 +9,8 @@
 
 #include "base/cleanup.h"
 
+static const char digits[] = "0123456789";
+
 static const struct {
     const char *text;
     struct yaml_scalar value;
@@ -98,7 +100,6 @@ static bool parse_integer(const char *text, struct yaml_scalar *value)
 /* [-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)? */
 static bool parse_float(const char *text, struct yaml_scalar *value)
 {
-    static const char digits[] = "0123456789";
     const char *p = text + (*text == '-' || *text == '+');
     size_t whole = strspn(p, digits);
     p += whole;
@@ -143,4 +144,76 @@ struct yaml_scalar yaml_resolve(const char *text)
     if (parse_integer(plain, &value) || parse_float(plain, &value))
         return value;
     return (struct yaml_scalar){YAML_STRING};
+}
+
+/* [-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?: YAML 1.1 knows base 60, which nothing here reads. */
+static bool is_base_60(const char *text)
+{
+    const char *p = text + (*text == '-' || *text == '+');
+    if (*p < '0' || *p > '9')
+        return false;
+    p += strspn(p, "0123456789_");
+    if (*p != ':')
+        return false;
+    while (*p == ':') {
+        size_t n = strspn(++p, digits);
+        if (n < 1 || n > 2 || (n == 2 && *p > '5'))
+            return false;
+        p += n;
+    }
+    if (*p == '.')
+        p += 1 + strspn(p + 1, "0123456789_");
+    return !*p;
+}
+
+/* One or two digits, and the character behind them. */
+static bool pass_short_number(const char **p, const char *behind)
+{
+    size_t n = strspn(*p, digits);
+    if (n < 1 || n > 2)
+        return false;
+    *p += n;
+    if (!*behind)
+        return true;
+    if (!**p || !strchr(behind, **p))
+        return false;
+    (*p)++;
+    return true;
+}
+
+/* A date, alone or with a time behind it. go-yaml looks at whether there is such a date; others do not. */
+static bool is_timestamp(const char *text)
+{
+    const char *p = text + 5;
+    if (strspn(text, digits) != 4 || text[4] != '-' || !pass_short_number(&p, "-") || !pass_short_number(&p, ""))
+        return false;
+    if (!*p)
+        return true;
+    if (!strchr("Tt \t", *p))
+        return false;
+    p += strspn(p, "Tt \t");
+    return pass_short_number(&p, ":") && pass_short_number(&p, ":") && strspn(p, digits) >= 1 &&
+           strspn(p, "0123456789.:+-Zz \t") == strlen(p);
+}
+
+/* What PyYAML takes for a number, or for a broken one, and go-yaml does not: ".5_", "0x_". */
+static bool is_number_elsewhere(const char *text)
+{
+    if (*text == '.')
+        return strspn(text, "0123456789_.eE+-") == strlen(text) && strpbrk(text, "0123456789_");
+    const char *p = text + (*text == '-' || *text == '+');
+    return p[0] == '0' && (p[1] == 'x' || p[1] == 'b') && p[2] == '_' && strspn(p + 2, "_") == strlen(p + 2);
+}
+
+bool yaml_needs_quotes(const char *text, size_t size)
+{
+    /* Line breaks to YAML, behind which a text would be indented. */
+    if (memmem(text, size, "\xe2\x80\xa8", 3) || memmem(text, size, "\xe2\x80\xa9", 3))
+        return true;
+    /* Others begin with none of these. */
+    if (size && !strchr("+-.0123456789yYnNtTfFoO~<=", *text))
+        return false;
+    cleanup_free char *copy = mem_printf("%.*s", (int)size, text);
+    return yaml_resolve(copy).kind != YAML_STRING || is_base_60(copy) || is_timestamp(copy) ||
+           is_number_elsewhere(copy) || strcmp(copy, "=") == 0;
 }

@@ -3,6 +3,7 @@
 #define CORACLE_API_YAML_SCALAR_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum yaml_kind { YAML_NULL, YAML_BOOL, YAML_INT, YAML_UINT, YAML_FLOAT, YAML_STRING, YAML_MERGE };
@@ -17,5 +18,8 @@ struct yaml_scalar {
 
 /* The meaning of a plain scalar without a tag. */
 struct yaml_scalar yaml_resolve(const char *text);
+/* Whether a string, written without quotes, would be read as something else: by go-yaml v2, which quotes the same, or
+ * by PyYAML (dates that do not exist, ".5_", "0x_", "="). U+2028 and U+2029 are quoted, too. */
+bool yaml_needs_quotes(const char *text, size_t size);
 
 #endif

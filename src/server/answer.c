@@ -1,10 +1,11 @@
-/* Answers: bodies that are JSON, Status objects, warnings. With ?pretty, and for browsers and command-line tools, the
- * JSON is indented, as upstream does. */
+/* Answers: bodies that are JSON or the same as YAML, Status objects, warnings. With ?pretty, and for browsers and
+ * command-line tools, the JSON is indented, as upstream does. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "api/yaml.h"
 #include "base/cleanup.h"
 #include "base/map.h"
 #include "server/private.h"
@@ -76,42 +77,70 @@ static void indent(struct buffer *out, const char *json, size_t size)
     }
 }
 
-/* Takes the runs over and returns them in one, for people. */
-static struct http_bytes make_pretty(const struct http_bytes *runs, size_t count)
+/* Takes the runs over. */
+static void join(const struct http_bytes *runs, size_t count, struct buffer *out)
 {
-    cleanup_buffer struct buffer plain = {0};
-    struct buffer out = {0};
     for (size_t i = 0; i < count; i++) {
-        buffer_add(&plain, runs[i].data, runs[i].size);
+        buffer_add(out, runs[i].data, runs[i].size);
         if (runs[i].release)
             runs[i].release(runs[i].owner);
     }
-    indent(&out, plain.data, plain.size);
-    size_t size;
-    char *data = buffer_steal(&out, &size);
-    return http_bytes_owned(data, size);
 }
 
-void answer_runs(struct http_request *request, int code, const struct http_bytes *runs, size_t count)
+static void respond(struct http_request *request, int code, const char *type, struct buffer *body)
+{
+    size_t size;
+    char *data = buffer_steal(body, &size);
+    struct http_bytes run = http_bytes_owned(data, size);
+    http_response_header(request, "Content-Type", type);
+    http_respond(request, code, &run, 1);
+}
+
+/* Upstream, too, says in JSON that it could not write YAML. */
+static void respond_yaml(struct http_request *request, int code, const struct buffer *json)
+{
+    struct buffer out = {0};
+    struct error err;
+    if (json_to_yaml(json->data, json->size, &out, &err) == 0) {
+        respond(request, code, CONTENT_YAML, &out);
+        return;
+    }
+    cleanup_arena struct arena *arena = arena_new(0);
+    const struct status *status = api_status_internal_error(arena, err.text);
+    buffer_clear(&out);
+    api_status_write(status, &out);
+    respond(request, status->code, CONTENT_JSON, &out);
+}
+
+void answer_runs(struct http_request *request, int code, enum answer_encoding encoding, const struct http_bytes *runs,
+                 size_t count)
 {
     size_t total = 0;
     for (size_t i = 0; i < count; i++)
         total += runs[i].size;
-    http_response_header(request, "Content-Type", CONTENT_JSON);
-    if (total && total <= PRETTY_MAX && wants_pretty(request)) {
-        struct http_bytes pretty = make_pretty(runs, count);
-        http_respond(request, code, &pretty, 1);
-    } else {
+    bool pretty = encoding == ENCODE_JSON && total <= PRETTY_MAX && wants_pretty(request);
+    if (!total || (encoding == ENCODE_JSON && !pretty)) {
+        http_response_header(request, "Content-Type", CONTENT_JSON);
         http_respond(request, code, runs, count);
+        return;
     }
+    cleanup_buffer struct buffer json = {0};
+    join(runs, count, &json);
+    if (encoding == ENCODE_YAML) {
+        respond_yaml(request, code, &json);
+        return;
+    }
+    struct buffer out = {0};
+    indent(&out, json.data, json.size);
+    respond(request, code, CONTENT_JSON, &out);
 }
 
-void answer_json(struct http_request *request, int code, struct buffer *json)
+void answer_json(struct http_request *request, int code, enum answer_encoding encoding, struct buffer *json)
 {
     size_t size;
     char *data = buffer_steal(json, &size);
     struct http_bytes run = http_bytes_owned(data, size);
-    answer_runs(request, code, &run, 1);
+    answer_runs(request, code, encoding, &run, 1);
 }
 
 void answer_retry_after(struct http_request *request, int seconds)
@@ -129,7 +158,7 @@ void answer_status(struct http_request *request, const struct status *status)
     api_status_write(status, &json);
     buffer_add_char(&json, '\n');
     answer_retry_after(request, status->details ? status->details->retry_after_seconds : 0);
-    answer_json(request, status->code, &json);
+    answer_json(request, status->code, negotiate_plain(request), &json);
 }
 
 /* The bytes of the first `most` characters. */

@@ -6,6 +6,7 @@
 
 #include "api/discovery.h"
 #include "api/openapi.h"
+#include "api/yaml.h"
 #include "base/cleanup.h"
 #include "base/map.h"
 #include "server/private.h"
@@ -128,9 +129,23 @@ static bool write_document(const char *path, const char *aggregated, bool protob
     return true;
 }
 
+/* What upstream writes in the encoding that is asked for; other documents are JSON. */
+static bool is_discovery(const char *path)
+{
+    return strcmp(path, "/api") == 0 || strcmp(path, "/apis") == 0 || strncmp(path, "/api/", 5) == 0 ||
+           strncmp(path, "/apis/", 6) == 0;
+}
+
+static int convert_to_yaml(struct buffer *document)
+{
+    cleanup_buffer struct buffer json = *document;
+    *document = (struct buffer){0};
+    return json_to_yaml(json.data, json.size, document, NULL);
+}
+
 /* Documents are kept by path, form and, for the one that names the server, by host. */
 static struct document *find(struct documents *d, const struct http_request *request, const char *aggregated,
-                             bool protobuf)
+                             bool protobuf, bool yaml)
 {
     char path[256];
     size_t n = strlen(request->path);
@@ -143,13 +158,17 @@ static struct document *find(struct documents *d, const struct http_request *req
         aggregated = NULL;
     protobuf &= strcmp(path, "/openapi/v2") == 0;
     const char *host = strcmp(path, "/api") == 0 && !aggregated ? request->host : "";
-    cleanup_free char *key =
-        mem_printf("%s %s %s", aggregated ? aggregated : protobuf ? "protobuf" : "", host, path);
+    cleanup_free char *key = mem_printf("%s %s %s",
+                                        aggregated ? aggregated
+                                        : protobuf ? "protobuf"
+                                        : yaml     ? "yaml"
+                                                   : "",
+                                        host, path);
     struct document *document = map_get(&d->made, key);
     struct buffer out = {0};
     if (document)
         return document;
-    if (!write_document(path, aggregated, protobuf, host, &out)) {
+    if (!write_document(path, aggregated, protobuf, host, &out) || (yaml && convert_to_yaml(&out) < 0)) {
         buffer_free(&out);
         return NULL;
     }
@@ -167,8 +186,9 @@ bool documents_handle(struct documents *d, struct http_request *request)
     bool protobuf = wants_protobuf(request);
     if (request->method != HTTP_GET && request->method != HTTP_HEAD)
         return false;
+    bool yaml = !aggregated && is_discovery(request->path) && negotiate_plain(request) == ENCODE_YAML;
     pthread_mutex_lock(&d->lock);
-    struct document *document = find(d, request, aggregated, protobuf);
+    struct document *document = find(d, request, aggregated, protobuf, yaml);
     pthread_mutex_unlock(&d->lock);
     if (!document)
         return false;
@@ -183,10 +203,10 @@ bool documents_handle(struct documents *d, struct http_request *request)
     protobuf &= strncmp(request->path, "/openapi/v2", 11) == 0;
     const char *accept = http_request_header(request, "accept");
     http_response_header(request, "Content-Type",
-                         protobuf              ? strstr(accept, OPENAPI_V2_ACCEPT) ? OPENAPI_V2_ACCEPT
-                                                                                   : OPENAPI_V2_ANSWER_OLD
+                         protobuf ? strstr(accept, OPENAPI_V2_ACCEPT) ? OPENAPI_V2_ACCEPT : OPENAPI_V2_ANSWER_OLD
                          : root && aggregated ? strcmp(aggregated, "v2") == 0 ? AGGREGATED_V2 : AGGREGATED_V2BETA1
-                                               : CONTENT_JSON);
+                         : yaml               ? CONTENT_YAML
+                                              : CONTENT_JSON);
     struct http_bytes run = {.data = document->data, .size = document->size};
     http_respond(request, 200, &run, 1);
     return true;

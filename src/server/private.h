@@ -16,7 +16,7 @@ struct request_metrics;
 struct server {
     struct server_options options;
     struct http_server *http;
-    struct mailbox *core; /* to the core thread */
+    struct mailbox *core;  /* to the core thread */
     struct client *client; /* submits as the user of each request; core thread */
     struct documents *documents;
     struct list_cache *lists;
@@ -24,23 +24,31 @@ struct server {
     env_callback stopped;
     void *stopped_context;
     struct env_timer *renewal; /* of the server certificate */
-    int64_t started; /* microseconds since the epoch */
-    size_t watches;  /* of clients; core thread */
+    int64_t started;           /* microseconds since the epoch */
+    size_t watches;            /* of clients; core thread */
 };
 
-/* ---- Negotiation: what the client wants to get ---- */
+/* ---- Negotiation: what the client wants to get (negotiate.c) ---- */
 
 enum answer_form { ANSWER_OBJECT, ANSWER_TABLE, ANSWER_METADATA };
+enum answer_encoding { ENCODE_JSON, ENCODE_YAML };
 
 struct negotiated {
     enum answer_form form;
+    enum answer_encoding encoding;
     const char *api_version; /* "meta.k8s.io/v1" or "meta.k8s.io/v1beta1" */
 };
 
 #define CONTENT_JSON "application/json"
+#define CONTENT_YAML "application/yaml"
+/* What negotiation chooses from: for a whole answer, and for a watch. */
+#define ACCEPTED CONTENT_JSON ", " CONTENT_YAML
+#define ACCEPTED_WATCH CONTENT_JSON ";stream=watch"
 
-/* Reads Accept. False: nothing that we can write is accepted. */
+/* Reads Accept, by the quality of what it names. False: nothing that we can write is accepted. */
 bool negotiate(const struct http_request *request, struct negotiated *out);
+/* The same for what comes in no other form, a Status or discovery; JSON when nothing else is accepted. */
+enum answer_encoding negotiate_plain(const struct http_request *request);
 /* The media type of the body, without parameters, in lower case, cut to size (decode.c). */
 void content_type(const struct http_request *request, char *out, size_t size);
 /* True when the parameter is given and is not "false" or "0" (options.c). */
@@ -48,6 +56,7 @@ bool parameter_flag(const struct http_request *request, const char *name);
 
 /* ---- Answers, on the I/O thread (answer.c) ---- */
 
+/* In the encoding that Accept asks for. */
 void answer_status(struct http_request *request, const struct status *status);
 /* When to ask again; 0: nothing is said. */
 void answer_retry_after(struct http_request *request, int seconds);
@@ -55,10 +64,11 @@ void answer_retry_after(struct http_request *request, int seconds);
 void answer_warnings(struct http_request *request, const char *const *texts, size_t count);
 /* Warns of a kind that upstream has deprecated, whatever is done with it. */
 void answer_deprecation(struct http_request *request, const struct api_resource *resource);
-/* A body of JSON without blanks, in lent runs, which are taken over. */
-void answer_runs(struct http_request *request, int code, const struct http_bytes *runs, size_t count);
-/* A body made here, as JSON. */
-void answer_json(struct http_request *request, int code, struct buffer *json);
+/* A body of JSON without blanks, in lent runs, which are taken over; they are copied unless JSON is what is wanted. */
+void answer_runs(struct http_request *request, int code, enum answer_encoding encoding, const struct http_bytes *runs,
+                 size_t count);
+/* A body made here, as JSON, which is taken over. */
+void answer_json(struct http_request *request, int code, enum answer_encoding encoding, struct buffer *json);
 
 /* ---- The kinds of requests ---- */
 
@@ -81,8 +91,8 @@ void port_forward_handle(struct rest_request *request);
 /* pods/proxy, services/proxy and nodes/proxy. */
 void proxy_handle(struct rest_request *request);
 
-/* Finds out who asks and whether he may, then calls pass on the request's I/O thread, now or later; refused: why not. The
- * arena goes to pass (gate.c). */
+/* Finds out who asks and whether he may, then calls pass on the request's I/O thread, now or later; refused: why not.
+ * The arena goes to pass (gate.c). */
 void gate_enter(struct server *server, struct http_request *request, struct arena *arena,
                 void (*pass)(struct rest_request *request, struct status *refused));
 
@@ -121,7 +131,7 @@ struct body_type {
     const struct api_type *type; /* with the fields kind and apiVersion */
     const char *api_version, *kind;
     const char *older; /* another apiVersion that will do; NULL: none */
-    bool any_version; /* of any group: DeleteOptions */
+    bool any_version;  /* of any group: DeleteOptions */
 };
 
 /* What a lenient decoder passed over. */

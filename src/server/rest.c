@@ -84,13 +84,13 @@ static void answer_object(struct rest_job *job)
         table_begin(resource, &job->table, &meta, &out);
         table_row(resource, &job->table, job->object->value, json, size, 0, &out);
         table_end(&out);
-        answer_json(job->http, job->code, &out);
+        answer_json(job->http, job->code, job->negotiated.encoding, &out);
     } else if (job->negotiated.form == ANSWER_METADATA) {
         partial_metadata_write(resource, job->negotiated.api_version, job->object->value, &out);
-        answer_json(job->http, job->code, &out);
+        answer_json(job->http, job->code, job->negotiated.encoding, &out);
     } else {
         struct http_bytes runs[] = {object_run(job->object), HTTP_STATIC("\n")};
-        answer_runs(job->http, job->code, runs, ARRAY_COUNT(runs));
+        answer_runs(job->http, job->code, job->negotiated.encoding, runs, ARRAY_COUNT(runs));
     }
 }
 
@@ -122,7 +122,7 @@ static void answer_plain_list(struct rest_job *job)
         runs[n++] = object_run(job->items[i]);
     }
     runs[n++] = HTTP_STATIC("]}\n");
-    answer_runs(job->http, job->code, runs, n);
+    answer_runs(job->http, job->code, job->negotiated.encoding, runs, n);
 }
 
 static void answer_list(struct rest_job *job)
@@ -149,7 +149,7 @@ static void answer_list(struct rest_job *job)
         table_end(&out);
     else
         partial_metadata_list_end(&out);
-    answer_json(job->http, job->code, &out);
+    answer_json(job->http, job->code, job->negotiated.encoding, &out);
 }
 
 /* On the core thread: keeps the body for the next one who asks. */
@@ -172,7 +172,8 @@ static void finish(void *context)
     else if (job->is_list)
         answer_list(job);
     else
-        answer_json(job->http, job->code, &job->body);
+        answer_json(job->http, job->code, job->code < 400 ? job->negotiated.encoding : negotiate_plain(job->http),
+                    &job->body);
     /* Made here, of items that came along. */
     if (job->whole_list && job->list_body && job->count)
         mailbox_send(job->server->core, offer_list, job);

@@ -15,56 +15,6 @@
 /* How often the certificate is looked at. */
 #define RENEWAL_LOOK (24 * HOUR)
 
-/* ---- Negotiation ---- */
-
-/* Whether one element of Accept, such as "application/json;as=Table;v=v1;g=meta.k8s.io", is something that we write. */
-static bool acceptable(const char *element, size_t size, struct negotiated *out)
-{
-    char text[256];
-    size_t n = 0;
-    for (size_t i = 0; i < size && n + 1 < sizeof(text); i++)
-        if (element[i] != ' ' && element[i] != '\t')
-            text[n++] = element[i];
-    text[n] = 0;
-    char *rest = text, *type = strsep(&rest, ";"), *parameter;
-    const char *as = NULL, *version = NULL;
-    if (strcmp(type, CONTENT_JSON) != 0 && strcmp(type, "*/*") != 0 && strcmp(type, "application/*") != 0)
-        return false;
-    *out = (struct negotiated){.api_version = "meta.k8s.io/v1"};
-    while ((parameter = strsep(&rest, ";"))) {
-        if (strncmp(parameter, "as=", 3) == 0)
-            as = parameter + 3;
-        else if (strncmp(parameter, "v=", 2) == 0)
-            version = parameter + 2;
-    }
-    if (!as)
-        return true;
-    if (version && strcmp(version, "v1beta1") == 0)
-        out->api_version = "meta.k8s.io/v1beta1";
-    else if (version && strcmp(version, "v1") != 0)
-        return false;
-    if (strcmp(as, "Table") == 0)
-        out->form = ANSWER_TABLE;
-    else if (strcmp(as, "PartialObjectMetadata") == 0 || strcmp(as, "PartialObjectMetadataList") == 0)
-        out->form = ANSWER_METADATA;
-    else
-        return false;
-    return true;
-}
-
-bool negotiate(const struct http_request *request, struct negotiated *out)
-{
-    const char *accept = http_request_header(request, "accept");
-    *out = (struct negotiated){.api_version = "meta.k8s.io/v1"};
-    bool ok = !accept || !*accept;
-    for (const char *at = accept; !ok && at && *at;) {
-        size_t size = strcspn(at, ",");
-        ok = acceptable(at, size, out);
-        at += size + (at[size] == ',');
-    }
-    return ok;
-}
-
 /* ---- The way in ---- */
 
 /* What is looked at: who gets an answer at all has found it well. */
@@ -214,7 +164,7 @@ static void route(struct rest_request *r, struct status *refused)
     } else if (!r->route.resource)
         status = api_status_no_resource(arena);
     else if (!negotiate(request, &r->negotiated))
-        status = api_status_not_acceptable(arena, "application/json, application/json;stream=watch");
+        status = api_status_not_acceptable(arena, ACCEPTED);
     if (status) {
         request_metrics_count(server->metrics, &r->route, VERB_OTHER, status->code, 0);
         answer_status(request, status);

@@ -299,6 +299,8 @@ static struct status *prepare(struct stream *s)
     struct status *status = options_for_watch(s->arena, s->http, &s->route, &s->options, &timeout);
     if (status)
         return status;
+    if (s->negotiated.encoding != ENCODE_JSON)
+        return api_status_not_acceptable(s->arena, ACCEPTED_WATCH);
     s->announce_end = asked && s->options.send_initial_events && s->options.bookmarks;
     if (timeout.value > 0)
         s->timeout = (timeout.value < TIMEOUT_MAX ? timeout.value : TIMEOUT_MAX) * SECOND;

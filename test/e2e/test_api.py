@@ -2,6 +2,7 @@
 import json
 
 import pytest
+import yaml
 
 import harness
 
@@ -140,6 +141,42 @@ def test_partial_metadata(api, config_maps):
     kind = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
     many = api.ok("GET", config_maps, headers={"Accept": kind})
     assert many["kind"] == "PartialObjectMetadataList"
+
+
+YAML = "application/yaml"
+# What a reader of YAML would take for something else, if it were not quoted.
+ODD = ["", "yes", "off", "n", "null", "~", "7", "0644", "0x1", "1e3", ".5", ".inf", "1:30", "2025-01-02",
+       "2025-01-02T03:04:05Z", "a: b", "a #b", "- a", "'", '"', " lead", "trail ", "x\ty", "x\ny\n", "x\n\n\n", " x\ny",
+       "x \ny", "x\r\ny", "é", "日本", "😀", "{}", "[a", "&a", "*a", "!a", "%a", "---", "word " * 60, "x" * 300]
+
+
+def test_yaml_is_what_kubectl_prints(api, config_maps, kubectl):
+    data = {f"key{i}": text for i, text in enumerate(ODD)}
+    made = make(api, config_maps, "it", data, annotations={"a10": "1", "a9": "true"})
+    answer = api.request("GET", f"{config_maps}/it", headers={"Accept": YAML})
+    assert (answer.status, answer.headers["Content-Type"]) == (200, YAML)
+    assert answer.body.decode() == kubectl("get", "cm", "it", "-o", "yaml")
+    assert yaml.safe_load(answer.body) == made
+    sent = api.request("PUT", f"{config_maps}/it", answer.body, headers={"Content-Type": YAML, "Accept": YAML})
+    assert yaml.safe_load(sent.body)["data"] == data
+
+
+def test_lists_tables_and_errors_come_as_yaml(api, pods):
+    api.create(pods, harness.shell_pod("it", "exec sleep 1000"))
+    harness.wait_for(api, pods, lambda items: harness.is_true(items[0], "Ready"))
+
+    def ask(path, accept=YAML):
+        answer = api.request("GET", path, headers={"Accept": accept})
+        assert answer.headers["Content-Type"] == YAML, answer
+        return yaml.safe_load(answer.body)
+
+    assert ask(pods) == api.ok("GET", pods)
+    assert ask(pods, "application/json;q=0.2, application/yaml;q=0.8")["kind"] == "PodList"
+    assert ask(pods, YAML + ";as=Table;v=v1;g=meta.k8s.io")["rows"][0]["cells"][:4] == ["it", "1/1", "Running", "0"]
+    assert ask(f"{pods}/other")["reason"] == "NotFound"
+    refused = ask(f"{pods}?watch=1")
+    assert (refused["code"], refused["message"]) == (
+        406, "only the following media types are accepted: application/json;stream=watch")
 
 
 # ---- watches ----

@@ -186,7 +186,7 @@ def test_an_unknown_media_type(api, config_maps):
     refused(api.request("POST", config_maps, "x", headers={"Content-Type": "text/plain"}), 415, "UnsupportedMediaType",
             "the body of the request was in an unknown format - accepted media types include: ", "application/json")
     refused(api.request("GET", config_maps, headers={"Accept": "text/html"}), 406, "NotAcceptable",
-            "only the following media types are accepted: ", "application/json")
+            "only the following media types are accepted: application/json, application/yaml")
 
 
 def test_an_unknown_kind_of_patch(api, config_maps):

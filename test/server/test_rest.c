@@ -1,4 +1,4 @@
-/* What every request gets: verbs, subresources, content negotiation, dry runs, field validation, and the errors that
+/* What every request gets: verbs, subresources, dry runs, field validation, and the errors that
  * upstream gives. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -184,26 +184,6 @@ static void metadata_is_given_when_asked_for(void **state)
     assert_field(a, "kind", "PartialObjectMetadataList");
     assert_field(a, "items/0/metadata/name", "a");
     assert_field(a, "items/0/data", NULL);
-}
-
-static void what_cannot_be_written_is_refused_before_it_is_done(void **state)
-{
-    (void)state;
-    struct answer *a = ask("POST", CONFIG_MAPS, "Accept: text/html\r\n", "{\"metadata\":{\"name\":\"a\"}}");
-    assert_code(a, 406);
-    assert_field(a, "reason", "NotAcceptable");
-    assert_code(ask("GET", CONFIG_MAPS "/a", NULL, NULL), 404);
-    static const char *const fine[] = {"*/*", "application/*", "application/json", "application/json;q=0.9, */*",
-                                       "application/vnd.kubernetes.protobuf, application/json",
-                                       "application/json;as=Table;v=v9;g=meta.k8s.io,application/json",
-                                       "text/html, application/json;charset=utf-8"};
-    for (size_t i = 0; i < ARRAY_COUNT(fine); i++) {
-        char line[256];
-        snprintf(line, sizeof(line), "Accept: %s\r\n", fine[i]);
-        a = ask("GET", CONFIG_MAPS, line, NULL);
-        assert_code(a, 200);
-        assert_field(a, "kind", "ConfigMapList");
-    }
 }
 
 static void bodies_of_other_types_are_refused(void **state)
@@ -870,7 +850,6 @@ int main(void)
         test(bindings_bind_the_pod_that_they_name),
         test(tables_are_given_when_asked_for),
         test(metadata_is_given_when_asked_for),
-        test(what_cannot_be_written_is_refused_before_it_is_done),
         test(bodies_of_other_types_are_refused),
         test(managers_of_fields_are_checked_and_apply_patches_refused),
         test(yaml_is_taken_like_json),
