@@ -94,7 +94,8 @@ struct server_exec *streams_exec(struct env *env, struct agent *const *agent_slo
         error_set(err, EAGAIN, "the node is still starting");
         return NULL;
     }
-    if (agent_find_container(agent, request->namespace, request->pod, request->container, &id, err) < 0)
+    if (agent_find_container(agent, request->namespace, request->pod, request->container, !request->command, &id, err) <
+        0)
         return NULL;
     int fd = request->command ? -1 : runtime_container_attach(agent_runtime(agent), id, err);
     if (!request->command && fd < 0)

@@ -39,7 +39,7 @@ struct agent_private {
     bool runtime_recovered; /* the runtime knows its containers */
     bool api_waited;        /* static pods have waited long enough for the API */
     bool static_started, manifests_read;
-    bool recovered;         /* and the workers have taken them up */
+    bool recovered; /* and the workers have taken them up */
     bool rotating;
     bool looking; /* whether a stop is over, in the next turn */
 };
@@ -498,12 +498,13 @@ int agent_find_log(struct agent *agent, const char *namespace, const char *pod_n
         /* Between two runs, the last one's log is what there is. */
         if (!r->last.container_id)
             return error_set(err, EAGAIN, "container \"%s\" in pod \"%s\" is waiting to start: %s", container, pod_name,
-                             r->waiting_reason                             ? r->waiting_reason
+                             r->waiting_reason                           ? r->waiting_reason
                              : worker_pod(w)->spec.init_containers.count ? "PodInitializing"
-                                                                           : "ContainerCreating");
+                                                                         : "ContainerCreating");
         attempt--;
     }
-    out->path = runtime_log_path(agent->runtime, namespace, pod_name, w->state.pod->meta->uid, container, (uint32_t)attempt);
+    out->path =
+        runtime_log_path(agent->runtime, namespace, pod_name, w->state.pod->meta->uid, container, (uint32_t)attempt);
     out->container_id[0] = 0;
     if (!previous && r->id && runtime_container_get(agent->runtime, r->id))
         memcpy(out->container_id, r->id, strlen(r->id) + 1);
@@ -513,7 +514,7 @@ int agent_find_log(struct agent *agent, const char *namespace, const char *pod_n
 /* ---- Containers ---- */
 
 int agent_find_container(struct agent *agent, const char *namespace, const char *pod_name, const char *container,
-                         const char **id, struct error *err)
+                         bool attach, const char **id, struct error *err)
 {
     struct object *object = informer_get(agent->pods, namespace, pod_name);
     if (!object)
@@ -523,7 +524,8 @@ int agent_find_container(struct agent *agent, const char *namespace, const char 
     const char *found = i < 0 ? NULL : w->state.records[i].id;
     const struct runtime_container_status *status = found ? runtime_container_get(agent->runtime, found) : NULL;
     if (!status || status->state != RUNTIME_RUNNING)
-        return error_set(err, ENOENT, "container not found (\"%s\")", container);
+        return attach ? error_set(err, ENOENT, "container %s not found in pod %s_%s", container, pod_name, namespace)
+                      : error_set(err, ENOENT, "container not found (\"%s\")", container);
     *id = status->id;
     return 0;
 }

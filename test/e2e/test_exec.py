@@ -151,13 +151,15 @@ def test_what_cannot_be_run_is_refused_in_upstreams_words(kubectl, api, pods, sh
         "a container name must be specified for pod two, choose one of: [main second]"
 
 
-def test_a_container_that_has_ended_is_not_found(api, pods):
+def test_a_container_that_has_ended_is_not_found(kubectl, api, namespace, pods):
     api.create(pods, harness.shell_pod("it", "true", restartPolicy="Never"))
     harness.wait_for(api, pods, phase("Succeeded"))
     # kubectl looks at the phase itself; others learn it from here.
-    answer = api.request("POST", pods + "/it/exec?command=true&stdout=1",
-                         headers={"Connection": "Upgrade", "Upgrade": "SPDY/3.1"})
-    assert (answer.status, answer.body.decode()) == (500, 'container not found ("main")')
+    assert "cannot attach a container in a completed pod; current phase is Succeeded" in kubectl.fails("attach", "it")
+    for query, told in (("exec?command=true&stdout=1", 'container not found ("main")'),
+                        ("attach?stdout=1", f"container main not found in pod it_{namespace}")):
+        answer = api.request("POST", f"{pods}/it/{query}", headers={"Connection": "Upgrade", "Upgrade": "SPDY/3.1"})
+        assert (answer.status, answer.body.decode()) == (500, told)
 
 
 def test_bad_requests_are_refused_before_the_upgrade(api, pods, shell):
