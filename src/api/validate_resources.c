@@ -3,6 +3,7 @@
 
 #include "api/pod_resources.h"
 #include "api/quantity.h"
+#include "api/resource_name.h"
 #include "api/validate_parts.h"
 
 static const char *const standard[] = {"cpu",
@@ -29,24 +30,9 @@ static const char *const standard[] = {"cpu",
 static const char *const of_containers[] = {"cpu", "ephemeral-storage", "memory", NULL};
 static const char *const of_pods[] = {"cpu", "hugepages-", "memory", NULL};
 
-static bool is_huge_page(const char *name)
-{
-    return strncmp(name, "hugepages-", 10) == 0;
-}
-
-static bool is_native(const char *name)
-{
-    return !strchr(name, '/') || strstr(name, "kubernetes.io/");
-}
-
-static bool is_extended(const char *name)
-{
-    return !is_native(name) && strncmp(name, "requests.", 9) != 0;
-}
-
 static bool allows_overcommit(const char *name)
 {
-    return is_native(name) && !is_huge_page(name);
+    return resource_name_is_native(name) && !resource_name_is_huge_page(name);
 }
 
 static void validate_name(struct api_field_errors *errors, const struct api_path *path, const char *name, bool of_pod)
@@ -54,18 +40,18 @@ static void validate_name(struct api_field_errors *errors, const struct api_path
     if (!field_format(errors, path, name, format_qualified_name) && of_pod)
         return;
     bool plain = !strchr(name, '/');
-    if (plain && !validate_is_one_of(name, standard) && !is_huge_page(name)) {
+    if (plain && !validate_is_one_of(name, standard) && !resource_name_is_huge_page(name)) {
         field_invalid(errors, path, name, "must be a standard resource type or fully qualified");
         if (of_pod)
             return;
     }
     if (of_pod) {
-        if (!text_equal(name, "cpu") && !text_equal(name, "memory") && !is_huge_page(name))
+        if (!text_equal(name, "cpu") && !text_equal(name, "memory") && !resource_name_is_huge_page(name))
             field_not_supported(errors, path, name, of_pods);
     } else if (plain) {
-        if (!validate_is_one_of(name, of_containers) && !is_huge_page(name))
+        if (!validate_is_one_of(name, of_containers) && !resource_name_is_huge_page(name))
             field_invalid(errors, path, name, "must be a standard resource for containers");
-    } else if (!is_native(name) && !is_extended(name)) {
+    } else if (!resource_name_is_native(name) && !resource_name_is_extended(name)) {
         field_invalid(errors, path, name, "doesn't follow extended resource name standard");
     }
 }
@@ -75,7 +61,8 @@ void validate_resource_quantity(struct api_field_errors *errors, const struct ap
 {
     if (quantity_compare(quantity, "0") < 0)
         field_invalid(errors, path, quantity, "must be greater than or equal to 0");
-    if ((text_equal(resource, "pods") || is_extended(resource)) && quantity_milli_value(quantity) % 1000 != 0)
+    if ((text_equal(resource, "pods") || resource_name_is_extended(resource)) &&
+        quantity_milli_value(quantity) % 1000 != 0)
         field_invalid(errors, path, quantity, "must be an integer");
 }
 
@@ -83,9 +70,9 @@ void validate_resource_quantity(struct api_field_errors *errors, const struct ap
 static void validate_huge_pages(struct api_field_errors *errors, const struct api_path *path, const char *name,
                                 const char *quantity)
 {
-    if (!is_huge_page(name))
+    if (!resource_name_is_huge_page(name))
         return;
-    int64_t page = quantity_value(name + 10), value = quantity_value(quantity);
+    int64_t page = quantity_value(name + strlen(HUGE_PAGE_PREFIX)), value = quantity_value(quantity);
     if (page <= 0 || value <= 0 || value % page != 0)
         field_invalid(errors, path, quantity,
                       arena_printf(errors->arena, "%s is not positive integer multiple of %s", quantity, name));
@@ -137,7 +124,7 @@ static void validate_request(struct api_field_errors *errors, const struct api_p
 static bool has_huge_pages(const struct string_map *map)
 {
     for (size_t i = 0; i < map->count; i++)
-        if (is_huge_page(map->items[i].key))
+        if (resource_name_is_huge_page(map->items[i].key))
             return true;
     return false;
 }
@@ -214,7 +201,7 @@ void validate_pod_resources(struct api_field_errors *errors, const struct api_pa
     for (size_t i = 0; i < whole->requests.count; i++)
         validate_sum(errors, requests, &whole->requests.items[i], spec, false);
     for (size_t i = 0; i < whole->limits.count; i++)
-        if (is_huge_page(whole->limits.items[i].key))
+        if (resource_name_is_huge_page(whole->limits.items[i].key))
             validate_sum(errors, limits, &whole->limits.items[i], spec, true);
     for (size_t i = 0; i < spec->containers.count; i++)
         validate_container_limits(errors, PATH_INDEX(containers, i), &spec->containers.items[i].resources.limits,

@@ -6,6 +6,7 @@
 #include "api/node_selector.h"
 #include "api/pod_resources.h"
 #include "api/quantity.h"
+#include "api/resource_name.h"
 #include "api/static_pod.h"
 #include "api/toleration.h"
 #include "base/arena.h"
@@ -26,12 +27,6 @@ static bool is_basic(const char *name)
         if (strcmp(name, basic[i]) == 0)
             return true;
     return false;
-}
-
-/* Upstream's IsExtendedResourceName. */
-static bool is_extended(const char *name)
-{
-    return strchr(name, '/') && !strstr(name, "kubernetes.io/") && strncmp(name, "requests.", strlen("requests.")) != 0;
 }
 
 static bool is_listed(const struct admission_shortages *list, const char *name)
@@ -71,7 +66,7 @@ static void look_further(struct arena *arena, const struct admission_request *r,
 {
     for (size_t i = 0; i < asked->count; i++) {
         const char *name = asked->items[i].key;
-        bool unknown = is_extended(name) && !string_map_get(&r->node->status.allocatable, name);
+        bool unknown = resource_name_is_extended(name) && !string_map_get(&r->node->status.allocatable, name);
         if (!is_basic(name) && !unknown)
             look_at(arena, r, name, out);
     }

@@ -93,6 +93,14 @@ static void config_changed(void *context, enum informer_change change, struct ob
     }
 }
 
+static void node_changed(void *context, enum informer_change change, struct object *object, struct object *old)
+{
+    struct agent *agent = context;
+    (void)old;
+    if (change != INFORMER_DELETED && !agent->stopping)
+        registration_node_changed(agent->registration, object->value);
+}
+
 void agent_data_plane_changed(struct agent *agent)
 {
     for (struct map_slot *s = NULL; (s = map_next(&agent->workers, s));)
@@ -341,6 +349,7 @@ int agent_new(const struct agent_options *options, struct agent **out, struct er
     agent->secrets = informer_new(agent->client, &api_resources[API_SECRETS], NULL, NULL, NULL);
     agent->services = informer_new(agent->client, &api_resources[API_SERVICES], NULL, NULL, NULL);
     informer_add_handler(agent->pods, pod_changed, agent);
+    informer_add_handler(agent->nodes, node_changed, agent);
     informer_add_handler(agent->config_maps, config_changed, agent);
     informer_add_handler(agent->secrets, config_changed, agent);
     agent->claims = informer_new(agent->client, &api_resources[API_PERSISTENTVOLUMECLAIMS], NULL, NULL, NULL);

@@ -44,6 +44,17 @@ struct cgroup_resources limits_of_pod(const struct pod *pod)
     return r;
 }
 
+struct runtime_huge_page_limit *limits_of_huge_pages(struct arena *arena, const struct pod_spec *spec,
+                                                     const struct resource_requirements *allocated,
+                                                     const struct huge_pages *pages)
+{
+    struct runtime_huge_page_limit *limits = arena_alloc(arena, pages->count * sizeof(*limits));
+    for (size_t i = 0; i < pages->count; i++)
+        limits[i] = (struct runtime_huge_page_limit){pages->items[i].kernel,
+                                                     limit_of(spec, allocated, pages->items[i].resource)};
+    return limits;
+}
+
 /* ---- Kills by memory ---- */
 
 #define SCORE_LEAST (-997)

@@ -4,12 +4,19 @@
 
 #include "api/pod_resources.h"
 #include "base/arena.h"
+#include "node/node_resources.h"
 #include "node/runtime/cgroup.h"
+#include "node/runtime/container.h"
 
 /* What a container gets that has been allotted these resources; limits of the pod as a whole hold where it has none. */
 struct cgroup_resources limits_of_container(const struct pod_spec *spec, const struct resource_requirements *allocated);
 /* What the pod's own group gets. */
 struct cgroup_resources limits_of_pod(const struct pod *pod);
+/* How much of each size of huge pages the container may use, in the arena, as many as there are sizes: none of what it
+ * does not ask for. */
+struct runtime_huge_page_limit *limits_of_huge_pages(struct arena *arena, const struct pod_spec *spec,
+                                                     const struct resource_requirements *allocated,
+                                                     const struct huge_pages *pages);
 /* What kills by memory spare: -997 the last, 1000 the first, as upstream's GetContainerOOMScoreAdjust. Pod and
  * container name what has been allotted to them; node_memory is in bytes. */
 int limits_oom_score(const struct pod *pod, const struct container *container, int64_t node_memory);

@@ -8,6 +8,7 @@
 #include "network/pod_network.h"
 #include "node/agent.h"
 #include "node/image/image.h"
+#include "node/node_resources.h"
 #include "node/runtime/runtime.h"
 
 struct usage_meter;
@@ -20,7 +21,7 @@ struct agent {
     struct runtime *runtime;
     struct image_store *images;
     struct pod_network *network;
-    struct informer *pods; /* of this node */
+    struct informer *pods;  /* of this node */
     struct informer *nodes; /* this node */
     struct informer *config_maps;
     struct informer *secrets;
@@ -30,7 +31,7 @@ struct agent {
     struct informer *classes;
     struct map workers; /* pod uid -> struct worker */
     struct static_pods *static_pods;
-    char *node_uid;                  /* of the node's object; NULL: it is not registered yet */
+    char *node_uid; /* of the node's object; NULL: it is not registered yet */
     struct node_registration *registration;
     struct image_puller *puller;
     struct image_gc *image_gc;
@@ -44,9 +45,10 @@ struct agent {
     int64_t disk; /* of the file system that holds the data directory */
     struct {
         int64_t cpu_milli, memory, disk;
-    } allocatable; /* to pods */
+    } allocatable;                  /* to pods */
+    struct huge_pages huge_pages;   /* that the kernel had set aside when the agent began, as upstream looks at them */
     struct agent_reserved reserved; /* the rest but for what has to be left */
-    bool room_made; /* deferred resizes are looked at in the next turn */
+    bool room_made;                 /* deferred resizes are looked at in the next turn */
     bool stopping;
     size_t removals; /* sandboxes and containers without a pod that are being removed */
 };

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "base/task.h"
 #include "base/timestamp.h"
+#include "node/node_resources.h"
 #include "node/pressure.h"
 #include "node/static_pods.h"
 
@@ -73,13 +74,15 @@ static int64_t rest(int64_t capacity, int64_t reserved, const struct eviction_th
     return rest > 0 ? rest : 0;
 }
 
-/* As upstream: pods get what is neither reserved nor to be left. */
+/* As upstream: pods get what is neither reserved nor to be left. Memory that is in huge pages is nobody's but theirs.
+ */
 static void set_allocatable(struct agent *agent)
 {
     const struct eviction_thresholds *t = &agent->options.eviction;
     agent->reserved = agent->options.reserved;
     agent->allocatable.cpu_milli = rest(agent->cpu_milli, agent->reserved.cpu_milli, NULL);
-    agent->allocatable.memory = rest(agent->memory, agent->reserved.memory, &t->of[EVICTION_MEMORY]);
+    agent->allocatable.memory = rest(rest(agent->memory, agent->reserved.memory, &t->of[EVICTION_MEMORY]),
+                                     huge_pages_total(&agent->huge_pages), NULL);
     agent->allocatable.disk = rest(agent->disk, agent->reserved.disk, &t->of[EVICTION_DISK]);
 }
 
@@ -97,6 +100,7 @@ struct node_registration *registration_new(struct agent *agent)
     agent->cpu_milli = sysconf(_SC_NPROCESSORS_ONLN) * 1000;
     if (statvfs(agent->options.data_directory, &disk) == 0)
         agent->disk = (int64_t)disk.f_blocks * (int64_t)disk.f_frsize;
+    agent->huge_pages = huge_pages_read(r->arena, HUGE_PAGES_DIRECTORY);
     set_allocatable(agent);
     r->info = (struct node_system_info){
         .architecture = arena_string(r->arena, architecture(uts.machine)),
@@ -115,29 +119,36 @@ struct node_registration *registration_new(struct agent *agent)
 
 /* ---- The Node ---- */
 
-static void set_resource(struct arena *arena, struct string_map *map, const char *key, const char *value)
+static struct string_map amounts(const struct node_registration *r, struct arena *arena, int64_t cpu_milli,
+                                 int64_t memory, int64_t disk)
 {
-    /* Called in the order of keys. */
-    map->items[map->count++] = (struct string_pair){key, arena_string(arena, value)};
-}
-
-static void set_amounts(const struct node_registration *r, struct arena *arena, struct string_map *map,
-                        int64_t cpu_milli, int64_t memory, int64_t disk)
-{
-    map->items = arena_alloc(arena, 4 * sizeof(*map->items));
-    set_resource(arena, map, "cpu", quantity_format(arena, (quantity_t)cpu_milli * 1000000, false));
-    set_resource(arena, map, "ephemeral-storage", arena_printf(arena, "%lldKi", (long long)disk / 1024));
-    set_resource(arena, map, "memory", arena_printf(arena, "%lldKi", (long long)memory / 1024));
-    set_resource(arena, map, "pods",
-                 arena_printf(arena, "%d", r->agent->options.pods_max ? r->agent->options.pods_max : AGENT_PODS_MAX));
+    const struct agent *agent = r->agent;
+    struct string_map map = {0};
+    string_map_set(arena, &map, "cpu", quantity_format(arena, (quantity_t)cpu_milli * 1000000, false));
+    string_map_set(arena, &map, "ephemeral-storage", arena_printf(arena, "%lldKi", (long long)disk / 1024));
+    for (size_t i = 0; i < agent->huge_pages.count; i++) {
+        const struct huge_page *page = &agent->huge_pages.items[i];
+        string_map_set(arena, &map, page->resource, quantity_format(arena, (quantity_t)page->total * 1000000000, true));
+    }
+    string_map_set(arena, &map, "memory", arena_printf(arena, "%lldKi", (long long)memory / 1024));
+    string_map_set(arena, &map, "pods",
+                   arena_printf(arena, "%d", agent->options.pods_max ? agent->options.pods_max : AGENT_PODS_MAX));
+    return map;
 }
 
 struct string_map registration_allocatable(const struct node_registration *r, struct arena *arena)
 {
     const struct agent *agent = r->agent;
-    struct string_map map = {0};
-    set_amounts(r, arena, &map, agent->allocatable.cpu_milli, agent->allocatable.memory, agent->allocatable.disk);
-    return map;
+    return amounts(r, arena, agent->allocatable.cpu_milli, agent->allocatable.memory, agent->allocatable.disk);
+}
+
+static struct node_amounts amounts_to_show(const struct node_registration *r, struct arena *arena,
+                                           const struct node_status *shown)
+{
+    const struct agent *agent = r->agent;
+    struct node_amounts own = {.capacity = amounts(r, arena, agent->cpu_milli, agent->memory, agent->disk),
+                               .allocatable = registration_allocatable(r, arena)};
+    return node_resources_merge(arena, shown, &own);
 }
 
 /* By what the pressure is not, and is. */
@@ -146,7 +157,8 @@ static const struct {
 } pressures[EVICTION_CONDITIONS] = {
     [EVICTION_MEMORY_PRESSURE] = {"MemoryPressure",
                                   {"KubeletHasSufficientMemory", "KubeletHasInsufficientMemory"},
-                                  {"kubelet has sufficient memory available", "kubelet has insufficient memory available"}},
+                                  {"kubelet has sufficient memory available",
+                                   "kubelet has insufficient memory available"}},
     [EVICTION_DISK_PRESSURE] = {"DiskPressure",
                                 {"KubeletHasNoDiskPressure", "KubeletHasDiskPressure"},
                                 {"kubelet has no disk pressure", "kubelet has disk pressure"}},
@@ -203,10 +215,9 @@ static void set_status(struct node_registration *r, struct arena *arena, const s
     int64_t now = env_now(r->agent->env) / SECOND * SECOND;
     *out = *old;
     out->node_info = r->info;
-    out->capacity = (struct string_map){0};
-    struct agent *agent = r->agent;
-    set_amounts(r, arena, &out->capacity, agent->cpu_milli, agent->memory, agent->disk);
-    out->allocatable = registration_allocatable(r, arena);
+    struct node_amounts amounts = amounts_to_show(r, arena, old);
+    out->capacity = amounts.capacity;
+    out->allocatable = amounts.allocatable;
     struct node_address *addresses = arena_alloc(arena, 3 * sizeof(*addresses));
     size_t count = 0;
     addresses[count++] = (struct node_address){.type = "InternalIP", .address = o->node_address};
@@ -259,8 +270,8 @@ static void status_written(void *context, const struct client_result *result)
         r->registered = true;
         r->agent->node_uid = mem_string(result->object->meta->uid);
         static_pods_api_ready(r->agent->static_pods);
-        recorder_event(r->agent->recorder, &api_resources[API_NODES], result->object->meta, NULL, "Normal",
-                       "NodeReady", "Node %s status is now: NodeReady", r->agent->options.node_name);
+        recorder_event(r->agent->recorder, &api_resources[API_NODES], result->object->meta, NULL, "Normal", "NodeReady",
+                       "Node %s status is now: NodeReady", r->agent->options.node_name);
         if (r->ready)
             r->ready(r->context);
     }
@@ -361,6 +372,15 @@ static void begin(void *context)
 void registration_poke(struct node_registration *r)
 {
     begin(r);
+}
+
+void registration_node_changed(struct node_registration *r, const struct node *node)
+{
+    cleanup_arena struct arena *arena = arena_new(1024);
+    struct node_amounts amounts = amounts_to_show(r, arena, &node->status);
+    if (r->registered && (!string_map_equal(&amounts.capacity, &node->status.capacity) ||
+                          !string_map_equal(&amounts.allocatable, &node->status.allocatable)))
+        begin(r);
 }
 
 /* ---- The Lease ---- */

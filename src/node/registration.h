@@ -21,8 +21,10 @@ struct node_registration *registration_new(struct agent *agent);
 void registration_start(struct node_registration *registration, env_callback ready, void *context);
 /* Writes the status soon: something it shows has changed. */
 void registration_poke(struct node_registration *registration);
+/* The node's object has changed: what others declare in its capacity is given to pods. */
+void registration_node_changed(struct node_registration *registration, const struct node *node);
 /* The node as it is registered when the API has none, and what pods may have of it (pods, cpu, memory,
- * ephemeral-storage); in the arena and in the registration. */
+ * ephemeral-storage, huge pages); in the arena and in the registration. */
 struct node *registration_node(const struct node_registration *registration, struct arena *arena);
 struct string_map registration_allocatable(const struct node_registration *registration, struct arena *arena);
 /* Begins nothing more; registration_idle tells when nothing is under way, and then it may be freed. */

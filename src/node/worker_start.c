@@ -302,6 +302,8 @@ static void set_resources(struct start *s)
     struct container spec = *s->spec;
     spec.resources = w->state.records[s->container].allocated;
     s->config.resources = limits_of_container(&worker_pod(w)->spec, &spec.resources);
+    s->config.huge_pages = limits_of_huge_pages(s->arena, &worker_pod(w)->spec, &spec.resources, &w->agent->huge_pages);
+    s->config.huge_page_count = w->agent->huge_pages.count;
     s->config.oom_score_adj = limits_oom_score(worker_allocated_pod(w, s->arena), &spec, w->agent->memory);
 }
 

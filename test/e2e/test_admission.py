@@ -1,5 +1,6 @@
 """What a node says to pods that come to it past the scheduler (spec.nodeName), as upstream's kubelet does."""
 import json
+import pathlib
 import re
 
 import harness
@@ -166,3 +167,52 @@ def test_others_end_for_a_critical_pod(make_cluster, tmp_path):
                         r"preemption: error finding a set of pods to preempt: no set of running pods found to reclaim "
                         r"resources: \[\(res: cpu, q: \d+\), \]", status["message"])
     assert harness.is_true(ready(api, PODS, "critical"), "Ready")
+
+
+def resources_of(api):
+    status = api.ok("GET", NODES)["items"][0]["status"]
+    return status["capacity"], status["allocatable"]
+
+
+def test_resources_that_others_declare_are_kept_and_counted(make_cluster, tmp_path):
+    cluster = make_cluster(data_directory=tmp_path / "data")
+    cluster.start()
+    api, kubectl, dongle = cluster.api, cluster.kubectl("1.35", "default"), "example.com/dongle"
+    ask = {count: {"resources": {"requests": {dongle: count}, "limits": {dongle: count}}} for count in ("1", "2", "3")}
+
+    def patch(operation):
+        kubectl("patch", "node", node_name(api), "--subresource=status", "--type=json", "-p",
+                json.dumps([{"path": "/status/capacity/example.com~1dongle", **operation}]))
+
+    patch({"op": "add", "value": "4"})
+    harness.wait_for(api, NODES, lambda items: items[0]["status"]["allocatable"].get(dongle) == "4")
+    api.create(PODS, harness.shell_pod("three", "exec sleep 600", container=ask["3"]))
+    ready(api, PODS, "three")
+    api.create(PODS, harness.shell_pod("waits", "exec sleep 600", container=ask["2"]))
+    wait_for_event(api, "default", "FailedScheduling", f"1 Insufficient {dongle}", "waits")
+    api.create(PODS, direct(api, "direct", container=ask["2"]))
+    assert failed(api, PODS, "direct")["message"] == \
+        f"Pod was rejected: Node didn't have enough resource: {dongle}, requested: 2, used: 3, capacity: 4"
+    # They outlive the agent, whose node it still is.
+    cluster.kill()
+    cluster.start()
+    api = cluster.api
+    ready(api, PODS, "three")
+    assert [amounts[dongle] for amounts in resources_of(api)] == ["4", "4"]
+    patch({"op": "replace", "value": "5"})
+    ready(api, PODS, "waits")
+    patch({"op": "remove"})
+    harness.wait_for(api, NODES, lambda items: dongle not in items[0]["status"]["allocatable"])
+
+
+def test_a_node_tells_of_its_huge_pages(api):
+    sizes = {int(path.name.removeprefix("hugepages-").removesuffix("kB")): int((path / "nr_hugepages").read_text())
+             for path in pathlib.Path("/sys/kernel/mm/hugepages").glob("hugepages-*kB")}
+    units = [(1 << 20, "Gi"), (1 << 10, "Mi"), (1, "Ki")]
+    capacity, allocatable = resources_of(api)
+    names = {next(f"hugepages-{size // unit}{suffix}" for unit, suffix in units if size % unit == 0): size * count
+             for size, count in sizes.items()}
+    for amounts in (capacity, allocatable):
+        assert {name for name in amounts if name.startswith("hugepages-")} == set(names)
+        for name, size in names.items():
+            assert (amounts[name] == "0") == (size == 0), amounts

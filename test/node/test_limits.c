@@ -9,6 +9,7 @@
 
 #include "api/defaults.h"
 #include "api/json.h"
+#include "base/cleanup.h"
 #include "node/limits.h"
 
 static struct pod *pod_of(struct arena *arena, const char *spec)
@@ -159,6 +160,35 @@ static void a_new_start_is_for_the_resource_that_asks_for_it(void **state)
     assert_true(limits_equal(before, before));
     assert_false(limits_equal(before, &memory->spec.containers.items[0].resources));
     arena_free(arena);
+}
+
+static void huge_pages_are_for_who_asks_for_them(void **state)
+{
+    static const struct {
+        const char *of_container, *of_pod;
+        int64_t small, large;
+    } cases[] = {
+        {"{}", "null", 0, 0},
+        {"{\"limits\":{\"hugepages-2Mi\":\"4Mi\"}}", "null", 4 << 20, 0},
+        /* Containers share what the pod has as a whole. */
+        {"{}", "{\"limits\":{\"hugepages-1Gi\":\"1Gi\"}}", 0, 1 << 30},
+        {"{\"limits\":{\"hugepages-1Gi\":\"2Gi\"}}", "{\"limits\":{\"hugepages-1Gi\":\"3Gi\"}}", 0, INT64_C(2) << 30},
+    };
+    struct huge_page sizes[] = {{2 << 20, 8 << 20, "hugepages-2Mi", "2MB"}, {1 << 30, 0, "hugepages-1Gi", "1GB"}};
+    struct huge_pages pages = {sizes, ARRAY_COUNT(sizes)};
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct arena *arena = arena_new(0);
+        struct pod *pod =
+            pod_of(arena, arena_printf(arena, "{\"containers\":[{\"name\":\"a\",\"resources\":%s}],\"resources\":%s}",
+                                       cases[i].of_container, cases[i].of_pod));
+        const struct runtime_huge_page_limit *limits =
+            limits_of_huge_pages(arena, &pod->spec, &pod->spec.containers.items[0].resources, &pages);
+        assert_string_equal(limits[0].size, "2MB");
+        assert_int_equal(limits[0].limit, cases[i].small);
+        assert_string_equal(limits[1].size, "1GB");
+        assert_int_equal(limits[1].limit, cases[i].large);
+        arena_free(arena);
+    }
 }
 
 /* A change that is on its way counts as the larger of the two; one that never comes does not count. */
@@ -325,6 +355,7 @@ int main(void)
         cmocka_unit_test(the_status_shows_what_the_group_has),
         cmocka_unit_test(cpu_comes_back_from_the_kernel_as_it_went_in),
         cmocka_unit_test(a_new_start_is_for_the_resource_that_asks_for_it),
+        cmocka_unit_test(huge_pages_are_for_who_asks_for_them),
         cmocka_unit_test(changes_count_until_they_are_done),
         cmocka_unit_test(what_no_machine_has_adds_up_to_the_largest_amount),
         cmocka_unit_test(the_last_to_go_is_who_asked_for_most),

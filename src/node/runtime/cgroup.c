@@ -53,7 +53,19 @@ static int enable_controllers(const char *directory, struct error *err)
     for (size_t i = 0; i < ARRAY_COUNT(controllers); i++)
         if (file_poke(path, controllers[i], err) < 0)
             return error_wrap(err, "enable the %s controller", controllers[i] + 1);
+    struct error ignored;
+    file_poke(path, "+" CGROUP_HUGE_PAGES, &ignored); /* not every kernel has it */
     return 0;
+}
+
+bool cgroup_limits_huge_pages(const struct cgroup *cgroup)
+{
+    char path[PATH_MAX], text[512];
+    struct error ignored;
+    if (cgroup->version == 1)
+        return cgroup->limits_huge_pages;
+    return cgroup_path(cgroup, 0, "", "cgroup.controllers", path, &ignored) == 0 &&
+           cgroup_read_file(path, text, sizeof(text)) >= 0 && strstr(text, CGROUP_HUGE_PAGES);
 }
 
 /* mkdir -p from the mount point down; on v2 every group on the way hands its controllers on. */

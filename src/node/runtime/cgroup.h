@@ -27,7 +27,8 @@ struct cgroup_resources {
     uint64_t cpu_period;  /* microseconds; 0: CGROUP_CPU_PERIOD */
     int64_t memory_limit; /* bytes */
     int64_t pids_limit;
-    const char *cpus; /* that it may run on: "0-3,5"; NULL: all of the group above. Only crun applies it; cgroup_set_cpus */
+    const char
+        *cpus; /* that it may run on: "0-3,5"; NULL: all of the group above. Only crun applies it; cgroup_set_cpus */
 };
 
 struct cgroup_stats {
@@ -97,6 +98,8 @@ int cgroup_each_process(const struct cgroup *cgroup, const char *name, void (*vi
                         void *context, struct error *err);
 /* Fit for the loop. ENOENT when the group is not there. */
 int cgroup_read_stats(const struct cgroup *cgroup, const char *name, struct cgroup_stats *out, struct error *err);
+/* Whether groups can be limited in huge pages: the kernel may do without. */
+bool cgroup_limits_huge_pages(const struct cgroup *cgroup);
 /* How many processes the kernel killed here for memory; 0 when that cannot be told. Fit for the loop. */
 uint64_t cgroup_oom_kills(const struct cgroup *cgroup, const char *name);
 

@@ -11,6 +11,8 @@
 #define CGROUP_MOUNT "/sys/fs/cgroup"
 #define CGROUP_UNIFIED_MOUNT CGROUP_MOUNT "/unified"
 
+/* The controller of huge pages, which a kernel may do without. */
+#define CGROUP_HUGE_PAGES "hugetlb"
 /* More hierarchies than any kernel has. */
 #define CGROUP_HIERARCHIES_MAX 16
 
@@ -25,6 +27,7 @@ struct cgroup {
     size_t hierarchy_count;
     size_t primary;                         /* membership is judged here */
     size_t controllers[CGROUP_CONTROLLERS]; /* which hierarchy carries it; all 0 on v2 */
+    bool limits_huge_pages;                 /* on v1: a hierarchy has that controller */
     /* On v1 beside a hidden v2, crun makes directories and files where v2 was mounted as if it still were. NULL: no. */
     const char *shadow;
 };

@@ -86,6 +86,7 @@ static int find_v1(struct cgroup *cgroup, struct error *err)
                 found[i] = true;
                 cgroup->controllers[i] = cgroup->hierarchy_count;
             }
+        cgroup->limits_huge_pages |= has_word(options, CGROUP_HUGE_PAGES);
         cgroup->hierarchies[cgroup->hierarchy_count++] = mem_string(point);
     }
     free(line);

@@ -43,6 +43,12 @@ struct runtime_mount {
     enum runtime_mount_propagation propagation;
 };
 
+/* How much of its memory may be in huge pages of a size. */
+struct runtime_huge_page_limit {
+    const char *size; /* "2MB" */
+    int64_t limit;    /* bytes; 0: none */
+};
+
 struct runtime_container_config {
     const char *id;        /* runtime_container_id() */
     const char *pod_uid;   /* of a sandbox that exists */
@@ -76,6 +82,8 @@ struct runtime_container_config {
     const struct runtime_mount *mounts;
     size_t mount_count;
     struct cgroup_resources resources;
+    const struct runtime_huge_page_limit *huge_pages; /* where the kernel can limit them */
+    size_t huge_page_count;
 
     /* Where the container finds the file for its last words ("/dev/termination-log"); NULL: no such file. */
     const char *termination_message_path;

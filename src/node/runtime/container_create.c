@@ -81,6 +81,11 @@ static void copy_config(struct runtime_container_config *to, const struct runtim
     to->env = pairs_copy(arena, from->env, from->env_count);
     to->cwd = arena_string(arena, from->cwd);
     to->resources.cpus = arena_string(arena, from->resources.cpus);
+    struct runtime_huge_page_limit *pages =
+        arena_copy(arena, from->huge_pages, from->huge_page_count * sizeof(*from->huge_pages));
+    for (size_t i = 0; i < from->huge_page_count; i++)
+        pages[i].size = arena_string(arena, pages[i].size);
+    to->huge_pages = pages;
     to->additional_gids = arena_copy(arena, from->additional_gids, from->additional_gid_count * sizeof(uint32_t));
     to->add_capabilities = strings_copy(arena, from->add_capabilities, from->add_capability_count);
     to->drop_capabilities = strings_copy(arena, from->drop_capabilities, from->drop_capability_count);
@@ -114,6 +119,7 @@ static void read_surroundings(struct creation *creation, const struct sandbox *s
         .cgroup = arena_printf(creation->arena, "%s/%s", cgroup_parent(runtime->cgroup), creation->container->cgroup),
         .cgroup_version = cgroup_version(runtime->cgroup),
         .limit_swap = runtime->limit_swap,
+        .limit_huge_pages = cgroup_limits_huge_pages(runtime->cgroup),
     };
     if (!pod->host_network)
         around->uts_namespace = arena_printf(creation->arena, "%s/pods/%s/ns/uts", runtime->run, uid);

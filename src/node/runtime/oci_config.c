@@ -404,6 +404,13 @@ static json_t *resources_object(const struct runtime_container_config *config, c
         if (around->limit_swap)
             json_object_set_new(memory, "swap", json_integer(r->memory_limit));
     }
+    if (around->limit_huge_pages && config->huge_page_count) {
+        json_t *pages = json_array();
+        json_object_set_new(resources, "hugepageLimits", pages);
+        for (size_t i = 0; i < config->huge_page_count; i++)
+            json_array_append_new(pages, json_pack("{s:s, s:I}", "pageSize", config->huge_pages[i].size, "limit",
+                                                   (json_int_t)config->huge_pages[i].limit));
+    }
     if (r->pids_limit > 0)
         json_object_set_new(resources, "pids", json_pack("{s:I}", "limit", (json_int_t)r->pids_limit));
     /* A container is killed as one: half a program is no program. As upstream on v2. */

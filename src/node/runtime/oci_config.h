@@ -12,12 +12,13 @@ struct oci_surroundings {
     const char *ipc_namespace;
     const char *uts_namespace;
     bool host_pid;
-    const char *pid_namespace; /* path; NULL: one of its own, unless host_pid */
+    const char *pid_namespace;   /* path; NULL: one of its own, unless host_pid */
     const char *shm;             /* directory to mount on /dev/shm */
     const char *termination_log; /* file to mount on termination_message_path */
     const char *cgroup;          /* path below each controller's mount point */
     int cgroup_version;
     bool limit_swap;                /* the kernel can be told not to swap beyond the memory limit */
+    bool limit_huge_pages;          /* the kernel can limit them by group */
     uint64_t bounding_capabilities; /* what this process may hand on, one bit per capability */
     int oom_score_adj_min;          /* least value that this process may give to a child */
     const char *seccomp_program;    /* the compiled profile in base64; NULL: crun is to compile it */

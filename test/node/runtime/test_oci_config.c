@@ -129,6 +129,27 @@ static void what_is_shared_with_the_node_gets_no_namespace(void **state)
     json_decref(root);
 }
 
+static void huge_pages_are_limited_where_the_kernel_can(void **state)
+{
+    static const struct runtime_huge_page_limit limits[] = {{"2MB", 4 << 20}, {"1GB", 0}};
+    struct runtime_container_config config = simple();
+    struct oci_surroundings surroundings = around();
+    config.huge_pages = limits;
+    config.huge_page_count = 2;
+    for (int can = 0; can < 2; can++) {
+        surroundings.limit_huge_pages = can;
+        json_t *root = write_config(&config, &surroundings);
+        json_t *pages = at(root, "linux.resources.hugepageLimits");
+        assert_int_equal(json_array_size(pages), can ? 2 : 0);
+        for (size_t i = 0; i < json_array_size(pages); i++) {
+            json_t *page = json_array_get(pages, i);
+            assert_string_equal(json_string_value(json_object_get(page, "pageSize")), limits[i].size);
+            assert_int_equal(json_integer_value(json_object_get(page, "limit")), limits[i].limit);
+        }
+        json_decref(root);
+    }
+}
+
 static void resources_are_limited(void **state)
 {
     struct runtime_container_config config = simple();
@@ -414,6 +435,7 @@ int main(void)
         cmocka_unit_test(simple_container_gets_the_defaults),
         cmocka_unit_test(what_is_shared_with_the_node_gets_no_namespace),
         cmocka_unit_test(resources_are_limited),
+        cmocka_unit_test(huge_pages_are_limited_where_the_kernel_can),
         cmocka_unit_test(capabilities_are_added_and_dropped),
         cmocka_unit_test(mounts_keep_order_and_propagation),
         cmocka_unit_test(no_mount_hides_one_below_it),
