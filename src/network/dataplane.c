@@ -6,6 +6,7 @@
 #include "network/dataplane.h"
 
 #include <errno.h>
+#include <linux/netfilter.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -19,11 +20,12 @@
 #include "base/map.h"
 #include "network/forget.h"
 #include "network/namespace.h"
-#include "network/nft.h"
+#include "network/nft_batch.h"
 
 #define FAMILIES 2
-/* libnftables takes fifty times the size of a script. From this size on, what it has freed goes back to the system. */
-#define SCRIPT_LARGE (1 << 20)
+/* Bytes, from which on memory that a transaction has taken goes back to the system: libnftables takes fifty times the
+ * size of a script. */
+#define TRANSACTION_LARGE (1 << 20)
 
 struct change {
     struct list link;
@@ -244,74 +246,109 @@ static int64_t monotonic(void)
     return (int64_t)t.tv_sec * SECOND + t.tv_nsec / 1000;
 }
 
+static int family_at(size_t i)
+{
+    return i ? AF_INET6 : AF_INET;
+}
+
 static bool is_kept(void *context, const struct dataplane_withdrawal *binding)
 {
     return dataplane_plan_binds(context, binding);
 }
 
 /* Clients stay with their endpoints when the table is made anew. */
-static void keep_clients(struct dataplane *plane, struct dataplane_plan *plan, int family)
+static void keep_clients(struct dataplane *plane, size_t family, struct netlink_batch *batch)
 {
     struct error e = {0};
-    if (nft_keep_clients(plane->nft, family, plane->table, is_kept, plan, &plane->transaction.script, &e) < 0)
+    if (nft_keep_clients(plane->nft, family_at(family), plane->table, is_kept, plane->plans[family], batch, &e) < 0)
         log_warning("Clients may be led to other endpoints than before: %s", e.text);
 }
 
-/* Chains that libnftables cannot write. */
-static int remember(struct dataplane *plane, struct error *err)
+/* Chains that libnftables cannot write, and that the changes are about to lead to. */
+static int run_script(struct dataplane *plane, struct error *err)
 {
     const struct dataplane_transaction *t = &plane->transaction;
-    int result = 0;
-    for (size_t i = 0; result == 0 && i < t->remember.count; i++)
-        result = nft_add_remember_chain(plane->nft, plane->table, t->remember.items[i], err);
-    return result;
+    if (t->remember.count) {
+        cleanup_netlink_batch struct netlink_batch batch = {0};
+        nft_batch_begin(&batch);
+        for (size_t i = 0; i < t->remember.count; i++)
+            nft_batch_remember(&batch, plane->table, t->remember.items[i]);
+        if (nft_batch_commit(plane->nft, &batch, err) < 0)
+            return -1;
+    }
+    return t->script.size ? nft_run(plane->nft, t->script.data, err) : 0;
 }
 
-/* A change finds these chains ready when it begins to lead to them. In a table that is made anew they come last: until
- * then, for the length of a small transaction, new clients of IPv6 are not remembered; those that were are among its
- * elements. */
-static int run_script(struct dataplane *plane, bool full, struct error *err)
+/* Whatever there is of our tables goes, and comes as the transaction has it. */
+static void write_tables(struct dataplane *plane, struct netlink_batch *batch)
 {
     const struct dataplane_transaction *t = &plane->transaction;
-    if (!full && remember(plane, err) < 0)
-        return -1;
-    if (t->script.size && nft_run(plane->nft, t->script.data, err) < 0)
-        return -1;
-    return full ? remember(plane, err) : 0;
+    for (size_t i = 0; i < FAMILIES; i++) {
+        if (!plane->plans[i])
+            continue;
+        nft_batch_elements(batch, family_at(i), plane->table, t->elements[i].items, t->elements[i].count);
+        keep_clients(plane, i, batch);
+    }
+    for (size_t i = 0; i < t->remember.count; i++)
+        nft_batch_remember(batch, plane->table, t->remember.items[i]);
 }
 
-static int apply_script(struct dataplane *plane, bool full, struct error *err)
+static int replace_tables(struct dataplane *plane, size_t *size, struct error *err)
+{
+    cleanup_netlink_batch struct netlink_batch batch = {0};
+    nft_batch_begin(&batch);
+    for (size_t i = 0; i < FAMILIES; i++)
+        if (plane->plans[i])
+            nft_batch_delete_table(&batch, family_at(i), plane->table);
+    if (plane->policies)
+        nft_batch_delete_table(&batch, NFPROTO_INET, policy_table_name(plane->policies));
+    if (nft_batch_frame(&batch, plane->transaction.script.data, err) < 0)
+        return -1;
+    write_tables(plane, &batch);
+    *size = batch.data.size;
+    return nft_batch_commit(plane->nft, &batch, err);
+}
+
+static void prepare(struct dataplane *plane, bool full)
 {
     struct dataplane_transaction *t = &plane->transaction;
     buffer_clear(&t->script);
     t->remember.count = 0;
-    for (size_t i = 0; i < FAMILIES; i++) {
-        if (!plane->plans[i])
-            continue;
-        if (full)
-            dataplane_plan_full(plane->plans[i], t);
-        else
-            dataplane_plan_diff(plane->plans[i], t);
-        if (full)
-            keep_clients(plane, plane->plans[i], i ? AF_INET6 : AF_INET);
-    }
+    for (size_t i = 0; i < FAMILIES; i++)
+        if (plane->plans[i])
+            (full ? dataplane_plan_full : dataplane_plan_diff)(plane->plans[i], t);
     if (plane->policies)
         (full ? policy_table_full : policy_table_diff)(plane->policies, &t->script);
+}
+
+/* Gives back to the system what a large transaction has taken. */
+static void clean_up(struct dataplane *plane, size_t size)
+{
+    struct dataplane_transaction *t = &plane->transaction;
+    for (size_t i = 0; i < FAMILIES; i++)
+        vector_free(&t->elements[i]);
+    if (size < TRANSACTION_LARGE)
+        return;
+    buffer_free(&t->script);
+    malloc_trim(0);
+}
+
+static int apply_changes(struct dataplane *plane, bool full, struct error *err)
+{
+    prepare(plane, full);
+    size_t size = plane->transaction.script.size;
     int64_t start = monotonic();
-    int result = run_script(plane, full, err);
+    int result = full ? replace_tables(plane, &size, err) : run_script(plane, err);
     pthread_mutex_lock(&plane->lock);
-    if (t->script.size) {
+    if (size) {
         plane->statistics.transactions += result == 0;
         plane->statistics.full += result == 0 && full;
         plane->statistics.failures += result < 0;
         plane->statistics.last_duration = monotonic() - start;
-        plane->statistics.last_size = t->script.size;
+        plane->statistics.last_size = size;
     }
     pthread_mutex_unlock(&plane->lock);
-    if (t->script.size >= SCRIPT_LARGE) {
-        buffer_free(&t->script);
-        malloc_trim(0);
-    }
+    clean_up(plane, size);
     return result;
 }
 
@@ -334,11 +371,11 @@ static int forget(struct dataplane *plane, bool everything, struct error *err)
 static int apply(struct dataplane *plane, struct error *err)
 {
     bool full = plane->need_full;
-    if (!full && apply_script(plane, false, err) < 0) {
+    if (!full && apply_changes(plane, false, err) < 0) {
         log_warning("The data plane writes all rules anew, because a change was refused: %s", err->text);
         full = plane->need_full = true;
     }
-    if (full && apply_script(plane, true, err) < 0)
+    if (full && apply_changes(plane, true, err) < 0)
         return -1;
     if (forget(plane, full, err) < 0)
         return -1;

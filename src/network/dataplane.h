@@ -16,6 +16,13 @@
  * services; until then the rules of the previous process stay in force. Clients that are bound to an endpoint by
  * session affinity stay bound, for the time that they had left, if their service and endpoint are still what they were.
  *
+ * A full transaction deletes our tables and makes them anew. Its chains are written by libnftables, in a network
+ * namespace that is there for a moment and for nothing else; the elements, which are the mass, are added as netlink
+ * messages, and all goes to the kernel in one piece (network/nft_batch.h). A process that ends before that has changed
+ * nothing, and leaves nothing behind. Changes go through libnftables as nft script. Of those, one thing comes in a
+ * transaction before: a chain that remembers clients of IPv6 for a time that no service had so far, to which nothing
+ * leads until the change itself.
+ *
  * A transaction that the kernel refuses (somebody deleted the table) is followed by a full one; when that fails
  * too it is tried again every DATAPLANE_RETRY_WAIT, and revisions are not reported meanwhile.
  *
@@ -79,7 +86,7 @@ struct dataplane_statistics {
     uint64_t failures;
     uint64_t applied_revision;
     int64_t last_duration; /* microseconds that the last transaction took */
-    size_t last_size;      /* bytes of what it said, as nft script */
+    size_t last_size;      /* bytes of what it said to nftables */
 };
 void dataplane_statistics(struct dataplane *plane, struct dataplane_statistics *out);
 

@@ -106,13 +106,13 @@ const char *nft_family(int family);
 void nft_write_key(struct buffer *out, const struct element *element);
 /* "... : 10.244.0.7 . 8080", key and value; the key alone for a set. */
 void nft_write_element(struct buffer *out, const struct element *element);
-/* The frame: the table with all its chains, maps and sets, empty of elements. It replaces a table that is there. */
+/* The frame: the table with all its chains, maps and sets, empty of elements. */
 void nft_write_frame(struct buffer *out, const struct dataplane_plan_config *config);
 /* The chains that choose one of n endpoints, or of n - ELEMENT_INSIDE from slot ELEMENT_INSIDE, and the way to them.
  * Writing them twice does no harm. */
 void nft_write_pick(struct buffer *out, const struct dataplane_plan_config *config, uint32_t n);
-/* The chain that remembers a client for some seconds, likewise. In a table of IPv6 the chain is left as it is, or empty if
- * it is new: its rule is written by nft_add_remember_chain. */
+/* The chain that remembers a client for some seconds, likewise. In a table of IPv6 the chain is left as it is, or empty
+ * if it is new: its rule is written by nft_batch_remember. */
 void nft_write_remember(struct buffer *out, const struct dataplane_plan_config *config, uint32_t seconds);
 
 #endif

@@ -50,6 +50,18 @@ int network_namespace_enter(int fd, int *previous, struct error *err)
     return 0;
 }
 
+int network_namespace_enter_new(int *previous, struct error *err)
+{
+    *previous = -1;
+    cleanup_close int self = network_namespace_self(err);
+    if (self < 0)
+        return -1;
+    if (unshare(CLONE_NEWNET) < 0)
+        return error_errno(err, "make a network namespace");
+    *previous = steal_fd(self);
+    return 0;
+}
+
 void network_namespace_leave(int *previous)
 {
     if (*previous < 0)

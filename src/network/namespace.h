@@ -28,6 +28,9 @@ int network_namespace_remove(const char *path, struct error *err);
 /* Moves the calling thread into namespace fd and remembers in *previous where it was; leave returns it there and
  * closes *previous. A thread that cannot return is in an unknown place, so leave then ends the process. */
 int network_namespace_enter(int fd, int *previous, struct error *err);
+/* The same with a new one, which has nothing in it and ends when the thread has left it and its last socket is closed.
+ */
+int network_namespace_enter_new(int *previous, struct error *err);
 void network_namespace_leave(int *previous);
 
 /* socket(2) made in namespace fd. Returns a descriptor (close-on-exec), or -1. */

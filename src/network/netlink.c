@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -55,7 +56,7 @@ static void add_padded(struct netlink_batch *batch, const void *data, size_t siz
 
 void netlink_message(struct netlink_batch *batch, uint16_t type, uint16_t flags, const void *header, size_t size)
 {
-    assert(batch->count < NETLINK_BATCH_MAX);
+    assert(batch->framed || batch->count < NETLINK_BATCH_MAX);
     batch->open = batch->data.size;
     batch->count++;
     struct nlmsghdr message = {.nlmsg_type = type, .nlmsg_flags = NLM_F_REQUEST | flags};
@@ -88,6 +89,12 @@ void netlink_add_string(struct netlink_batch *batch, uint16_t type, const char *
     netlink_add(batch, type, value, strlen(value) + 1);
 }
 
+void netlink_copy(struct netlink_batch *batch, const struct nlattr *attribute)
+{
+    if (attribute)
+        netlink_add(batch, attribute->nla_type, netlink_data(attribute), netlink_size(attribute));
+}
+
 size_t netlink_nest(struct netlink_batch *batch, uint16_t type)
 {
     size_t nest = batch->data.size;
@@ -100,6 +107,13 @@ void netlink_nest_end(struct netlink_batch *batch, size_t nest)
     ((struct nlattr *)(batch->data.data + nest))->nla_len = (uint16_t)(batch->data.size - nest);
 }
 
+void netlink_batch_cut(struct netlink_batch *batch, const struct netlink_batch *before)
+{
+    batch->data.size = before->data.size;
+    batch->open = before->open;
+    batch->count = before->count;
+}
+
 void netlink_batch_free(struct netlink_batch *batch)
 {
     buffer_free(&batch->data);
@@ -107,19 +121,34 @@ void netlink_batch_free(struct netlink_batch *batch)
     batch->framed = false;
 }
 
-/* Sends the batch with acknowledgements asked for where `flags` says so; returns the first sequence number. */
+/* Numbers the messages and asks for acknowledgements, in a frame for that of the last message in it. */
+static void number_messages(struct netlink *netlink, struct netlink_batch *batch, uint16_t flags)
+{
+    size_t i = 0;
+    for (size_t at = 0; at < batch->data.size; i++) {
+        struct nlmsghdr *message = (struct nlmsghdr *)(batch->data.data + at);
+        message->nlmsg_seq = netlink->sequence++;
+        message->nlmsg_flags |= !batch->framed || i + 2 == batch->count ? flags : 0;
+        at += NLMSG_ALIGN(message->nlmsg_len);
+    }
+}
+
+/* The kernel refuses what is larger than the send buffer. Where that may not grow, it says so when the batch is sent.
+ */
+static void make_room(struct netlink *netlink, size_t size)
+{
+    int room = size < INT_MAX / 4 ? (int)size : INT_MAX / 4; /* the kernel doubles it */
+    if (size >= NETLINK_SEND_LARGE && setsockopt(netlink->fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room)) < 0)
+        setsockopt(netlink->fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof(room));
+}
+
+/* Returns the first sequence number in *first. */
 static int send_batch(struct netlink *netlink, struct netlink_batch *batch, uint16_t flags, uint32_t *first,
                       struct error *err)
 {
     *first = netlink->sequence;
-    for (size_t at = 0; at < batch->data.size;) {
-        struct nlmsghdr *message = (struct nlmsghdr *)(batch->data.data + at);
-        size_t next = at + NLMSG_ALIGN(message->nlmsg_len);
-        bool frame = batch->framed && (at == 0 || next >= batch->data.size);
-        message->nlmsg_seq = netlink->sequence++;
-        message->nlmsg_flags |= frame ? 0 : flags;
-        at = next;
-    }
+    number_messages(netlink, batch, flags);
+    make_room(netlink, batch->data.size);
     struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
     ssize_t sent;
     do
@@ -159,33 +188,52 @@ static int kernel_error(const struct nlmsghdr *message, struct error *err)
     return error_set(err, -e->error, "%s%s%s", strerror(-e->error), *text ? ": " : "", text);
 }
 
+/* What came back for the messages first to first + count - 1. */
+struct outcome {
+    uint32_t first;
+    size_t count;
+    bool framed;
+    size_t waiting; /* for so many acknowledgements */
+    int result;
+    size_t failed;
+};
+
+/* A frame whose last message is answered is done, and one that is refused as a whole: its first message is then. */
+static void see_answer(struct outcome *o, const struct nlmsghdr *message, struct error *err)
+{
+    size_t number = message->nlmsg_seq - o->first;
+    if (number >= o->count || message->nlmsg_type != NLMSG_ERROR)
+        return;
+    if (!o->framed)
+        o->waiting--;
+    else if (number == 0 || number + 2 == o->count)
+        o->waiting = 0;
+    if (((const struct nlmsgerr *)NLMSG_DATA(message))->error && o->result == 0) {
+        o->result = kernel_error(message, err);
+        o->failed = number;
+    }
+}
+
 int netlink_commit(struct netlink *netlink, struct netlink_batch *batch, size_t *failed, struct error *err)
 {
-    size_t count = batch->count, acknowledged = batch->framed ? 2 : 0;
-    uint32_t first;
-    if (count == 0)
+    struct outcome o = {.count = batch->count, .framed = batch->framed, .waiting = batch->framed ? 1 : batch->count};
+    if (batch->count == 0)
         return 0;
-    if (send_batch(netlink, batch, NLM_F_ACK, &first, err) < 0)
+    assert(!batch->framed || batch->count > 2);
+    if (send_batch(netlink, batch, NLM_F_ACK, &o.first, err) < 0)
         return -1;
     cleanup_free char *data = mem_alloc(NETLINK_RECEIVE_MAX);
-    int result = 0;
-    while (acknowledged < count) {
+    while (o.waiting > 0) {
         ssize_t n = receive(netlink, data, NETLINK_RECEIVE_MAX, err);
         if (n < 0)
             return -1;
         const struct nlmsghdr *m = (const struct nlmsghdr *)data;
-        for (size_t left = (size_t)n; NLMSG_OK(m, left); m = NLMSG_NEXT(m, left)) {
-            if (m->nlmsg_seq - first >= count || m->nlmsg_type != NLMSG_ERROR)
-                continue;
-            acknowledged++;
-            if (((const struct nlmsgerr *)NLMSG_DATA(m))->error && result == 0) {
-                result = kernel_error(m, err);
-                if (failed)
-                    *failed = m->nlmsg_seq - first;
-            }
-        }
+        for (size_t left = (size_t)n; NLMSG_OK(m, left) && o.waiting > 0; m = NLMSG_NEXT(m, left))
+            see_answer(&o, m, err);
     }
-    return result;
+    if (o.result < 0 && failed)
+        *failed = o.failed;
+    return o.result;
 }
 
 int netlink_query(struct netlink *netlink, struct netlink_batch *batch, netlink_callback callback, void *context,

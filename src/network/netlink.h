@@ -1,6 +1,6 @@
-/* Netlink messages, built in a batch and sent in one system call: links, addresses and routes (NETLINK_ROUTE) and
- * connection tracking (NETLINK_NETFILTER). A socket stays in the namespace that it was opened in, and is used by one
- * thread at a time. */
+/* Netlink messages, built in a batch and sent in one system call: links, addresses and routes (NETLINK_ROUTE),
+ * connection tracking and nftables (NETLINK_NETFILTER). A socket stays in the namespace that it was opened in, and is
+ * used by one thread at a time. */
 #ifndef CORACLE_NETWORK_NETLINK_H
 #define CORACLE_NETWORK_NETLINK_H
 
@@ -15,8 +15,10 @@
 
 /* The kernel's answers are read in pieces of at most this many bytes. */
 #define NETLINK_RECEIVE_MAX (64 * 1024)
-/* Messages in one batch: each has an acknowledgement that waits in the socket's receive buffer. */
+/* Messages in one batch that is not framed: each has an acknowledgement that waits in the socket's receive buffer. */
 #define NETLINK_BATCH_MAX 128
+/* From this size on the socket's send buffer is made as large as the batch: the kernel takes it in one piece. */
+#define NETLINK_SEND_LARGE (64 * 1024)
 /* How long to wait for the kernel, in seconds. It answers at once unless something is badly wrong. */
 #define NETLINK_ANSWER_WAIT 20
 
@@ -35,7 +37,9 @@ struct netlink_batch {
     struct buffer data;
     size_t open; /* where the message being built starts */
     size_t count;
-    bool framed; /* the first and the last message frame the others, and are not acknowledged */
+    /* The first and the last message frame the others, which are one transaction, of any number. The kernel then tells
+     * of those that fail, and acknowledges the last one inside the frame when it is through. */
+    bool framed;
 };
 
 /* Starts a message: its type, NLM_F flags beside REQUEST and ACK, and the fixed header of its family. */
@@ -44,13 +48,17 @@ void netlink_add(struct netlink_batch *batch, uint16_t type, const void *data, s
 void netlink_add_u8(struct netlink_batch *batch, uint16_t type, uint8_t value);
 void netlink_add_u32(struct netlink_batch *batch, uint16_t type, uint32_t value);
 void netlink_add_string(struct netlink_batch *batch, uint16_t type, const char *value);
+/* Adds a copy of an attribute of another message; NULL: none. */
+void netlink_copy(struct netlink_batch *batch, const struct nlattr *attribute);
 /* Opens an attribute that holds others, and closes it with the returned position. */
 size_t netlink_nest(struct netlink_batch *batch, uint16_t type);
 void netlink_nest_end(struct netlink_batch *batch, size_t nest);
+/* Takes back what came after `before`, a copy of the batch as it was then. */
+void netlink_batch_cut(struct netlink_batch *batch, const struct netlink_batch *before);
 void netlink_batch_free(struct netlink_batch *batch);
 #define cleanup_netlink_batch __attribute__((cleanup(netlink_batch_free)))
 
-/* Sends the batch and waits for every acknowledgement. The kernel goes through all messages in order, also past one
+/* Sends the batch and waits for the kernel's acknowledgement. It goes through all messages in order, also past one
  * that fails; the first failure is returned: -1, err->code the kernel's, and its number in *failed (may be NULL). The
  * batch is empty afterwards. */
 int netlink_commit(struct netlink *netlink, struct netlink_batch *batch, size_t *failed, struct error *err);

@@ -1,11 +1,12 @@
-/* The affinity map's keys are protocol, client, service address and port, its values endpoint address and port: the
+/* Clients that are kept are copied as the kernel lists them; those of a map of another shape are nobody's.
+ *
+ * The affinity map's keys are protocol, client, service address and port, its values endpoint address and port: the
  * kernel pads each part of such a concatenation to whole registers of 4 bytes. */
 #include "network/nft.h"
 
 #include <arpa/inet.h>
 #include <endian.h>
 #include <errno.h>
-#include <linux/netfilter/nf_conntrack_tuple_common.h>
 #include <linux/netfilter/nf_tables.h>
 #include <linux/netfilter/nfnetlink.h>
 #include <nftables/libnftables.h>
@@ -14,6 +15,8 @@
 #include <sys/socket.h>
 
 #include "base/cleanup.h"
+#include "network/element.h"
+#include "network/nft_batch.h"
 
 /* A list that changes while it is read, or before what was read is deleted, is read again, so often. */
 #define READ_ATTEMPTS 10
@@ -69,16 +72,16 @@ int nft_run(struct nft *nft, const char *script, struct error *err)
 
 struct reading {
     int family;
-    nft_affinity_judge judge; /* which elements to list */
+    nft_affinity_judge judge; /* which clients to list */
     void *context;
-    bool whole;             /* with time and value, else keys alone */
-    struct buffer elements; /* in nft's language */
+    struct nft_elements *copies; /* they are listed here, as they are; NULL: their keys are, in nft's language */
+    struct buffer keys;
 };
 
 static const struct nlattr *value_of(const struct nlattr *element, uint16_t type, size_t size)
 {
     const struct nlattr *value = netlink_find_in(netlink_find_in(element, type), NFTA_DATA_VALUE);
-    return value && netlink_size(value) >= size ? value : NULL;
+    return value && netlink_size(value) == size ? value : NULL;
 }
 
 /* Milliseconds; 0 when it is not there. */
@@ -91,20 +94,23 @@ static uint64_t time_of(const struct nlattr *element, uint16_t type)
     return be64toh(value);
 }
 
-static void list_client(struct reading *reading, const struct nlattr *element, const struct ip_address *client,
-                        const struct dataplane_withdrawal *binding)
+static void list_key(struct buffer *out, const struct ip_address *client, const struct dataplane_withdrawal *binding)
 {
-    char from[IP_ADDRESS_TEXT_MAX], service[IP_ADDRESS_TEXT_MAX], to[IP_ADDRESS_TEXT_MAX];
-    uint64_t timeout = time_of(element, NFTA_SET_ELEM_TIMEOUT), left = time_of(element, NFTA_SET_ELEM_EXPIRATION);
-    struct buffer *out = &reading->elements;
-    if (reading->whole && (!timeout || !left))
-        return;
+    char from[IP_ADDRESS_TEXT_MAX], service[IP_ADDRESS_TEXT_MAX];
     buffer_printf(out, "%s%u . %s . %s . %u", out->size ? ", " : "", binding->protocol, ip_address_text(client, from),
                   ip_address_text(&binding->service_address, service), binding->service_port);
-    if (reading->whole)
-        buffer_printf(out, " timeout %llums expires %llums : %s . %u", (unsigned long long)timeout,
-                      (unsigned long long)left, ip_address_text(&binding->endpoint_address, to),
-                      binding->endpoint_port);
+}
+
+static void copy_client(struct nft_elements *copies, const struct nlattr *element)
+{
+    static const uint16_t types[] = {NFTA_SET_ELEM_KEY, NFTA_SET_ELEM_DATA, NFTA_SET_ELEM_TIMEOUT,
+                                     NFTA_SET_ELEM_EXPIRATION};
+    if (!time_of(element, NFTA_SET_ELEM_TIMEOUT) || !time_of(element, NFTA_SET_ELEM_EXPIRATION))
+        return;
+    size_t copy = nft_elements_begin(copies);
+    for (size_t i = 0; i < ARRAY_COUNT(types); i++)
+        netlink_copy(copies->batch, netlink_find_in(element, types[i]));
+    nft_elements_end(copies, copy);
 }
 
 /* A key is protocol, client, service and port, a value endpoint and port, each in whole registers of 4 bytes. */
@@ -125,8 +131,12 @@ static void see_client(struct reading *reading, const struct nlattr *element)
     memcpy(&client.v6, k + 4, size);
     memcpy(&binding.service_address.v6, k + 4 + size, size);
     memcpy(&binding.endpoint_address.v6, d, size);
-    if (reading->judge(reading->context, &binding))
-        list_client(reading, element, &client, &binding);
+    if (!reading->judge(reading->context, &binding))
+        return;
+    if (reading->copies)
+        copy_client(reading->copies, element);
+    else
+        list_key(&reading->keys, &client, &binding);
 }
 
 static void see_clients(void *context, const struct nlmsghdr *message)
@@ -142,40 +152,40 @@ static int read_clients(struct nft *nft, const char *table, struct reading *read
 {
     cleanup_netlink_batch struct netlink_batch batch = {0};
     struct nfgenmsg header = {.nfgen_family = (uint8_t)reading->family, .version = NFNETLINK_V0};
-    buffer_clear(&reading->elements);
     netlink_message(&batch, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETSETELEM, NLM_F_DUMP, &header, sizeof(header));
     netlink_add_string(&batch, NFTA_SET_ELEM_LIST_TABLE, table);
     netlink_add_string(&batch, NFTA_SET_ELEM_LIST_SET, "affinity");
     return netlink_query(&nft->netlink, &batch, see_clients, reading, err);
 }
 
-static void write_clients(struct buffer *script, const char *verb, const char *table, const struct reading *reading)
-{
-    if (reading->elements.size)
-        buffer_printf(script, "%s element %s %s affinity { %s }\n", verb, reading->family == AF_INET6 ? "ip6" : "ip",
-                      table, reading->elements.data);
-}
-
 static int forget_clients(struct nft *nft, const char *table, struct reading *reading, struct error *err)
 {
     cleanup_buffer struct buffer script = {0};
+    buffer_clear(&reading->keys);
     if (read_clients(nft, table, reading, err) < 0)
         return -1;
-    write_clients(&script, "delete", table, reading);
-    return script.size ? nft_run(nft, script.data, err) : 0;
+    if (reading->keys.size == 0)
+        return 0;
+    buffer_printf(&script, "delete element %s %s affinity { %s }\n", nft_family(reading->family), table,
+                  reading->keys.data);
+    return nft_run(nft, script.data, err);
 }
 
+/* What a reading that was in vain has added is taken back. */
 int nft_keep_clients(struct nft *nft, int family, const char *table, nft_affinity_judge kept, void *context,
-                     struct buffer *script, struct error *err)
+                     struct netlink_batch *batch, struct error *err)
 {
-    struct reading reading = {.family = family, .judge = kept, .context = context, .whole = true};
     struct error e = {.code = EINTR};
     int result = -1;
-    for (int attempt = 0; result < 0 && e.code == EINTR && attempt < READ_ATTEMPTS; attempt++)
+    for (int attempt = 0; result < 0 && e.code == EINTR && attempt < READ_ATTEMPTS; attempt++) {
+        struct netlink_batch before = *batch;
+        struct nft_elements copies = {.batch = batch, .family = family, .table = table, .set = "affinity"};
+        struct reading reading = {.family = family, .judge = kept, .context = context, .copies = &copies};
         result = read_clients(nft, table, &reading, &e);
-    if (result == 0)
-        write_clients(script, "add", table, &reading);
-    buffer_free(&reading.elements);
+        nft_elements_close(&copies);
+        if (result < 0)
+            netlink_batch_cut(batch, &before);
+    }
     return result == 0 || e.code == ENOENT ? 0 : error_set(err, e.code, "session affinity: %s", e.text);
 }
 
@@ -187,125 +197,6 @@ int nft_forget_clients(struct nft *nft, int family, const char *table, nft_affin
     /* A client whose time ran out in between makes the kernel refuse the whole deletion. */
     for (int attempt = 0; result < 0 && attempt < READ_ATTEMPTS; attempt++)
         result = forget_clients(nft, table, &reading, err);
-    buffer_free(&reading.elements);
+    buffer_free(&reading.keys);
     return result < 0 ? error_wrap(err, "session affinity") : 0;
-}
-
-/* ---- the rule that libnftables cannot write ---- */
-
-static void add_be32(struct netlink_batch *batch, uint16_t type, uint32_t value)
-{
-    netlink_add_u32(batch, type, htonl(value));
-}
-
-/* Opens an expression; its data follow, then end_expression. */
-static size_t begin_expression(struct netlink_batch *batch, size_t *element, const char *name)
-{
-    *element = netlink_nest(batch, NFTA_LIST_ELEM | NLA_F_NESTED);
-    netlink_add_string(batch, NFTA_EXPR_NAME, name);
-    return netlink_nest(batch, NFTA_EXPR_DATA | NLA_F_NESTED);
-}
-
-static void end_expression(struct netlink_batch *batch, size_t element, size_t data)
-{
-    netlink_nest_end(batch, data);
-    netlink_nest_end(batch, element);
-}
-
-static void load_payload(struct netlink_batch *batch, uint32_t base, uint32_t offset, uint32_t length, uint32_t to)
-{
-    size_t element, data = begin_expression(batch, &element, "payload");
-    add_be32(batch, NFTA_PAYLOAD_DREG, to);
-    add_be32(batch, NFTA_PAYLOAD_BASE, base);
-    add_be32(batch, NFTA_PAYLOAD_OFFSET, offset);
-    add_be32(batch, NFTA_PAYLOAD_LEN, length);
-    end_expression(batch, element, data);
-}
-
-static void load_original(struct netlink_batch *batch, uint32_t key, uint32_t to)
-{
-    size_t element, data = begin_expression(batch, &element, "ct");
-    add_be32(batch, NFTA_CT_KEY, key);
-    add_be32(batch, NFTA_CT_DREG, to);
-    netlink_add_u8(batch, NFTA_CT_DIRECTION, IP_CT_DIR_ORIGINAL);
-    end_expression(batch, element, data);
-}
-
-static void load_protocol(struct netlink_batch *batch, uint32_t to)
-{
-    size_t element, data = begin_expression(batch, &element, "meta");
-    add_be32(batch, NFTA_META_KEY, NFT_META_L4PROTO);
-    add_be32(batch, NFTA_META_DREG, to);
-    end_expression(batch, element, data);
-}
-
-/* Of the first packet of a connection, as all chains here leave it. */
-static void clear_mark(struct netlink_batch *batch, uint32_t by)
-{
-    size_t element, data = begin_expression(batch, &element, "immediate");
-    add_be32(batch, NFTA_IMMEDIATE_DREG, by);
-    size_t value = netlink_nest(batch, NFTA_IMMEDIATE_DATA | NLA_F_NESTED);
-    netlink_add_u32(batch, NFTA_DATA_VALUE, 0);
-    netlink_nest_end(batch, value);
-    end_expression(batch, element, data);
-    data = begin_expression(batch, &element, "meta");
-    add_be32(batch, NFTA_META_KEY, NFT_META_MARK);
-    add_be32(batch, NFTA_META_SREG, by);
-    end_expression(batch, element, data);
-}
-
-static void update_affinity(struct netlink_batch *batch, uint32_t key, uint32_t value, uint32_t seconds)
-{
-    size_t element, data = begin_expression(batch, &element, "dynset");
-    uint64_t timeout = htobe64((uint64_t)seconds * 1000);
-    netlink_add_string(batch, NFTA_DYNSET_SET_NAME, "affinity");
-    add_be32(batch, NFTA_DYNSET_OP, NFT_DYNSET_OP_UPDATE);
-    add_be32(batch, NFTA_DYNSET_SREG_KEY, key);
-    add_be32(batch, NFTA_DYNSET_SREG_DATA, value);
-    netlink_add(batch, NFTA_DYNSET_TIMEOUT, &timeout, sizeof(timeout));
-    end_expression(batch, element, data);
-}
-
-/* Registers of 4 bytes: protocol, client, service and port, and behind them endpoint and port. */
-static void write_remember_rule(struct netlink_batch *batch, const char *table, const char *chain, uint32_t seconds)
-{
-    const struct nfgenmsg header = {.nfgen_family = AF_INET6, .version = NFNETLINK_V0};
-    const uint32_t first = NFT_REG32_00, client = first + 1, service = client + 4, port = service + 4;
-    const uint32_t endpoint = port + 1, endpoint_port = endpoint + 4;
-    const uint32_t size = sizeof(struct in6_addr), source_at = 8, destination_at = source_at + size;
-    netlink_message(batch, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWRULE, NLM_F_CREATE | NLM_F_APPEND, &header,
-                    sizeof(header));
-    netlink_add_string(batch, NFTA_RULE_TABLE, table);
-    netlink_add_string(batch, NFTA_RULE_CHAIN, chain);
-    size_t expressions = netlink_nest(batch, NFTA_RULE_EXPRESSIONS | NLA_F_NESTED);
-    clear_mark(batch, first);
-    load_protocol(batch, first);
-    load_payload(batch, NFT_PAYLOAD_NETWORK_HEADER, source_at, size, client);
-    load_original(batch, NFT_CT_DST_IP6, service);
-    load_original(batch, NFT_CT_PROTO_DST, port);
-    load_payload(batch, NFT_PAYLOAD_NETWORK_HEADER, destination_at, size, endpoint);
-    load_payload(batch, NFT_PAYLOAD_TRANSPORT_HEADER, 2, 2, endpoint_port);
-    update_affinity(batch, first, endpoint, seconds);
-    netlink_nest_end(batch, expressions);
-}
-
-static void write_remember_chain(struct netlink_batch *batch, const char *table, const char *chain)
-{
-    const struct nfgenmsg header = {.nfgen_family = AF_INET6, .version = NFNETLINK_V0};
-    netlink_message(batch, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_NEWCHAIN, NLM_F_CREATE, &header, sizeof(header));
-    netlink_add_string(batch, NFTA_CHAIN_TABLE, table);
-    netlink_add_string(batch, NFTA_CHAIN_NAME, chain);
-}
-
-int nft_add_remember_chain(struct nft *nft, const char *table, uint32_t seconds, struct error *err)
-{
-    cleanup_netlink_batch struct netlink_batch batch = {0};
-    const struct nfgenmsg frame = {.version = NFNETLINK_V0, .res_id = htons(NFNL_SUBSYS_NFTABLES)};
-    cleanup_free char *chain = mem_printf("remember-%u", seconds);
-    batch.framed = true;
-    netlink_message(&batch, NFNL_MSG_BATCH_BEGIN, 0, &frame, sizeof(frame));
-    write_remember_chain(&batch, table, chain);
-    write_remember_rule(&batch, table, chain, seconds);
-    netlink_message(&batch, NFNL_MSG_BATCH_END, 0, &frame, sizeof(frame));
-    return netlink_commit(&nft->netlink, &batch, NULL, err) < 0 ? error_wrap(err, "nftables: session affinity") : 0;
 }

@@ -17,17 +17,12 @@ int nft_run(struct nft *nft, const char *script, struct error *err);
 /* The netlink socket for connection tracking. */
 struct netlink *nft_netlink(struct nft *nft);
 
-/* Adds the chain remember-SECONDS to the table of IPv6, if it is not there, and the rule to it that remembers a client,
- * both in one transaction. libnftables 1.0.6 gives the keys and values of a map that rules fill only 16 bytes each; and
- * it makes and sends its batches alone, so that this is a transaction of its own beside that of a script. */
-int nft_add_remember_chain(struct nft *nft, const char *table, uint32_t seconds, struct error *err);
-
-/* Appends, as nft script, the clients in the affinity map of the family's table for which `kept` is true, with the time
- * that each has left: what a script that makes the table anew has to end with, if they are to stay bound. A table that
- * is not there, or is not like ours, has none. */
+/* Adds to the batch (network/nft_batch.h) the clients in the affinity map of the family's table for which `kept` is
+ * true, with the time that each has left: what a transaction that makes the table anew has to end with, if they are to
+ * stay bound. A table that is not there, or is not like ours, has none. */
 typedef bool (*nft_affinity_judge)(void *context, const struct dataplane_withdrawal *binding);
 int nft_keep_clients(struct nft *nft, int family, const char *table, nft_affinity_judge kept, void *context,
-                     struct buffer *script, struct error *err);
+                     struct netlink_batch *batch, struct error *err);
 /* Forgets the clients in the affinity map of the family's table for which `stale` is true. */
 int nft_forget_clients(struct nft *nft, int family, const char *table, nft_affinity_judge stale, void *context,
                        struct error *err);

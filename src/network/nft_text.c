@@ -253,9 +253,7 @@ static void write_filter(struct writer *w)
 void nft_write_frame(struct buffer *out, const struct dataplane_plan_config *config)
 {
     struct writer w = {.out = out, .config = config};
-    const char *family = nft_family(config->family);
-    buffer_printf(out, "add table %s %s\ndelete table %s %s\ntable %s %s {\n", family, config->table, family,
-                  config->table, family, config->table);
+    buffer_printf(out, "table %s %s {\n", nft_family(config->family), config->table);
     write_sets(&w);
     write_nat(&w);
     write_filter(&w);

@@ -120,18 +120,23 @@ struct dataplane_withdrawal {
     bool flows;    /* flows may lead to it; not, where only the affinity has ended */
 };
 
+struct element; /* network/element.h */
+
 struct dataplane_transaction {
     struct buffer script; /* nft syntax; empty: nothing to do */
+    /* What goes into the tables that the script makes anew: of IPv4, of IPv6. Sets one after the other. */
+    VECTOR(struct element) elements[2];
     VECTOR(struct dataplane_withdrawal) withdrawals;
-    /* Affinity seconds whose chains are new, in a table of IPv6: libnftables cannot write their rule (network/nft.h).
-     */
+    /* Affinity seconds whose chains are new, in a table of IPv6: libnftables cannot write their rule
+     * (network/nft_batch.h). */
     VECTOR(uint32_t) remember;
 };
 void dataplane_transaction_free(struct dataplane_transaction *transaction);
 
 /* Writes what changed since the last call of diff or full, as one atomic nft transaction, and counts it as done. */
 void dataplane_plan_diff(struct dataplane_plan *plan, struct dataplane_transaction *out);
-/* Writes the whole table, replacing one that may be there, and counts it as done. */
+/* Writes the whole table, its chains as nft script and what is in its sets and maps as elements, and counts it as done.
+ * A table that may be there has to go in the same transaction. */
 void dataplane_plan_full(struct dataplane_plan *plan, struct dataplane_transaction *out);
 
 /* Whether the rules do not lead from that service address to that endpoint, though the address is one of ours (that

@@ -11,6 +11,8 @@
 struct changes {
     struct buffer deleted[ELEMENT_LISTS];
     struct buffer added[ELEMENT_LISTS];
+    bool anew; /* the table: elements go here instead */
+    struct elements elements[ELEMENT_LISTS];
     struct buffer chains;
     VECTOR(uint32_t) remember; /* as in struct dataplane_transaction */
 };
@@ -20,6 +22,7 @@ static void free_changes(struct changes *changes)
     for (size_t i = 0; i < ELEMENT_LISTS; i++) {
         buffer_free(&changes->deleted[i]);
         buffer_free(&changes->added[i]);
+        vector_free(&changes->elements[i]);
     }
     buffer_free(&changes->chains);
     vector_free(&changes->remember);
@@ -45,9 +48,14 @@ static void need_chains(struct dataplane_plan *plan, const struct element *e, st
         vector_push(&changes->remember, e->number);
 }
 
+static size_t list_of(const struct element *e)
+{
+    return e->set * ELEMENT_PROTOCOLS + element_protocol_index(e->protocol);
+}
+
 static struct buffer *open_list(struct buffer *lists, const struct element *e)
 {
-    struct buffer *list = &lists[e->set * ELEMENT_PROTOCOLS + element_protocol_index(e->protocol)];
+    struct buffer *list = &lists[list_of(e)];
     if (list->size)
         buffer_add_string(list, ", ");
     return list;
@@ -93,7 +101,10 @@ static bool settle(struct dataplane_plan *plan, struct rule *rule, struct change
         uninstall(rule, changes);
     if (wanted && !rule->is_installed) {
         need_chains(plan, wanted, changes);
-        nft_write_element(open_list(changes->added, wanted), wanted);
+        if (changes->anew)
+            vector_push(&changes->elements[list_of(wanted)], *wanted);
+        else
+            nft_write_element(open_list(changes->added, wanted), wanted);
         rule->installed = *wanted;
         rule->is_installed = true;
     }
@@ -151,22 +162,25 @@ static void write_withdrawals(struct dataplane_plan *plan, struct dataplane_tran
     plan->withdrawals.count = 0;
 }
 
-static void write_changes(struct dataplane_plan *plan, struct dataplane_transaction *out)
+static void write_changes(struct dataplane_plan *plan, bool anew, struct dataplane_transaction *out)
 {
-    struct changes changes = {0};
+    struct changes changes = {.anew = anew};
     settle_changed(plan, &changes);
     write_lists(&out->script, "delete", &plan->config, changes.deleted);
     buffer_add(&out->script, changes.chains.data ? changes.chains.data : "", changes.chains.size);
     write_lists(&out->script, "add", &plan->config, changes.added);
     for (size_t i = 0; i < changes.remember.count; i++)
         vector_push(&out->remember, changes.remember.items[i]);
+    for (size_t i = 0; i < ELEMENT_LISTS; i++)
+        for (size_t k = 0; k < changes.elements[i].count; k++)
+            vector_push(&out->elements[plan->config.family == AF_INET6], changes.elements[i].items[k]);
     free_changes(&changes);
 }
 
 void dataplane_plan_diff(struct dataplane_plan *plan, struct dataplane_transaction *out)
 {
     write_withdrawals(plan, out);
-    write_changes(plan, out);
+    write_changes(plan, false, out);
 }
 
 void dataplane_plan_full(struct dataplane_plan *plan, struct dataplane_transaction *out)
@@ -180,12 +194,14 @@ void dataplane_plan_full(struct dataplane_plan *plan, struct dataplane_transacti
     plan->remembered.count = 0;
     write_withdrawals(plan, out);
     nft_write_frame(&out->script, &plan->config);
-    write_changes(plan, out);
+    write_changes(plan, true, out);
 }
 
 void dataplane_transaction_free(struct dataplane_transaction *transaction)
 {
     buffer_free(&transaction->script);
+    for (size_t i = 0; i < ARRAY_COUNT(transaction->elements); i++)
+        vector_free(&transaction->elements[i]);
     vector_free(&transaction->withdrawals);
     vector_free(&transaction->remember);
 }

@@ -123,6 +123,11 @@ void policy_table_apply(struct policy_table *t, const struct policy_changes *cha
     }
 }
 
+const char *policy_table_name(const struct policy_table *t)
+{
+    return t->config.table;
+}
+
 size_t policy_table_count(const struct policy_table *t)
 {
     return t->wanted;

@@ -80,6 +80,7 @@ struct policy_table *policy_table_new(const struct policy_table_config *config);
 void policy_table_free(struct policy_table *table);
 /* Applies the changes, in their order. Removing what is not there is fine. */
 void policy_table_apply(struct policy_table *table, const struct policy_changes *changes);
+const char *policy_table_name(const struct policy_table *table);
 size_t policy_table_count(const struct policy_table *table);
 /* Append what changed since the last call of diff or full, or the whole table, as nft script, and count it as done. */
 void policy_table_diff(struct policy_table *table, struct buffer *script);

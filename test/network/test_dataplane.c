@@ -559,7 +559,7 @@ static bool nobody(void *context, const struct dataplane_withdrawal *binding)
 static unsigned bound_clients(struct nft *nft)
 {
     unsigned count = 0;
-    struct buffer none = {0};
+    cleanup_netlink_batch struct netlink_batch none = {0};
     check_ok(nft_keep_clients(nft, AF_INET, "coracle-test", nobody, &count, &none, err));
     return count;
 }
