@@ -250,11 +250,6 @@ static void data_plane_changed(void *context)
         agent_data_plane_changed(c->agent);
 }
 
-void cluster_table_name(const char *name, char out[CLUSTER_TABLE_MAX])
-{
-    snprintf(out, CLUSTER_TABLE_MAX, "coracle-%s", name);
-}
-
 static int start_network(struct cluster *c, struct error *err)
 {
     const struct sandbox *sandbox = c->options->sandbox;

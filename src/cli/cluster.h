@@ -29,9 +29,17 @@ struct cluster_options {
     void *context;
 };
 
+/* ---- On the host's network, without a sandbox (cluster_host.c) ---- */
+
 /* The cluster's nftables table. */
 #define CLUSTER_TABLE_MAX (SANDBOX_NAME_MAX + 16)
 void cluster_table_name(const char *name, char out[CLUSTER_TABLE_MAX]);
+/* Whether the bridge of a cluster's pods is there; it has no cluster's name. */
+bool cluster_host_has_bridge(void);
+/* Removes the tables of a cluster that has ended, and the bridge with all links to pods. */
+int cluster_host_clean(const char *name, bool keep_bridge, struct error *err);
+
+/* ---- The cluster ---- */
 
 /* Blocks or lets in (SIG_BLOCK, SIG_UNBLOCK) the signals that end a cluster, SIGTERM and SIGINT, for this thread. */
 void cluster_mask_ends(int how);

@@ -13,8 +13,6 @@
 #include "cli/cluster.h"
 #include "cli/command.h"
 #include "cli/sandbox.h"
-#include "network/dataplane.h"
-#include "network/pod_network.h"
 
 /* How long an orderly stop may take before the process is killed. */
 #define STOP_WAIT_MILLISECONDS 15000
@@ -57,17 +55,6 @@ static void stop_process(pid_t process)
     wait_for_end(fd, STOP_WAIT_MILLISECONDS);
 }
 
-/* What a cluster on the host's network has left there. */
-static int clean_host(const char *name, struct error *err)
-{
-    char table[CLUSTER_TABLE_MAX];
-    struct pod_network_config network = {.namespace_fd = -1};
-    cluster_table_name(name, table);
-    if (dataplane_destroy(-1, table, err) < 0)
-        return -1;
-    return pod_network_destroy(&network, err);
-}
-
 int command_down(int argc, char **argv)
 {
     const char *name;
@@ -86,7 +73,7 @@ int command_down(int argc, char **argv)
     if (presence == SANDBOX_RUNNING && process > 0)
         stop_process(process);
     bool on_host = !sandbox_is_isolated(name);
-    if (sandbox_destroy(name, &err) < 0 || (on_host && clean_host(name, &err) < 0))
+    if (sandbox_destroy(name, &err) < 0 || (on_host && cluster_host_clean(name, false, &err) < 0))
         return command_failed("down", err.text);
     if (presence == SANDBOX_ABSENT) {
         printf("There is no cluster named %s.\n", name);

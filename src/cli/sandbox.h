@@ -87,7 +87,7 @@ bool sandbox_is_isolated(const char *name);
  * namespace: remove those with pod_network_destroy and dataplane_destroy. */
 int sandbox_destroy(const char *name, struct error *err);
 
-/* The same for a sandbox that was made and did not come to be a cluster: its data directory, disposable or not, goes if
+/* The same for what was made and did not come to be a cluster: its data directory, disposable or not, goes if
  * it was made along with it, and stays otherwise. The caller has left the namespaces and closed the sandbox. */
 int sandbox_undo(const char *name, bool data_was_made, struct error *err);
 

@@ -197,18 +197,26 @@ static int take_away(const char *name, int mount_fd, int network_fd)
 struct making {
     const struct up_options *up;
     const char *data;
-    bool data_made; /* by this run */
-    int mount_fd;   /* where the command was given */
+    bool data_made;    /* by this run */
+    bool bridge_found; /* on the host's network: it may be another cluster's */
+    int mount_fd;      /* where the command was given */
     int network_fd;
 };
 
-/* A sandbox that did not get ready leaves no more behind than it found. Returns EXIT_FAILED. */
+static int undo(const struct making *m, struct error *err)
+{
+    if (go_outside(m->mount_fd, m->network_fd, err) < 0 || sandbox_undo(m->up->name, m->data_made, err) < 0)
+        return -1;
+    return m->up->sandbox ? 0 : cluster_host_clean(m->up->name, m->bridge_found, err);
+}
+
+/* A cluster that was not there before and did not get ready leaves no more behind than it found. Returns EXIT_FAILED.
+ */
 static int give_up(const struct making *m, const struct sandbox *sandbox, const char *why)
 {
     struct error err = {0};
     int code = command_failed("up", why);
-    if (m->up->sandbox && sandbox->made &&
-        (go_outside(m->mount_fd, m->network_fd, &err) < 0 || sandbox_undo(m->up->name, m->data_made, &err) < 0))
+    if (sandbox->made && undo(m, &err) < 0)
         command_failed("up", err.text);
     return code;
 }
@@ -238,6 +246,7 @@ static int make_and_run(struct making *m, struct cluster_options *cluster)
                                     .disposable = m->up->sandbox && !m->up->data_directory};
     /* While something is half made, a signal waits until it can be answered: cluster_run lets it in. */
     cluster_mask_ends(SIG_BLOCK);
+    m->bridge_found = cluster_host_has_bridge();
     m->data_made = access(m->data, F_OK) < 0 && errno == ENOENT;
     if (file_make_directories(m->data, 0711, &err) < 0)
         return command_failed("up", err.text);

@@ -108,6 +108,39 @@ def test_a_start_without_its_port_leaves_nothing(make_cluster, tmp_path):
     assert rest_of_start(cluster) == [] and not cluster.data_directory.exists()
 
 
+@pytest.fixture
+def elsewhere():
+    """A network namespace to take for the host's, so that a cluster without a sandbox gets in nobody's way."""
+    holder = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
+    prefix = ["nsenter", "--target", str(holder.pid), "--net"]
+    ours = os.readlink("/proc/self/ns/net")
+    harness.eventually(lambda: os.readlink(f"/proc/{holder.pid}/ns/net") != ours, what="the namespace")
+    harness.run([*prefix, "ip", "link", "set", "lo", "up"])
+    yield prefix
+    holder.kill()
+    holder.wait()
+
+
+@pytest.mark.parametrize("neighbour", [False, True])
+def test_a_start_without_a_sandbox_that_fails_leaves_nothing(make_cluster, elsewhere, neighbour):
+    """The bridge stays where it was there before: it is that of a cluster of another name."""
+    def links():
+        return harness.run([*elsewhere, "ip", "-br", "link"]).stdout.split()[::4]
+
+    if neighbour:
+        harness.run([*elsewhere, "ip", "link", "add", "coracle0", "type", "bridge"])
+    before = host_state()
+    cluster = make_cluster(images=["/nope"], prefix=elsewhere)
+    command = [word for word in cluster.command() if word != "--sandbox"]
+    result = harness.run(command, check=False)
+    assert result.returncode == 1 and "/nope" in result.stderr, result
+    assert "network" in result.stdout, "it had come so far"
+    assert rest_of_start(cluster) == []
+    assert ("coracle0" in links()) == neighbour
+    assert cluster.name not in harness.run([*elsewhere, "nft", "list", "tables"]).stdout
+    assert host_state() == before
+
+
 def test_a_restart_that_fails_keeps_what_runs(make_cluster):
     cluster = make_cluster()
     cluster.start()
