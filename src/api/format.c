@@ -289,11 +289,25 @@ void format_cidr_mask(struct format_cidr *cidr)
     }
 }
 
+/* IPv4 within IPv6 becomes IPv4, unless the prefix has more than that in it. */
+static void unmap(struct format_cidr *cidr)
+{
+    if (!cidr->mapped || cidr->bits < 96)
+        return;
+    cidr->family = 4;
+    cidr->bits -= 96;
+    memmove(cidr->address, cidr->address + 12, 4);
+    memset(cidr->address + 4, 0, 12);
+}
+
 bool format_cidr_contains(const struct format_cidr *outer, const struct format_cidr *inner)
 {
     struct format_cidr a = *outer, b = *inner;
-    b.bits = a.bits;
+    unmap(&a);
+    unmap(&b);
     format_cidr_mask(&a);
+    format_cidr_mask(&b);
+    b.bits = a.bits;
     format_cidr_mask(&b);
     return a.family == b.family && memcmp(a.address, b.address, sizeof(a.address)) == 0;
 }

@@ -60,7 +60,8 @@ struct format_cidr {
 bool format_cidr_parse(const char *text, struct format_cidr *out);
 /* Clears the bits behind the prefix. */
 void format_cidr_mask(struct format_cidr *cidr);
-/* Whether the address of `inner` is in `outer`. */
+/* Whether the first address of `inner` is in `outer`, as Go's net.IPNet tells it, which upstream asks: IPv4 within IPv6
+ * is IPv4 like any other, unless its prefix is so short (below 96) that it has more than IPv4 in it. */
 bool format_cidr_contains(const struct format_cidr *outer, const struct format_cidr *inner);
 
 #endif

@@ -102,6 +102,25 @@ static const struct {
      "spec.egress[0].to[0].ipBlock.except[3]: Invalid value: \"fd00::/64\": must be a strict subset of `cidr`, "
      "spec.egress[0].to[0].ipBlock.except[4]: Invalid value: \"x\": must be a valid CIDR value, (e.g. 10.9.8.0/24 or "
      "2001:db8::/64)]"},
+    /* IPv4 within IPv6 is IPv4; lengths are compared as they are written. */
+    {API_NETWORKPOLICIES,
+     NAMESPACED(
+         "'egress':[{'to':[{'ipBlock':{'cidr':'10.0.0.0/8','except':['::ffff:10.1.0.0/112','::ffff:11.0.0.0/112',"
+         "'::ffff:10.0.0.0/90']}}]}]"),
+     POLICY_INVALID
+     "[spec.egress[0].to[0].ipBlock.except[1]: Invalid value: \"::ffff:11.0.0.0/112\": must be a strict subset of "
+     "`cidr`, spec.egress[0].to[0].ipBlock.except[2]: Invalid value: \"::ffff:10.0.0.0/90\": must be a strict subset "
+     "of `cidr`]"},
+    {API_NETWORKPOLICIES,
+     NAMESPACED("'egress':[{'to':[{'ipBlock':{'cidr':'::ffff:10.0.0.0/104','except':['::ffff:10.1.0.0/112',"
+                "'10.1.0.0/16']}}]}]"),
+     POLICY_INVALID
+     "spec.egress[0].to[0].ipBlock.except[1]: Invalid value: \"10.1.0.0/16\": must be a strict subset of "
+     "`cidr`"},
+    {API_NETWORKPOLICIES,
+     NAMESPACED("'egress':[{'to':[{'ipBlock':{'cidr':'::/0','except':['::ffff:10.0.0.0/104']}}]}]"),
+     POLICY_INVALID "spec.egress[0].to[0].ipBlock.except[0]: Invalid value: \"::ffff:10.0.0.0/104\": must be a strict "
+                    "subset of `cidr`"},
     {API_NETWORKPOLICIES,
      NAMESPACED("'ingress':[{'from':[{'ipBlock':{'cidr':''}}]},{'from':[{'ipBlock':{'cidr':'10.0.0.0/ 8'}}]}]"),
      POLICY_INVALID
