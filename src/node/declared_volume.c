@@ -7,35 +7,12 @@
 
 #include "base/cleanup.h"
 #include "base/file.h"
-
-/* The next component of a path that means something; its size is 0 at the end. */
-static const char *next_part(const char *at, size_t *size)
-{
-    for (;; at += *size) {
-        at += strspn(at, "/");
-        *size = strcspn(at, "/");
-        if (*size != 1 || *at != '.')
-            return at;
-    }
-}
-
-static bool same_path(const char *a, const char *b)
-{
-    size_t m, n;
-    for (;; a += m, b += n) {
-        a = next_part(a, &m);
-        b = next_part(b, &n);
-        if (m != n || memcmp(a, b, m) != 0)
-            return false;
-        if (!m)
-            return true;
-    }
-}
+#include "base/path.h"
 
 static bool is_mounted(const struct runtime_mount *mounts, size_t count, const char *path)
 {
     for (size_t i = 0; i < count; i++)
-        if (same_path(mounts[i].destination, path))
+        if (path_same(mounts[i].destination, path))
             return true;
     return false;
 }
@@ -52,7 +29,7 @@ int declared_volumes_make(struct arena *arena, const struct image_strings *decla
         return -1;
     for (size_t i = 0; i < declared->count; i++) {
         const char *path = declared->items[i];
-        if (same_path(path, "/") || is_mounted(mounts, *count, path))
+        if (path_same(path, "/") || is_mounted(mounts, *count, path))
             continue;
         const char *source = arena_printf(arena, "%s/%zu", volumes, i);
         if (mkdir(source, 0755) < 0)

@@ -9,6 +9,7 @@
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/path.h"
 #include "base/task.h"
 #include "base/text.h"
 #include "base/vector.h"
@@ -170,20 +171,24 @@ static const char *expand_path(void *context, const char *text, struct error *er
     return environment_expand_path(s->arena, &s->environment, text, err);
 }
 
-/* Mounts of the files that every pod has, unless the container mounts its own there. */
+/* Mounts of the files that every pod has, unless the container mounts its own there. Those that upstream's runtimes
+ * make are as writable as the root file system is; the hosts file is the kubelet's, and always is. */
 static void add_pod_files(struct start *s, struct runtime_mount *mounts, size_t *count)
 {
     static const struct {
         const char *file, *destination;
-    } files[] = {{"hosts", "/etc/hosts"}, {"hostname", "/etc/hostname"}, {"resolv.conf", "/etc/resolv.conf"}};
+        bool of_runtime;
+    } files[] = {
+        {"hosts", "/etc/hosts", false}, {"hostname", "/etc/hostname", true}, {"resolv.conf", "/etc/resolv.conf", true}};
     for (size_t f = 0; f < ARRAY_COUNT(files); f++) {
         bool own = false;
         for (size_t i = 0; i < s->spec->volume_mounts.count; i++)
-            own |= strcmp(s->spec->volume_mounts.items[i].mount_path, files[f].destination) == 0;
+            own |= path_same(s->spec->volume_mounts.items[i].mount_path, files[f].destination);
         if (!own)
             mounts[(*count)++] =
                 (struct runtime_mount){.source = arena_printf(s->arena, "%s/%s", s->worker->directory, files[f].file),
-                                       .destination = files[f].destination};
+                                       .destination = files[f].destination,
+                                       .read_only = files[f].of_runtime && s->config.read_only_rootfs};
     }
 }
 

@@ -178,6 +178,24 @@ def test_a_read_only_root_leaves_volumes_writable(api, pods):
     assert log(api, pods).splitlines() == ["refused", "written"]
 
 
+@pytest.mark.parametrize("context, refused", [({}, set()), ({"readOnlyRootFilesystem": True},
+                                                            {"hostname", "resolv.conf"})], ids=["writable", "read-only"])
+def test_the_files_of_a_pod_are_as_writable_as_upstreams(api, pods, context, refused):
+    script = "for file in hosts hostname resolv.conf; do { echo '# mine' >> /etc/$file; } 2>/dev/null || echo $file; done"
+    assert set(run_with(api, pods, script, context).split()) == refused
+
+
+def test_what_is_mounted_in_place_of_a_file_of_the_pod_stays_however_it_is_written(api, pods):
+    items = [{"path": name, "fieldRef": {"fieldPath": "metadata.name"}} for name in ("hosts", "hostname", "resolv.conf")]
+    mounts = [{"name": "it", "subPath": name, "mountPath": path} for name, path in (
+        ("hosts", "/etc/hosts/"), ("hostname", "/etc//hostname"), ("resolv.conf", "/etc/./resolv.conf"))]
+    api.create(pods, harness.shell_pod("it", "cat /etc/hosts; echo; cat /etc/hostname; echo; cat /etc/resolv.conf",
+                                       restartPolicy="Never", volumes=[{"name": "it", "downwardAPI": {"items": items}}],
+                                       container={"volumeMounts": mounts}))
+    harness.wait_for(api, pods, lambda items: items and items[0]["status"].get("phase") in ("Succeeded", "Failed"))
+    assert log(api, pods).split() == ["it"] * 3
+
+
 # ---- /proc and user namespaces ----
 
 def test_proc_is_masked_in_all_but_privileged_containers(api, pods):

@@ -12,6 +12,7 @@
 
 #include "base/cleanup.h"
 #include "base/log.h"
+#include "base/path.h"
 #include "node/runtime/cgroup_internal.h"
 #include "node/runtime/oci_internal.h"
 
@@ -282,6 +283,7 @@ static int add_process(json_t *root, const struct runtime_container_config *conf
     return 0;
 }
 
+/* crun takes "/file/" for a directory. */
 static int add_mount(json_t *mounts, const char *destination, const char *type, const char *source, json_t *options,
                      struct error *err)
 {
@@ -291,7 +293,8 @@ static int add_mount(json_t *mounts, const char *destination, const char *type, 
     json_object_set_new(mount, "type", json_string(type));
     if (destination[0] != '/')
         return error_set(err, EINVAL, "mount destination %s is not absolute", destination);
-    return set_text(mount, "destination", destination, err) < 0 || set_text(mount, "source", source, err) < 0 ? -1 : 0;
+    cleanup_free char *normal = path_normal(destination);
+    return set_text(mount, "destination", normal, err) < 0 || set_text(mount, "source", source, err) < 0 ? -1 : 0;
 }
 
 static int add_bind(json_t *mounts, const char *destination, const char *source, const struct runtime_mount *how,
@@ -333,15 +336,10 @@ static int add_default_mounts(json_t *mounts, bool privileged, struct error *err
 /* How deep a path is: 2 for /a/b, however it is written. */
 static size_t depth(const char *path)
 {
+    cleanup_free char *normal = path_normal(path);
     size_t parts = 0;
-    for (const char *at = path; *at;) {
-        size_t size = strcspn(at, "/");
-        if (size == 2 && memcmp(at, "..", 2) == 0)
-            parts -= parts > 0;
-        else if (size && !(size == 1 && *at == '.'))
-            parts++;
-        at += size + (at[size] == '/');
-    }
+    for (const char *at = normal; *at && at[1]; at += 1 + strcspn(at + 1, "/"))
+        parts++;
     return parts;
 }
 
