@@ -57,7 +57,7 @@ static void validate_common(struct api_field_errors *errors, const struct api_pa
         field_required(errors, PATH(path, "image"), NULL);
     validate_one_of(errors, PATH(path, "terminationMessagePolicy"), c->termination_message_policy, message_policies);
     validate_ports(errors, PATH(path, "ports"), &c->ports);
-    validate_env(errors, PATH(path, "env"), &c->env);
+    validate_env(errors, PATH(path, "env"), &c->env, &pod->volumes);
     validate_env_from(errors, PATH(path, "envFrom"), &c->env_from);
     validate_volume_mounts(errors, PATH(path, "volumeMounts"), c, &pod->volumes);
     validate_volume_devices(errors, PATH(path, "volumeDevices"), c, &pod->volumes);

@@ -119,8 +119,20 @@ static void validate_key_selector(struct api_field_errors *errors, const struct 
         field_format(errors, PATH(path, "key"), key, format_config_key);
 }
 
+/* What the file is in has to be there, and of a sort that lives no longer than the pod. */
+static void validate_file_volume(struct api_field_errors *errors, const struct api_path *path, const char *name,
+                                 const struct map *volumes)
+{
+    const struct volume *volume = map_get(volumes, name);
+    field_format(errors, path, name, format_dns_label);
+    if (!volume)
+        field_not_found(errors, path, name);
+    else if (!volume->empty_dir)
+        field_invalid(errors, path, name, "referenced volume must be of type emptyDir");
+}
+
 static void validate_file_key(struct api_field_errors *errors, const struct api_path *path,
-                              const struct file_key_selector *file)
+                              const struct file_key_selector *file, const struct map *volumes)
 {
     if (text_empty(file->key))
         field_required(errors, PATH(path, "key"), NULL);
@@ -128,6 +140,8 @@ static void validate_file_key(struct api_field_errors *errors, const struct api_
         field_format(errors, PATH(path, "key"), file->key, format_env_name);
     if (text_empty(file->volume_name))
         field_required(errors, PATH(path, "volumeName"), NULL);
+    else
+        validate_file_volume(errors, PATH(path, "volumeName"), file->volume_name, volumes);
     if (text_empty(file->path))
         field_required(errors, PATH(path, "path"), NULL);
     else
@@ -135,7 +149,7 @@ static void validate_file_key(struct api_field_errors *errors, const struct api_
 }
 
 static void validate_value_from(struct api_field_errors *errors, const struct api_path *path,
-                                const struct env_var *variable)
+                                const struct env_var *variable, const struct map *volumes)
 {
     const struct env_var_source *from = variable->value_from;
     int sources = 0;
@@ -152,7 +166,7 @@ static void validate_value_from(struct api_field_errors *errors, const struct ap
         validate_key_selector(errors, PATH(path, "secretKeyRef"), from->secret_key_ref->name,
                               from->secret_key_ref->key);
     if (from->file_key_ref && ++sources)
-        validate_file_key(errors, PATH(path, "fileKeyRef"), from->file_key_ref);
+        validate_file_key(errors, PATH(path, "fileKeyRef"), from->file_key_ref, volumes);
     if (!sources)
         field_invalid(errors, path, "",
                       "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or "
@@ -163,7 +177,8 @@ static void validate_value_from(struct api_field_errors *errors, const struct ap
         field_invalid(errors, path, "", "may not have more than one field specified at a time");
 }
 
-void validate_env(struct api_field_errors *errors, const struct api_path *path, const struct env_var_array *env)
+void validate_env(struct api_field_errors *errors, const struct api_path *path, const struct env_var_array *env,
+                  const struct map *volumes)
 {
     for (size_t i = 0; i < env->count; i++) {
         const struct api_path *at = PATH_INDEX(path, i);
@@ -171,7 +186,7 @@ void validate_env(struct api_field_errors *errors, const struct api_path *path, 
             field_required(errors, PATH(at, "name"), NULL);
         else
             field_format(errors, PATH(at, "name"), env->items[i].name, format_env_name);
-        validate_value_from(errors, PATH(at, "valueFrom"), &env->items[i]);
+        validate_value_from(errors, PATH(at, "valueFrom"), &env->items[i], volumes);
     }
 }
 

@@ -101,7 +101,8 @@ void validate_ephemeral_containers(struct api_field_errors *errors, const struct
 void validate_container_probes(struct api_field_errors *errors, const struct api_path *path,
                                const struct container *container, const struct pod_spec *spec);
 /* validate_env.c */
-void validate_env(struct api_field_errors *errors, const struct api_path *path, const struct env_var_array *env);
+void validate_env(struct api_field_errors *errors, const struct api_path *path, const struct env_var_array *env,
+                  const struct map *volumes);
 void validate_env_from(struct api_field_errors *errors, const struct api_path *path,
                        const struct env_from_source_array *env_from);
 void validate_field_selector(struct api_field_errors *errors, const struct api_path *path,

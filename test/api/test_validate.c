@@ -36,8 +36,9 @@ static const struct {
      "Node \"n\" is invalid: spec.podCIDRs: Invalid value: [\"10.0.0.0/24\",\"10.0.1.0/24\"]: may specify no more than "
      "one CIDR for each IP family"},
     {API_NODES, "{'metadata':{'name':'n'},'spec':{'podCIDRs':['10.0.0.0/24','fd00::/64']}}", ""},
-    {API_PODS, "{'metadata':{'name':'p','namespace':'x','ownerReferences':[{'apiVersion':'foo/bar/x','kind':'K','name':"
-               "'n','uid':'u'}]},'spec':{'containers':[" CONTAINER("") "]}}",
+    {API_PODS,
+     "{'metadata':{'name':'p','namespace':'x','ownerReferences':[{'apiVersion':'foo/bar/x','kind':'K','name':"
+     "'n','uid':'u'}]},'spec':{'containers':[" CONTAINER("") "]}}",
      "Pod \"p\" is invalid: metadata.ownerReferences.apiVersion: Invalid value: \"foo/bar/x\": version must not be "
      "empty"},
     {API_PODS, POD("{'containers':[{'name':'a.b'}]}"),
@@ -67,60 +68,77 @@ static const struct {
     {API_PODS, POD_OF(",'resources':{'requests':{'cpu':'2'},'limits':{'cpu':'1'}}"),
      "Pod \"p\" is invalid: spec.containers[0].resources.requests: Invalid value: \"2\": must be less than or equal to "
      "cpu limit of 1"},
-    {API_PODS, POD("{'resources':{'requests':{'cpu':'1','memory':'200M'}},'containers':["
-                   CONTAINER(",'resources':{'requests':{'cpu':'1500m','memory':'100M'}}") ","
-                   "{'name':'d','image':'i','resources':{'requests':{'cpu':'500m','memory':'150M'}}}]}"),
+    {API_PODS,
+     POD("{'resources':{'requests':{'cpu':'1','memory':'200M'}},'containers':[" CONTAINER(
+         ",'resources':{'requests':{'cpu':'1500m','memory':'100M'}}") ","
+                                                                      "{'name':'d','image':'i','resources':{'requests':"
+                                                                      "{'cpu':'500m','memory':'150M'}}}]}"),
      "Pod \"p\" is invalid: [spec.resources.requests[cpu]: Invalid value: \"1\": must be greater than or equal to "
-     "aggregate container requests of 2, spec.resources.requests[memory]: Invalid value: \"200M\": must be greater than "
+     "aggregate container requests of 2, spec.resources.requests[memory]: Invalid value: \"200M\": must be greater "
+     "than "
      "or equal to aggregate container requests of 250M]"},
-    {API_PODS, POD("{'resources':{'requests':{'memory':'1Gi'}},'containers':[" CONTAINER("") "],'initContainers':["
-                   "{'name':'d','image':'i','resources':{'requests':{'memory':'2Gi'}}}]}"),
+    {API_PODS,
+     POD("{'resources':{'requests':{'memory':'1Gi'}},'containers':[" CONTAINER(
+         "") "],'initContainers':["
+             "{'name':'d','image':'i','resources':{'requests':{'memory':'2Gi'}}}]}"),
      "Pod \"p\" is invalid: spec.resources.requests[memory]: Invalid value: \"1Gi\": must be greater than or equal to "
      "aggregate container requests of 2Gi"},
-    {API_PODS, POD("{'resources':{'limits':{'cpu':'1','memory':'1Gi'}},'containers':["
-                   CONTAINER(",'resources':{'limits':{'cpu':'1','memory':'2Gi'},'requests':{'memory':'1Mi','cpu':'1m'}}")
-                   "]}"),
+    {API_PODS,
+     POD("{'resources':{'limits':{'cpu':'1','memory':'1Gi'}},'containers':[" CONTAINER(
+         ",'resources':{'limits':{'cpu':'1','memory':'2Gi'},'requests':{'memory':'1Mi','cpu':'1m'}}") "]}"),
      "Pod \"p\" is invalid: spec.resources.containers[0][memory].limits: Invalid value: \"2Gi\": must be less than or "
      "equal to pod limits of 1Gi"},
     /* Together their limits may be more. */
-    {API_PODS, POD("{'resources':{'limits':{'cpu':'1'}},'containers':["
-                   CONTAINER(",'resources':{'limits':{'cpu':'1'},'requests':{'cpu':'1m'}}") ","
-                   "{'name':'d','image':'i','resources':{'limits':{'cpu':'1'},'requests':{'cpu':'1m'}}}]}"), ""},
-    {API_PODS, POD("{'resources':{'limits':{'cpu':'1','hugepages-2Mi':'2Mi'}},'containers':["
-                   CONTAINER(",'resources':{'limits':{'cpu':'1','hugepages-2Mi':'2Mi'},'requests':{'cpu':'1m'}}") ","
-                   "{'name':'d','image':'i','resources':{'limits':{'cpu':'1','hugepages-2Mi':'2Mi'},'requests':{'cpu':'1m'}}}"
-                   "]}"),
-     "Pod \"p\" is invalid: spec.resources.limits[hugepages-2Mi]: Invalid value: \"2Mi\": must be greater than or equal "
+    {API_PODS,
+     POD("{'resources':{'limits':{'cpu':'1'}},'containers':[" CONTAINER(
+         ",'resources':{'limits':{'cpu':'1'},'requests':{'cpu':'1m'}}") ","
+                                                                        "{'name':'d','image':'i','resources':{'limits':"
+                                                                        "{'cpu':'1'},'requests':{'cpu':'1m'}}}]}"),
+     ""},
+    {API_PODS,
+     POD("{'resources':{'limits':{'cpu':'1','hugepages-2Mi':'2Mi'}},'containers':[" CONTAINER(
+         ",'resources':{'limits':{'cpu':'1','hugepages-2Mi':'2Mi'},'requests':{'cpu':'1m'}}") ","
+                                                                                              "{'name':'d','image':'i',"
+                                                                                              "'resources':{'limits':{'"
+                                                                                              "cpu':'1','hugepages-2Mi'"
+                                                                                              ":'2Mi'},'requests':{'"
+                                                                                              "cpu':'1m'}}}"
+                                                                                              "]}"),
+     "Pod \"p\" is invalid: spec.resources.limits[hugepages-2Mi]: Invalid value: \"2Mi\": must be greater than or "
+     "equal "
      "to aggregate container limits of 4Mi"},
     {API_PODS, POD("{'os':{'name':'windows'},'resources':{'requests':{'cpu':'1'}},'containers':[" CONTAINER("") "]}"),
      "Pod \"p\" is invalid: spec.resources: Forbidden: may not be set for a windows pod"},
-    {API_PODS, POD("{'os':{'name':'windows'},'hostPID':true,'shareProcessNamespace':false,'securityContext':{"
-                   "'fsGroup':1,'runAsUser':1,'windowsOptions':{'runAsUserName':'x'}},'containers':["
-                   CONTAINER(",'securityContext':{'privileged':false,'capabilities':{},'runAsNonRoot':true}") "]}"),
+    {API_PODS,
+     POD("{'os':{'name':'windows'},'hostPID':true,'shareProcessNamespace':false,'securityContext':{"
+         "'fsGroup':1,'runAsUser':1,'windowsOptions':{'runAsUserName':'x'}},'containers':[" CONTAINER(
+             ",'securityContext':{'privileged':false,'capabilities':{},'runAsNonRoot':true}") "]}"),
      "Pod \"p\" is invalid: [spec.securityContext.fsGroup: Forbidden: cannot be set for a windows pod, "
      "spec.securityContext.runAsUser: Forbidden: cannot be set for a windows pod, spec.hostPID: Forbidden: cannot be "
      "set for a windows pod, spec.shareProcessNamespace: Forbidden: cannot be set for a windows pod, "
      "spec.containers[0].securityContext.capabilities: Forbidden: cannot be set for a windows pod, "
      "spec.containers[0].securityContext.privileged: Forbidden: cannot be set for a windows pod]"},
-    {API_PODS, POD("{'os':{'name':'linux'},'securityContext':{'windowsOptions':{'runAsUserName':'x'}},'containers':["
-                   CONTAINER(",'securityContext':{'windowsOptions':{'runAsUserName':'x'}}") "]}"),
+    {API_PODS,
+     POD("{'os':{'name':'linux'},'securityContext':{'windowsOptions':{'runAsUserName':'x'}},'containers':[" CONTAINER(
+         ",'securityContext':{'windowsOptions':{'runAsUserName':'x'}}") "]}"),
      "Pod \"p\" is invalid: [spec.securityContext.windowsOptions: Forbidden: windows options cannot be set for a linux "
      "pod, spec.containers[0].securityContext.windowsOptions: Forbidden: windows options cannot be set for a linux "
      "pod]"},
-    {API_PODS, POD("{'os':{'name':'windows'},'securityContext':{'runAsNonRoot':true},'containers':[" CONTAINER("") "]}"),
-     ""},
+    {API_PODS,
+     POD("{'os':{'name':'windows'},'securityContext':{'runAsNonRoot':true},'containers':[" CONTAINER("") "]}"), ""},
     {API_PODS, POD("{'os':{'name':'plan9'},'containers':[" CONTAINER("") "]}"),
      "Pod \"p\" is invalid: spec.os: Unsupported value: \"plan9\": supported values: \"linux\", \"windows\""},
     {API_PODS, POD("{'hostnameOverride':'a." DIGITS_62 "','containers':[" CONTAINER("") "]}"), ""},
     {API_PODS, POD("{'hostnameOverride':'aa." DIGITS_62 "','containers':[" CONTAINER("") "]}"),
      "Pod \"p\" is invalid: spec.hostnameOverride: Too long: may not be more than 64 bytes"},
     {API_PODS, POD("{'hostnameOverride':'-','containers':[" CONTAINER("") "]}"),
-     "Pod \"p\" is invalid: spec.hostnameOverride: Invalid value: \"-\": a lowercase RFC 1123 subdomain must consist of "
+     "Pod \"p\" is invalid: spec.hostnameOverride: Invalid value: \"-\": a lowercase RFC 1123 subdomain must consist "
+     "of "
      "lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. "
      "'example.com', regex used for validation is "
      "'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"},
-    {API_PODS, POD("{'hostnameOverride':'a','hostNetwork':true,'setHostnameAsFQDN':true,'containers':[" CONTAINER("")
-                   "]}"),
+    {API_PODS,
+     POD("{'hostnameOverride':'a','hostNetwork':true,'setHostnameAsFQDN':true,'containers':[" CONTAINER("") "]}"),
      "Pod \"p\" is invalid: [spec.hostNetwork: Forbidden: may not be true when `hostnameOverride` is set, "
      "spec.setHostnameAsFQDN: Forbidden: may not be true when `hostnameOverride` is set]"},
     {API_PODS, POD_OF(",'resources':{'limits':{'foo':'1'}}"),
@@ -139,6 +157,17 @@ static const struct {
     {API_PODS, POD_OF(",'env':[{'name':'A','valueFrom':{'fieldRef':{'fieldPath':'a[\\u0027]'}}}]"),
      "Pod \"p\" is invalid: spec.containers[0].env[0].valueFrom.fieldRef.fieldPath: Invalid value: \"a[']\": error "
      "converting fieldPath: field label not supported: a[']"},
+#define FILE_KEY(volume)                                                                                               \
+    POD("{'volumes':[{'name':'v','emptyDir':{}},{'name':'h','hostPath':{'path':'/x'}}],'containers':[" CONTAINER(      \
+        ",'env':[{'name':'A','valueFrom':{'fileKeyRef':{'volumeName':'" volume "','path':'f','key':'K'}}}]") "]}")
+    {API_PODS, FILE_KEY("v"), ""},
+    {API_PODS, FILE_KEY("h"),
+     "Pod \"p\" is invalid: spec.containers[0].env[0].valueFrom.fileKeyRef.volumeName: Invalid value: \"h\": "
+     "referenced volume must be of type emptyDir"},
+    {API_PODS, FILE_KEY("n"),
+     "Pod \"p\" is invalid: spec.containers[0].env[0].valueFrom.fileKeyRef.volumeName: Not found: \"n\""},
+    {API_PODS, FILE_KEY(""),
+     "Pod \"p\" is invalid: spec.containers[0].env[0].valueFrom.fileKeyRef.volumeName: Required value"},
     {API_PODS, POD_OF(",'env':[{'name':'A=B','value':'x'}]"),
      "Pod \"p\" is invalid: spec.containers[0].env[0].name: Invalid value: \"A=B\": a valid environment variable name "
      "must consist only of printable ASCII characters other than '='"},

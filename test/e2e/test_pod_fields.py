@@ -264,9 +264,9 @@ def test_a_container_takes_variables_from_a_file_that_another_has_written(api, n
                           "CreateContainerConfigError"), None))
     assert status(it, "main")["state"]["waiting"]["message"] == \
         'environment variable key "MISSING" not found in file "config.env"'
-    api.create(pods, pod(container("main", "true", env=[variable("WHERE", "ADDRESS")]), name="nowhere"))
-    it = harness.wait_for(api, pods, lambda items: next((item for item in items if item["metadata"]["name"] == "nowhere" and
-                          status(item, "main").get("state", {}).get("waiting", {}).get("reason") ==
-                          "CreateContainerConfigError"), None))
-    assert status(it, "main")["state"]["waiting"]["message"] == \
-        'cannot find the volume "config" referenced by FileKeyRef'
+    for volumes, told in (([], 'Not found: "config"'), ([{"name": "config", "hostPath": {"path": "/etc"}}],
+                          'Invalid value: "config": referenced volume must be of type emptyDir')):
+        answer = api.request("POST", pods, pod(container("main", "true", env=[variable("WHERE", "ADDRESS")]), name="nowhere",
+                                    volumes=volumes))
+        assert answer.status == 422
+        assert answer.json["message"].endswith(f"spec.containers[0].env[0].valueFrom.fileKeyRef.volumeName: {told}")
