@@ -15,6 +15,7 @@
 #include "api/yaml.h"
 #include "base/cleanup.h"
 #include "base/file.h"
+#include "base/text.h"
 #include "base/vector.h"
 #include "cli/command.h"
 #include "lint/lint.h"
@@ -31,9 +32,20 @@ struct manifest {
     const char *namespace;
 };
 
+/* A key that a document in YAML sets twice. Not in lint's table: no object shows it any more. */
+struct duplicate {
+    const char *file, *namespace, *kind, *name; /* of the document */
+    const char *field, *problem;                /* as api/yaml.h words it: "line 3", "key \"a\" already set in map" */
+};
+
+static const struct lint_check duplicate_check = {.id = "duplicate-key",
+                                                  .reason = "the last one counts, and what the others say is lost",
+                                                  .remedy = "keep one of them"};
+
 struct manifests {
     struct arena *arena;
     VECTOR(struct manifest) items;
+    VECTOR(struct duplicate) duplicates;
     size_t files; /* that were read */
 };
 
@@ -82,9 +94,7 @@ static int add_tree(struct manifests *all, const char *file, const json_t *tree,
         return error_set(err, EINVAL, "holds something that is no object: kind is missing");
     if (!json_is_array(items) || size < 4 || strcmp(kind + size - 4, "List") != 0)
         return add_object(all, file, tree, err);
-    json_array_foreach(items, index, item)
-        if (add_object(all, file, item, err) < 0)
-            return -1;
+    json_array_foreach(items, index, item) if (add_object(all, file, item, err) < 0) return -1;
     return 0;
 }
 
@@ -106,17 +116,38 @@ static int add_json(struct manifests *all, const char *file, const char *text, s
     return 0;
 }
 
+/* The lines of api/yaml.h's report about the document. */
+static void add_duplicates(struct manifests *all, const char *file, const json_t *tree, const char *report)
+{
+    const json_t *metadata = json_object_get(tree, "metadata");
+    const char *namespace = text_of(metadata, "namespace");
+    char *rest = arena_string(all->arena, report + strlen(YAML_DUPLICATES_HEAD)), *line;
+    while ((line = strsep(&rest, "\n"))) {
+        char *problem = line + strspn(line, " "), *field = strsep(&problem, ":");
+        if (problem)
+            vector_push(&all->duplicates,
+                        (struct duplicate){.file = file,
+                                           .namespace = arena_string(all->arena, *namespace ? namespace : "default"),
+                                           .kind = arena_string(all->arena, text_of(tree, "kind")),
+                                           .name = arena_string(all->arena, text_of(metadata, "name")),
+                                           .field = field,
+                                           .problem = problem + strspn(problem, " ")});
+    }
+}
+
 static int add_yaml(struct manifests *all, const char *file, const char *text, size_t size, struct error *err)
 {
     struct yaml_reader *reader = yaml_reader_new(text, size);
     int more;
     do {
-        cleanup_buffer struct buffer json = {0};
-        more = yaml_reader_next(reader, &json, NULL, err);
+        cleanup_buffer struct buffer json = {0}, duplicates = {0};
+        more = yaml_reader_next(reader, &json, &duplicates, err);
         if (more == 1) {
             json_t *tree = json_loadb(json.data, json.size, JSON_DECODE_ANY, NULL);
             if (!tree || add_tree(all, file, tree, err) < 0)
                 more = tree ? -1 : error_set(err, EBADMSG, "cannot be read");
+            else if (duplicates.size)
+                add_duplicates(all, file, tree, duplicates.data);
             json_decref(tree);
         }
     } while (more == 1);
@@ -231,29 +262,45 @@ static void print_text(const struct manifest *manifest, const struct lint_findin
     printf("%s: %s \"%s\": %s\n", manifest->file, manifest->object.resource->kind, name ? name : "", text.data);
 }
 
+/* The values of `keys` below. */
+static void print_fields(const char *const *values, bool first)
+{
+    static const char *const keys[] = {"file",  "namespace", "kind",   "name",  "check",
+                                       "field", "problem",   "reason", "remedy"};
+    cleanup_buffer struct buffer out = {0};
+    buffer_add_string(&out, first ? "\n" : ",\n");
+    for (size_t i = 0; i < ARRAY_COUNT(keys); i++) {
+        buffer_add_string(&out, i ? ", " : "    {");
+        json_encode_string(&out, keys[i]);
+        buffer_add_string(&out, ": ");
+        json_encode_string(&out, values[i]);
+    }
+    printf("%s}", out.data);
+}
+
 static void print_json(const struct manifest *manifest, const struct lint_finding *finding, bool first)
 {
     const char *name = api_meta(manifest->object.resource, manifest->object.value)->name;
-    const struct {
-        const char *key, *value;
-    } fields[] = {{"file", manifest->file},
-                  {"namespace", manifest->namespace},
-                  {"kind", manifest->object.resource->kind},
-                  {"name", name ? name : ""},
-                  {"check", finding->check->id},
-                  {"field", finding->field},
-                  {"problem", finding->problem},
-                  {"reason", finding->check->reason},
-                  {"remedy", finding->check->remedy}};
-    cleanup_buffer struct buffer out = {0};
-    buffer_add_string(&out, first ? "\n" : ",\n");
-    for (size_t i = 0; i < ARRAY_COUNT(fields); i++) {
-        buffer_add_string(&out, i ? ", " : "    {");
-        json_encode_string(&out, fields[i].key);
-        buffer_add_string(&out, ": ");
-        json_encode_string(&out, fields[i].value);
+    print_fields((const char *[]){manifest->file, manifest->namespace, manifest->object.resource->kind,
+                                  text_or_empty(name), finding->check->id, finding->field, finding->problem,
+                                  finding->check->reason, finding->check->remedy},
+                 first);
+}
+
+static size_t print_duplicates(const struct manifests *all, bool json)
+{
+    const struct lint_check *check = &duplicate_check;
+    for (size_t i = 0; i < all->duplicates.count; i++) {
+        const struct duplicate *d = &all->duplicates.items[i];
+        if (json)
+            print_fields((const char *[]){d->file, d->namespace, d->kind, d->name, check->id, d->field, d->problem,
+                                          check->reason, check->remedy},
+                         !i);
+        else
+            printf("%s: %s \"%s\": %s: %s: %s; %s [%s]\n", d->file, d->kind, d->name, d->field, d->problem,
+                   check->reason, check->remedy, check->id);
     }
-    printf("%s}", out.data);
+    return all->duplicates.count;
 }
 
 /* Services are neighbours here: what they do to a workload is told of the workload. Returns how many findings were
@@ -261,7 +308,7 @@ static void print_json(const struct manifest *manifest, const struct lint_findin
 static size_t look(const struct manifests *all, bool json, size_t *more)
 {
     cleanup_free struct lint_object *items = mem_alloc((all->items.count + 1) * sizeof(*items));
-    size_t found = 0;
+    size_t found = print_duplicates(all, json);
     for (size_t i = 0; i < all->items.count; i++) {
         const struct manifest *manifest = &all->items.items[i];
         cleanup_arena struct arena *arena = arena_new(0);
@@ -348,6 +395,7 @@ int command_lint(int argc, char **argv)
             printf("%s],\n  \"more\": %zu\n}\n", found ? "\n  " : "", more);
     }
     vector_free(&all.items);
+    vector_free(&all.duplicates);
     if (result < 0) {
         fprintf(stderr, "coracle lint: %s\n", err.text);
         return EXIT_USAGE;

@@ -168,6 +168,7 @@ static struct pod *read_pod(struct arena *arena, const char *text, size_t size, 
 {
     cleanup_buffer struct buffer json = {0};
     struct pod *pod = arena_alloc(arena, sizeof(*pod));
+    /* Keys that are set twice and fields that there are not are no complaint: upstream's kubelet decodes leniently. */
     if (yaml_to_json(text, size, &json, NULL, err) < 0 ||
         json_decode(&api_type_pod, arena, json.data, json.size, pod, NULL, err) < 0 || check_kind(pod, err) < 0)
         return NULL;

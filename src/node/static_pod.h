@@ -17,7 +17,8 @@ struct static_pod_source {
     int64_t seen; /* when the file was read */
 };
 
-/* YAML or JSON. NULL with err set, in upstream's words where it has some: not a pod, not a valid one, or one that
+/* YAML or JSON, decoded leniently as upstream's kubelet does: of a key that is set twice the last one counts, unknown
+ * fields are passed over. NULL with err set, in upstream's words where it has some: not a pod, not a valid one, or one that
  * refers to what only the API has ("static pods may not reference configmaps"). */
 struct object *static_pod_read(const char *text, size_t size, const struct static_pod_source *source,
                                struct error *err);

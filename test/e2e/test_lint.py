@@ -262,6 +262,25 @@ def test_standard_input_may_hold_documents_and_lists():
         "findings": [], "more": 0}
 
 
+def test_keys_that_are_set_twice_are_found_in_any_kind(tmp_path):
+    text = ("kind: ConfigMap\napiVersion: v1\nmetadata:\n  name: it\ndata:\n  a: '1'\n  b: '2'\n  a: '3'\n---\n"
+            "kind: Pod\napiVersion: v1\nmetadata:\n  namespace: here\n  name: p\nspec:\n  containers:\n  - name: c\n"
+            "    image: i\n    image: j\n    resources: {requests: {cpu: 1m, memory: 1Mi}}\n  containers: []\n")
+    (tmp_path / "it.yaml").write_text(text)
+    result = lint("-f", tmp_path)
+    why = "the last one counts, and what the others say is lost; keep one of them [duplicate-key]\n"
+    assert (result.returncode, result.stderr) == (1, "")
+    assert result.stdout == (
+        f'{tmp_path}/it.yaml: ConfigMap "it": line 8: key "a" already set in map: {why}'
+        f'{tmp_path}/it.yaml: Pod "p": line 19: key "containers" already set in map: {why}'), "what counts is looked at"
+    told = json.loads(lint("-f", tmp_path, "-o", "json").stdout)["findings"]
+    assert [(item["check"], item["namespace"], item["kind"], item["name"], item["field"]) for item in told] == [
+        ("duplicate-key", "default", "ConfigMap", "it", "line 8"), ("duplicate-key", "here", "Pod", "p", "line 19")]
+    (tmp_path / "it.yaml").write_text(text.replace("  a: '1'\n", "").replace("  containers: []\n", "")
+                                      .replace("    image: i\n", ""))
+    assert lint("-f", tmp_path).returncode == 0
+
+
 def test_the_number_of_nodes_can_be_told():
     body = deployment(replicas=3)
     body["spec"]["template"]["spec"]["affinity"] = {"podAntiAffinity": {

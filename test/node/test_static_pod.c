@@ -62,6 +62,22 @@ static void the_uid_is_that_of_what_the_file_says(void **state)
     assert_string_not_equal(a->meta->uid, changed->meta->uid);
 }
 
+/* As upstream's kubelet does; the API would warn of both. */
+static void what_is_set_twice_or_unknown_is_no_complaint(void **state)
+{
+    struct error err;
+    (void)state;
+    cleanup_object struct object *o = read_from(
+        YAML "    image: j\n  nothing: 1\n  dnsPolicy: Default\n  dnsPolicy: None\n  dnsConfig: {nameservers: "
+             "[10.0.0.1]}\n",
+        "/m/web.yaml", &err);
+    if (!o)
+        fail_msg("%s", err.text);
+    const struct pod *pod = o->value;
+    assert_string_equal(pod->spec.containers.items[0].image, "j");
+    assert_string_equal(pod->spec.dns_policy, "None");
+}
+
 static void a_mirror_shows_one_pod(void **state)
 {
     struct error err;
@@ -112,6 +128,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_file_becomes_a_pod_of_the_node),
         cmocka_unit_test(the_uid_is_that_of_what_the_file_says),
+        cmocka_unit_test(what_is_set_twice_or_unknown_is_no_complaint),
         cmocka_unit_test(a_mirror_shows_one_pod),
         cmocka_unit_test(what_is_no_pod_is_refused_in_upstreams_words),
     };
