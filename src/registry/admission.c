@@ -50,7 +50,7 @@ struct status *registry_admit_create(struct task *task, void *value)
     if (!refused)
         storage_admit_create(task, value);
     if (!refused)
-        refused = networking_admit_create(task, value);
+        networking_admit_create(task, value);
     if (!refused)
         refused = escalation_admit(task, value, NULL);
     if (!refused && task->resource->index == API_PODS)

@@ -200,7 +200,7 @@ struct status *storage_admit_update(struct task *task, const struct persistent_v
 struct status *escalation_admit(struct task *task, const void *value, const void *old);
 
 /* networking.c: the part of admission that concerns ingresses. */
-struct status *networking_admit_create(struct task *task, void *value);
+void networking_admit_create(struct task *task, void *value);
 
 /* network_warnings.c: upstream's warnings about Services, their endpoints, Ingresses and NetworkPolicies; the value is
  * complete as it will be stored. */

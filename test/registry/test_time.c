@@ -26,7 +26,8 @@ static struct world world_new(void)
 {
     struct world w = {.env = fake_env_new(START)};
     w.store = store_new(w.env, engine_memory_new(w.env));
-    w.registry = registry_new(w.env, w.store, &(struct registry_options){"10.96.0.0/16", "fd00:10:96::/112", 30000, 32767});
+    w.registry =
+        registry_new(w.env, w.store, &(struct registry_options){"10.96.0.0/16", "fd00:10:96::/112", 30000, 32767});
     w.client = registry_client(w.registry, NULL);
     registry_bootstrap(w.registry, &(struct registry_bootstrap){.address = "192.0.2.1", .api_port = 6443}, NULL, NULL);
     fake_env_settle(w.env);
@@ -99,9 +100,8 @@ static void a_watch_of_quiet_objects_learns_the_revision(void **state)
 {
     struct world w = world_new();
     struct bookmarks wanted = {0}, unwanted = {0};
-    struct client_watch_options options = {.resource = &api_resources[API_SECRETS],
-                                           .from = store_revision(w.store),
-                                           .bookmarks = true};
+    struct client_watch_options options = {
+        .resource = &api_resources[API_SECRETS], .from = store_revision(w.store), .bookmarks = true};
     struct client_watch *a = client_watch(w.client, &options, count_bookmarks, &wanted);
     options.bookmarks = false;
     struct client_watch *b = client_watch(w.client, &options, count_bookmarks, &unwanted);
@@ -119,11 +119,44 @@ static void a_watch_of_quiet_objects_learns_the_revision(void **state)
     world_free(&w);
 }
 
+static void write_class(struct world *w, const char *name)
+{
+    struct string_pair mark = {"ingressclass.kubernetes.io/is-default-class", "true"};
+    struct ingress_class class = {.metadata = {.name = name, .annotations = {&mark, 1}},
+                                  .spec.controller = "example.com/ingress"};
+    client_create(w->client, &api_resources[API_INGRESSCLASSES], NULL, NULL, &class, check_created, NULL);
+    fake_env_settle(w->env);
+}
+
+static const char *class_of_new_ingress(struct world *w, const char *name)
+{
+    struct ingress_backend backend = {.service = &(struct ingress_service_backend){.name = "s", .port.number = 80}};
+    struct ingress ingress = {.metadata = {.name = name, .namespace = "default"}, .spec.default_backend = &backend};
+    client_create(w->client, &api_resources[API_INGRESSES], "default", NULL, &ingress, check_created, NULL);
+    fake_env_settle(w->env);
+    struct object *object = store_get(w->store, &api_resources[API_INGRESSES], "default", name);
+    return ((const struct ingress *)object->value)->spec.ingress_class_name;
+}
+
+static void an_ingress_gets_the_newest_of_the_default_classes(void **state)
+{
+    struct world w = world_new();
+    assert_null(class_of_new_ingress(&w, "none"));
+    write_class(&w, "c");
+    write_class(&w, "b");
+    assert_string_equal(class_of_new_ingress(&w, "same-age"), "b");
+    fake_env_advance(w.env, 2 * SECOND);
+    write_class(&w, "d");
+    assert_string_equal(class_of_new_ingress(&w, "newest"), "d");
+    world_free(&w);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(events_are_gone_an_hour_after_their_last_write),
         cmocka_unit_test(a_watch_of_quiet_objects_learns_the_revision),
+        cmocka_unit_test(an_ingress_gets_the_newest_of_the_default_classes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
