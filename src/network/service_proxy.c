@@ -130,16 +130,26 @@ static struct dataplane_endpoint look_at_endpoint(const struct translation *t, c
     return out;
 }
 
+/* What the slice has behind the port, which it knows by name and protocol; 0: nothing. */
+static int32_t port_number(const struct endpoint_slice *slice, const struct service_port *port)
+{
+    int32_t number = 0;
+    for (size_t i = 0; i < slice->ports.count; i++) {
+        const struct discovery_endpoint_port *p = &slice->ports.items[i];
+        if (text_equal(p->name, port->name) && protocol_number(p->protocol) == protocol_number(port->protocol) &&
+            p->port.set)
+            number = p->port.value;
+    }
+    return number;
+}
+
 static bool add_slice(void *context, struct object *object)
 {
     struct translation *t = context;
     const struct endpoint_slice *slice = object->value;
     if (!text_equal(slice->address_type, t->family == AF_INET6 ? "IPv6" : "IPv4"))
         return true;
-    int32_t number = 0;
-    for (size_t i = 0; i < slice->ports.count; i++)
-        if (text_equal(slice->ports.items[i].name, t->port->name) && slice->ports.items[i].port.set)
-            number = slice->ports.items[i].port.value;
+    int32_t number = port_number(slice, t->port);
     for (size_t i = 0; number && i < slice->endpoints.count; i++) {
         struct dataplane_endpoint out = look_at_endpoint(t, &slice->endpoints.items[i]);
         out.port = (uint16_t)number;

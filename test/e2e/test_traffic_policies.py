@@ -43,6 +43,21 @@ def test_endpoints_that_name_no_node_are_not_this_nodes(api, namespace, kubectl,
     harness.eventually(lambda: local_endpoints(0))
 
 
+def test_a_port_has_the_endpoints_of_its_protocol_alone(api, namespace, kubectl, cluster):
+    """A slice's port of the same name and another protocol is not the Service's."""
+    kubectl.apply(harness.server_deployment("web", replicas=1))
+    pod = ready(api, namespace, 1)[0]
+    slices = [slice_of("mine", pod, HERE), slice_of("mine", pod, HERE)]
+    slices[0]["ports"][0].update(protocol="UDP", port=9)
+    slices[1]["metadata"]["name"] = "tcp"
+    kubectl.apply(by_hand("mine"), slices[1])
+    url = f"http://{kubectl.json('get', 'service', 'mine')['spec']['clusterIP']}/healthz"
+    assert harness.eventually(lambda: cluster.fetch(url, check=False)) == "ok\n"
+    kubectl.apply(slices[0])
+    kubectl("delete", "endpointslice", "tcp")
+    harness.eventually(lambda: cluster.enter("curl", "--silent", "--max-time", "5", url, check=False).returncode == 7)
+
+
 def test_a_local_service_without_endpoints_here_drops_what_comes_from_outside(pool):
     """From inside, its ports for outside lead to the endpoints on other nodes, as upstream has it."""
     cluster, neighbour, kubectl = pool
