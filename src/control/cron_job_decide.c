@@ -82,11 +82,11 @@ static void follow_jobs(struct deciding *d)
                   meta->name);
         } else if (listed && finished) {
             unlist(d, meta->uid);
-            event(d, "Normal", "SawCompletedJob", "Saw completed job: %s, status: %s", meta->name,
+            event(d, "Normal", "SawCompletedJob", "Saw completed job: %s, condition: %s", meta->name,
                   complete ? "Complete" : "Failed");
-        } else if (complete && s->completion_time > d->status->last_successful_time) {
-            d->status->last_successful_time = s->completion_time;
         }
+        if (complete && s->completion_time > d->status->last_successful_time)
+            d->status->last_successful_time = s->completion_time;
     }
     for (size_t i = 0; i < d->status->active.count;) {
         const struct object_reference r = d->status->active.items[i];
