@@ -13,12 +13,49 @@
 static const char *const address_types[] = {"FQDN", "IPv4", "IPv6", NULL};
 static const char *const event_types[] = {"Normal", "Warning", NULL};
 
+/* Tells of all that is wrong as of one error. Returns whether nothing is. */
+static bool validate_as(struct api_field_errors *errors, const struct api_path *path, const char *text,
+                        format_rule rule)
+{
+    struct format_problems problems = {.count = 0};
+    const char *all = "";
+    rule(text, &problems);
+    for (size_t i = 0; i < problems.count; i++)
+        all = arena_printf(errors->arena, "%s%s%s", all, i ? "," : "", problems.items[i]);
+    if (problems.count)
+        field_invalid(errors, path, text, all);
+    return !problems.count;
+}
+
+/* Two labels at least, with or without a dot at the end. */
+static void validate_full_name(struct api_field_errors *errors, const struct api_path *path, const char *name)
+{
+    size_t n = strlen(name);
+    if (!n) {
+        field_required(errors, path, NULL);
+        return;
+    }
+    name = name[n - 1] == '.' ? arena_string_n(errors->arena, name, n - 1) : name;
+    if (!validate_as(errors, path, name, format_dns_subdomain))
+        return;
+    if (!strchr(name, '.')) {
+        field_invalid(errors, path, name, "should be a domain with at least two segments separated by dots");
+        return;
+    }
+    for (const char *label = name; *label;) {
+        size_t length = strcspn(label, ".");
+        if (!validate_as(errors, path, arena_string_n(errors->arena, label, length), format_dns_label))
+            return;
+        label += length + (label[length] == '.');
+    }
+}
+
 static void validate_slice_address(struct api_field_errors *errors, const struct api_path *path, const char *type,
                                    const char *address)
 {
     int family = format_ip_family(address);
     if (text_equal(type, "FQDN")) {
-        field_format(errors, path, address, format_dns_subdomain);
+        validate_full_name(errors, path, address ? address : "");
         return;
     }
     if (text_equal(type, "IPv4") && family != 4)

@@ -256,8 +256,9 @@ static void validate_policy_port(struct api_field_errors *errors, const struct a
     validate_port_number(errors, port, p->port.number);
     if (!p->end_port.set)
         return;
+    /* Upstream shows the port here. */
     if (p->end_port.value < p->port.number)
-        field_invalid_int(errors, end, p->end_port.value, "must be greater than or equal to `port`");
+        field_invalid_int(errors, end, p->port.number, "must be greater than or equal to `port`");
     validate_port_number(errors, end, p->end_port.value);
 }
 

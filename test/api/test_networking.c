@@ -137,7 +137,7 @@ static const struct {
      "hyphens (-), "
      "spec.ingress[0].ports[3].endPort: Invalid value: 5: may not be specified when `port` is not specified, "
      "spec.ingress[0].ports[4].endPort: Invalid value: 5: may not be specified when `port` is non-numeric, "
-     "spec.ingress[0].ports[5].endPort: Invalid value: 5: must be greater than or equal to `port`, "
+     "spec.ingress[0].ports[5].endPort: Invalid value: 9: must be greater than or equal to `port`, "
      "spec.ingress[0].ports[6].endPort: Invalid value: 70000: must be between 1 and 65535, inclusive]"},
     {API_NETWORKPOLICIES, NAMESPACED("'policyTypes':['Ingress','Both']"),
      POLICY_INVALID "spec.policyTypes[1]: Unsupported value: \"Both\": supported values: \"Ingress\", \"Egress\""},
