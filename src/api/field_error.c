@@ -153,7 +153,7 @@ void field_invalid_struct(struct api_field_errors *errors, const struct api_path
     cleanup_buffer struct buffer json = {0};
     if (value && !field_errors_full(errors))
         json_encode(type, value, &json);
-    add(errors, FIELD_INVALID, path, json.data ? json.data : "\"null\"", detail);
+    add(errors, FIELD_INVALID, path, json.data ? json.data : FIELD_NULL_JSON, detail);
 }
 
 void field_invalid_map(struct api_field_errors *errors, const struct api_path *path, const struct string_map *map,

@@ -88,6 +88,9 @@ void field_invalid_int(struct api_field_errors *errors, const struct api_path *p
                        const char *detail);
 void field_invalid_bool(struct api_field_errors *errors, const struct api_path *path, bool value,
                         const char *detail);
+/* What upstream shows of a pointer to nothing: a text of that name. */
+#define FIELD_NULL "null"
+#define FIELD_NULL_JSON "\"" FIELD_NULL "\""
 /* The value is given as JSON, or as any text that goes in as it is. */
 void field_invalid_json(struct api_field_errors *errors, const struct api_path *path, const char *json,
                         const char *detail);

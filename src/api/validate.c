@@ -31,7 +31,7 @@ static const struct rules rules[API_RESOURCE_COUNT] = {
                   .update = validate_pod_update,
                   .status_update = validate_pod_status_update},
     [API_SERVICES] = {.name = format_dns1035_label,
-                      .object = validate_service,
+                      .create = validate_service,
                       .update = validate_service_update,
                       .status_update = validate_service_status_update},
     [API_ENDPOINTS] = {.name = format_dns_subdomain, .object = validate_endpoints},

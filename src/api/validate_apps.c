@@ -175,7 +175,7 @@ void validate_deployment_status_update(struct api_field_errors *errors, const vo
     if (old->collision_count.set && (!s->collision_count.set || s->collision_count.value < old->collision_count.value))
         field_invalid_json(errors, PATH(path, "collisionCount"),
                            s->collision_count.set ? arena_printf(errors->arena, "%d", s->collision_count.value)
-                                                  : "\"null\"",
+                                                  : FIELD_NULL_JSON,
                            "cannot be decremented");
 }
 

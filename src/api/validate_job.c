@@ -400,7 +400,7 @@ static void validate_number_unchanged(struct api_field_errors *errors, const str
 {
     if (now.set == old.set && now.value == old.value)
         return;
-    field_invalid_json(errors, path, now.set ? arena_printf(errors->arena, "%d", now.value) : "null",
+    field_invalid_json(errors, path, now.set ? arena_printf(errors->arena, "%d", now.value) : FIELD_NULL_JSON,
                        FIELD_IS_IMMUTABLE);
 }
 
@@ -416,10 +416,7 @@ static void validate_text_unchanged(struct api_field_errors *errors, const struc
 {
     if (now && old ? strcmp(now, old) == 0 : now == old)
         return;
-    if (now)
-        field_invalid(errors, path, now, FIELD_IS_IMMUTABLE);
-    else
-        field_invalid_json(errors, path, "null", FIELD_IS_IMMUTABLE);
+    field_invalid(errors, path, now ? now : FIELD_NULL, FIELD_IS_IMMUTABLE);
 }
 
 /* An Indexed Job is elastic: completions may change together with parallelism. */

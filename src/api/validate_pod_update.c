@@ -120,7 +120,7 @@ static bool validate_deadline(struct api_field_errors *errors, const struct api_
 {
     if (!now->set) {
         if (old->set)
-            field_invalid_json(errors, path, "\"null\"", "must not update from a positive integer to nil value");
+            field_invalid_json(errors, path, FIELD_NULL_JSON, "must not update from a positive integer to nil value");
         return true;
     }
     if (now->value < 0 || now->value > INT32_MAX) {

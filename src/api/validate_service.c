@@ -16,6 +16,8 @@ static const char *const families[] = {"IPv4", "IPv6", NULL};
 static const char *const family_policies[] = {"PreferDualStack", "RequireDualStack", "SingleStack", NULL};
 static const char *const distributions[] = {"PreferClose", "PreferSameNode", "PreferSameZone", NULL};
 static const char *const ip_modes[] = {"Proxy", "VIP", NULL};
+#define TOPOLOGY_ANNOTATION "service.kubernetes.io/topology-mode"
+#define HINTS_ANNOTATION "service.kubernetes.io/topology-aware-hints"
 #define SOURCE_RANGES_ANNOTATION "service.beta.kubernetes.io/load-balancer-source-ranges"
 static const char only_for_load_balancers[] = "may only be used when `type` is 'LoadBalancer'";
 
@@ -254,11 +256,22 @@ static void validate_traffic(struct api_field_errors *errors, const struct api_p
     validate_optional_one_of(errors, PATH(path, "trafficDistribution"), spec->traffic_distribution, distributions);
 }
 
+/* The older name of the annotation for hints may stand beside the newer one, but not against it. */
+static void validate_topology(struct api_field_errors *errors, const struct string_map *annotations)
+{
+    const char *mode = string_map_get(annotations, TOPOLOGY_ANNOTATION);
+    const char *older = string_map_get(annotations, HINTS_ANNOTATION);
+    if (mode && older && strcmp(mode, older) != 0)
+        field_invalid(errors, PATH_KEY(PATH(PATH(NULL, "metadata"), "annotations"), TOPOLOGY_ANNOTATION), mode,
+                      "must match annotations[" HINTS_ANNOTATION "] when both are specified");
+}
+
 void validate_service(struct api_field_errors *errors, const void *value)
 {
     const struct service_spec *spec = &((const struct service *)value)->spec;
     const struct api_path *path = PATH(NULL, "spec"), *ports = PATH(path, "ports");
     cleanup_name_set struct name_set names = {0};
+    validate_topology(errors, &((const struct service *)value)->metadata.annotations);
     validate_type(errors, path, spec);
     for (size_t i = 0; i < spec->ports.count; i++)
         validate_service_port(errors, PATH_INDEX(ports, i), &spec->ports.items[i], spec->ports.count > 1, &names);
@@ -277,21 +290,10 @@ void validate_service(struct api_field_errors *errors, const void *value)
     validate_traffic(errors, path, spec);
 }
 
-void validate_service_update(struct api_field_errors *errors, const void *value, const void *old_value)
+static void validate_addresses_kept(struct api_field_errors *errors, const struct api_path *path,
+                                    const struct service_spec *spec, const struct service_spec *old)
 {
-    const struct service_spec *spec = &((const struct service *)value)->spec;
-    const struct service_spec *old = &((const struct service *)old_value)->spec;
-    const struct api_path *path = PATH(NULL, "spec"), *ips = PATH(path, "clusterIPs");
-    if (needs_health_check(spec) && needs_health_check(old) &&
-        spec->health_check_node_port != old->health_check_node_port)
-        field_forbidden(errors, PATH(path, "healthCheckNodePort"), FIELD_IS_IMMUTABLE);
-    if (text_equal(spec->type, "LoadBalancer") && text_equal(old->type, "LoadBalancer") &&
-        (!spec->load_balancer_class != !old->load_balancer_class ||
-         !text_equal(spec->load_balancer_class, old->load_balancer_class)))
-        field_invalid(errors, PATH(path, "loadBalancerClass"), spec->load_balancer_class, "may not change once set");
-    if (text_equal(spec->type, "ExternalName") || text_equal(old->type, "ExternalName") ||
-        (is_headless(spec) && is_headless(old)))
-        return;
+    const struct api_path *ips = PATH(path, "clusterIPs");
     if (old->cluster_ips.count && !spec->cluster_ips.count)
         field_invalid_strings(errors, PATH_INDEX(ips, 0), &spec->cluster_ips, "primary clusterIP can not be unset");
     for (size_t i = 0; i < old->cluster_ips.count && i < spec->cluster_ips.count; i++)
@@ -301,10 +303,45 @@ void validate_service_update(struct api_field_errors *errors, const void *value,
         !text_equal(spec->ip_family_policy, "SingleStack"))
         field_invalid(errors, PATH(path, "ipFamilyPolicy"), spec->ip_family_policy,
                       "must be set to 'SingleStack' when releasing the secondary clusterIP");
+}
+
+/* As upstream, each change is told of the first place. */
+static void validate_families_kept(struct api_field_errors *errors, const struct api_path *path,
+                                   const struct service_spec *spec, const struct service_spec *old)
+{
     for (size_t i = 0; i < old->ip_families.count && i < spec->ip_families.count; i++)
         if (!text_equal(old->ip_families.items[i], spec->ip_families.items[i]))
-            field_invalid_strings(errors, PATH_INDEX(PATH(path, "ipFamilies"), i), &spec->ip_families,
+            field_invalid_strings(errors, PATH_INDEX(PATH(path, "ipFamilies"), 0), &spec->ip_families,
                                   "may not change once set");
+}
+
+static void validate_class_kept(struct api_field_errors *errors, const struct api_path *path,
+                                const struct service_spec *spec, const struct service_spec *old)
+{
+    const char *now = spec->load_balancer_class, *before = old->load_balancer_class;
+    if (!text_equal(spec->type, "LoadBalancer") || !text_equal(old->type, "LoadBalancer") ||
+        (!now == !before && text_equal(now, before)))
+        return;
+    field_invalid(errors, PATH(path, "loadBalancerClass"), now ? now : FIELD_NULL, "may not change once set");
+}
+
+/* What changes is looked at first, then the Service as a new one. */
+void validate_service_update(struct api_field_errors *errors, const void *value, const void *old_value)
+{
+    const struct service_spec *spec = &((const struct service *)value)->spec;
+    const struct service_spec *old = &((const struct service *)old_value)->spec;
+    const struct api_path *path = PATH(NULL, "spec");
+    if (!text_equal(spec->type, "ExternalName") && !text_equal(old->type, "ExternalName")) {
+        if (!is_headless(spec) || !is_headless(old))
+            validate_addresses_kept(errors, path, spec, old);
+        if (!is_headless(spec) && !is_headless(old))
+            validate_families_kept(errors, path, spec, old);
+    }
+    validate_class_kept(errors, path, spec, old);
+    if (needs_health_check(spec) && needs_health_check(old) &&
+        spec->health_check_node_port != old->health_check_node_port)
+        field_forbidden(errors, PATH(path, "healthCheckNodePort"), FIELD_IS_IMMUTABLE);
+    validate_service(errors, value);
 }
 
 void validate_service_status_update(struct api_field_errors *errors, const void *value, const void *old)

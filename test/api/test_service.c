@@ -17,6 +17,9 @@
 #define ANNOTATED(type, ranges)                                                                                        \
     "{'metadata':{'name':'s','namespace':'default','annotations':{'" RANGES "':'" ranges "'}},'spec':{'type':'" type   \
     "'," PORTS "}}"
+#define TOPOLOGY(mode, hints)                                                                                          \
+    "{'metadata':{'name':'s','namespace':'default','annotations':{'service.kubernetes.io/topology-mode':'" mode        \
+    "','service.kubernetes.io/topology-aware-hints':'" hints "'}},'spec':{" PORTS "}}"
 #define BALANCERS_ALONE "Forbidden: may only be used when `type` is 'LoadBalancer'"
 #define NO_CIDR "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
 
@@ -97,6 +100,10 @@ static const struct {
     {ANNOTATED("LoadBalancer", " "), ""},
     {ANNOTATED("LoadBalancer", " 10.0.0.0/8, 2001:db8::/32 "), ""},
     {ANNOTATED("LoadBalancer", "10.0.0.0/8,x"), IS "metadata.annotations[" RANGES "]: Invalid value: \"x\": " NO_CIDR},
+    {TOPOLOGY("Auto", "Auto"), ""},
+    {TOPOLOGY("Auto", "disabled"),
+     IS "metadata.annotations[service.kubernetes.io/topology-mode]: Invalid value: \"Auto\": must match "
+        "annotations[service.kubernetes.io/topology-aware-hints] when both are specified"},
     {ANNOTATED("LoadBalancer", "10.0.0.0/8,"), IS "metadata.annotations[" RANGES "]: Invalid value: \"\": " NO_CIDR},
 };
 

@@ -254,11 +254,23 @@ static const struct {
     "{'metadata':{'name':'e','namespace':'x'},'addressType':'IPv4','endpoints':[{'addresses':['10.0.0.1']" more "}]}"
 #define BAD_SLICE "EndpointSlice.discovery.k8s.io \"e\" is invalid: "
 #define NAMED(a) "{'name':'" a "'}"
+#define LABEL_64 "a234567890123456789012345678901234567890123456789012345678901234"
 #define NINE                                                                                                           \
     NAMED("a")                                                                                                         \
     "," NAMED("b") "," NAMED("c") "," NAMED("d") "," NAMED("e") "," NAMED("f") "," NAMED("g") "," NAMED(               \
         "h") "," NAMED("i")
     {API_ENDPOINTSLICES, SLICE(",'hints':{'forNodes':[" NAMED("a.b") "],'forZones':[" NAMED("A_b") "]}"), ""},
+#define NAMES(addresses)                                                                                               \
+    "{'metadata':{'name':'e','namespace':'x'},'addressType':'FQDN','endpoints':[{'addresses':[" addresses "]}]}"
+    {API_ENDPOINTSLICES, NAMES("'a.example','b.example.'"), ""},
+    {API_ENDPOINTSLICES, NAMES("'','a.','a..b'"),
+     BAD_SLICE "[endpoints[0].addresses[0]: Required value, endpoints[0].addresses[1]: Invalid value: \"a\": should be a "
+               "domain with at least two segments separated by dots, endpoints[0].addresses[2]: Invalid value: "
+               "\"a..b\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or "
+               "'.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for "
+               "validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')]"},
+    {API_ENDPOINTSLICES, NAMES("'" LABEL_64 ".example'"),
+     BAD_SLICE "endpoints[0].addresses[0]: Invalid value: \"" LABEL_64 "\": must be no more than 63 bytes"},
     {API_ENDPOINTSLICES, SLICE(",'hints':{'forNodes':[" NINE "]}"),
      BAD_SLICE "endpoints[0].hints.forNodes: Too many: 9: must have at most 8 items"},
     {API_ENDPOINTSLICES, SLICE(",'hints':{'forZones':[" NINE "],'forNodes':[" NINE "]}"),
@@ -298,6 +310,17 @@ static void new_objects_are_judged_in_upstreams_words(void **state)
     }
 }
 
+#define CHANGED(name, spec)                                                                                            \
+    "{'metadata':{'name':'" name "','namespace':'default','resourceVersion':'1'},'spec':{" spec "}}"
+#define BALANCER(more) CHANGED("s", "'type':'LoadBalancer','ports':[{'port':80}]" more)
+#define BOTH_FAMILIES(families)                                                                                        \
+    CHANGED("s", "'clusterIP':'10.0.0.1','clusterIPs':['10.0.0.1','fd00::1'],'ipFamilyPolicy':'RequireDualStack',"     \
+                 "'ipFamilies':[" families "],'ports':[{'port':80}]")
+#define INDEXED_JOB(more)                                                                                              \
+    CHANGED("j", "'completionMode':'Indexed','completions':1,'parallelism':1,'manualSelector':true,'selector':{"       \
+                 "'matchLabels':{'a':'b'}},'template':{'metadata':{'labels':{'a':'b'}},'spec':{'restartPolicy':"       \
+                 "'Never','containers':[{'name':'c','image':'i'}]}}" more)
+
 static const struct {
     enum api_resource_index resource;
     const char *old;
@@ -334,6 +357,13 @@ static const struct {
      "port':"
      "80}]}}",
      "Service \"s\" is invalid: spec.clusterIPs[0]: Invalid value: [\"10.0.0.2\"]: may not change once set"},
+    {API_SERVICES, BALANCER(",'loadBalancerClass':'a/b'"), BALANCER(""),
+     "Service \"s\" is invalid: spec.loadBalancerClass: Invalid value: \"null\": may not change once set"},
+    {API_SERVICES, BOTH_FAMILIES("'IPv4','IPv6'"), BOTH_FAMILIES("'IPv6','IPv4'"),
+     "Service \"s\" is invalid: [spec.ipFamilies[0]: Invalid value: [\"IPv6\",\"IPv4\"]: may not change once set, "
+     "spec.clusterIPs[0]: Invalid value: \"10.0.0.1\": expected an IPv6 value as indicated by `ipFamilies[0]`, "},
+    {API_JOBS, INDEXED_JOB(",'backoffLimitPerIndex':1"), INDEXED_JOB(""),
+     "Job.batch \"j\" is invalid: spec.backoffLimitPerIndex: Invalid value: \"null\": field is immutable"},
     {API_SERVICEACCOUNTS, "{'metadata':{'name':'s','namespace':'default','uid':'1'}}",
      "{'metadata':{'name':'t','namespace':'default','uid':'2'}}",
      "ServiceAccount \"t\" is invalid: [metadata.resourceVersion: Invalid value: \"\": must be specified for an "
