@@ -27,6 +27,7 @@ struct container_record {
     int32_t restart_count;
     int32_t attempt; /* numbers its directory and log; one more than restart_count while the next is being made */
     int64_t started_at;
+    int64_t delayed;      /* of STARTING: the backoff that came before, in microseconds; 0: none */
     char *waiting_reason; /* while not running: "ErrImagePull", "CreateContainerError"; NULL: the ordinary one */
     char *waiting_message;
     struct container_termination current;   /* of EXITED */

@@ -39,22 +39,30 @@ static struct container_state_terminated *terminated(struct arena *arena, const 
     return t;
 }
 
+/* The backoff that a container waits for, or was waiting for when its next run was begun: upstream shows it until that
+ * one runs. 0: none. */
+static int64_t restart_delay(const struct container_observation *seen, const struct container_record *record)
+{
+    if (seen->phase == CONTAINER_STARTING)
+        return record->delayed;
+    return seen->phase == CONTAINER_EXITED && container_restart_at(seen) ? seen->restart.delay : 0;
+}
+
 /* The state of a container that is not running but is to run again. */
-static void set_waiting(struct arena *arena, const struct pod_state *state, size_t i, int64_t now,
-                        struct container_status *out)
+static void set_waiting(struct arena *arena, const struct pod_state *state, size_t i, struct container_status *out)
 {
     const struct container_observation *seen = &state->seen.containers[i];
     const struct container_record *record = &state->records[i];
     const struct pod *pod = state->pod->value;
     struct container_state_waiting *w = arena_alloc(arena, sizeof(*w));
     out->state.waiting = w;
-    int64_t restart_at = container_restart_at(seen);
+    int64_t backoff = restart_delay(seen, record);
     if (record->waiting_reason) {
         w->reason = arena_string(arena, record->waiting_reason);
         w->message = arena_string(arena, record->waiting_message);
-    } else if (seen->phase == CONTAINER_EXITED && restart_at > now) {
+    } else if (backoff) {
         char delay[TIME_TEXT_MAX];
-        duration_format(seen->restart.delay, delay);
+        duration_format(backoff, delay);
         w->reason = "CrashLoopBackOff";
         w->message = arena_printf(arena, "back-off %s restarting failed container=%s pod=%s_%s(%s)", delay,
                                   seen->spec->name, pod->metadata.name, pod->metadata.namespace, pod->metadata.uid);
@@ -97,26 +105,49 @@ static void set_mounts(struct arena *arena, const struct container *spec, struct
     }
 }
 
-/* The API lets a container that has been shown as ended run again only as its rules and policies say. One that is to
- * run again for another reason, such as a new image, is shown as waiting until it does. */
-static bool may_come_back(const struct pod_state *state, const struct container_observation *seen)
+/* How the run before the one that is being made ended, or NULL. An init container that had succeeded begins anew. */
+static const struct container_termination *end_before(const struct pod_state *state, size_t i)
 {
-    const struct pod *pod = state->pod->value;
-    return api_container_should_restart(seen->spec, &pod->spec, seen->exit_code);
+    const struct container_observation *seen = &state->seen.containers[i];
+    const struct container_termination *last = &state->records[i].last;
+    bool anew = seen->init && !container_is_sidecar(seen) && last->exit_code == 0;
+    return last->container_id && !anew ? last : NULL;
 }
 
-static void set_status(struct arena *arena, const struct pod_state *state, const char *phase, size_t i, int64_t now,
+/* How the last run of a container that does not run ended, or NULL when that is not its state: there is none, or it
+ * waits. One that runs again at once is shown as ended until it does. The API lets one that has been shown so run again
+ * only as its rules and policies say: what runs again for another reason, such as a new image, waits meanwhile. */
+static const struct container_termination *end_shown(const struct pod_state *state, const char *phase, size_t i)
+{
+    const struct container_observation *seen = &state->seen.containers[i];
+    const struct container_record *record = &state->records[i];
+    const struct pod *pod = state->pod->value;
+    const struct container_termination *end = seen->phase == CONTAINER_EXITED     ? &record->current
+                                              : seen->phase == CONTAINER_STARTING ? end_before(state, i)
+                                                                                  : NULL;
+    if (end == &record->current) {
+        bool final = state->seen.terminating || pod_is_over(&state->seen) || text_equal(phase, "Failed");
+        if (final ? !seen->start_failed || end->container_id : !container_should_restart(&state->seen, seen))
+            return end;
+    }
+    bool at_once = !seen->start_failed && !record->waiting_reason && !restart_delay(seen, record);
+    return end && at_once && api_container_should_restart(seen->spec, &pod->spec, end->exit_code) ? end : NULL;
+}
+
+static void set_status(struct arena *arena, const struct pod_state *state, const char *phase, size_t i,
                        struct container_status *out)
 {
     const struct container_observation *seen = &state->seen.containers[i];
     const struct container_record *record = &state->records[i];
-    bool final = state->seen.terminating || pod_is_over(&state->seen) || (phase && strcmp(phase, "Failed") == 0);
-    bool running = container_is_up(seen);
+    const struct container_termination *end = end_shown(state, phase, i);
+    bool running = container_is_up(seen), starting = seen->phase == CONTAINER_STARTING;
     out->name = seen->spec->name;
     out->image = arena_string(arena, record->image ? record->image : seen->spec->image);
     out->image_id = arena_string(arena, record->image_id ? record->image_id : "");
     /* One that the runtime has forgotten is shown as it was. */
     const char *id = record->id ? record->id : seen->phase == CONTAINER_EXITED ? record->current.container_id : NULL;
+    if (starting && record->last.container_id)
+        id = record->last.container_id;
     out->container_id = !text_empty(id) ? arena_printf(arena, ID_SCHEME "%s", id) : NULL;
     out->user = record->id && record->user ? security_user_read(arena, record->user) : NULL;
     out->restart_count = record->restart_count;
@@ -130,19 +161,15 @@ static void set_status(struct arena *arena, const struct pod_state *state, const
     out->ready &= !seen->ephemeral;
     if (!seen->ephemeral)
         out->started = opt_bool(running && seen->started);
-    if (record->last.container_id)
+    if (record->last.container_id && end != &record->last)
         out->last_state.terminated = terminated(arena, &record->last);
     if (running) {
         out->state.running = arena_alloc(arena, sizeof(*out->state.running));
         out->state.running->started_at = record->started_at;
-    } else if (seen->phase == CONTAINER_EXITED && !seen->start_failed &&
-               (final || !container_should_restart(&state->seen, seen) ||
-                (container_restart_at(seen) <= now && !record->waiting_reason && may_come_back(state, seen)))) {
-        out->state.terminated = terminated(arena, &record->current);
-    } else if (seen->phase == CONTAINER_EXITED && final && record->current.container_id) {
-        out->state.terminated = terminated(arena, &record->current);
+    } else if (end) {
+        out->state.terminated = terminated(arena, end);
     } else {
-        set_waiting(arena, state, i, now, out);
+        set_waiting(arena, state, i, out);
     }
 }
 
@@ -345,7 +372,7 @@ void pod_status_build(struct arena *arena, const struct pod_state *state, const 
     struct container_status *statuses = arena_alloc(arena, count * sizeof(*statuses));
     for (size_t i = 0; i < count; i++) {
         const struct container_observation *seen = &state->seen.containers[i];
-        set_status(arena, state, pod->status.phase, i, now, &statuses[i]);
+        set_status(arena, state, pod->status.phase, i, &statuses[i]);
         if (!seen->ephemeral)
             keep_end(&pod->spec, seen, pod_container_status(&pod->status, seen->spec->name), &statuses[i]);
         inits += state->seen.containers[i].init;

@@ -493,6 +493,7 @@ void worker_start_container(struct worker *w, size_t i)
     s->spec = c->ephemeral ? arena_copy(s->arena, c->spec, sizeof(*c->spec)) : c->spec;
     worker_hold(w);
 
+    r->delayed = again && container_restart_at(c) ? c->restart.delay : 0;
     if (again)
         backoff_raise(&c->restart, now);
     bool replaces = again && !c->start_failed;

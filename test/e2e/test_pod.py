@@ -234,6 +234,23 @@ def test_a_crash_loop_backs_off(api, namespace, pods):
     assert log(api, pods, previous="true") == "attempt\n"
 
 
+def test_a_container_that_starts_again_is_shown_as_it_ended_until_it_runs(api, pods):
+    """As upstream shows it: Error at first, CrashLoopBackOff later, and never ContainerCreating once more."""
+    seen = []
+    with api.watch(pods, resourceVersion=api.ok("GET", pods)["metadata"]["resourceVersion"]) as events:
+        api.create(pods, harness.shell_pod("it", "exit 7"))
+        for event in events:
+            for status in event["object"].get("status", {}).get("containerStatuses", []):
+                [(kind, state)] = status["state"].items()
+                seen.append((status["restartCount"], state.get("reason", kind)))
+            if seen and seen[-1] == (2, "CrashLoopBackOff"):
+                break
+    first = next(i for i, (_, reason) in enumerate(seen) if reason != "ContainerCreating")
+    assert not any(reason == "ContainerCreating" for _, reason in seen[first:]), seen
+    assert (0, "Error") in seen, seen
+    assert {reason for count, reason in seen if count == 1} <= {"running", "Error", "CrashLoopBackOff"}, seen
+
+
 def test_on_failure_restarts_failures_only(api, pods):
     volume = {"volumes": [{"name": "memory", "emptyDir": {}}], "restartPolicy": "OnFailure"}
     mount = {"volumeMounts": [{"name": "memory", "mountPath": "/memory"}]}

@@ -217,6 +217,60 @@ static void a_crash_loop_shows_its_delay_and_the_last_end(void **state)
     end(&w);
 }
 
+/* As upstream's kubelet shows it: no container that has run goes back to ContainerCreating. */
+static void between_two_runs_the_last_end_or_the_backoff_is_shown(void **state)
+{
+    struct world w;
+    (void)state;
+    begin(&w, "{\"phase\":\"Running\"}");
+    ends(&w, 0, 0);
+    runs(&w, 1);
+    ends(&w, 2, 7);
+    status(&w);
+    const struct container_status *b = &w.status.container_statuses.items[1];
+    assert_int_equal(b->state.terminated->exit_code, 7);
+    assert_null(b->last_state.terminated);
+
+    /* It is being started again, at once. */
+    w.containers[2].phase = CONTAINER_STARTING;
+    w.containers[2].ran = true;
+    w.containers[2].restart = (struct backoff){.delay = 10 * SECOND, .updated = NOW};
+    w.records[2].id = "4567";
+    w.records[2].last = w.records[2].current;
+    w.records[2].current = (struct container_termination){0};
+    status(&w);
+    b = &w.status.container_statuses.items[1];
+    assert_string_equal(w.status.phase, "Running");
+    assert_int_equal(b->state.terminated->exit_code, 7);
+    assert_string_equal(b->container_id, "crun://0123");
+    assert_null(b->last_state.terminated);
+
+    /* It is, after a backoff. */
+    w.records[2].delayed = 20 * SECOND;
+    w.containers[2].restart.delay = 40 * SECOND;
+    status(&w);
+    b = &w.status.container_statuses.items[1];
+    assert_string_equal(b->state.waiting->reason, "CrashLoopBackOff");
+    assert_string_equal(b->state.waiting->message, "back-off 20s restarting failed container=b pod=p_n(u)");
+    assert_int_equal(b->last_state.terminated->exit_code, 7);
+
+    /* The backoff is over, and its image is asked for. */
+    w.containers[2].phase = CONTAINER_EXITED;
+    w.containers[2].restart = (struct backoff){.delay = 10 * SECOND, .updated = NOW - 30 * SECOND};
+    w.containers[2].finished_at = NOW - 20 * SECOND;
+    w.records[2].current = w.records[2].last;
+    status(&w);
+    b = &w.status.container_statuses.items[1];
+    assert_string_equal(b->state.waiting->reason, "CrashLoopBackOff");
+
+    /* An init container that had succeeded and has to run once more waits for it. */
+    w.containers[0].phase = CONTAINER_STARTING;
+    w.records[0].last = w.records[0].current;
+    status(&w);
+    assert_non_null(w.status.init_container_statuses.items[0].state.waiting);
+    end(&w);
+}
+
 /* The API would not let it run again after it had been shown as ended. */
 static void a_container_that_makes_way_for_a_new_image_waits(void **state)
 {
@@ -512,6 +566,7 @@ int main(void)
         cmocka_unit_test(a_running_pod_is_ready_when_containers_and_gates_are),
         cmocka_unit_test(a_missing_gate_says_so),
         cmocka_unit_test(a_crash_loop_shows_its_delay_and_the_last_end),
+        cmocka_unit_test(between_two_runs_the_last_end_or_the_backoff_is_shown),
         cmocka_unit_test(a_container_that_makes_way_for_a_new_image_waits),
         cmocka_unit_test(after_a_reboot_what_had_succeeded_does_not_run_again),
         cmocka_unit_test(after_a_reboot_a_pod_that_never_restarts_is_over),
