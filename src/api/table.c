@@ -118,18 +118,24 @@ static void write_list_meta(const struct list_meta *meta, struct buffer *out)
         buffer_add_string(out, "{}");
 }
 
-void table_begin(const struct api_resource *resource, const struct table_options *options, const struct list_meta *meta,
-                 struct buffer *out)
+static void begin(const struct table_column_definition *columns, const struct table_options *options,
+                  const struct list_meta *meta, struct buffer *out)
 {
+    const struct table_column_definition *c = columns;
     buffer_printf(out, "{\"kind\":\"Table\",\"apiVersion\":\"%s\",", options->api_version);
     write_list_meta(meta, out);
-    const struct table_column_definition *columns = table_columns(resource), *c = columns;
     buffer_add_string(out, ",\"columnDefinitions\":");
     for (; !options->no_headers && c->name; c++) {
         buffer_add_char(out, c == columns ? '[' : ',');
         json_encode(&api_type_table_column_definition, c, out);
     }
     buffer_add_string(out, c == columns ? "null,\"rows\":[" : "],\"rows\":[");
+}
+
+void table_begin(const struct api_resource *resource, const struct table_options *options, const struct list_meta *meta,
+                 struct buffer *out)
+{
+    begin(table_columns(resource), options, meta, out);
 }
 
 void table_row(const struct api_resource *resource, const struct table_options *options, const void *value,
@@ -162,6 +168,36 @@ void table_row(const struct api_resource *resource, const struct table_options *
 void table_end(struct buffer *out)
 {
     buffer_add_string(out, "]}");
+}
+
+void table_scale(const struct table_options *options, const struct scale *scale, struct buffer *out)
+{
+    static const struct table_column_definition columns[] = {
+        {"Name", "string", NULL, "Name of the object that is scaled.", 0},
+        {"Desired", "integer", NULL, "Wanted replicas.", 0},
+        {"Available", "integer", NULL, "Replicas that exist.", 0},
+        COLUMN_AGE,
+        {0}};
+    struct cells cells = {.out = out, .now = options->now};
+    begin(columns, options, &(struct list_meta){.resource_version = scale->metadata.resource_version}, out);
+    buffer_add_string(out, "{\"cells\":");
+    cell_text(&cells, scale->metadata.name);
+    cell_number(&cells, scale->spec.replicas);
+    cell_number(&cells, scale->status.replicas);
+    cell_age(&cells, scale->metadata.creation_timestamp);
+    buffer_add_string(out, "],\"object\":");
+    if (options->include == TABLE_INCLUDE_NONE)
+        buffer_add_string(out, "null");
+    else if (options->include == TABLE_INCLUDE_OBJECT)
+        json_encode(&api_type_scale, scale, out);
+    else
+        json_encode(&api_type_partial_object_metadata,
+                    &(struct partial_object_metadata){.kind = "PartialObjectMetadata",
+                                                      .api_version = options->api_version,
+                                                      .metadata = scale->metadata},
+                    out);
+    buffer_add_char(out, '}');
+    table_end(out);
 }
 
 void partial_metadata_write(const struct api_resource *resource, const char *api_version, const void *value,

@@ -32,6 +32,8 @@ void table_begin(const struct api_resource *resource, const struct table_options
 void table_row(const struct api_resource *resource, const struct table_options *options, const void *value,
                const char *json, size_t json_size, size_t index, struct buffer *out);
 void table_end(struct buffer *out);
+/* A whole table of one scale, as `kubectl get --subresource=scale` prints it. */
+void table_scale(const struct table_options *options, const struct scale *scale, struct buffer *out);
 
 /* {"kind": "PartialObjectMetadata", ...} with the value's metadata; api_version as in table_options. */
 void partial_metadata_write(const struct api_resource *resource, const char *api_version, const void *value,

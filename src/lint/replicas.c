@@ -159,8 +159,8 @@ void lint_anti_affinity(struct lint_run *run, const struct lint_workload *worklo
         const char *field = arena_printf(
             run->findings->arena, "%s.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[%zu]",
             workload->spec_path, i);
-        lint_find(run, workload, field, "%d pods%s for %d values of %s", pods,
-                  pods > workload->replicas ? " during a rollout" : "", domains, key);
+        lint_find(run, workload, field, "%d pods%s for %d value%s of %s", pods,
+                  pods > workload->replicas ? " during a rollout" : "", domains, domains == 1 ? "" : "s", key);
     }
 }
 

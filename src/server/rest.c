@@ -203,6 +203,14 @@ static void take_status(struct rest_job *job, const struct status *status)
     api_status_write(status, &job->body);
 }
 
+static void take_value(struct rest_job *job, const struct client_result *result)
+{
+    if (result->value_type == &api_type_scale && job->negotiated.form == ANSWER_TABLE)
+        table_scale(&job->table, result->value, &job->body);
+    else
+        json_encode(result->value_type, result->value, &job->body);
+}
+
 static void answered(void *context, const struct client_result *result)
 {
     struct rest_job *job = context;
@@ -212,7 +220,7 @@ static void answered(void *context, const struct client_result *result)
     if (result->status)
         take_status(job, result->status);
     else if (result->value)
-        json_encode(result->value_type, result->value, &job->body);
+        take_value(job, result);
     else if (result->object)
         job->object = object_ref(result->object);
     else

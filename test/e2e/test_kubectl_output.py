@@ -67,6 +67,8 @@ def test_get_prints_what_upstream_prints(cluster, kubectl, web):
         session("get", "deployment/web", "-o", "name")
         session("get", "nodes")
         session("get", "rs", "-L", "app")
+        if kubectl.is_modern:
+            session("get", "deployment", "web", "--subresource=scale")
         session.fails("get", "deploy", "nothing")
         session("get", "deploy", "-l", "app=nothing")
 

@@ -96,7 +96,7 @@ def test_required_anti_affinity_is_held_against_the_nodes_that_there_are(kubectl
     body["spec"]["template"]["spec"]["affinity"] = {"podAntiAffinity": {
         "requiredDuringSchedulingIgnoredDuringExecution": [{
             "topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"app": "web"}}}]}}
-    assert "3 pods during a rollout for 1 values of kubernetes.io/hostname: " in apply(kubectl, body)
+    assert "3 pods during a rollout for 1 value of kubernetes.io/hostname: " in apply(kubectl, body)
 
 
 def test_an_annotation_silences_a_check(kubectl):

@@ -96,6 +96,20 @@ static void subresources_are_served(void **state)
     assert_field(a, "kind", "Scale");
     assert_field(a, "apiVersion", "autoscaling/v1");
     assert_field(a, "spec/replicas", "2");
+    a = ask("GET", DEPLOYMENTS "/web/scale", "Accept: application/json;as=Table;v=v1;g=meta.k8s.io\r\n", NULL);
+    assert_code(a, 200);
+    assert_field(a, "kind", "Table");
+    static const char *const columns[] = {"Name", "Desired", "Available", "Age"};
+    for (size_t i = 0; i < ARRAY_COUNT(columns); i++) {
+        char path[64];
+        snprintf(path, sizeof(path), "columnDefinitions/%zu/name", i);
+        assert_field(a, path, columns[i]);
+    }
+    assert_field(a, "rows/0/cells/0", "web");
+    assert_field(a, "rows/0/cells/1", "2");
+    assert_field(a, "rows/0/cells/2", "0");
+    assert_field(a, "rows/0/object/kind", "PartialObjectMetadata");
+    assert_field(a, "rows/0/object/metadata/name", "web");
     a = ask("PATCH", DEPLOYMENTS "/web/scale", "Content-Type: application/merge-patch+json\r\n",
             "{\"spec\":{\"replicas\":5}}");
     assert_code(a, 200);
