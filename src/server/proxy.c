@@ -12,11 +12,14 @@
 
 #include "api/node_status.h"
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "base/timestamp.h"
 #include "server/http/tunnel.h"
 #include "server/node_proxy.h"
 #include "server/private.h"
 #include "server/proxy_backend.h"
+#include "server/proxy_headers.h"
+#include "server/proxy_page.h"
 #include "server/proxy_response.h"
 #include "server/proxy_target.h"
 
@@ -41,6 +44,7 @@ struct proxy {
     bool answered, over, finding, closing, upgrade;
     bool chunked; /* the body goes on in chunks */
     struct proxy_response response;
+    struct proxy_page *page; /* NULL: the body passes as it is */
     struct http_tunnel *tunnel;
 };
 
@@ -53,6 +57,7 @@ static void free_when_quiet(struct proxy *p)
     request_metrics_count(p->server->metrics, &p->route, VERB_OTHER, p->response.status ? p->response.status : 503,
                           env_monotonic(p->server->options.env) - p->http->received);
     proxy_response_free(&p->response);
+    proxy_page_free(p->page);
     buffer_free(&p->answer.body);
     http_request_release(p->http);
     arena_free(p->arena);
@@ -99,28 +104,6 @@ static void unreachable(struct proxy *p, const char *why)
 
 /* ---- The request ---- */
 
-static bool is_hop_by_hop(const char *name)
-{
-    static const char *const names[] = {"connection",
-                                        "keep-alive",
-                                        "proxy-authenticate",
-                                        "proxy-authorization",
-                                        "proxy-connection",
-                                        "te",
-                                        "trailer",
-                                        "trailers",
-                                        "transfer-encoding",
-                                        "upgrade",
-                                        "content-length",
-                                        "authorization",
-                                        "expect",
-                                        "host"};
-    for (size_t i = 0; i < ARRAY_COUNT(names); i++)
-        if (strcmp(names[i], name) == 0)
-            return true;
-    return strncmp(name, "impersonate-", 12) == 0 || strncmp(name, "x-forwarded-", 12) == 0;
-}
-
 static void write_headers(struct proxy *p, struct buffer *out)
 {
     const struct http_request *http = p->http;
@@ -128,7 +111,7 @@ static void write_headers(struct proxy *p, struct buffer *out)
     buffer_printf(out, "%s %s%s%s%s HTTP/1.1\r\nHost: %s\r\n", http->method_name, *p->path == '/' ? "" : "/", p->path,
                   *http->query ? "?" : "", http->query, *http->host ? http->host : p->target.address);
     for (size_t i = 0; i < http->header_count; i++)
-        if (!is_hop_by_hop(http->headers[i].name))
+        if (proxy_header_goes_in(http->headers, http->header_count, http->headers[i].name))
             buffer_printf(out, "%s: %s\r\n", http->headers[i].name, http->headers[i].value);
     buffer_printf(out, "X-Forwarded-For: %s%s%s\r\nX-Forwarded-Uri: %s\r\n", forwarded ? forwarded : "",
                   forwarded ? ", " : "", http->peer->address, http->raw_path);
@@ -205,19 +188,27 @@ static void to_tunnel(struct proxy *p, const char *data, size_t size)
 
 /* ---- The answer ---- */
 
-static void copy_headers(struct proxy *p)
+static struct proxy_links links_of(struct proxy *p)
 {
-    const char *backend = arena_printf(p->arena, "%s:%d", p->target.address, p->target.port);
+    const char *format = strchr(p->target.address, ':') ? "[%s]:%d" : "%s:%d";
+    return (struct proxy_links){.prefix = p->http->raw_path,
+                                .prefix_size = p->prefix_size,
+                                .backend = arena_printf(p->arena, format, p->target.address, p->target.port),
+                                .host = p->http->host};
+}
+
+static void copy_headers(struct proxy *p, const struct proxy_links *links)
+{
+    const struct http_field *fields = p->response.fields.items;
     for (size_t i = 0; i < p->response.fields.count; i++) {
-        const struct http_field *f = &p->response.fields.items[i];
-        bool upgrade = strcmp(f->name, "upgrade") == 0 && p->response.status == 101;
-        if ((is_hop_by_hop(f->name) && !upgrade) || strcmp(f->name, "date") == 0)
+        cleanup_buffer struct buffer location = {0};
+        const char *name = fields[i].name, *value = fields[i].value;
+        bool upgrade = text_equal(name, "upgrade") && p->response.status == 101;
+        if (!upgrade && !proxy_header_comes_out(fields, p->response.fields.count, name))
             continue;
-        const char *value =
-            strcmp(f->name, "location") == 0
-                ? proxy_location(p->arena, f->value, backend, p->http->host, p->http->raw_path, p->prefix_size)
-                : f->value;
-        http_response_header(p->http, f->name, value);
+        if (text_equal(name, "location") && proxy_link_rewrite(links, value, strlen(value), false, &location))
+            value = location.data;
+        http_response_header(p->http, name, value);
     }
 }
 
@@ -227,8 +218,9 @@ static bool begin_answer(struct proxy *p)
     static const struct http_tunnel_events events = {
         .data = tunnel_data, .drained = tunnel_drained, .closed = tunnel_closed};
     int status = p->response.status;
+    struct proxy_links links = links_of(p);
     p->answered = true;
-    copy_headers(p);
+    copy_headers(p, &links);
     if (status == 101 && p->upgrade) {
         p->tunnel = http_tunnel_open(p->http, &events, p);
         if (p->tunnel)
@@ -241,6 +233,8 @@ static bool begin_answer(struct proxy *p)
         http_respond(p->http, status, NULL, 0);
         end(p);
     } else {
+        if (p->http->method != HTTP_HEAD)
+            p->page = proxy_page_new(p->response.fields.items, p->response.fields.count, &links);
         http_stream_begin(p->http, status);
         return true;
     }
@@ -254,12 +248,12 @@ static void drained(void *context)
         proxy_backend_pause(p->backend, false);
 }
 
-/* False when that was the end. */
-static bool to_client(struct proxy *p, const char *data, size_t size)
+/* Takes what is in the buffer. False when that was the end. */
+static bool to_client(struct proxy *p, struct buffer *out)
 {
-    char *copy = mem_alloc(size);
-    memcpy(copy, data, size);
-    struct http_bytes run = http_bytes_owned(copy, size);
+    size_t size;
+    char *data = buffer_steal(out, &size);
+    struct http_bytes run = http_bytes_owned(data, size);
     if (!http_stream_write(p->http, &run, 1)) {
         end(p);
         return false;
@@ -269,6 +263,33 @@ static bool to_client(struct proxy *p, const char *data, size_t size)
         http_stream_on_drained(p->http, QUEUE_MAX / 2, drained, p);
     }
     return true;
+}
+
+/* A piece of the body. False when that was the end. */
+static bool hand_on(struct proxy *p, const char *data, size_t size)
+{
+    cleanup_buffer struct buffer out = {0};
+    if (!p->page) {
+        buffer_add(&out, data, size);
+    } else if (proxy_page_feed(p->page, data, size, &out) < 0) {
+        unreachable(p, "malformed content");
+        return false;
+    }
+    return !out.size || to_client(p, &out);
+}
+
+/* The body is over, and with it all of it. */
+static void end_answer(struct proxy *p)
+{
+    cleanup_buffer struct buffer out = {0};
+    if (p->page && proxy_page_end(p->page, &out) < 0) {
+        unreachable(p, "unexpected EOF");
+        return;
+    }
+    if (out.size && !to_client(p, &out))
+        return;
+    http_stream_end(p->http);
+    end(p);
 }
 
 static void backend_data(void *context, const char *data, size_t size)
@@ -288,12 +309,11 @@ static void backend_data(void *context, const char *data, size_t size)
                 return;
             break;
         case PROXY_BODY:
-            if (!to_client(p, run, run_size))
+            if (!hand_on(p, run, run_size))
                 return;
             break;
         case PROXY_END:
-            http_stream_end(p->http);
-            end(p);
+            end_answer(p);
             return;
         case PROXY_BAD:
             unreachable(p, "malformed HTTP response");
@@ -312,8 +332,7 @@ static void backend_ended(void *context)
         http_tunnel_close(steal_pointer(p->tunnel));
         end(p);
     } else if (p->answered && !r->chunked && !r->has_length) {
-        http_stream_end(p->http);
-        end(p);
+        end_answer(p);
     } else {
         unreachable(p, "EOF");
     }

@@ -106,23 +106,3 @@ const char *proxy_path(const char *raw_path, bool namespaced, size_t *prefix_siz
     *prefix_size = (size_t)(at - raw_path);
     return at;
 }
-
-const char *proxy_location(struct arena *arena, const char *location, const char *backend_host, const char *host,
-                           const char *prefix, size_t prefix_size)
-{
-    const char *path = location, *scheme = strstr(location, "://");
-    if (scheme && scheme == location + strspn(location, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")) {
-        const char *named = scheme + 3;
-        size_t n = strcspn(named, "/?#");
-        bool same = (strlen(backend_host) == n && strncmp(named, backend_host, n) == 0) ||
-                    (strlen(host) == n && strncmp(named, host, n) == 0);
-        if (!same)
-            return location;
-        path = named[n] == '/' ? named + n : arena_printf(arena, "/%s", named + n);
-    }
-    if (*path != '/' || path[1] == '/')
-        return location;
-    if (strncmp(path, prefix, prefix_size) == 0)
-        return path;
-    return arena_printf(arena, "%.*s%s", (int)prefix_size, prefix, path);
-}

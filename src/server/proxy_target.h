@@ -30,8 +30,5 @@ struct status *proxy_target_service(struct arena *arena, const struct service *s
 
 /* The part of a raw path behind /proxy, "" or with its slash, and the length of what is before it. */
 const char *proxy_path(const char *raw_path, bool namespaced, size_t *prefix_size);
-/* A Location as the client has to see it, in the arena: that of the same host goes through the proxy. */
-const char *proxy_location(struct arena *arena, const char *location, const char *backend_host, const char *host,
-                           const char *prefix, size_t prefix_size);
 
 #endif

@@ -1,6 +1,7 @@
 """The proxy to services and pods: kubectl get --raw, kubectl proxy, kubectl cluster-info, kubectl expose; redirects, long
-answers, refusals."""
+answers, refusals, the links of pages."""
 import base64
+import gzip
 import hashlib
 import json
 import os
@@ -8,6 +9,7 @@ import re
 import socket
 import subprocess
 import urllib.request
+import zlib
 
 import pytest
 import yaml
@@ -41,6 +43,7 @@ def test_a_pod_by_its_port(api, pods, kubectl, service):
 
 def test_what_cannot_be_reached_is_said_in_upstreams_words(api, pods, namespace, kubectl, service):
     kubectl.apply(harness.service("nobody"))
+    harness.eventually(lambda: api.get(f"/api/v1/namespaces/{namespace}/endpoints/nobody").status == 200)
     for path, status, message in (
             (service + "nobody:http/proxy/", 503, 'no endpoints available for service "nobody"'),
             (service + "model:81/proxy/", 503, 'no service port 81 found for service "model"'),
@@ -113,13 +116,38 @@ def test_kubectl_proxy_cluster_info_and_expose(kubectl, api, namespace, service)
 
 
 SERVER = """
-import hashlib, http.server, ssl, sys
+import gzip, hashlib, http.server, json, ssl, sys, zlib
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     def log_message(self, *arguments):
         pass
     def do_GET(self):
-        self.answer(b"x" * int(self.path.rpartition("=")[2] or 0))
+        kind, _, value = self.path.partition("?")
+        if kind == "/page":
+            self.page(value)
+        elif kind == "/headers":
+            self.answer(json.dumps(self.headers.items()).encode())
+        else:
+            self.answer(b"x" * int(value.rpartition("=")[2] or 0))
+    do_HEAD = do_GET
+    def page(self, coding):
+        here = "%s:%d" % server.server_address
+        body = sys.argv[-1].replace("HERE", here).replace("HOST", self.headers["Host"]).encode()
+        packers = {"gzip": gzip.compress, "deflate": zlib.compress}
+        headers = {"Content-Type": "text/html; charset=utf-8", "Access-Control-Allow-Origin": "*",
+                   "Access-Control-Max-Age": "1", "Connection": "X-Hop", "X-Hop": "1"}
+        if coding in packers:
+            headers["Content-Encoding"] = coding
+            body = packers[coding](body)
+        if coding != "pieces":
+            self.answer(body, headers)
+            return
+        self.answer(None, {**headers, "Transfer-Encoding": "chunked"})
+        if self.command == "HEAD":
+            return
+        for byte in body:
+            self.wfile.write(b"1\\r\\n%c\\r\\n" % byte)
+        self.wfile.write(b"0\\r\\n\\r\\n")
     def do_POST(self):
         size, digest = 0, hashlib.sha256()
         for piece in self.pieces():
@@ -134,19 +162,40 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.rfile.readline()
         else:
             yield self.rfile.read(int(self.headers["Content-Length"]))
-    def answer(self, body):
+    def answer(self, body, headers={}):
         self.send_response(200)
-        self.send_header("Content-Length", str(len(body)))
+        for name, value in headers.items():
+            self.send_header(name, value)
+        if body is not None:
+            self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        self.wfile.write(body)
+        if body and self.command != "HEAD":
+            self.wfile.write(body)
 server = http.server.ThreadingHTTPServer((sys.argv[1], 0), Handler)
-if len(sys.argv) > 2:
+if len(sys.argv) > 3:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(sys.argv[2], sys.argv[3])
     server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
 print(server.server_address[1], flush=True)
 server.serve_forever()
 """
+
+
+PAGE = """<!DOCTYPE html>
+<html><head><title>a page <a href="/title"></title><BASE HREF='http://HERE/base/'><link href=/style.css rel=stylesheet>
+<script src="/code.js?a=1&amp;b=2">document.write("<a href='/written'>")</script></head>
+<body><!-- <a href="/comment"> --><a href="http://HOST/host">1 < 2 &amp; 3</a><a href="http://other.example/x">
+<a href="relative"><a href="#top"><img src="&#47;image.png" srcset="/image.png 2x"/></body></html>
+"""
+
+
+def page_behind(prefix, host):
+    """PAGE as a client has to see it that calls the server `host`; without the backend's address."""
+    page = PAGE.replace("'http://HERE/base/'", f"'{prefix}/base/'").replace("HOST/host", f"{host}{prefix}/host")
+    for link in ('href=/style.css', 'src="/code.js', 'src="&#47;image.png'):
+        path = link.lstrip('hrefsrc="=')
+        page = page.replace(link, link.replace(path, prefix + path.replace("&#47;", "/")))
+    return page
 
 
 @pytest.fixture
@@ -158,7 +207,7 @@ def on_the_node(cluster, api, namespace, tmp_path):
 
     def serve_there(name, *arguments):
         process = subprocess.Popen([harness.CORACLE, "enter", "--name", cluster.name, "--", "python3", "-c", SERVER,
-                                    address, *arguments], stdout=subprocess.PIPE, text=True)
+                                    address, *arguments, PAGE], stdout=subprocess.PIPE, text=True)
         started.append(process)
         port = int(process.stdout.readline())
         core = f"/api/v1/namespaces/{namespace}"
@@ -204,6 +253,49 @@ def test_a_body_of_any_length_is_handed_on(api, cluster, on_the_node, tmp_path, 
                           "--request", "POST", "--upload-file", tmp_path / "body", api.server + path.format("")]).stdout
     length = None if "Transfer-Encoding: chunked" in arguments else len(body)
     assert answer == f"{len(body)} {hashlib.sha256(body).hexdigest()} {length}"
+
+
+def test_links_of_pages_lead_through_the_proxy(api, kubectl, cluster, on_the_node):
+    path = on_the_node("pages").format("")
+    expected = page_behind(path.rstrip("/"), f"{api.host}:{api.port}")
+    for coding, unpack in (("", bytes), ("pieces", bytes), ("gzip", gzip.decompress), ("deflate", zlib.decompress)):
+        answer = api.get(path + "page?" + coding)
+        assert unpack(answer.body).decode() == expected
+        assert answer.headers.get("Content-Encoding", "") == coding.replace("pieces", "")
+        assert not {"Access-Control-Allow-Origin", "X-Hop"} & set(answer.headers) and answer.headers["Access-Control-Max-Age"]
+        answer = api.request("HEAD", path + "page?" + coding)
+        assert (answer.status, answer.body) == (200, b"")
+        if coding != "deflate":  # which no Go client asks for
+            assert kubectl("get", "--raw", path + "page?" + coding) == expected  # over HTTP/2
+    # What is no page, or packed in a way that nobody knows, passes as it is.
+    assert api.get(path + "?size=70000").body == b"x" * 70000
+    with kubectl.follow("proxy", "--port=0") as follower:
+        follower.until_line("Starting to serve on")
+        here = "127.0.0.1:" + re.search(r":(\d+)", follower.lines[0])[1]
+        host = here if kubectl.version == "1.20" else f"{api.host}:{api.port}"  # later ones ask for the server by its name
+        with urllib.request.urlopen(f"http://{here}{path}page", timeout=20) as answer:
+            assert answer.read().decode() == page_behind(path.rstrip("/"), host)
+    # Nodes have a proxy, too.
+    core, _, rest = path.partition("/namespaces/")
+    port = api.get(f"{core}/namespaces/{rest.split('/')[0]}/endpoints/pages").json["subsets"][0]["ports"][0]["port"]
+    node = f"{core}/nodes/{api.get(core + '/nodes').json['items'][0]['metadata']['name']}:{port}/proxy"
+    assert api.get(node + "/page").body.decode() == page_behind(node, f"{api.host}:{api.port}")
+
+
+def test_links_of_a_pods_page_lead_through_the_proxy(api, pods):
+    serve(api, pods, r"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<a href=/there>there</a> <a href=here>")
+    assert ask(api, pods + "/it:7000/proxy/").body.decode() == f"<a href={pods}/it:7000/proxy/there>there</a> <a href=here>"
+
+
+def test_a_backend_sees_who_asks_and_for_what(api, on_the_node):
+    path = on_the_node("pages").format("")
+    sent = {"X-Forwarded-For": "192.0.2.1", "X-Forwarded-Host": "a.example", "X-Forwarded-Proto": "https", "X-Mine": "1",
+            "Connection": "X-Hop", "X-Hop": "1"}
+    seen = {name.lower(): value for name, value in api.get(path + "headers?x=1", headers=sent).json}
+    assert seen["x-forwarded-uri"] == path + "headers"
+    assert seen["x-forwarded-for"].startswith("192.0.2.1, ")
+    assert (seen["x-forwarded-host"], seen["x-forwarded-proto"], seen["x-mine"]) == ("a.example", "https", "1")
+    assert not {"x-hop", "authorization"} & set(seen)
 
 
 def summary_with(kubectl, node, uid):

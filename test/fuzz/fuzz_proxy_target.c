@@ -1,10 +1,11 @@
-/* What clients and servers write of the proxy: names, paths, and where a Location leads. A Location that is turned
- * leads through the proxy, and turning it again changes nothing. */
+/* What clients and servers write of the proxy: names, paths, and where a link leads. A link that is rewritten
+ * leads through the proxy, and rewriting it again changes nothing. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/arena.h"
+#include "server/proxy_link.h"
 #include "server/proxy_target.h"
 #include "fuzz.h"
 
@@ -25,18 +26,29 @@ static void path(struct arena *arena, const char *text)
     }
 }
 
-static void location(struct arena *arena, const char *text)
+static bool rewrite(const char *text, size_t size, bool markup, struct buffer *out)
 {
     static const char prefix[] = "/api/v1/namespaces/n/pods/p/proxy";
-    const char *out = proxy_location(arena, text, "10.0.0.1:80", "api", prefix, sizeof(prefix) - 1);
-    CHECK(strcmp(out, text) == 0 || strncmp(out, prefix, sizeof(prefix) - 1) == 0);
-    if (strcmp(out, text) != 0)
-        CHECK(strcmp(proxy_location(arena, out, "10.0.0.1:80", "api", prefix, sizeof(prefix) - 1), out) == 0);
+    static const struct proxy_links links = {
+        .prefix = prefix, .prefix_size = sizeof(prefix) - 1, .backend = "10.0.0.1:80", .host = "api"};
+    return proxy_link_rewrite(&links, text, size, markup, out);
+}
+
+static void link(struct arena *arena, const char *text)
+{
+    (void)arena;
+    for (int markup = 0; markup < 2; markup++) {
+        cleanup_buffer struct buffer out = {0}, again = {0};
+        if (!rewrite(text, strlen(text), markup, &out))
+            CHECK(!out.size);
+        else
+            CHECK(strstr(out.data, "/proxy") && !rewrite(out.data, out.size, markup, &again) && !again.size);
+    }
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static void (*const readers[])(struct arena * arena, const char *text) = {name, path, location};
+    static void (*const readers[])(struct arena * arena, const char *text) = {name, path, link};
     if (!size)
         return 0;
     cleanup_arena struct arena *arena = arena_new(0);
