@@ -21,21 +21,53 @@ int file_read(const char *path, size_t limit, struct buffer *out, struct error *
     cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return error_errno(err, "open %s", path);
-    for (size_t total = 0;;) {
+    if (file_read_rest(fd, limit, out) == 0)
+        return 0;
+    if (errno == EFBIG)
+        return error_set(err, EFBIG, "%s is larger than %zu bytes", path, limit);
+    return error_errno(err, "read %s", path);
+}
+
+int file_read_rest(int fd, size_t limit, struct buffer *out)
+{
+    for (size_t left = limit;;) {
         char *to = buffer_reserve(out, READ_STEP);
         ssize_t n = read(fd, to, READ_STEP);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
-            return error_errno(err, "read %s", path);
-        out->size += (size_t)n;
+            return -1;
+        size_t kept = (size_t)n < left ? (size_t)n : left;
+        out->size += kept;
         out->data[out->size] = 0;
-        total += (size_t)n;
-        if (total > limit)
-            return error_set(err, EFBIG, "%s is larger than %zu bytes", path, limit);
+        left -= kept;
+        if (kept < (size_t)n) {
+            errno = EFBIG;
+            return -1;
+        }
         if (n == 0)
             return 0;
     }
+}
+
+int file_read_text(const char *path, char *out, size_t size)
+{
+    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return -1;
+    size_t used = 0;
+    while (used < size - 1) {
+        ssize_t n = read(fd, out + used, size - 1 - used);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -1;
+        if (n == 0)
+            break;
+        used += (size_t)n;
+    }
+    out[used] = 0;
+    return 0;
 }
 
 static int write_all(int fd, const char *data, size_t size)

@@ -10,6 +10,7 @@
 
 #include "base/buffer.h"
 #include "base/cleanup.h"
+#include "base/file.h"
 #include "base/log.h"
 
 struct scanner {
@@ -116,18 +117,11 @@ static int read_file(const char *volume, const char *path, struct buffer *out, s
         return error_errno(err, "failed to open environment variable file \"%s\"", path);
     if (!S_ISREG(info.st_mode))
         return error_set(err, EINVAL, "environment variable file \"%s\" is not a regular file", path);
-    for (;;) {
-        char *room = buffer_reserve(out, 4096);
-        ssize_t n = read(fd, room, 4096);
-        if (n < 0)
-            return error_errno(err, "read environment variable file \"%s\"", path);
-        if (n == 0)
-            return 0;
-        out->size += (size_t)n;
-        if (out->size > ENV_FILE_MAX)
-            return error_set(err, E2BIG, "environment variable file \"%s\" is larger than %d bytes", path,
-                             ENV_FILE_MAX);
-    }
+    if (file_read_rest(fd, ENV_FILE_MAX, out) == 0)
+        return 0;
+    if (errno == EFBIG)
+        return error_set(err, E2BIG, "environment variable file \"%s\" is larger than %d bytes", path, ENV_FILE_MAX);
+    return error_errno(err, "read environment variable file \"%s\"", path);
 }
 
 int env_file_read(struct arena *arena, const char *pod_directory, const struct file_key_selector *selector,

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/http_reason.h"
 #include "node/image/curl.h"
 
 #define USER_AGENT "coracle"
@@ -24,28 +25,6 @@ struct exchange {
     const struct http_request *request;
     struct http_response *response;
     struct error failure; /* of a callback */
-};
-
-static const struct {
-    long status;
-    const char *text;
-} status_texts[] = {
-    {400, "Bad Request"},
-    {401, "Unauthorized"},
-    {403, "Forbidden"},
-    {404, "Not Found"},
-    {405, "Method Not Allowed"},
-    {406, "Not Acceptable"},
-    {408, "Request Timeout"},
-    {410, "Gone"},
-    {416, "Requested Range Not Satisfiable"},
-    {418, "I'm a teapot"},
-    {429, "Too Many Requests"},
-    {500, "Internal Server Error"},
-    {501, "Not Implemented"},
-    {502, "Bad Gateway"},
-    {503, "Service Unavailable"},
-    {504, "Gateway Timeout"},
 };
 
 struct http_client *image_http_client_new(const struct http_options *options)
@@ -199,13 +178,10 @@ static int transport_error(struct exchange *exchange, CURLcode code, const char 
 
 int image_http_status_error(const struct http_request *request, const struct http_response *response, struct error *err)
 {
-    const char *text = "";
+    const char *text = http_reason((int)response->status);
     int code = response->status == 401 || response->status == 403 ? EACCES : response->status == 404 ? ENOENT : EPROTO;
-    for (size_t i = 0; i < ARRAY_COUNT(status_texts); i++)
-        if (status_texts[i].status == response->status)
-            text = status_texts[i].text;
     return error_set(err, code, "unexpected status from %s request to %s: %ld%s%s", request->method, request->url,
-                     response->status, *text ? " " : "", text);
+                     response->status, text ? " " : "", text ? text : "");
 }
 
 bool image_http_status_transient(long status)

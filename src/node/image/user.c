@@ -9,11 +9,11 @@
 
 #include "base/buffer.h"
 #include "base/cleanup.h"
+#include "base/file.h"
 #include "node/image/account.h"
 #include "node/image/tree.h"
 
 #define ACCOUNT_FILE_MAX ((size_t)8 << 20) /* bytes of /etc/passwd and of /etc/group */
-#define READ_STEP 65536
 
 /* Reads a file of the root file system; one that is missing reads as empty. */
 static int read_inside(int root, const char *path, struct buffer *out, struct error *err)
@@ -30,20 +30,11 @@ static int read_inside(int root, const char *path, struct buffer *out, struct er
         return error_set(err, EBADMSG, "%s is no file", path);
     if ((fd = image_tree_open(root, path, O_RDONLY | O_NONBLOCK)) < 0)
         return error_errno(err, "open %s", path);
-    for (;;) {
-        char *to = buffer_reserve(out, READ_STEP);
-        ssize_t n = read(fd, to, READ_STEP);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return error_errno(err, "read %s", path);
-        if (n == 0)
-            return 0;
-        out->size += (size_t)n;
-        out->data[out->size] = 0;
-        if (out->size > ACCOUNT_FILE_MAX)
-            return error_set(err, E2BIG, "%s is larger than %zu bytes", path, ACCOUNT_FILE_MAX);
-    }
+    if (file_read_rest(fd, ACCOUNT_FILE_MAX, out) == 0)
+        return 0;
+    if (errno == EFBIG)
+        return error_set(err, E2BIG, "%s is larger than %zu bytes", path, ACCOUNT_FILE_MAX);
+    return error_errno(err, "read %s", path);
 }
 
 int image_user_resolve(const char *rootfs, const char *user, struct image_user *out, struct error *err)

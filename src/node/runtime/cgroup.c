@@ -65,7 +65,7 @@ bool cgroup_limits_huge_pages(const struct cgroup *cgroup)
     if (cgroup->version == 1)
         return cgroup->limits_huge_pages;
     return cgroup_path(cgroup, 0, "", "cgroup.controllers", path, &ignored) == 0 &&
-           cgroup_read_file(path, text, sizeof(text)) >= 0 && strstr(text, CGROUP_HUGE_PAGES);
+           file_read_text(path, text, sizeof(text)) >= 0 && strstr(text, CGROUP_HUGE_PAGES);
 }
 
 /* mkdir -p from the mount point down; on v2 every group on the way hands its controllers on. */
@@ -193,7 +193,7 @@ int cgroup_read_cpus(const struct cgroup *cgroup, const char *name, char *out, s
     char path[PATH_MAX];
     if (cpus_path(cgroup, name, path, err) < 0)
         return -1;
-    return cgroup_read_file(path, out, size) < 0 ? error_errno(err, "read %s", path) : 0;
+    return file_read_text(path, out, size) < 0 ? error_errno(err, "read %s", path) : 0;
 }
 
 int cgroup_create(const struct cgroup *cgroup, const char *name, const struct cgroup_resources *resources,

@@ -44,8 +44,6 @@ int cgroup_path(const struct cgroup *cgroup, size_t hierarchy, const char *name,
                 struct error *err);
 /* As cgroup_open, but makes nothing. */
 int cgroup_find(const char *parent, struct cgroup **out, struct error *err);
-/* Reads a small file whole; -1 with errno. The text is NUL-terminated. */
-int cgroup_read_file(const char *path, char *out, size_t size);
 /* The number behind `key ` at the start of a line of text, or 0. */
 uint64_t cgroup_flat_value(const char *text, const char *key);
 

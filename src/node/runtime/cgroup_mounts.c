@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "node/runtime/cgroup_internal.h"
 
@@ -103,7 +104,7 @@ static int find_v2(struct cgroup *cgroup, struct error *err)
 {
     static const char *const needed[] = {"cpu", "memory", "pids"};
     char text[512];
-    if (cgroup_read_file(CGROUP_MOUNT "/cgroup.controllers", text, sizeof(text)) < 0)
+    if (file_read_text(CGROUP_MOUNT "/cgroup.controllers", text, sizeof(text)) < 0)
         return error_errno(err, "read %s/cgroup.controllers", CGROUP_MOUNT);
     for (char *p = text; *p; p++)
         if (*p == ' ' || *p == '\n')

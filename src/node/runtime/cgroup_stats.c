@@ -6,30 +6,11 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/file.h"
 #include "node/runtime/cgroup_internal.h"
 
 /* memory.stat is the largest of the files read here, some 2 KiB. */
 #define STAT_FILE_MAX 8192
-
-int cgroup_read_file(const char *path, char *out, size_t size)
-{
-    cleanup_close int fd = open(path, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -1;
-    size_t used = 0;
-    while (used < size - 1) {
-        ssize_t n = read(fd, out + used, size - 1 - used);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        if (n == 0)
-            break;
-        used += (size_t)n;
-    }
-    out[used] = 0;
-    return 0;
-}
 
 uint64_t cgroup_flat_value(const char *text, const char *key)
 {
@@ -48,7 +29,7 @@ static int read_text(const struct cgroup *cgroup, enum cgroup_controller control
     char path[PATH_MAX];
     if (cgroup_path(cgroup, cgroup->controllers[controller], name, file, path, err) < 0)
         return -1;
-    return cgroup_read_file(path, text, STAT_FILE_MAX) < 0 ? error_errno(err, "read %s", path) : 0;
+    return file_read_text(path, text, STAT_FILE_MAX) < 0 ? error_errno(err, "read %s", path) : 0;
 }
 
 static int read_number(const struct cgroup *cgroup, enum cgroup_controller controller, const char *name,

@@ -537,7 +537,7 @@ static void pids_work(void *context)
     cleanup_free char *path = container_path(creation->runtime, creation->config.id, "conmon.pid");
     char text[32];
     container->pidfd = (int)syscall(SYS_pidfd_open, container->status.pid, 0);
-    if (cgroup_read_file(path, text, sizeof(text)) == 0)
+    if (file_read_text(path, text, sizeof(text)) == 0)
         container->conmon = (pid_t)atoi(text);
     if (container->conmon > 0)
         container->conmon_pidfd = (int)syscall(SYS_pidfd_open, container->conmon, 0);

@@ -25,7 +25,7 @@ int container_read_exit(struct container *container)
     cleanup_free char *path = container_exit_path(container->runtime, container->status.id);
     char text[16];
     struct stat info;
-    if (cgroup_read_file(path, text, sizeof(text)) < 0 || !text[0] || stat(path, &info) < 0)
+    if (file_read_text(path, text, sizeof(text)) < 0 || !text[0] || stat(path, &info) < 0)
         return -1;
     container->status.exit_code = atoi(text);
     container->status.finished_at = (int64_t)info.st_mtim.tv_sec * 1000000 + info.st_mtim.tv_nsec / 1000;

@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "base/timestamp.h"
 #include "node/runtime/runtime_internal.h"
 
@@ -33,7 +34,7 @@ static enum hearing hearing(pid_t pid, int signal)
     char path[64], status[PROC_STATUS_MAX];
     unsigned long long bit = 1ull << (signal - 1);
     snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
-    if (cgroup_read_file(path, status, sizeof(status)) < 0)
+    if (file_read_text(path, status, sizeof(status)) < 0)
         return GONE;
     unsigned long long heard =
         signal_mask(status, "\nSigCgt:") | signal_mask(status, "\nSigBlk:") | signal_mask(status, "\nSigIgn:");

@@ -163,7 +163,7 @@ static pid_t session_of(pid_t pid)
 {
     char path[32], text[512];
     snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-    if (cgroup_read_file(path, text, sizeof(text)) < 0)
+    if (file_read_text(path, text, sizeof(text)) < 0)
         return 0;
     int session = 0;
     const char *behind_name = strrchr(text, ')');

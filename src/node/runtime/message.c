@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "node/runtime/log_line.h"
 #include "node/runtime/runtime_internal.h"
 
@@ -22,22 +23,10 @@ struct message {
     void *context;
 };
 
-static ssize_t read_some(int fd, struct buffer *out, size_t limit)
+/* What is beyond the limit is left out. */
+static int read_some(int fd, struct buffer *out, size_t limit)
 {
-    size_t total = 0;
-    while (total < limit) {
-        size_t step = limit - total < 16384 ? limit - total : 16384;
-        ssize_t n = read(fd, buffer_reserve(out, step), step);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return -1;
-        if (n == 0)
-            break;
-        out->size += (size_t)n;
-        total += (size_t)n;
-    }
-    return (ssize_t)total;
+    return file_read_rest(fd, limit, out) < 0 && errno != EFBIG ? -1 : 0;
 }
 
 static int read_file(struct message *message)

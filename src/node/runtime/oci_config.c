@@ -11,6 +11,7 @@
 #include <sys/mount.h>
 
 #include "base/cleanup.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/path.h"
 #include "node/runtime/cgroup_internal.h"
@@ -101,7 +102,7 @@ void oci_read_own_limits(struct oci_surroundings *surroundings)
 {
     char text[8192];
     uint64_t effective = 0;
-    if (cgroup_read_file("/proc/self/status", text, sizeof(text)) == 0) {
+    if (file_read_text("/proc/self/status", text, sizeof(text)) == 0) {
         const char *line = strstr(text, "\nCapBnd:");
         surroundings->bounding_capabilities = line ? strtoull(line + 8, NULL, 16) : 0;
         line = strstr(text, "\nCapEff:");
@@ -109,7 +110,7 @@ void oci_read_own_limits(struct oci_surroundings *surroundings)
         surroundings->bounding_capabilities &= effective;
     }
     surroundings->oom_score_adj_min = -1000;
-    if (!(effective & BIT(CAP_SYS_RESOURCE)) && cgroup_read_file("/proc/self/oom_score_adj", text, sizeof(text)) == 0)
+    if (!(effective & BIT(CAP_SYS_RESOURCE)) && file_read_text("/proc/self/oom_score_adj", text, sizeof(text)) == 0)
         surroundings->oom_score_adj_min = atoi(text);
 }
 

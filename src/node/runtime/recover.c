@@ -57,7 +57,7 @@ static int list_names(struct recovery *recovery, const char *directory, void (*v
 static pid_t read_pid(const char *path)
 {
     char text[32];
-    return cgroup_read_file(path, text, sizeof(text)) == 0 ? (pid_t)atoi(text) : 0;
+    return file_read_text(path, text, sizeof(text)) == 0 ? (pid_t)atoi(text) : 0;
 }
 
 /* A pidfd of the process, provided that /proc/PID/file speaks of the container: pids are used again. */

@@ -185,7 +185,7 @@ static int set_up(struct runtime *runtime, const struct runtime_options *options
     runtime->crun = runtime->conmon ? find_program("crun", options->crun, err) : NULL;
     if (!runtime->crun)
         return -1;
-    if (cgroup_read_file("/proc/sys/kernel/random/boot_id", runtime->boot_id, sizeof(runtime->boot_id)) < 0)
+    if (file_read_text("/proc/sys/kernel/random/boot_id", runtime->boot_id, sizeof(runtime->boot_id)) < 0)
         return error_errno(err, "read the boot id");
     runtime->boot_id[strcspn(runtime->boot_id, "\n")] = 0;
     for (size_t i = 0; i < ARRAY_COUNT(directories); i++) {

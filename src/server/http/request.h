@@ -4,6 +4,7 @@
 #ifndef CORACLE_SERVER_HTTP_REQUEST_H
 #define CORACLE_SERVER_HTTP_REQUEST_H
 
+#include "base/http_reason.h"
 #include "server/http/connection.h"
 #include "server/http/http1_parse.h"
 #include "server/http/output.h"
@@ -99,8 +100,12 @@ static inline bool status_has_no_body(int status)
 {
     return status < 200 || status == 204 || status == 304;
 }
-/* "Not Found" for 404. */
-const char *status_reason(int status);
+/* "Not Found" for 404, "Unknown" for a number that nobody knows. */
+static inline const char *status_reason(int status)
+{
+    const char *reason = http_reason(status);
+    return reason ? reason : "Unknown";
+}
 
 /* Answers with the runs compressed (compress.c), if the client wants that and it is worth it. Otherwise false, and
  * nothing has been done. */

@@ -62,7 +62,7 @@ static void read_text(const struct cgroup *cgroup, enum cgroup_controller contro
     char path[PATH_MAX];
     struct error err;
     assert_int_equal(cgroup_path(cgroup, cgroup->controllers[controller], name, file, path, &err), 0);
-    assert_int_equal(cgroup_read_file(path, text, 256), 0);
+    assert_int_equal(file_read_text(path, text, 256), 0);
     text[strcspn(text, "\n")] = 0;
 }
 
