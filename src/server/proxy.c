@@ -25,6 +25,8 @@
 
 /* Bytes that may wait for the client before the backend is not read, and for the backend before the client is not. */
 #define QUEUE_MAX (256 * 1024)
+/* Addresses of a service that may be none of their pods' before it is said to have no endpoints. */
+#define ATTEMPTS_MAX 64
 
 struct proxy {
     struct server *server;
@@ -32,10 +34,15 @@ struct proxy {
     struct arena *arena;
     struct route route;
     struct proxy_name name;
-    const char *path;        /* behind /proxy */
-    size_t prefix_size;      /* of the raw path, with /proxy */
-    struct service *service; /* a copy in the arena: while endpoints are asked for */
+    const char *path;   /* behind /proxy */
+    size_t prefix_size; /* of the raw path, with /proxy */
     struct status *refused;
+
+    /* Core thread, while a backend is looked for. */
+    struct object *service, *endpoints;
+    uint64_t random;
+    size_t attempt; /* of the addresses, how many are not their pods' */
+
     struct proxy_target target;
     struct node_answer answer; /* of a node's agent; status 0: it goes to the target */
 
@@ -399,18 +406,46 @@ static void found(void *context)
 static void answer_finding(struct proxy *p, struct status *refused)
 {
     p->refused = refused;
+    object_unref(steal_pointer(p->service));
+    object_unref(steal_pointer(p->endpoints));
     mailbox_send(http_request_mailbox(p->http), found, p);
+}
+
+static void try_backend(struct proxy *p);
+
+/* What is an address of no pod is not reached from here: whoever may write endpoints could otherwise reach whatever the
+ * server can. */
+static void got_backend(void *context, const struct client_result *result)
+{
+    struct proxy *p = context;
+    if (client_ok(result) && proxy_target_is_pods(&p->target, result->object->value)) {
+        answer_finding(p, NULL);
+    } else {
+        p->attempt = p->attempt < ATTEMPTS_MAX ? p->attempt + 1 : SIZE_MAX;
+        try_backend(p);
+    }
+}
+
+static void try_backend(struct proxy *p)
+{
+    struct status *refused = proxy_target_service(p->arena, p->service->value, p->endpoints->value, p->route.name,
+                                                  &p->name, p->random, p->attempt, &p->target);
+    if (refused)
+        answer_finding(p, refused);
+    else
+        client_get(p->server->client, &api_resources[API_PODS], p->route.namespace, p->target.pod, got_backend, p);
 }
 
 static void got_endpoints(void *context, const struct client_result *result)
 {
     struct proxy *p = context;
-    const struct endpoints *endpoints = client_ok(result) ? result->object->value : NULL;
-    uint64_t random = (uint64_t)env_monotonic(p->server->options.env);
-    if (!endpoints)
+    if (!client_ok(result)) {
         answer_finding(p, api_status_not_found(p->arena, &api_resources[API_ENDPOINTS], p->name.name));
-    else
-        answer_finding(p, proxy_target_service(p->arena, p->service, endpoints, &p->name, random, &p->target));
+        return;
+    }
+    p->endpoints = object_ref(result->object);
+    p->random = (uint64_t)env_monotonic(p->server->options.env);
+    try_backend(p);
 }
 
 static void got_service(void *context, const struct client_result *result)
@@ -420,14 +455,7 @@ static void got_service(void *context, const struct client_result *result)
         answer_finding(p, api_status_not_found(p->arena, &api_resources[API_SERVICES], p->name.name));
         return;
     }
-    const struct service *service = result->object->value;
-    p->service = arena_alloc(p->arena, sizeof(*p->service));
-    p->service->spec.ports.items = arena_alloc(p->arena, (service->spec.ports.count + 1) * sizeof(struct service_port));
-    p->service->spec.ports.count = service->spec.ports.count;
-    for (size_t i = 0; i < service->spec.ports.count; i++) {
-        p->service->spec.ports.items[i].port = service->spec.ports.items[i].port;
-        p->service->spec.ports.items[i].name = arena_string(p->arena, service->spec.ports.items[i].name);
-    }
+    p->service = object_ref(result->object);
     client_get(p->server->client, &api_resources[API_ENDPOINTS], p->route.namespace, p->name.name, got_endpoints, p);
 }
 
@@ -460,7 +488,7 @@ static void got_node(void *context, const struct client_result *result)
         return;
     }
     p->target = (struct proxy_target){.address = arena_string(p->arena, address), .port = atoi(p->name.port)};
-    bool reachable = address && p->target.port;
+    bool reachable = p->target.port && proxy_target_is_proxyable(address);
     answer_finding(p, reachable ? NULL : api_status_bad_request(p->arena, "address not allowed"));
 }
 

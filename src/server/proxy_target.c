@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "base/cleanup.h"
+#include "base/ip_text.h"
+#include "base/text.h"
 
 /* ---- Names ---- */
 
@@ -42,6 +44,19 @@ bool proxy_name_parse(struct arena *arena, const char *text, struct proxy_name *
 
 /* ---- Targets ---- */
 
+bool proxy_target_is_proxyable(const char *address)
+{
+    static const unsigned char zero[16], loopback[16] = {[15] = 1};
+    struct ip_text ip;
+    const unsigned char *a = ip.address;
+    ip_text_parse(text_or_empty(address), &ip);
+    if (ip.family == 4)
+        return memcmp(a, zero, 4) != 0 && a[0] != 127 && !(a[0] == 169 && a[1] == 254) && a[0] >> 4 != 14 &&
+               (a[0] & a[1] & a[2] & a[3]) != 0xff;
+    return ip.family == 6 && memcmp(a, zero, 16) != 0 && memcmp(a, loopback, 16) != 0 && a[0] != 0xff &&
+           !(a[0] == 0xfe && (a[1] & 0xc0) == 0x80);
+}
+
 struct status *proxy_target_pod(struct arena *arena, const struct pod *pod, const struct proxy_name *name,
                                 struct proxy_target *out)
 {
@@ -55,7 +70,7 @@ struct status *proxy_target_pod(struct arena *arena, const struct pod *pod, cons
             out->port = containers->items[i].ports.items[0].container_port;
     if (!out->port)
         out->port = strcmp(name->scheme, "https") == 0 ? 443 : 80;
-    return out->address && *out->address ? NULL : api_status_bad_request(arena, "address not allowed");
+    return proxy_target_is_proxyable(out->address) ? NULL : api_status_bad_request(arena, "address not allowed");
 }
 
 static struct status *no_endpoints(struct arena *arena, const char *name)
@@ -64,34 +79,59 @@ static struct status *no_endpoints(struct arena *arena, const char *name)
                                           arena_printf(arena, "no endpoints available for service \"%s\"", name));
 }
 
+/* The number of a service's port; 0: there is none of that name. */
+static int subset_port(const struct endpoint_subset *subset, const char *name)
+{
+    for (size_t i = 0; i < subset->ports.count; i++)
+        if (text_equal(subset->ports.items[i].name, name))
+            return subset->ports.items[i].port;
+    return 0;
+}
+
+static bool has_pod(const struct endpoint_address *address, const char *namespace)
+{
+    return address->target_ref && text_equal(address->target_ref->namespace, namespace) &&
+           !text_empty(address->target_ref->name);
+}
+
 struct status *proxy_target_service(struct arena *arena, const struct service *service,
-                                    const struct endpoints *endpoints, const struct proxy_name *name, uint64_t random,
-                                    struct proxy_target *out)
+                                    const struct endpoints *endpoints, const char *id, const struct proxy_name *name,
+                                    uint64_t random, size_t attempt, struct proxy_target *out)
 {
     const char *port = name->port;
     if (is_number(port)) {
         const struct service_port *found = NULL;
-        for (size_t i = 0; service && i < service->spec.ports.count && !found; i++)
+        for (size_t i = 0; i < service->spec.ports.count && !found; i++)
             if (service->spec.ports.items[i].port == atoi(port))
                 found = &service->spec.ports.items[i];
         if (!found)
             return api_status_service_unavailable(
                 arena, arena_printf(arena, "no service port %s found for service \"%s\"", port, name->name));
-        port = found->name ? found->name : "";
+        port = text_or_empty(found->name);
     }
-    size_t subsets = endpoints ? endpoints->subsets.count : 0;
+    size_t subsets = endpoints->subsets.count;
     for (size_t i = 0; i < subsets; i++) {
         const struct endpoint_subset *subset = &endpoints->subsets.items[(random + i) % subsets];
-        for (size_t p = 0; p < subset->ports.count && subset->addresses.count; p++) {
-            const char *port_name = subset->ports.items[p].name ? subset->ports.items[p].name : "";
-            if (strcmp(port_name, port) != 0)
+        out->port = subset_port(subset, port);
+        for (size_t j = 0; j < subset->addresses.count && out->port; j++) {
+            const struct endpoint_address *address =
+                &subset->addresses.items[(random / 7 + j) % subset->addresses.count];
+            if (!has_pod(address, endpoints->metadata.namespace) || attempt--)
                 continue;
-            out->address = arena_string(arena, subset->addresses.items[random / 7 % subset->addresses.count].ip);
-            out->port = subset->ports.items[p].port;
+            out->address = arena_string(arena, address->ip);
+            out->pod = arena_string(arena, address->target_ref->name);
             return NULL;
         }
     }
-    return no_endpoints(arena, name->name);
+    return no_endpoints(arena, subsets ? id : name->name);
+}
+
+bool proxy_target_is_pods(const struct proxy_target *target, const struct pod *pod)
+{
+    for (size_t i = 0; i < pod->status.pod_ips.count; i++)
+        if (text_equal(pod->status.pod_ips.items[i].ip, target->address))
+            return true;
+    return false;
 }
 
 /* ---- Paths ---- */

@@ -17,16 +17,23 @@ bool proxy_name_parse(struct arena *arena, const char *text, struct proxy_name *
 struct proxy_target {
     const char *address;
     int port;
+    const char *pod; /* of a service: who has to have the address */
 };
 
+/* Whether the server may be made to connect to it: not to itself, nor to what answers on a link. As upstream's
+ * IsProxyableIP. NULL and what is no address are not. */
+bool proxy_target_is_proxyable(const char *address);
 /* Upstream's choice for a pod: the port that is asked for, or the first that its containers name. */
 struct status *proxy_target_pod(struct arena *arena, const struct pod *pod, const struct proxy_name *name,
                                 struct proxy_target *out);
-/* Upstream's choice among the ready addresses of a service; service is needed when the port is a number, else it may be
- * NULL. endpoints NULL: there are none. `random` picks one. */
+/* Upstream's choice among the ready addresses of a service: one that names a pod of the service's namespace, from a
+ * place that `random` picks. If it is not its pod's, the next `attempt`, from 0 on, is another one. `id` is the name of
+ * the service as the client has sent it. */
 struct status *proxy_target_service(struct arena *arena, const struct service *service,
-                                    const struct endpoints *endpoints, const struct proxy_name *name, uint64_t random,
-                                    struct proxy_target *out);
+                                    const struct endpoints *endpoints, const char *id, const struct proxy_name *name,
+                                    uint64_t random, size_t attempt, struct proxy_target *out);
+/* Whether the target's address is the pod's. */
+bool proxy_target_is_pods(const struct proxy_target *target, const struct pod *pod);
 
 /* The part of a raw path behind /proxy, "" or with its slash, and the length of what is before it. */
 const char *proxy_path(const char *raw_path, bool namespaced, size_t *prefix_size);

@@ -47,7 +47,7 @@ def test_what_cannot_be_reached_is_said_in_upstreams_words(api, pods, namespace,
     for path, status, message in (
             (service + "nobody:http/proxy/", 503, 'no endpoints available for service "nobody"'),
             (service + "model:81/proxy/", 503, 'no service port 81 found for service "model"'),
-            (service + "model:other/proxy/", 503, 'no endpoints available for service "model"'),
+            (service + "model:other/proxy/", 503, 'no endpoints available for service "model:other"'),
             (service + "none:http/proxy/", 404, 'services "none" not found'),
             (service + "a:b:c:d/proxy/", 400, 'invalid service request "a:b:c:d"'),
             (pods + "/none:80/proxy/", 404, 'pods "none" not found')):
@@ -200,22 +200,28 @@ def page_behind(prefix, host):
 
 @pytest.fixture
 def on_the_node(cluster, api, namespace, tmp_path):
-    """Starts HTTP servers on the node's address behind services without selector; returns the path of each."""
+    """Starts HTTP servers on the node's address, which is a pod's there, behind services without selector; returns the
+    path of each."""
+    core = f"/api/v1/namespaces/{namespace}"
+    pod = api.create(f"{core}/pods", harness.shell_pod("host", "sleep 1000000", hostNetwork=True,
+                                                           terminationGracePeriodSeconds=0))
+    harness.wait_for(api, f"{core}/pods", phase("Running"))
     address = next(entry["address"] for entry in api.get("/api/v1/nodes").json["items"][0]["status"]["addresses"]
                    if entry["type"] == "InternalIP")
     started = []
+
+    reference = {"kind": "Pod", "name": "host", "namespace": namespace, "uid": pod["metadata"]["uid"]}
 
     def serve_there(name, *arguments):
         process = subprocess.Popen([harness.CORACLE, "enter", "--name", cluster.name, "--", "python3", "-c", SERVER,
                                     address, *arguments, PAGE], stdout=subprocess.PIPE, text=True)
         started.append(process)
         port = int(process.stdout.readline())
-        core = f"/api/v1/namespaces/{namespace}"
         made = harness.service(name, port=port)
         del made["spec"]["selector"]
         api.create(f"{core}/services", made)
         api.create(f"{core}/endpoints", {"metadata": {"name": name}, "subsets": [
-            {"addresses": [{"ip": address}], "ports": [{"name": "http", "port": port}]}]})
+            {"addresses": [{"ip": address, "targetRef": reference}], "ports": [{"name": "http", "port": port}]}]})
         return f"{core}/services/{{}}{name}:http/proxy/"
     yield serve_there
     for process in started:
@@ -285,6 +291,25 @@ def test_links_of_pages_lead_through_the_proxy(api, kubectl, cluster, on_the_nod
 def test_links_of_a_pods_page_lead_through_the_proxy(api, pods):
     serve(api, pods, r"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\n\r\n<a href=/there>there</a> <a href=here>")
     assert ask(api, pods + "/it:7000/proxy/").body.decode() == f"<a href={pods}/it:7000/proxy/there>there</a> <a href=here>"
+
+
+def test_a_service_leads_to_pods_alone(api, namespace, pods, on_the_node):
+    """Who may write endpoints reaches through the proxy what pods serve, and nothing else that the server could reach."""
+    path = on_the_node("pages").format("")
+    endpoints = f"/api/v1/namespaces/{namespace}/endpoints/pages"
+    made = api.get(endpoints).json
+    assert api.get(path + "?size=1").body == b"x"
+    good = made["subsets"][0]["addresses"][0]
+    bad = [{"ip": good["ip"]}, {**good, "targetRef": {**good["targetRef"], "name": "none"}},
+           {**good, "targetRef": {**good["targetRef"], "namespace": "default"}}, {**good, "ip": "10.200.0.1"}]
+    for address in bad:
+        made["subsets"][0]["addresses"] = [address]
+        api.ok("PUT", endpoints, {**made, "metadata": {"name": "pages"}})
+        answer = api.get(path + "?size=1")
+        assert (answer.status, answer.json["message"]) == (503, 'no endpoints available for service "pages:http"')
+    made["subsets"][0]["addresses"] = [bad[3], good]
+    api.ok("PUT", endpoints, {**made, "metadata": {"name": "pages"}})
+    assert all(api.get(path + "?size=1").body == b"x" for _ in range(10))
 
 
 def test_a_backend_sees_who_asks_and_for_what(api, on_the_node):
