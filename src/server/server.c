@@ -100,7 +100,6 @@ static struct status *fault_status(struct arena *arena, const struct http_reques
     return NULL;
 }
 
-/* Past the gate; refused NULL: the user may. */
 /* How others verify the cluster's tokens. */
 static bool answer_issuer(const struct server *server, struct http_request *request)
 {
@@ -117,6 +116,19 @@ static bool answer_issuer(const struct server *server, struct http_request *requ
     struct http_bytes run = http_bytes_owned(data, size);
     http_response_header(request, "Content-Type", keys ? "application/jwk-set+json" : CONTENT_JSON);
     http_respond(request, 200, &run, 1);
+    return true;
+}
+
+/* There are no custom resources, and nothing here defines one. kubectl looks for the definition of a kind that it does
+ * not find in OpenAPI before it says that there is no such kind: to it, that the list is missing is another fault. */
+static bool answer_definitions(struct http_request *request)
+{
+    if ((request->method != HTTP_GET && request->method != HTTP_HEAD) || parameter_flag(request, "watch") ||
+        strcmp(request->path, "/apis/apiextensions.k8s.io/v1/customresourcedefinitions") != 0)
+        return false;
+    http_respond_text(request, 200, CONTENT_JSON,
+                      "{\"kind\":\"CustomResourceDefinitionList\",\"apiVersion\":\"apiextensions.k8s.io/v1\","
+                      "\"metadata\":{\"resourceVersion\":\"1\"},\"items\":[]}\n");
     return true;
 }
 
@@ -139,6 +151,7 @@ static void (*connect_handler(const struct route *route))(struct rest_request *r
     return NULL;
 }
 
+/* Past the gate; refused NULL: the user may. */
 static void route(struct rest_request *r, struct status *refused)
 {
     struct server *server = r->server;
@@ -147,7 +160,8 @@ static void route(struct rest_request *r, struct status *refused)
     struct status *status = refused ? refused : fault_status(arena, request);
     if (status) {
         r->route.resource = NULL;
-    } else if (documents_handle(server->documents, request) || answer_issuer(server, request)) {
+    } else if (documents_handle(server->documents, request) || answer_issuer(server, request) ||
+               answer_definitions(request)) {
         arena_free(arena);
         return;
     } else if (strcmp(request->path, "/metrics") == 0) {

@@ -95,3 +95,15 @@ def test_run(kubectl, api, pods):
     pod = kubectl.json("get", "pod", "once")
     assert pod["metadata"]["labels"] == {"a": "b"}
     assert json.dumps(pod["spec"]["containers"][0]["env"]) == '[{"name": "NAME", "value": "me"}]'
+
+
+def test_a_kind_that_there_is_not_is_named(kubectl, api):
+    for version, kind in (("apps/v1", "Deploymen"), ("v1", "ResourceQuota"), ("example.com/v1", "Thing")):
+        text = f"apiVersion: {version}\nkind: {kind}\nmetadata: {{name: it}}\n"
+        for command in ("apply", "create"):
+            words = kubectl.fails(command, "-f", "-", input=text)
+            assert f'no matches for kind "{kind}" in version "{version}"' in words, words
+    definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    assert api.ok("GET", definitions)["items"] == []
+    assert [api.request(*request).status for request in
+            (("GET", definitions + "?watch=true"), ("POST", definitions, {}), ("GET", definitions + "/a"))] == [404] * 3
