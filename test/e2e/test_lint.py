@@ -265,7 +265,7 @@ def test_standard_input_may_hold_documents_and_lists():
 def test_keys_that_are_set_twice_are_found_in_any_kind(tmp_path):
     text = ("kind: ConfigMap\napiVersion: v1\nmetadata:\n  name: it\ndata:\n  a: '1'\n  b: '2'\n  a: '3'\n---\n"
             "kind: Pod\napiVersion: v1\nmetadata:\n  namespace: here\n  name: p\nspec:\n  containers:\n  - name: c\n"
-            "    image: i\n    image: j\n    resources: {requests: {cpu: 1m, memory: 1Mi}}\n  containers: []\n")
+            "    image: i:1\n    image: j:1\n    resources: {requests: {cpu: 1m, memory: 1Mi}}\n  containers: []\n")
     (tmp_path / "it.yaml").write_text(text)
     result = lint("-f", tmp_path)
     why = "the last one counts, and what the others say is lost; keep one of them [duplicate-key]\n"
@@ -277,7 +277,7 @@ def test_keys_that_are_set_twice_are_found_in_any_kind(tmp_path):
     assert [(item["check"], item["namespace"], item["kind"], item["name"], item["field"]) for item in told] == [
         ("duplicate-key", "default", "ConfigMap", "it", "line 8"), ("duplicate-key", "here", "Pod", "p", "line 21")]
     (tmp_path / "it.yaml").write_text(text.replace("  a: '1'\n", "").replace("  containers: []\n", "")
-                                      .replace("    image: i\n", ""))
+                                      .replace("    image: i:1\n", ""))
     assert lint("-f", tmp_path).returncode == 0
 
 
