@@ -270,9 +270,9 @@ bool format_cidr_parse(const char *text, struct format_cidr *out)
         return false;
     *out = (struct format_cidr){.family = ip.mapped ? 6 : ip.family, .mapped = ip.mapped};
     out->padded = ip.padded || (digits[0] == '0' && digits[1]);
-    memcpy(out->address + (ip.mapped ? 12 : 0), ip.address, ip.mapped ? 4 : 16);
     if (ip.mapped)
-        out->address[10] = out->address[11] = 0xff;
+        memcpy(out->address, ip_mapped, IP_MAPPED_SIZE);
+    memcpy(out->address + (ip.mapped ? IP_MAPPED_SIZE : 0), ip.address, ip.mapped ? 4 : 16);
     for (const char *c = digits; *c; c++) {
         if (!is_digit(*c) || out->bits > 128)
             return false;
@@ -292,11 +292,11 @@ void format_cidr_mask(struct format_cidr *cidr)
 /* IPv4 within IPv6 becomes IPv4, unless the prefix has more than that in it. */
 static void unmap(struct format_cidr *cidr)
 {
-    if (!cidr->mapped || cidr->bits < 96)
+    if (!cidr->mapped || cidr->bits < IP_MAPPED_SIZE * 8)
         return;
     cidr->family = 4;
-    cidr->bits -= 96;
-    memmove(cidr->address, cidr->address + 12, 4);
+    cidr->bits -= IP_MAPPED_SIZE * 8;
+    memmove(cidr->address, cidr->address + IP_MAPPED_SIZE, 4);
     memset(cidr->address + 4, 0, 12);
 }
 

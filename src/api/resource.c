@@ -35,6 +35,27 @@ const struct api_resource *api_resource_of_kind(const char *api_version, const c
     return NULL;
 }
 
+/* The package that upstream's internal types of an apiVersion are in. */
+static const char *internal_package(struct arena *arena, const char *api_version)
+{
+    if (!strchr(api_version, '/') || strncmp(api_version, "events.k8s.io/", 14) == 0)
+        return "core";
+    return arena_string_n(arena, api_version, strcspn(api_version, "./"));
+}
+
+const char *api_why_not_converted(struct arena *arena, const char *api_version, const char *kind,
+                                  const char *wanted_version, const char *wanted_kind)
+{
+    const char *slash = strchr(api_version, '/');
+    if (!api_resource_of_kind(api_version, kind))
+        return arena_printf(arena,
+                            "no kind \"%s\" is registered for version \"%s\" in scheme "
+                            "\"k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30\"",
+                            kind, api_version);
+    return arena_printf(arena, "converting (%s.%s) to (%s.%s): unknown conversion", slash ? slash + 1 : api_version,
+                        kind, internal_package(arena, wanted_version), wanted_kind);
+}
+
 bool api_resource_is_first_of_version(size_t index)
 {
     for (size_t i = 0; i < index; i++)

@@ -196,6 +196,7 @@ static inline bool api_is_stored(const struct api_resource *resource)
     return resource->storage == resource->index && !resource->create_only && !resource->computed;
 }
 
+struct arena;
 struct object_meta;
 
 /* The metadata of a root value of this resource. */
@@ -212,6 +213,10 @@ const struct api_resource *api_resource_find(const char *group, const char *vers
 bool api_resource_is_first_of_version(size_t index);
 /* By apiVersion ("apps/v1") and kind, or NULL. */
 const struct api_resource *api_resource_of_kind(const char *api_version, const char *kind);
+/* Why an object of that apiVersion and kind cannot be read as one of another kind, as upstream's conversion says it; in
+ * the arena. */
+const char *api_why_not_converted(struct arena *arena, const char *api_version, const char *kind,
+                                  const char *wanted_version, const char *wanted_kind);
 
 /* The value of a key, or NULL. */
 const char *string_map_get(const struct string_map *map, const char *key);
@@ -223,7 +228,6 @@ bool string_map_equal(const struct string_map *a, const struct string_map *b);
 bool string_array_equal(const struct string_array *a, const struct string_array *b);
 /* Adds or replaces a pair. The items are copied into the arena first, so a map that is shared with a snapshot
  * may be given; key and value are not copied. */
-struct arena;
 void string_map_set(struct arena *arena, struct string_map *map, const char *key, const char *value);
 void bytes_map_set(struct arena *arena, struct bytes_map *map, const char *key, struct bytes value);
 

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+const unsigned char ip_mapped[IP_MAPPED_SIZE] = {[10] = 0xff, [11] = 0xff};
+
 static bool parse_v4(const char *text, unsigned char out[4], bool *padded)
 {
     for (int i = 0; i < 4; i++) {
@@ -37,17 +39,16 @@ static bool parse_v6(const char *text, unsigned char out[16], bool *padded)
 
 bool ip_text_parse(const char *text, struct ip_text *out)
 {
-    static const unsigned char mapped[12] = {[10] = 0xff, [11] = 0xff};
     *out = (struct ip_text){0};
     bool v6 = text && strchr(text, ':');
     if (!text || !(v6 ? parse_v6(text, out->address, &out->padded) : parse_v4(text, out->address, &out->padded))) {
         *out = (struct ip_text){0};
         return false;
     }
-    out->mapped = v6 && memcmp(out->address, mapped, sizeof(mapped)) == 0;
+    out->mapped = v6 && memcmp(out->address, ip_mapped, IP_MAPPED_SIZE) == 0;
     out->family = v6 && !out->mapped ? 6 : 4;
     if (out->mapped) {
-        memcpy(out->address, out->address + 12, 4);
+        memcpy(out->address, out->address + IP_MAPPED_SIZE, 4);
         memset(out->address + 4, 0, 12);
     }
     return true;

@@ -7,6 +7,10 @@
 #include <netinet/in.h>
 #include <stdbool.h>
 
+/* What IPv4 within IPv6 begins with, ::ffff:0:0/96. */
+#define IP_MAPPED_SIZE 12
+extern const unsigned char ip_mapped[IP_MAPPED_SIZE];
+
 /* Room for the text of an address, with its end. */
 #define IP_TEXT_MAX INET6_ADDRSTRLEN
 

@@ -70,14 +70,13 @@ static unsigned char prefix_bits(int length, size_t i)
  * within IPv6 is one of IPv4, unless it is so short that it has more than that. */
 static bool place_prefix(const struct ip_text *ip, long length, struct ip_prefix *out)
 {
-    static const unsigned char mapped[] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff};
-    bool wide = ip->mapped && length < (long)sizeof(mapped) * 8;
+    bool wide = ip->mapped && length < IP_MAPPED_SIZE * 8;
     out->address.family = wide || ip->family == 6 ? AF_INET6 : AF_INET;
-    out->length = (int)length - (ip->mapped && !wide ? (int)sizeof(mapped) * 8 : 0);
+    out->length = (int)length - (ip->mapped && !wide ? IP_MAPPED_SIZE * 8 : 0);
     unsigned char *bytes = (unsigned char *)&out->address.v6;
     if (wide)
-        memcpy(bytes, mapped, sizeof(mapped));
-    memcpy(bytes + (wide ? sizeof(mapped) : 0), ip->address, ip->family == 6 ? 16 : 4);
+        memcpy(bytes, ip_mapped, IP_MAPPED_SIZE);
+    memcpy(bytes + (wide ? IP_MAPPED_SIZE : 0), ip->address, ip->family == 6 ? 16 : 4);
     return out->length <= (int)ip_address_size(out->address.family) * 8;
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/service_account.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "registry/private.h"
@@ -107,7 +108,7 @@ static const struct binding_row {
     {"system:discovery", "system:authenticated"},
     {"system:monitoring", "system:monitoring"},
     {"system:public-info-viewer", "system:authenticated system:unauthenticated"},
-    {"system:service-account-issuer-discovery", "system:serviceaccounts"},
+    {"system:service-account-issuer-discovery", SERVICE_ACCOUNT_GROUP},
 };
 
 /* ---- From rows to objects ---- */

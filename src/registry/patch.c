@@ -71,28 +71,6 @@ static void *apply(struct task *task, const struct api_type *type, const char *j
     return *refused ? NULL : value;
 }
 
-/* The package that upstream's internal types of an apiVersion are in. */
-static const char *internal_package(struct arena *arena, const char *api_version)
-{
-    if (!strchr(api_version, '/') || strncmp(api_version, "events.k8s.io/", 14) == 0)
-        return "core";
-    return arena_string_n(arena, api_version, strcspn(api_version, "./"));
-}
-
-/* Why an object of that apiVersion and kind is none of the task's resource, as upstream's conversion says it. */
-static const char *why_not_converted(struct task *task, const char *api_version, const char *kind)
-{
-    const char *slash = strchr(api_version, '/');
-    if (!api_resource_of_kind(api_version, kind))
-        return arena_printf(task->arena,
-                            "no kind \"%s\" is registered for version \"%s\" in scheme "
-                            "\"k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30\"",
-                            kind, api_version);
-    return arena_printf(task->arena, "converting (%s.%s) to (%s.%s): unknown conversion",
-                        slash ? slash + 1 : api_version, kind,
-                        internal_package(task->arena, task->resource->api_version), task->resource->kind);
-}
-
 /* The fields kind and apiVersion that the patch has left. */
 static const char *type_field(const struct api_type *type, const void *value, const char *name)
 {
@@ -112,7 +90,8 @@ static struct status *refuse_other_kind(struct task *task, const void *value)
         return NULL;
     cleanup_buffer struct buffer json = {0};
     json_encode(resource->type, value, &json);
-    return invalid_result(task, &json, why_not_converted(task, version, kind));
+    return invalid_result(task, &json,
+                          api_why_not_converted(task->arena, version, kind, resource->api_version, resource->kind));
 }
 
 static void patch_scale(struct task *task)

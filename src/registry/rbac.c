@@ -1,6 +1,7 @@
 /* The evaluation of roles and bindings, as upstream's RBAC authorizer has it. */
 #include <string.h>
 
+#include "api/service_account.h"
 #include "base/buffer.h"
 #include "base/cleanup.h"
 #include "registry/private.h"
@@ -86,16 +87,6 @@ struct visiting {
     bool stopped;
 };
 
-static bool is_account(const char *user, const char *namespace, const char *name)
-{
-    static const char prefix[] = "system:serviceaccount:";
-    size_t n = strlen(namespace);
-    if (strncmp(user, prefix, sizeof(prefix) - 1) != 0)
-        return false;
-    user += sizeof(prefix) - 1;
-    return strncmp(user, namespace, n) == 0 && user[n] == ':' && strcmp(user + n + 1, name) == 0;
-}
-
 static bool subject_fits(const struct subject *subject, const struct client_user *user, const char *namespace)
 {
     if (text_equal(subject->kind, "User"))
@@ -105,7 +96,7 @@ static bool subject_fits(const struct subject *subject, const struct client_user
     if (!text_equal(subject->kind, "ServiceAccount") || text_empty(subject->name))
         return false;
     const char *place = text_empty(subject->namespace) ? namespace : subject->namespace;
-    return place && is_account(user->name, place, subject->name);
+    return place && service_account_is(user->name, place, subject->name);
 }
 
 static const struct policy_rule_array *rules_of(struct visiting *v, const struct role_ref *ref, const char *namespace)

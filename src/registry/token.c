@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "api/json.h"
+#include "api/service_account.h"
 #include "base/cleanup.h"
 #include "base/timestamp.h"
 #include "registry/jwt.h"
@@ -121,7 +122,7 @@ const char *token_issue(const struct token_issuer *issuer, struct arena *arena, 
                         struct error *err)
 {
     cleanup_buffer struct buffer payload = {0}, token = {0};
-    cleanup_free char *subject = mem_printf("system:serviceaccount:%s:%s", claims->namespace, claims->account.name);
+    const char *subject = service_account_user(arena, claims->namespace, claims->account.name);
     if (claims->legacy)
         write_legacy(claims, &payload);
     else
@@ -181,7 +182,8 @@ static int read_bound(struct arena *arena, const json_t *json, struct token_clai
     out->node = read_reference(arena, own, "node");
     out->secret = read_reference(arena, own, "secret");
     read_audiences(arena, json_object_get(json, "aud"), &out->audiences);
-    return read_instant(json, "iat", &out->issued_at, err) < 0 || read_instant(json, "nbf", &out->not_before, err) < 0 ||
+    return read_instant(json, "iat", &out->issued_at, err) < 0 ||
+                   read_instant(json, "nbf", &out->not_before, err) < 0 ||
                    read_instant(json, "exp", &out->expires_at, err) < 0 ||
                    read_instant(own, "warnafter", &out->warn_after, err) < 0
                ? -1
@@ -203,8 +205,7 @@ static int check(const struct token_claims *c, const char *subject, int64_t now,
         return error_set(err, EINVAL, "namespace claim is missing");
     if (!c->account.name || !*c->account.name || !c->account.uid || (c->legacy && !c->secret.name))
         return error_set(err, EINVAL, "service account claim is missing");
-    cleanup_free char *wanted = mem_printf("system:serviceaccount:%s:%s", c->namespace, c->account.name);
-    if (!subject || strcmp(subject, wanted) != 0)
+    if (!service_account_is(subject, c->namespace, c->account.name))
         return error_set(err, EINVAL, "sub claim is missing or wrong");
     if (c->legacy)
         return 0;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/json.h"
+#include "api/service_account.h"
 #include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/timestamp.h"
@@ -236,11 +237,10 @@ const struct client_user *registry_token_user(const struct registry *registry, s
     if (check_bound(registry, claims, token, err) < 0)
         return NULL;
     struct client_user *user = arena_alloc(arena, sizeof(*user));
-    const char **groups = arena_alloc(arena, 4 * sizeof(*groups));
+    const char **groups = arena_alloc(arena, (SERVICE_ACCOUNT_GROUPS + 2) * sizeof(*groups));
+    size_t count = service_account_groups(arena, claims->namespace, groups);
     cleanup_buffer struct buffer extra = {0};
-    groups[0] = "system:serviceaccounts";
-    groups[1] = arena_printf(arena, "system:serviceaccounts:%s", claims->namespace);
-    groups[2] = "system:authenticated";
+    groups[count] = "system:authenticated";
     add_extra(&extra, "credential-id", "JTI=", claims->id);
     add_extra(&extra, "node-name", "", claims->node.name);
     add_extra(&extra, "node-uid", "", claims->node.name ? claims->node.uid : NULL);
@@ -249,7 +249,7 @@ const struct client_user *registry_token_user(const struct registry *registry, s
     if (extra.size)
         buffer_add_char(&extra, '}');
     *user = (struct client_user){
-        .name = arena_printf(arena, "system:serviceaccount:%s:%s", claims->namespace, claims->account.name),
+        .name = service_account_user(arena, claims->namespace, claims->account.name),
         .uid = arena_string(arena, claims->account.uid),
         .groups = groups,
         .extra = extra.size ? arena_string_n(arena, extra.data, extra.size) : NULL,

@@ -69,27 +69,33 @@ static const char *text_field(const struct api_type *type, const void *value, co
     return text && *text ? text : NULL;
 }
 
+static const char *complaint_about(struct arena *arena, const char *api_version, const char *kind, const char *wanted)
+{
+    const char *slash = strrchr(api_version, '/');
+    return arena_printf(arena, "%s in version \"%s\" cannot be handled as a %s", kind, slash ? slash + 1 : api_version,
+                        wanted);
+}
+
 static struct status *check_type(struct arena *arena, const struct body_type *expected, const void *value)
 {
     const char *kind = text_field(expected->type, value, "kind");
     const char *version = text_field(expected->type, value, "apiVersion");
-    if (kind && strcmp(kind, expected->kind) != 0)
-        return api_status_bad_request(
-            arena, "%s in version \"%s\" cannot be handled as a %s: no kind \"%s\" is registered for it", kind,
-            version ? version : "", expected->kind, kind);
+    if (kind && strcmp(kind, expected->kind) != 0) {
+        const char *given = version ? version : expected->api_version;
+        return api_status_bad_request(arena, "%s: %s", complaint_about(arena, given, kind, expected->kind),
+                                      api_why_not_converted(arena, given, kind, expected->api_version, expected->kind));
+    }
     if (version && !expected->any_version && strcmp(version, expected->api_version) != 0 &&
         !(expected->older && strcmp(version, expected->older) == 0))
-        return api_status_bad_request(
-            arena, "the API version in the data (%s) does not match the expected API version (%s)", version,
-            expected->api_version);
+        return api_status_bad_request(arena,
+                                      "the API version in the data (%s) does not match the expected API version (%s)",
+                                      version, expected->api_version);
     return NULL;
 }
 
 const char *decode_complaint(struct arena *arena, const struct body_type *expected)
 {
-    const char *slash = strrchr(expected->api_version, '/');
-    return arena_printf(arena, "%s in version \"%s\" cannot be handled as a %s", expected->kind,
-                        slash ? slash + 1 : expected->api_version, expected->kind);
+    return complaint_about(arena, expected->api_version, expected->kind, expected->kind);
 }
 
 struct status *decode_body(struct arena *arena, const struct http_request *http, const struct body_type *expected,

@@ -6,13 +6,13 @@
 #include <strings.h>
 
 #include "api/json.h"
+#include "api/service_account.h"
 #include "base/cleanup.h"
 #include "base/encode.h"
 #include "base/text.h"
 
 #define PREFIX "impersonate-"
 #define EXTRA_PREFIX PREFIX "extra-"
-#define ACCOUNT_PREFIX "system:serviceaccount:"
 #define AUTHENTICATED "system:authenticated"
 #define UNAUTHENTICATED "system:unauthenticated"
 
@@ -29,18 +29,6 @@ bool impersonation_is_asked(const struct http_request *request)
     return false;
 }
 
-/* The name of a service account as "NAMESPACE:NAME" behind the prefix. */
-static bool split_account(struct arena *arena, const char *user, const char **namespace, const char **name)
-{
-    const char *parts = strncmp(user, ACCOUNT_PREFIX, strlen(ACCOUNT_PREFIX)) == 0 ? user + strlen(ACCOUNT_PREFIX) : "";
-    const char *colon = strchr(parts, ':');
-    if (!colon || colon == parts || !colon[1] || strchr(colon + 1, ':'))
-        return false;
-    *namespace = arena_string_n(arena, parts, (size_t)(colon - parts));
-    *name = colon + 1;
-    return true;
-}
-
 static void check(struct impersonation *out, struct access_request access)
 {
     access.verb = "impersonate";
@@ -51,7 +39,7 @@ static void check(struct impersonation *out, struct access_request access)
 static void check_user(struct arena *arena, const char *name, struct impersonation *out)
 {
     const char *namespace = NULL, *account = NULL;
-    if (split_account(arena, name, &namespace, &account))
+    if (service_account_split(arena, name, &namespace, &account))
         check(out, (struct access_request){
                        .group = "", .resource = "serviceaccounts", .namespace = namespace, .name = account});
     else
@@ -70,7 +58,7 @@ static bool is_in(const char *const *groups, size_t count, const char *group)
 static const char *const *groups_of(struct arena *arena, const struct http_request *request, const char *user,
                                     struct impersonation *out)
 {
-    const char **groups = arena_alloc(arena, (request->header_count + 4) * sizeof(*groups));
+    const char **groups = arena_alloc(arena, (request->header_count + SERVICE_ACCOUNT_GROUPS + 2) * sizeof(*groups));
     const char *namespace = NULL, *account = NULL;
     size_t count = 0;
     for (size_t i = 0; i < request->header_count; i++)
@@ -78,10 +66,8 @@ static const char *const *groups_of(struct arena *arena, const struct http_reque
             groups[count++] = arena_string(arena, request->headers[i].value);
             check(out, (struct access_request){.group = "", .resource = "groups", .name = groups[count - 1]});
         }
-    if (!count && split_account(arena, user, &namespace, &account)) {
-        groups[count++] = "system:serviceaccounts";
-        groups[count++] = arena_printf(arena, "system:serviceaccounts:%s", namespace);
-    }
+    if (!count && service_account_split(arena, user, &namespace, &account))
+        count = service_account_groups(arena, namespace, groups);
     if (strcmp(user, "system:anonymous") == 0) {
         if (!is_in(groups, count, UNAUTHENTICATED))
             groups[count++] = UNAUTHENTICATED;

@@ -225,8 +225,9 @@ static void managers_of_fields_are_checked_and_apply_patches_refused(void **stat
                   "application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json");
     a = ask("PATCH", CONFIG_MAPS "/a?force=false", "Content-Type: application/merge-patch+json\r\n", "{}");
     assert_code(a, 422);
-    assert_status(a, 422, "Invalid",
-                  "PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be specified for non-apply patch");
+    assert_status(
+        a, 422, "Invalid",
+        "PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be specified for non-apply patch");
     a = ask("POST", CONFIG_MAPS "?fieldManager=a%07", "Content-Type: application/json\r\n", "{}");
     assert_code(a, 422);
 }
@@ -245,9 +246,11 @@ static void yaml_is_taken_like_json(void **state)
 static void people_get_indented_json(void **state)
 {
     (void)state;
-    make(CONFIG_MAPS, "{\"metadata\":{\"name\":\"a\",\"annotations\":{\"x\":\"{\\\"y\\\": [1]}\"}},\"data\":{\"k\":\"v,:{\"}}");
+    make(CONFIG_MAPS,
+         "{\"metadata\":{\"name\":\"a\",\"annotations\":{\"x\":\"{\\\"y\\\": [1]}\"}},\"data\":{\"k\":\"v,:{\"}}");
     struct answer *a = ask("GET", CONFIG_MAPS "/a?pretty=true", NULL, NULL);
-    assert_non_null(strstr(a->body.data, "{\n  \"kind\": \"ConfigMap\",\n  \"apiVersion\": \"v1\",\n  \"metadata\": {\n"));
+    assert_non_null(
+        strstr(a->body.data, "{\n  \"kind\": \"ConfigMap\",\n  \"apiVersion\": \"v1\",\n  \"metadata\": {\n"));
     assert_non_null(strstr(a->body.data, "    \"annotations\": {\n      \"x\": \"{\\\"y\\\": [1]}\"\n    },\n"));
     assert_non_null(strstr(a->body.data, "  \"data\": {\n    \"k\": \"v,:{\"\n  }\n}\n"));
     a = ask("GET", "/api/v1/namespaces/kube-system/configmaps", "User-Agent: curl/7.88\r\n", NULL);
@@ -267,8 +270,8 @@ static void the_anonymous_get_health_and_version_only(void **state)
     static const char *const open[] = {"/healthz", "/livez", "/readyz", "/version", "/livez/ping", "/readyz?verbose"};
     for (size_t i = 0; i < ARRAY_COUNT(open); i++)
         assert_code(ask_on(c, "GET", open[i], NULL, NULL), 200);
-    static const char *const closed[] = {"/",           "/api",        "/apis", CONFIG_MAPS, "/metrics", "/openapi/v2",
-                                         "/openapi/v3", "/healthzzz", "/nope", PODS "?watch=1"};
+    static const char *const closed[] = {"/",           "/api",        "/apis",      CONFIG_MAPS, "/metrics",
+                                         "/openapi/v2", "/openapi/v3", "/healthzzz", "/nope",     PODS "?watch=1"};
     for (size_t i = 0; i < ARRAY_COUNT(closed); i++)
         assert_status(ask_on(c, "GET", closed[i], NULL, NULL), 401, "Unauthorized", "Unauthorized");
     assert_status(ask_on(c, "POST", CONFIG_MAPS, NULL, "{}"), 401, "Unauthorized", "Unauthorized");
@@ -279,9 +282,12 @@ static void the_anonymous_get_health_and_version_only(void **state)
 static void paths_that_lead_nowhere_are_404(void **state)
 {
     (void)state;
-    static const char *const none[] = {"/api/v1/nopes", "/api/v1/namespaces/default/nopes",
-                                       "/apis/apps/v1/nopes", "/api/v1/namespaces/default/pods/x/y",
-                                       "/api/v1/namespaces/default/nodes", "/api/v1/pods/x",
+    static const char *const none[] = {"/api/v1/nopes",
+                                       "/api/v1/namespaces/default/nopes",
+                                       "/apis/apps/v1/nopes",
+                                       "/api/v1/namespaces/default/pods/x/y",
+                                       "/api/v1/namespaces/default/nodes",
+                                       "/api/v1/pods/x",
                                        "/apis/apps/v1/namespaces/default/deployments/a/b/c"};
     for (size_t i = 0; i < ARRAY_COUNT(none); i++) {
         struct answer *a = ask("GET", none[i], NULL, NULL);
@@ -289,7 +295,9 @@ static void paths_that_lead_nowhere_are_404(void **state)
         assert_field(a, "details", "{}");
     }
     /* Groups that are not served at all, even when something is posted, are no business of a resource's. */
-    static const char *const unknown[] = {"/nope", "/api/v2/pods", "/apis/nope.example.com/v1/nopes",
+    static const char *const unknown[] = {"/nope",
+                                          "/api/v2/pods",
+                                          "/apis/nope.example.com/v1/nopes",
                                           "/apis/apps/v9/deployments",
                                           "/apis/nope.example.com/v1/selfsubjectaccessreviews",
                                           "/a/b/c/d/e/f/g/h/i/j/k/l/m/n/o/p"};
@@ -306,10 +314,10 @@ static void methods_that_a_path_does_not_take_are_405(void **state)
     (void)state;
     static const struct {
         const char *method, *path;
-    } none[] = {{"POST", CONFIG_MAPS "/a"},  {"PUT", CONFIG_MAPS},           {"PATCH", CONFIG_MAPS},
-                {"POST", "/api/v1/pods"},    {"DELETE", "/api/v1/pods"},     {"OPTIONS", CONFIG_MAPS},
-                {"BREW", CONFIG_MAPS "/a"},  {"DELETE", PODS "/a/status"},   {"GET", PODS "/a/binding"},
-                {"POST", PODS "/a/log"},     {"PUT", "/api/v1/namespaces"}};
+    } none[] = {{"POST", CONFIG_MAPS "/a"}, {"PUT", CONFIG_MAPS},         {"PATCH", CONFIG_MAPS},
+                {"POST", "/api/v1/pods"},   {"DELETE", "/api/v1/pods"},   {"OPTIONS", CONFIG_MAPS},
+                {"BREW", CONFIG_MAPS "/a"}, {"DELETE", PODS "/a/status"}, {"GET", PODS "/a/binding"},
+                {"POST", PODS "/a/log"},    {"PUT", "/api/v1/namespaces"}};
     for (size_t i = 0; i < ARRAY_COUNT(none); i++)
         assert_status(ask(none[i].method, none[i].path, NULL, NULL), 405, "MethodNotAllowed",
                       "the server does not allow this method on the requested resource");
@@ -444,31 +452,46 @@ static void what_is_odd_about_a_pod_is_said_as_upstream_does(void **state)
     static const struct {
         const char *more, *container, *warnings[4];
     } rows[] = {
-        {"\"nodeSelector\":{\"beta.kubernetes.io/os\":\"linux\"},", "",
-         {"299 - \"spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use \\\"kubernetes.io/os\\\" instead\""}},
-        {"\"hostAliases\":[{\"ip\":\"1.2.3.4\"},{\"ip\":\"1.2.3.4\"}],", "",
+        {"\"nodeSelector\":{\"beta.kubernetes.io/os\":\"linux\"},",
+         "",
+         {"299 - \"spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use \\\"kubernetes.io/os\\\" "
+          "instead\""}},
+        {"\"hostAliases\":[{\"ip\":\"1.2.3.4\"},{\"ip\":\"1.2.3.4\"}],",
+         "",
          {"299 - \"spec.hostAliases[1].ip: duplicate ip \\\"1.2.3.4\\\"\""}},
-        {"\"imagePullSecrets\":[{\"name\":\"a\"},{\"name\":\"a\"},{}],", "",
+        {"\"imagePullSecrets\":[{\"name\":\"a\"},{\"name\":\"a\"},{}],",
+         "",
          {"299 - \"spec.imagePullSecrets[1].name: duplicate name \\\"a\\\"\"",
           "299 - \"spec.imagePullSecrets[2].name: invalid empty name \\\"\\\"\""}},
         {"\"topologySpreadConstraints\":[{\"maxSkew\":1,\"topologyKey\":\"failure-domain.beta.kubernetes.io/zone\","
-         "\"whenUnsatisfiable\":\"ScheduleAnyway\"}],", "",
+         "\"whenUnsatisfiable\":\"ScheduleAnyway\"}],",
+         "",
          {"299 - \"spec.topologySpreadConstraints[0].topologyKey: failure-domain.beta.kubernetes.io/zone is deprecated "
           "since v1.17; use \\\"topology.kubernetes.io/zone\\\" instead\"",
-          "299 - \"spec.topologySpreadConstraints[0].labelSelector: a null labelSelector results in matching no pod\""}},
-        {"\"affinity\":{\"podAntiAffinity\":{\"requiredDuringSchedulingIgnoredDuringExecution\":[{\"topologyKey\":\"a\"}]}},",
+          "299 - \"spec.topologySpreadConstraints[0].labelSelector: a null labelSelector results in matching no "
+          "pod\""}},
+        {"\"affinity\":{\"podAntiAffinity\":{\"requiredDuringSchedulingIgnoredDuringExecution\":[{\"topologyKey\":"
+         "\"a\"}]}},",
          "",
-         {"299 - \"spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].labelSelector: a null "
+         {"299 - \"spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].labelSelector: a "
+          "null "
           "labelSelector results in matching no pod\""}},
-        {"", ",\"env\":[{\"name\":\"A\",\"value\":\"1\"},{\"name\":\"A\",\"value\":\"$(A)2\"},{\"name\":\"A\",\"value\":\"3\"},"
-             "{\"name\":\"A\",\"value\":\"$(A)\"}]",
-         {"299 - \"spec.containers[0].env[2]: hides previous definition of \\\"A\\\", which may be dropped when using apply\"",
-          "299 - \"spec.containers[0].env[3]: hides previous definition of \\\"A\\\", which may be dropped when using apply\""}},
-        {"", ",\"resources\":{\"requests\":{\"memory\":\"100m\",\"cpu\":\"100m\"}}",
-         {"299 - \"spec.containers[0].resources.requests[memory]: fractional byte value \\\"100m\\\" is invalid, must be "
+        {"",
+         ",\"env\":[{\"name\":\"A\",\"value\":\"1\"},{\"name\":\"A\",\"value\":\"$(A)2\"},{\"name\":\"A\",\"value\":"
+         "\"3\"},"
+         "{\"name\":\"A\",\"value\":\"$(A)\"}]",
+         {"299 - \"spec.containers[0].env[2]: hides previous definition of \\\"A\\\", which may be dropped when using "
+          "apply\"",
+          "299 - \"spec.containers[0].env[3]: hides previous definition of \\\"A\\\", which may be dropped when using "
+          "apply\""}},
+        {"",
+         ",\"resources\":{\"requests\":{\"memory\":\"100m\",\"cpu\":\"100m\"}}",
+         {"299 - \"spec.containers[0].resources.requests[memory]: fractional byte value \\\"100m\\\" is invalid, must "
+          "be "
           "an integer\""}},
-        {"", ",\"ports\":[{\"containerPort\":80,\"hostIP\":\"127.0.0.1\"},{\"containerPort\":80,\"protocol\":\"UDP\"},"
-             "{\"containerPort\":80,\"hostPort\":8080}]",
+        {"",
+         ",\"ports\":[{\"containerPort\":80,\"hostIP\":\"127.0.0.1\"},{\"containerPort\":80,\"protocol\":\"UDP\"},"
+         "{\"containerPort\":80,\"hostPort\":8080}]",
          {"299 - \"spec.containers[0].ports[0]: hostIP set without hostPort: {Name: HostPort:0 ContainerPort:80 "
           "Protocol:TCP HostIP:127.0.0.1}\"",
           "299 - \"spec.containers[0].ports[2]: overlapping port definition with spec.containers[0].ports[0]\""}},
@@ -476,17 +499,19 @@ static void what_is_odd_about_a_pod_is_said_as_upstream_does(void **state)
     };
     for (size_t i = 0; i < ARRAY_COUNT(rows); i++) {
         cleanup_buffer struct buffer pod = {0};
-        buffer_printf(&pod, "{\"metadata\":{\"name\":\"p%zu\"},\"spec\":{%s\"containers\":[{\"name\":\"c\",\"image\":\"i\"%s}]}}",
-                      i, rows[i].more, rows[i].container);
+        buffer_printf(
+            &pod, "{\"metadata\":{\"name\":\"p%zu\"},\"spec\":{%s\"containers\":[{\"name\":\"c\",\"image\":\"i\"%s}]}}",
+            i, rows[i].more, rows[i].container);
         struct answer *a = ask("POST", PODS, NULL, pod.data);
         assert_code(a, 201);
         assert_warnings(a, rows[i].warnings);
     }
     /* In a template, and again only when it changes. */
-    struct answer *a = ask("POST", DEPLOYMENTS, NULL,
-                           "{\"metadata\":{\"name\":\"odd\"},\"spec\":{\"selector\":{\"matchLabels\":{\"app\":\"web\"}},"
-                           "\"template\":{\"metadata\":{\"labels\":{\"app\":\"web\"}},\"spec\":{\"containers\":[{"
-                           "\"name\":\"c\",\"image\":\"i\",\"env\":[{\"name\":\"A\"},{\"name\":\"A\"}]}]}}}}");
+    struct answer *a =
+        ask("POST", DEPLOYMENTS, NULL,
+            "{\"metadata\":{\"name\":\"odd\"},\"spec\":{\"selector\":{\"matchLabels\":{\"app\":\"web\"}},"
+            "\"template\":{\"metadata\":{\"labels\":{\"app\":\"web\"}},\"spec\":{\"containers\":[{"
+            "\"name\":\"c\",\"image\":\"i\",\"env\":[{\"name\":\"A\"},{\"name\":\"A\"}]}]}}}}");
     static const char *const hidden[] = {
         "299 - \"spec.template.spec.containers[0].env[1]: hides previous definition of \\\"A\\\"", NULL};
     static const char *const none[] = {NULL};
@@ -496,7 +521,8 @@ static void what_is_odd_about_a_pod_is_said_as_upstream_does(void **state)
             "{\"metadata\":{\"labels\":{\"a\":\"b\"}}}");
     assert_code(a, 200);
     assert_warnings(a, none);
-    a = ask("PATCH", DEPLOYMENTS "/odd", "Content-Type: application/merge-patch+json\r\n", "{\"spec\":{\"replicas\":2}}");
+    a = ask("PATCH", DEPLOYMENTS "/odd", "Content-Type: application/merge-patch+json\r\n",
+            "{\"spec\":{\"replicas\":2}}");
     assert_code(a, 200);
     assert_warnings(a, hidden);
 }
@@ -551,7 +577,8 @@ static void a_dry_run_answers_and_changes_nothing(void **state)
     assert_field(a, "data/key", "2");
     a = ask("DELETE", CONFIG_MAPS "/a?dryRun=All", NULL, NULL);
     assert_code(a, 200);
-    a = ask("DELETE", CONFIG_MAPS "/a", NULL, "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"dryRun\":[\"All\"]}");
+    a = ask("DELETE", CONFIG_MAPS "/a", NULL,
+            "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"dryRun\":[\"All\"]}");
     assert_code(a, 200);
     a = ask("GET", CONFIG_MAPS "/a", NULL, NULL);
     assert_field(a, "data/key", "1");
@@ -573,8 +600,7 @@ static void delete_takes_options_in_body_and_query(void **state)
     a = ask("DELETE", PODS "/p?gracePeriodSeconds=60", NULL, NULL);
     assert_code(a, 200);
     assert_field(a, "metadata/deletionGracePeriodSeconds", "60");
-    a = ask("DELETE", PODS "/p", NULL,
-            "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"gracePeriodSeconds\":20}");
+    a = ask("DELETE", PODS "/p", NULL, "{\"kind\":\"DeleteOptions\",\"apiVersion\":\"v1\",\"gracePeriodSeconds\":20}");
     assert_field(a, "metadata/deletionGracePeriodSeconds", "20");
     a = ask("DELETE", PODS "/p", YAML, "gracePeriodSeconds: 0\n");
     assert_code(a, 200);
@@ -596,10 +622,25 @@ static void delete_takes_options_in_body_and_query(void **state)
 static void a_body_of_another_kind_is_refused(void **state)
 {
     (void)state;
-    struct answer *a = ask("POST", CONFIG_MAPS, NULL, "{\"kind\":\"Secret\",\"apiVersion\":\"v1\"}");
-    assert_code(a, 400);
-    a = ask("POST", CONFIG_MAPS, NULL, "{\"kind\":\"ConfigMap\",\"apiVersion\":\"apps/v1\"}");
-    assert_code(a, 400);
+    static const struct {
+        const char *body, *message;
+    } cases[] = {
+        {"{\"kind\":\"Secret\",\"apiVersion\":\"v1\"}", "Secret in version \"v1\" cannot be handled as a ConfigMap: "
+                                                        "converting (v1.Secret) to (core.ConfigMap): unknown "
+                                                        "conversion"},
+        {"{\"kind\":\"Deployment\",\"apiVersion\":\"apps/v1\"}",
+         "Deployment in version \"v1\" cannot be handled as a ConfigMap: converting (v1.Deployment) to "
+         "(core.ConfigMap): "
+         "unknown conversion"},
+        {"{\"kind\":\"Nothing\"}",
+         "Nothing in version \"v1\" cannot be handled as a ConfigMap: no kind \"Nothing\" is registered for version "
+         "\"v1\" in scheme \"k8s.io/kubernetes/pkg/api/legacyscheme/scheme.go:30\""},
+        {"{\"kind\":\"ConfigMap\",\"apiVersion\":\"apps/v1\"}",
+         "the API version in the data (apps/v1) does not match the expected API version (v1)"},
+    };
+    struct answer *a;
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++)
+        assert_status(ask("POST", CONFIG_MAPS, NULL, cases[i].body), 400, "BadRequest", cases[i].message);
     a = ask("POST", CONFIG_MAPS, NULL, "{\"metadata\":{\"name\":\"a\",\"namespace\":\"elsewhere\"}}");
     assert_status(a, 400, "BadRequest",
                   "the namespace of the provided object does not match the namespace sent on the request");
@@ -707,9 +748,12 @@ static void selectors_choose(void **state)
     static const struct {
         const char *query;
         size_t count;
-    } lists[] = {{"labelSelector=app%3Dx", 1},          {"labelSelector=app+in+(x,y)", 2},
-                 {"labelSelector=%21app", 0},            {"labelSelector=", 2},
-                 {"fieldSelector=metadata.name%3Db", 1}, {"fieldSelector=metadata.name!%3Db&labelSelector=app%3Dy", 0}};
+    } lists[] = {{"labelSelector=app%3Dx", 1},
+                 {"labelSelector=app+in+(x,y)", 2},
+                 {"labelSelector=%21app", 0},
+                 {"labelSelector=", 2},
+                 {"fieldSelector=metadata.name%3Db", 1},
+                 {"fieldSelector=metadata.name!%3Db&labelSelector=app%3Dy", 0}};
     for (size_t i = 0; i < ARRAY_COUNT(lists); i++) {
         char path[256];
         snprintf(path, sizeof(path), CONFIG_MAPS "?%s", lists[i].query);
@@ -735,8 +779,7 @@ static void large_lists_are_compressed_when_asked_for(void **state)
     char name[16];
     for (int i = 0; i < 4; i++) {
         snprintf(name, sizeof(name), "big-%d", i);
-        cleanup_free char *body =
-            mem_printf("{\"metadata\":{\"name\":\"%s\"},\"data\":{\"key\":\"%s\"}}", name, value);
+        cleanup_free char *body = mem_printf("{\"metadata\":{\"name\":\"%s\"},\"data\":{\"key\":\"%s\"}}", name, value);
         make(CONFIG_MAPS, body);
     }
     struct answer *a = ask("GET", CONFIG_MAPS, NULL, NULL);
