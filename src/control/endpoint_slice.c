@@ -37,14 +37,19 @@ static bool slice_service(struct object *object, char *out, size_t size)
     return true;
 }
 
-/* Somebody else's change of a slice of ours is put right. */
+static void enqueue_service(struct controller *c, const struct object *slice)
+{
+    const char *name = slice ? string_map_get(&slice->meta->labels, SERVICE_NAME_LABEL) : NULL;
+    if (name)
+        queue_add(c->queue, slice->meta->namespace, name);
+}
+
+/* Somebody else's change of a slice of ours is put right, also one that takes it away from its Service. */
 static void slice_changed(void *context, enum informer_change change, struct object *object, struct object *old)
 {
-    struct controller *c = context;
-    const char *name = string_map_get(&object->meta->labels, SERVICE_NAME_LABEL);
-    (void)change, (void)old;
-    if (name)
-        queue_add(c->queue, object->meta->namespace, name);
+    (void)change;
+    enqueue_service(context, object);
+    enqueue_service(context, old);
 }
 
 static bool enqueue_if_wanted(void *context, struct object *object)

@@ -43,13 +43,19 @@ static void named_changed(void *context, enum informer_change change, struct obj
     controller_enqueue(context, object->meta);
 }
 
+static void enqueue_service(struct controller *c, const struct object *slice)
+{
+    const char *name = slice ? string_map_get(&slice->meta->labels, SERVICE_NAME_LABEL) : NULL;
+    if (name && text_equal(string_map_get(&slice->meta->labels, MANAGED_BY_LABEL), MANAGED_BY))
+        queue_add(c->queue, slice->meta->namespace, name);
+}
+
+/* A slice that is taken away from its Service, or from us, leaves a gap. */
 static void slice_changed(void *context, enum informer_change change, struct object *object, struct object *old)
 {
-    struct controller *c = context;
-    const char *name = string_map_get(&object->meta->labels, SERVICE_NAME_LABEL);
-    (void)change, (void)old;
-    if (name && text_equal(string_map_get(&object->meta->labels, MANAGED_BY_LABEL), MANAGED_BY))
-        queue_add(c->queue, object->meta->namespace, name);
+    (void)change;
+    enqueue_service(context, object);
+    enqueue_service(context, old);
 }
 
 static void start(struct controller *c)

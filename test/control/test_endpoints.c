@@ -418,6 +418,34 @@ static void endpoints_made_by_hand_are_mirrored(void **state)
     stage_free(s);
 }
 
+/* Somebody who changes the labels of a slice gets it, and the Service another one. */
+static void a_slice_that_is_taken_away_is_made_again(void **state)
+{
+    static const char *const labels[] = {
+        "{\"kubernetes.io/service-name\":\"other\"}",
+        "{\"kubernetes.io/service-name\":null}",
+        "{\"endpointslice.kubernetes.io/managed-by\":\"me\",\"kubernetes.io/service-name\":null}",
+    };
+    for (int mirrored = 0; mirrored < 2; mirrored++)
+        for (size_t i = 0; i < ARRAY_COUNT(labels); i++) {
+            struct stage *s = stage_new();
+            create_service(s, mirrored ? "\"ports\":[{\"port\":80}]"
+                                       : "\"selector\":{\"app\":\"web\"},\"ports\":[{\"port\":80}]");
+            if (mirrored)
+                create_endpoints(s, "", "{\"addresses\":[{\"ip\":\"192.0.2.1\"}],\"ports\":[{\"port\":80}]}");
+            else
+                create_pod(s, "a", "192.0.2.1", true, NULL);
+            cleanup_free char *path = mem_printf("endpointslices/default/%s", only_slice(s)->meta->name);
+            cleanup_free char *patch = mem_printf("{\"metadata\":{\"labels\":%s}}", labels[i]);
+            stage_patch(s, path, patch);
+            stage_run(s, SECOND);
+            const struct endpoint_slice *slice = only_slice(s)->value;
+            assert_string_not_equal(slice->metadata.name, strrchr(path, '/') + 1);
+            assert_string_equal(slice->endpoints.items[0].addresses.items[0], "192.0.2.1");
+            stage_free(s);
+        }
+}
+
 static void endpoints_that_do_not_want_it_are_not_mirrored(void **state)
 {
     static const char subset[] = "{\"addresses\":[{\"ip\":\"192.0.2.1\"}],\"ports\":[{\"port\":8080}]}";
@@ -632,6 +660,7 @@ int main(void)
         cmocka_unit_test(endpoints_go_with_their_service),
         cmocka_unit_test(what_others_do_to_slices_and_endpoints_is_put_right),
         cmocka_unit_test(endpoints_made_by_hand_are_mirrored),
+        cmocka_unit_test(a_slice_that_is_taken_away_is_made_again),
         cmocka_unit_test(endpoints_that_do_not_want_it_are_not_mirrored),
         cmocka_unit_test(a_thousand_addresses_of_a_subset_are_mirrored),
         cmocka_unit_test(hints_say_who_should_prefer_an_endpoint),
