@@ -1,23 +1,19 @@
 /* Puts the rooms together, in the order in which they need each other, and takes them apart in reverse. */
 #include "cli/cluster.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <uv.h>
 
 #include "base/cleanup.h"
 #include "base/file.h"
 #include "base/log.h"
-#include "base/mailbox.h"
 #include "base/task.h"
+#include "cli/cluster_internal.h"
 #include "cli/figures.h"
 #include "cli/kubeconfig.h"
 #include "cli/logs.h"
@@ -26,7 +22,6 @@
 #include "control/control.h"
 #include "network/announce.h"
 #include "network/balancer.h"
-#include "network/namespace.h"
 #include "network/pod_network.h"
 #include "network/service_dns.h"
 #include "network/policy_proxy.h"
@@ -38,54 +33,6 @@
 #include "server/server.h"
 #include "store/engine.h"
 #include "store/store.h"
-
-#define NODE_NAME_MAX 64
-#define PATH_ROOM 512
-
-struct cluster {
-    const struct cluster_options *options;
-    uv_loop_t loop;
-    uv_signal_t terminate, interrupt;
-    struct env *env;
-    struct mailbox *mailbox; /* of this thread */
-    struct store *store;
-    struct registry *registry;
-    struct client *control_client, *scheduler_client, *node_client, *proxy_client;
-    struct informer_set *informers;
-    struct registry_keeper *keeper;
-    struct control *control;
-    struct scheduler *scheduler;
-    struct pki *pki;
-    struct token_issuer *tokens;
-    struct server *server;
-    struct pod_network *network;
-    struct dataplane *plane;
-    struct relay *relay;
-    struct service_proxy *proxy;
-    struct health_check *health_check;
-    struct policy_proxy *policies;
-    struct announcer *announcer; /* with a pool of addresses for load balancers */
-    struct balancer *balancer;
-    struct dns_server *dns;
-    struct service_dns *service_dns;
-    struct image_store *images;
-    struct agent *agent;
-    char node_name[NODE_NAME_MAX];
-    char node_address[INET_ADDRSTRLEN];
-    char node_address6[INET6_ADDRSTRLEN]; /* "": the cluster has no IPv6 */
-    char gateway[INET_ADDRSTRLEN];
-    char dns_address[INET_ADDRSTRLEN];
-    struct arena *arena; /* of the agent's options */
-    char *kubeconfigs[2]; /* those written, in the data directory and where the user wants one; NULL: not yet */
-    int signal;
-    bool ready;
-    atomic_bool stopping; /* also seen by the thread that loads */
-    bool failed;
-    struct error err;
-    size_t image;  /* the next archive to load */
-    bool loading;  /* it, on a thread that uses the image store */
-    char loaded[ERROR_TEXT_MAX];
-};
 
 static void milestone(struct cluster *c, const char *name, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
@@ -165,9 +112,8 @@ static void start_agent(struct cluster *c)
                                     .manifests = c->options->up->manifests,
                                     .cluster_domain = DNS_DOMAIN,
                                     .cluster_dns = c->dns_address,
-                                    .host_network_fd = c->options->sandbox->isolated
-                                                           ? c->options->sandbox->host_network_fd
-                                                           : -1,
+                                    .host_network_fd =
+                                        c->options->sandbox->isolated ? c->options->sandbox->host_network_fd : -1,
                                     .env = c->env,
                                     .client = c->node_client,
                                     .images = c->images,
@@ -243,64 +189,6 @@ static void informers_synced(void *context)
     load_next(c);
 }
 
-static void data_plane_changed(void *context)
-{
-    struct cluster *c = context;
-    if (c->agent && !c->stopping)
-        agent_data_plane_changed(c->agent);
-}
-
-static int start_network(struct cluster *c, struct error *err)
-{
-    const struct sandbox *sandbox = c->options->sandbox;
-    char table[CLUSTER_TABLE_MAX];
-    cluster_table_name(sandbox->name, table);
-    c->health_check = health_check_new(&c->loop);
-    struct service_proxy_options proxy = {.client = c->proxy_client,
-                                          .informers = c->informers,
-                                          .node_name = c->node_name,
-                                          .relay = c->relay,
-                                          .health_check = c->health_check,
-                                          .changed = data_plane_changed,
-                                          .context = c};
-    if (c->relay)
-        inet_pton(AF_INET, c->node_address, &proxy.node_address);
-    c->proxy = service_proxy_new(&proxy);
-    c->policies = policy_proxy_new(c->proxy_client, c->informers, c->node_name, c->dns_address);
-    struct dataplane_config config = {.namespace_fd = -1,
-                                      .plan = {.table = table,
-                                               .bridge = POD_NETWORK_BRIDGE,
-                                               .service_cidr = CLUSTER_SERVICE_CIDR,
-                                               .pod_cidr = POD_NETWORK_CLUSTER_CIDR,
-                                               .masquerade_egress = !sandbox->isolated},
-                                      .plan6 = {.family = AF_INET6,
-                                                .table = pod_network_has_ipv6(c->network) ? table : NULL,
-                                                .bridge = POD_NETWORK_BRIDGE,
-                                                .service_cidr = CLUSTER_SERVICE_CIDR6,
-                                                .pod_cidr = POD_NETWORK_CLUSTER_CIDR6,
-                                                .masquerade_egress = !sandbox->isolated},
-                                      .applied = service_proxy_applied,
-                                      .context = c->proxy,
-                                      .policies = {.table = table,
-                                                   .bridge = POD_NETWORK_BRIDGE,
-                                                   .dns_address = c->dns_address},
-                                      .policies_applied = policy_proxy_applied,
-                                      .policies_context = c->policies,
-                                      .mailbox = c->mailbox};
-    if (dataplane_start(&config, &c->plane, err) < 0)
-        return -1;
-    service_proxy_set_plane(c->proxy, c->plane);
-    policy_proxy_set_plane(c->policies, c->plane);
-    c->service_dns = service_dns_new(c->proxy_client, c->informers, c->dns);
-    if (!c->options->balancer_pool)
-        return 0;
-    if (announcer_start(POD_NETWORK_BRIDGE, &c->announcer, err) < 0)
-        return -1;
-    c->balancer = balancer_new(c->proxy_client, c->informers, c->node_name, c->options->balancer_pool, announcer_set,
-                               c->announcer);
-    return 0;
-}
-
 static struct registry_bootstrap bootstrap_options(const struct cluster *c)
 {
     return (struct registry_bootstrap){
@@ -317,7 +205,7 @@ static void bootstrapped(void *context)
                                       .root_ca = pki_ca_certificate(c->pki)};
     c->control = control_new(c->control_client, c->informers, &control);
     c->scheduler = scheduler_new(c->scheduler_client, c->informers);
-    if (start_network(c, &c->err) < 0) {
+    if (cluster_network_start(c, &c->err) < 0) {
         fail(c);
         return;
     }
@@ -352,11 +240,10 @@ static int open_store(struct cluster *c, struct error *err)
     if (store_open(c->store, err) < 0)
         return -1;
     milestone(c, "store", "%s at revision %llu", path, (unsigned long long)store_revision(c->store));
-    struct registry_options options = {
-        .service_cidr = CLUSTER_SERVICE_CIDR,
-        .service_cidr6 = pod_network_has_ipv6(c->network) ? CLUSTER_SERVICE_CIDR6 : NULL,
-        .node_port_first = 30000,
-        .node_port_last = 32767};
+    struct registry_options options = {.service_cidr = CLUSTER_SERVICE_CIDR,
+                                       .service_cidr6 = pod_network_has_ipv6(c->network) ? CLUSTER_SERVICE_CIDR6 : NULL,
+                                       .node_port_first = 30000,
+                                       .node_port_last = 32767};
     c->registry = registry_new(c->env, c->store, &options);
     c->control_client = client_as(c, "system:kube-controller-manager", "system:controllers");
     c->scheduler_client = client_as(c, "system:kube-scheduler", "system:schedulers");
@@ -365,69 +252,6 @@ static int open_store(struct cluster *c, struct error *err)
     c->node_client = client_as(c, node_user, "system:nodes");
     c->informers = informer_set_new(c->control_client);
     return 0;
-}
-
-static int open_network(struct cluster *c, struct error *err)
-{
-    const struct sandbox *sandbox = c->options->sandbox;
-    struct pod_network_config config = {
-        .namespace_fd = -1, .service_cidr = CLUSTER_SERVICE_CIDR, .own_namespace = sandbox->isolated};
-    if (pod_network_open(&config, &c->network, err) < 0)
-        return -1;
-    struct in_addr gateway = pod_network_gateway(c->network);
-    inet_ntop(AF_INET, &gateway, c->gateway, sizeof(c->gateway));
-    snprintf(c->node_address, sizeof(c->node_address), "%s", sandbox->isolated ? SANDBOX_NODE_ADDRESS : c->gateway);
-    struct ip_address gateway6;
-    if (pod_network_address6(c->network, gateway, &gateway6))
-        snprintf(c->node_address6, sizeof(c->node_address6), "%s",
-                 sandbox->isolated ? SANDBOX_NODE_ADDRESS6 : ip_address_text(&gateway6, c->node_address6));
-    if (!sandbox->isolated)
-        return 0;
-    struct relay_config relay = {.host_namespace_fd = sandbox->host_network_fd, .node_namespace_fd = -1};
-    inet_pton(AF_INET, "127.0.0.1", &relay.host_address);
-    inet_pton(AF_INET, SANDBOX_NODE_ADDRESS, &relay.node_address);
-    return relay_start(&relay, &c->relay, err);
-}
-
-/* The socket that pods reach the API at. */
-static int listen_for_pods(struct cluster *c, struct error *err)
-{
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(CLUSTER_API_PORT)};
-    inet_pton(AF_INET, c->gateway, &address.sin_addr);
-    cleanup_close int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    int one = 1;
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
-        bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 128) < 0)
-        return error_errno(err, "listen on %s:%d for pods", c->gateway, CLUSTER_API_PORT);
-    return server_listen(c->server, steal_fd(fd), err);
-}
-
-/* The cluster's names, answered where pods reach the node; pods ask the address of the service kube-dns. */
-static int start_dns(struct cluster *c, struct error *err)
-{
-    struct ip_prefix networks[4]; /* those of services first */
-    struct ipv4_prefix clients[4]; /* the last: the node itself */
-    ip_prefix_parse(CLUSTER_SERVICE_CIDR, &networks[0]);
-    ip_prefix_parse(POD_NETWORK_CLUSTER_CIDR, &networks[1]);
-    ip_prefix_parse(CLUSTER_SERVICE_CIDR6, &networks[2]);
-    ip_prefix_parse(POD_NETWORK_CLUSTER_CIDR6, &networks[3]);
-    if (ipv4_prefix_parse(POD_NETWORK_CLUSTER_CIDR, &clients[0], err) < 0 ||
-        ipv4_prefix_parse(CLUSTER_SERVICE_CIDR, &clients[1], err) < 0 ||
-        ipv4_prefix_parse("127.0.0.0/8", &clients[2], err) < 0)
-        return -1;
-    clients[3].length = 32;
-    inet_pton(AF_INET, c->node_address, &clients[3].address);
-    struct dns_server_options options = {.zone = {.domain = DNS_DOMAIN,
-                                                  .server = ip_address_at(&networks[0].address, CLUSTER_DNS_ADDRESS_INDEX),
-                                                  .networks = networks,
-                                                  .network_count = ARRAY_COUNT(networks)},
-                                         .address = pod_network_gateway(c->network),
-                                         .port = CLUSTER_DNS_PORT,
-                                         .resolvers = "/etc/resolv.conf",
-                                         .clients = clients,
-                                         .client_count = ARRAY_COUNT(clients)};
-    inet_ntop(AF_INET, &options.zone.server.v4, c->dns_address, sizeof(c->dns_address));
-    return dns_server_new(&options, &c->dns, err);
 }
 
 static struct server_log *open_log(void *context, const struct server_log_request *request, struct error *err)
@@ -497,8 +321,7 @@ static int start_server(struct cluster *c, struct error *err)
                                               .usage = measure,
                                               .metrics = write_figures,
                                               .context = c}};
-    if (pki_open(&pki, &c->pki, err) < 0 ||
-        token_issuer_new(pki_service_account_key(c->pki), &c->tokens, err) < 0)
+    if (pki_open(&pki, &c->pki, err) < 0 || token_issuer_new(pki_service_account_key(c->pki), &c->tokens, err) < 0)
         return -1;
     registry_issue_tokens(c->registry, c->tokens);
     registry_observe_memory(c->registry, memory_used, c);
@@ -506,7 +329,7 @@ static int start_server(struct cluster *c, struct error *err)
     options.tokens = c->tokens;
     if (server_new(&options, &c->server, err) < 0)
         return -1;
-    if (server_listen(c->server, c->options->listen_fd, err) < 0 || listen_for_pods(c, err) < 0 ||
+    if (server_listen(c->server, c->options->listen_fd, err) < 0 || cluster_network_listen(c, err) < 0 ||
         write_kubeconfig(c, err) < 0)
         return -1;
     milestone(c, "api", "%s", c->options->server_url);
@@ -517,8 +340,9 @@ static int start(struct cluster *c, struct error *err)
 {
     char images[PATH_ROOM];
     snprintf(images, sizeof(images), "%s/images", c->options->data_directory);
-    if (open_network(c, err) < 0 || open_store(c, err) < 0 || image_store_open(images, NULL, &c->images, err) < 0 ||
-        start_server(c, err) < 0 || start_dns(c, err) < 0)
+    if (cluster_network_open(c, err) < 0 || open_store(c, err) < 0 ||
+        image_store_open(images, NULL, &c->images, err) < 0 || start_server(c, err) < 0 ||
+        cluster_dns_start(c, err) < 0)
         return -1;
     struct registry_bootstrap bootstrap = bootstrap_options(c);
     registry_bootstrap(c->registry, &bootstrap, bootstrapped, c);
