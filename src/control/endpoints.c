@@ -6,6 +6,8 @@
 
 #include "api/json.h"
 #include "base/cleanup.h"
+#include "base/map.h"
+#include "base/text.h"
 #include "base/vector.h"
 #include "control/endpoints.h"
 
@@ -18,7 +20,21 @@
 struct endpoints_state {
     struct service_watch watch;
     struct informer *endpoints;
+    struct map gone; /* "namespace/name" of Services that went and may have left endpoints */
 };
+
+/* Endpoints go with their Service, whoever made them, as upstream has it. */
+static void service_changed(void *context, enum informer_change change, struct object *object, struct object *old)
+{
+    struct controller *c = context;
+    struct endpoints_state *own = c->state;
+    cleanup_free char *key = mem_printf("%s/%s", object->meta->namespace, object->meta->name);
+    (void)old;
+    if (change == INFORMER_DELETED)
+        map_set(&own->gone, key, NULL);
+    else
+        map_remove(&own->gone, key);
+}
 
 /* What somebody else has deleted is made again. */
 static void endpoints_changed(void *context, enum informer_change change, struct object *object, struct object *old)
@@ -34,6 +50,7 @@ static void start(struct controller *c)
     c->state = own;
     endpoints_watch(c, &own->watch);
     own->endpoints = informer_set_get(c->informers, &api_resources[API_ENDPOINTS]);
+    informer_add_handler(own->watch.services, service_changed, c);
     informer_add_handler(own->endpoints, endpoints_changed, c);
 }
 
@@ -41,6 +58,7 @@ static void stop(struct controller *c)
 {
     struct endpoints_state *own = c->state;
     endpoints_watch_free(&own->watch);
+    map_free(&own->gone);
     free(own);
 }
 
@@ -138,20 +156,6 @@ static bool add_pod(void *context, struct object *object)
     return true;
 }
 
-/* Cuts off what is too much, addresses that are not ready first. */
-static void truncate_addresses(struct build *b)
-{
-    size_t room = ADDRESSES_MAX;
-    for (int ready = 1; ready >= 0; ready--)
-        for (size_t i = 0; i < b->groups.count; i++) {
-            struct group *group = &b->groups.items[i];
-            struct endpoint_address_array *list = ready ? &group->ready : &group->not_ready;
-            b->truncated |= list->count > room;
-            list->count = list->count < room ? list->count : room;
-            room -= list->count;
-        }
-}
-
 static void add_all(struct arena *arena, struct endpoint_address_array *to, const struct endpoint_address_array *from)
 {
     for (size_t i = 0; i < from->count; i++)
@@ -228,6 +232,49 @@ static void make_subsets(struct build *b)
     }
 }
 
+/* Leaves `room` of all the addresses of a kind, each subset with its share of them, rounded up as long as there is
+ * room. */
+static void share_room(struct build *b, bool ready, size_t total, size_t room)
+{
+    size_t left = room;
+    for (size_t i = 0; i < b->subsets.count; i++) {
+        struct endpoint_address_array *list =
+            ready ? &b->subsets.items[i].addresses : &b->subsets.items[i].not_ready_addresses;
+        size_t share = total ? (list->count * room + total - 1) / total : 0;
+        if (share > left)
+            share = left;
+        if (list->count > share)
+            list->count = share;
+        left -= list->count;
+    }
+}
+
+/* The rules of the API want an address in each. */
+static void drop_empty_subsets(struct build *b)
+{
+    for (size_t i = b->subsets.count; i-- > 0;)
+        if (!b->subsets.items[i].addresses.count && !b->subsets.items[i].not_ready_addresses.count)
+            vector_remove(&b->subsets, i);
+}
+
+/* Cuts off what is too much, addresses that are not ready first, as upstream shares the room. */
+static void truncate_addresses(struct build *b)
+{
+    size_t ready = 0, not_ready = 0;
+    for (size_t i = 0; i < b->subsets.count; i++) {
+        ready += b->subsets.items[i].addresses.count;
+        not_ready += b->subsets.items[i].not_ready_addresses.count;
+    }
+    b->truncated = ready + not_ready > ADDRESSES_MAX;
+    if (!b->truncated)
+        return;
+    size_t room = ready < ADDRESSES_MAX ? ADDRESSES_MAX - ready : 0;
+    if (ready > ADDRESSES_MAX)
+        share_room(b, true, ready, ADDRESSES_MAX);
+    share_room(b, false, not_ready, room);
+    drop_empty_subsets(b);
+}
+
 static void set_over_capacity(struct build *b, struct string_map *annotations)
 {
     struct string_map kept = {arena_alloc(b->arena, annotations->count * sizeof(*kept.items)), 0};
@@ -239,6 +286,20 @@ static void set_over_capacity(struct build *b, struct string_map *annotations)
         string_map_set(b->arena, annotations, OVER_CAPACITY, "truncated");
 }
 
+/* Without a Service: what it has left, and what we have made. */
+static void let_go(struct endpoints_state *own, struct work *work, const struct object *service,
+                   const struct object *present)
+{
+    cleanup_free char *key = mem_printf("%s/%s", work_namespace(work), work_name(work));
+    if (!service)
+        endpoints_forget_trigger(&own->watch, work_namespace(work), work_name(work));
+    if (!present)
+        map_remove(&own->gone, key);
+    else if (map_has(&own->gone, key) ||
+             text_equal(string_map_get(&present->meta->labels, MANAGED_BY_LABEL), MANAGED_BY))
+        work_delete(work, present->resource, present->meta, NULL, NULL, NULL);
+}
+
 static void reconcile(void *context, struct work *work)
 {
     struct controller *c = context;
@@ -246,20 +307,16 @@ static void reconcile(void *context, struct work *work)
     const struct api_resource *resource = &api_resources[API_ENDPOINTS];
     struct object *service = informer_get(own->watch.services, work_namespace(work), work_name(work));
     struct object *present = informer_get(own->endpoints, work_namespace(work), work_name(work));
-    if (!service)
-        endpoints_forget_trigger(&own->watch, work_namespace(work), work_name(work));
     if (!service || service->meta->deletion_timestamp) {
-        const char *manager = present ? string_map_get(&present->meta->labels, MANAGED_BY_LABEL) : NULL;
-        if (manager && strcmp(manager, MANAGED_BY) == 0)
-            work_delete(work, resource, present->meta, NULL, NULL, NULL);
+        let_go(own, work, service, present);
         return;
     }
     if (!endpoints_managed(service->value))
         return;
     struct build b = {.arena = work_arena(work), .service = service->value};
     int64_t trigger = endpoints_each_pod(&own->watch, b.service, add_pod, &b);
-    truncate_addresses(&b);
     make_subsets(&b);
+    truncate_addresses(&b);
     struct endpoints fresh = present ? *(const struct endpoints *)present->value : (struct endpoints){0};
     fresh.metadata.name = service->meta->name;
     fresh.metadata.namespace = service->meta->namespace;

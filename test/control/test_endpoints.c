@@ -19,7 +19,7 @@ static void create_service(struct stage *s, const char *spec)
 }
 
 /* A pod without a kubelet: its status is what the test says. */
-static void create_pod(struct stage *s, const char *name, const char *address, bool ready, const char *ports)
+static void add_pod(struct stage *s, const char *name, const char *address, bool ready, const char *ports)
 {
     char path[64];
     cleanup_free char *json =
@@ -33,6 +33,11 @@ static void create_pod(struct stage *s, const char *name, const char *address, b
     stage_create(s, "pods/default", json);
     snprintf(path, sizeof(path), "pods/default/%s/status", name);
     stage_patch(s, path, status);
+}
+
+static void create_pod(struct stage *s, const char *name, const char *address, bool ready, const char *ports)
+{
+    add_pod(s, name, address, ready, ports);
     stage_run(s, SECOND);
 }
 
@@ -245,6 +250,39 @@ static void the_old_form_is_cut_off_at_a_thousand_addresses(void **state)
     stage_free(s);
 }
 
+/* Of each set of ports as much as its share of all, those that are not ready first. */
+static void what_is_cut_off_is_shared_among_subsets(void **state)
+{
+    static const struct {
+        int ready[2], not_ready[2]; /* pods with each of two ports */
+        size_t kept[2], kept_not_ready[2];
+    } cases[] = {
+        {{800, 400}, {30, 0}, {667, 333}, {0, 0}},
+        {{600, 0}, {300, 300}, {600, 0}, {200, 200}},
+    };
+    for (size_t c = 0; c < ARRAY_COUNT(cases); c++) {
+        struct stage *s = stage_new();
+        for (int port = 0, n = 0; port < 2; port++)
+            for (int i = 0; i < cases[c].ready[port] + cases[c].not_ready[port]; i++, n++) {
+                char name[16], address[32], ports[64];
+                snprintf(name, sizeof(name), "p%04d", n);
+                snprintf(address, sizeof(address), "10.0.%d.%d", n / 250, n % 250 + 1);
+                snprintf(ports, sizeof(ports), "{\"name\":\"http\",\"containerPort\":%d}", 8080 + port);
+                add_pod(s, name, address, i < cases[c].ready[port], ports);
+            }
+        create_service(s, "\"selector\":{\"app\":\"web\"},\"ports\":[{\"port\":80,\"targetPort\":\"http\"}]");
+        const struct endpoints *e = stage_get(s, ENDPOINTS)->value;
+        assert_int_equal(e->subsets.count, 2);
+        for (size_t i = 0; i < 2; i++) {
+            const struct endpoint_subset *subset = &e->subsets.items[i];
+            int port = subset->ports.items[0].port - 8080;
+            assert_int_equal(subset->addresses.count, cases[c].kept[port]);
+            assert_int_equal(subset->not_ready_addresses.count, cases[c].kept_not_ready[port]);
+        }
+        stage_free(s);
+    }
+}
+
 static void a_service_without_pods_has_an_empty_slice(void **state)
 {
     struct stage *s = stage_new();
@@ -415,6 +453,23 @@ static void endpoints_made_by_hand_are_mirrored(void **state)
     stage_delete(s, ENDPOINTS, NULL);
     stage_run(s, SECOND);
     assert_int_equal(stage_count(s, "endpointslices", "default", SERVICE_NAME_LABEL, "web"), 0);
+    stage_free(s);
+}
+
+static void endpoints_made_by_hand_go_with_their_service(void **state)
+{
+    static const char subset[] = "{\"addresses\":[{\"ip\":\"192.0.2.1\"}],\"ports\":[{\"port\":8080}]}";
+    struct stage *s = stage_new();
+    create_service(s, "\"ports\":[{\"port\":80}]");
+    create_endpoints(s, "", subset);
+    stage_delete(s, "services/default/web", NULL);
+    stage_run(s, SECOND);
+    assert_null(stage_get(s, ENDPOINTS));
+    /* Those that have no Service, as of elections, are nobody's. */
+    create_endpoints(s, "", subset);
+    stage_delete(s, ENDPOINTS, NULL);
+    create_endpoints(s, "", subset);
+    assert_non_null(stage_get(s, ENDPOINTS));
     stage_free(s);
 }
 
@@ -651,6 +706,7 @@ int main(void)
         cmocka_unit_test(a_named_port_may_be_that_of_a_sidecar),
         cmocka_unit_test(slices_hold_a_hundred_endpoints_at_most_and_keep_their_own),
         cmocka_unit_test(the_old_form_is_cut_off_at_a_thousand_addresses),
+        cmocka_unit_test(what_is_cut_off_is_shared_among_subsets),
         cmocka_unit_test(a_service_without_pods_has_an_empty_slice),
         cmocka_unit_test(a_headless_service_is_marked_as_such),
         cmocka_unit_test(whether_a_service_is_headless_is_not_for_its_labels_to_say),
@@ -660,6 +716,7 @@ int main(void)
         cmocka_unit_test(endpoints_go_with_their_service),
         cmocka_unit_test(what_others_do_to_slices_and_endpoints_is_put_right),
         cmocka_unit_test(endpoints_made_by_hand_are_mirrored),
+        cmocka_unit_test(endpoints_made_by_hand_go_with_their_service),
         cmocka_unit_test(a_slice_that_is_taken_away_is_made_again),
         cmocka_unit_test(endpoints_that_do_not_want_it_are_not_mirrored),
         cmocka_unit_test(a_thousand_addresses_of_a_subset_are_mirrored),
