@@ -7,40 +7,7 @@
 
 #include "base/text.h"
 #include "control/controller.h"
-#include "control/victims.h"
-
-#define NO_INDEX (-1)
-
-/* What is asked about a pod again and again. */
-struct fact {
-    struct object *object;
-    const struct pod *pod;
-    int32_t index; /* NO_INDEX: none, or none that the Job has */
-    int32_t any_index;
-    bool tracked; /* has the finalizer */
-    bool active, terminating, succeeded, failed;
-    bool counts;            /* as a failure, by the failure policy */
-    enum job_action action; /* if failed */
-    const char *message;    /* of JOB_ACTION_FAIL_JOB */
-    bool to_delete;
-};
-
-struct deciding {
-    struct arena *arena;
-    const struct job *job;
-    const struct job_spec *spec;
-    int64_t now, second;
-    struct fact *facts; /* by index, then as given */
-    size_t count;
-    struct job_plan *plan;
-    struct job_status *status;
-    bool indexed, per_index, only_replace_failed, suspended;
-    int32_t active, ready, terminating, succeeded, failed;
-    struct index_set previous_indexes, succeeded_indexes, failed_indexes;
-    struct fact **delayed; /* per index, the failed pod that waits for its replacement; in the order of indexes */
-    size_t delayed_count;
-    struct job_condition *finish; /* SuccessCriteriaMet, FailureTarget or Failed: the Job is to end */
-};
+#include "control/job_deciding.h"
 
 static bool has_text(const struct string_array *list, const char *text)
 {
@@ -62,26 +29,26 @@ static int32_t annotation(const struct pod *pod, const char *key)
     return !text || end == text || *end || errno || number < 0 || number > INT32_MAX ? -1 : (int32_t)number;
 }
 
-static int32_t failures_of(const struct pod *pod)
+int32_t job_index_failures(const struct pod *pod)
 {
     int32_t count = annotation(pod, JOB_INDEX_FAILURE_COUNT);
     return count < 0 ? 0 : count;
 }
 
-static int32_t ignored_of(const struct pod *pod)
+int32_t job_index_ignored(const struct pod *pod)
 {
     int32_t count = annotation(pod, JOB_INDEX_IGNORED_FAILURE_COUNT);
     return count < 0 ? 0 : count;
 }
 
-static void observe(struct deciding *d, struct object *object, struct fact *f)
+static void observe(struct job_deciding *d, struct object *object, struct job_fact *f)
 {
     const struct pod *pod = object->value;
     bool ended_badly = text_equal(pod->status.phase, "Failed"), deleted = pod->metadata.deletion_timestamp != 0;
     f->object = object;
     f->pod = pod;
     f->any_index = annotation(pod, JOB_COMPLETION_INDEX);
-    f->index = d->indexed && f->any_index < d->spec->completions.value ? f->any_index : NO_INDEX;
+    f->index = d->indexed && f->any_index < d->spec->completions.value ? f->any_index : JOB_NO_INDEX;
     f->tracked = has_text(&pod->metadata.finalizers, JOB_TRACKING_FINALIZER);
     f->active = pod_is_active(pod);
     f->succeeded = text_equal(pod->status.phase, "Succeeded");
@@ -97,12 +64,12 @@ static void observe(struct deciding *d, struct object *object, struct fact *f)
 
 static int compare_indexes(const void *a, const void *b)
 {
-    const struct fact *x = a, *y = b;
+    const struct job_fact *x = a, *y = b;
     int order = (x->any_index > y->any_index) - (x->any_index < y->any_index);
     return order ? order : strcmp(x->pod->metadata.name, y->pod->metadata.name);
 }
 
-static void observe_all(struct deciding *d, const struct job_observation *seen)
+static void observe_all(struct job_deciding *d, const struct job_observation *seen)
 {
     d->facts = arena_alloc(d->arena, (seen->count + 1) * sizeof(*d->facts));
     d->count = seen->count;
@@ -114,12 +81,12 @@ static void observe_all(struct deciding *d, const struct job_observation *seen)
 /* ---- Counting ---- */
 
 /* A pod that is not in the counters and not in the lists yet. */
-static bool is_new(const struct deciding *d, const struct fact *f, const struct string_array *listed)
+static bool is_new(const struct job_deciding *d, const struct job_fact *f, const struct string_array *listed)
 {
-    return f->tracked && !has_text(listed, f->object->meta->uid) && (!d->indexed || f->index != NO_INDEX);
+    return f->tracked && !has_text(listed, f->object->meta->uid) && (!d->indexed || f->index != JOB_NO_INDEX);
 }
 
-static void count(struct deciding *d, struct job_backoff old)
+static void count(struct job_deciding *d, struct job_backoff old)
 {
     const struct uncounted_terminated_pods *uncounted = d->status->uncounted_terminated_pods;
     int64_t *succeeded = arena_alloc(d->arena, (d->count + 1) * sizeof(*succeeded));
@@ -128,7 +95,7 @@ static void count(struct deciding *d, struct job_backoff old)
     d->succeeded = d->status->succeeded + (int32_t)uncounted->succeeded.count;
     d->failed = d->status->failed + (int32_t)uncounted->failed.count;
     for (size_t i = 0; i < d->count; i++) {
-        const struct fact *f = &d->facts[i];
+        const struct job_fact *f = &d->facts[i];
         if (f->succeeded && is_new(d, f, &uncounted->succeeded)) {
             succeeded[succeeded_count++] = job_pod_finished_at(f->pod);
             d->succeeded++;
@@ -140,71 +107,59 @@ static void count(struct deciding *d, struct job_backoff old)
     d->plan->backoff = job_backoff_next(old, succeeded, succeeded_count, failed, failed_count);
 }
 
-static bool index_has_failed(const struct deciding *d, const struct fact *f)
+static bool index_has_failed(const struct job_deciding *d, const struct job_fact *f)
 {
     return f->failed && (f->action == JOB_ACTION_FAIL_INDEX ||
-                         (f->counts && failures_of(f->pod) >= d->spec->backoff_limit_per_index.value));
+                         (f->counts && job_index_failures(f->pod) >= d->spec->backoff_limit_per_index.value));
 }
 
-static struct index_set with_pods(struct deciding *d, const struct index_set *set,
-                                  bool (*chosen)(const struct deciding *d, const struct fact *f))
+struct index_set job_indexes_with(struct job_deciding *d, const struct index_set *set,
+                                  bool (*chosen)(const struct job_deciding *d, const struct job_fact *f))
 {
     int32_t *found = arena_alloc(d->arena, (d->count + 1) * sizeof(*found));
     size_t count = 0;
     for (size_t i = 0; i < d->count; i++)
-        if (d->facts[i].index != NO_INDEX && chosen(d, &d->facts[i]))
+        if (d->facts[i].index != JOB_NO_INDEX && chosen(d, &d->facts[i]))
             found[count++] = d->facts[i].index;
     struct index_set fresh = index_set_of(d->arena, found, count);
     return index_set_merge(d->arena, set, &fresh);
 }
 
-static bool is_newly_succeeded(const struct deciding *d, const struct fact *f)
+static bool is_newly_succeeded(const struct job_deciding *d, const struct job_fact *f)
 {
     (void)d;
     return f->succeeded && f->tracked;
 }
 
-static bool is_newly_failed(const struct deciding *d, const struct fact *f)
+static bool is_newly_failed(const struct job_deciding *d, const struct job_fact *f)
 {
     return f->tracked && index_has_failed(d, f);
 }
 
-static bool is_active(const struct deciding *d, const struct fact *f)
-{
-    (void)d;
-    return f->active;
-}
-
-static bool is_terminating(const struct deciding *d, const struct fact *f)
-{
-    (void)d;
-    return f->terminating;
-}
-
 /* Per index without an active pod, the failed pod that carries its count of failures on to its replacement. */
-static void find_delayed(struct deciding *d)
+static void find_delayed(struct job_deciding *d)
 {
     static const struct index_set none;
-    struct index_set active = with_pods(d, &none, is_active);
-    d->delayed = arena_alloc(d->arena, (d->count + 1) * sizeof(struct fact *));
+    struct index_set active = job_indexes_with(d, &none, job_fact_is_active);
+    d->delayed = arena_alloc(d->arena, (d->count + 1) * sizeof(struct job_fact *));
     for (size_t i = 0; i < d->count; i++) {
-        struct fact *f = &d->facts[i];
-        if (!f->failed || !f->tracked || f->index == NO_INDEX || index_set_has(&d->succeeded_indexes, f->index) ||
+        struct job_fact *f = &d->facts[i];
+        if (!f->failed || !f->tracked || f->index == JOB_NO_INDEX || index_set_has(&d->succeeded_indexes, f->index) ||
             index_set_has(&d->failed_indexes, f->index) || index_set_has(&active, f->index))
             continue;
         if (!d->delayed_count || d->delayed[d->delayed_count - 1]->index != f->index) {
             d->delayed[d->delayed_count++] = f;
             continue;
         }
-        struct fact **last = &d->delayed[d->delayed_count - 1];
-        int32_t before = failures_of((*last)->pod) + ignored_of((*last)->pod);
-        if (before <= failures_of(f->pod) + ignored_of(f->pod) &&
+        struct job_fact **last = &d->delayed[d->delayed_count - 1];
+        int32_t before = job_index_failures((*last)->pod) + job_index_ignored((*last)->pod);
+        if (before <= job_index_failures(f->pod) + job_index_ignored(f->pod) &&
             job_pod_finished_at(f->pod) >= job_pod_finished_at((*last)->pod))
             *last = f;
     }
 }
 
-static struct fact *delayed_at(const struct deciding *d, int32_t index)
+struct job_fact *job_delayed_at(const struct job_deciding *d, int32_t index)
 {
     size_t low = 0, high = d->delayed_count;
     while (low < high) {
@@ -219,7 +174,7 @@ static struct fact *delayed_at(const struct deciding *d, int32_t index)
 
 /* ---- Whether it is to end ---- */
 
-static struct job_condition *condition(struct deciding *d, const char *type, const char *status, const char *reason,
+static struct job_condition *condition(struct job_deciding *d, const char *type, const char *status, const char *reason,
                                        const char *message)
 {
     struct job_condition *c = arena_alloc(d->arena, sizeof(*c));
@@ -233,7 +188,7 @@ static struct job_condition *condition(struct deciding *d, const char *type, con
 }
 
 /* Appends or changes a condition; one that is not there is not set to False. Returns whether anything changed. */
-static bool set_condition(struct deciding *d, const struct job_condition *wanted)
+static bool set_condition(struct job_deciding *d, const struct job_condition *wanted)
 {
     struct job_condition_array *list = &d->status->conditions;
     for (size_t i = 0; i < list->count; i++) {
@@ -252,13 +207,13 @@ static bool set_condition(struct deciding *d, const struct job_condition *wanted
     return true;
 }
 
-static void fail(struct deciding *d, const char *reason, const char *message)
+static void fail(struct job_deciding *d, const char *reason, const char *message)
 {
     d->finish = condition(d, "FailureTarget", "True", reason, message);
 }
 
 /* Containers that are restarted in place count as failures of pods. */
-static bool restarted_too_often(const struct deciding *d)
+static bool restarted_too_often(const struct job_deciding *d)
 {
     int64_t restarts = 0;
     if (!text_equal(d->spec->template.spec.restart_policy, "OnFailure"))
@@ -276,13 +231,13 @@ static bool restarted_too_often(const struct deciding *d)
     return limit ? restarts >= limit : restarts > 0;
 }
 
-static void again_after(struct deciding *d, int64_t delay)
+void job_again_after(struct job_deciding *d, int64_t delay)
 {
     if (delay > 0 && (!d->plan->again_after || delay < d->plan->again_after))
         d->plan->again_after = delay;
 }
 
-static void check_limits(struct deciding *d)
+static void check_limits(struct job_deciding *d)
 {
     const struct opt_int64 *deadline = &d->spec->active_deadline_seconds;
     /* A Job that is being resumed starts now: what it ran before, and its suspension, do not count. */
@@ -296,11 +251,11 @@ static void check_limits(struct deciding *d)
         if (d->now >= end)
             fail(d, "DeadlineExceeded", "Job was active longer than specified deadline");
         else
-            again_after(d, end - d->now);
+            job_again_after(d, end - d->now);
     }
 }
 
-static void find_end(struct deciding *d)
+static void find_end(struct job_deciding *d)
 {
     const struct job_condition *met = job_condition_find(d->status, "SuccessCriteriaMet");
     const struct job_condition *target = job_condition_find(d->status, "FailureTarget");
@@ -319,16 +274,16 @@ static void find_end(struct deciding *d)
         check_limits(d);
 }
 
-static void decide_indexes(struct deciding *d)
+static void decide_indexes(struct job_deciding *d)
 {
     const char *message;
     int32_t completions = d->spec->completions.value;
     d->previous_indexes = index_set_parse(d->arena, d->status->completed_indexes, completions);
-    d->succeeded_indexes = with_pods(d, &d->previous_indexes, is_newly_succeeded);
+    d->succeeded_indexes = job_indexes_with(d, &d->previous_indexes, is_newly_succeeded);
     d->succeeded = index_set_total(&d->succeeded_indexes);
     if (d->per_index) {
         struct index_set before = index_set_parse(d->arena, d->status->failed_indexes, completions);
-        d->failed_indexes = with_pods(d, &before, is_newly_failed);
+        d->failed_indexes = job_indexes_with(d, &before, is_newly_failed);
         int32_t failed = index_set_total(&d->failed_indexes);
         if (!d->finish && d->spec->max_failed_indexes.set && failed > d->spec->max_failed_indexes.value)
             fail(d, "MaxFailedIndexesExceeded", "Job has exceeded the specified maximal number of failed indexes");
@@ -340,138 +295,9 @@ static void decide_indexes(struct deciding *d)
         d->finish = condition(d, "SuccessCriteriaMet", "True", "SuccessPolicy", message);
 }
 
-/* ---- Pods to make and to delete ---- */
+/* ---- Its pods ---- */
 
-static void delete_pod(struct deciding *d, struct fact *f)
-{
-    f->to_delete = true;
-    d->plan->deletions[d->plan->deletion_count++] = f->object;
-    d->active--;
-    d->terminating++;
-    d->ready -= pod_is_ready(f->pod);
-}
-
-static struct fact *fact_of(struct deciding *d, const struct object *object)
-{
-    size_t i = 0;
-    while (d->facts[i].object != object)
-        i++;
-    return &d->facts[i];
-}
-
-/* Those of the pods that are to go first, `count` of them. */
-static void delete_first(struct deciding *d, struct object **pods, size_t pod_count, size_t count)
-{
-    if (count && count < pod_count)
-        victims_sort(d->arena, pods, pod_count, pods, pod_count, 0, d->now);
-    for (size_t i = 0; i < count && d->plan->deletion_count < JOB_BURST; i++)
-        delete_pod(d, fact_of(d, pods[i]));
-}
-
-/* Active pods that an Indexed Job has no use for: without an index, with one too high, or all but one with the same. */
-static void delete_superfluous(struct deciding *d)
-{
-    struct object **same = arena_alloc(d->arena, (d->count + 1) * sizeof(struct object *));
-    for (size_t i = 0; i < d->count;) {
-        int32_t index = d->facts[i].any_index;
-        bool useless = d->facts[i].index == NO_INDEX;
-        size_t found = 0;
-        for (; i < d->count && d->facts[i].any_index == index; i++)
-            if (d->facts[i].active)
-                same[found++] = d->facts[i].object;
-        if (found)
-            delete_first(d, same, found, useless ? found : found - 1);
-    }
-}
-
-static void delete_pods(struct deciding *d, int32_t at_least)
-{
-    d->plan->release_first = true;
-    if (d->indexed)
-        delete_superfluous(d);
-    if ((int32_t)d->plan->deletion_count >= at_least)
-        return;
-    struct object **left = arena_alloc(d->arena, (d->count + 1) * sizeof(struct object *));
-    size_t left_count = 0, more = (size_t)at_least - d->plan->deletion_count;
-    for (size_t i = 0; i < d->count; i++)
-        if (d->facts[i].active && !d->facts[i].to_delete)
-            left[left_count++] = d->facts[i].object;
-    delete_first(d, left, left_count, more < left_count ? more : left_count);
-}
-
-static int32_t wanted_active(const struct deciding *d)
-{
-    int32_t parallelism = d->spec->parallelism.value;
-    if (!d->spec->completions.set)
-        return d->succeeded > 0 ? d->active : parallelism;
-    int32_t left = d->spec->completions.value - d->succeeded;
-    return left > parallelism ? parallelism : left < 0 ? 0 : left;
-}
-
-static void create_indexes(struct deciding *d, size_t count)
-{
-    int32_t *indexes = arena_alloc(d->arena, (count + 1) * sizeof(*indexes));
-    struct index_set taken = with_pods(d, &d->succeeded_indexes, is_active);
-    int64_t least = 0;
-    if (d->only_replace_failed)
-        taken = with_pods(d, &taken, is_terminating);
-    taken = index_set_merge(d->arena, &taken, &d->failed_indexes);
-    count = index_set_missing(&taken, d->spec->completions.value, indexes, count);
-    for (size_t i = 0; i < count; i++) {
-        struct job_creation creation = {.index = indexes[i]};
-        const struct fact *last = d->per_index ? delayed_at(d, indexes[i]) : NULL;
-        if (last) {
-            int32_t failures = failures_of(last->pod), ignored = ignored_of(last->pod);
-            int64_t left = job_backoff_left(failures + ignored + 1, job_pod_finished_at(last->pod), d->now);
-            if (left) {
-                least = least && least < left ? least : left;
-                continue;
-            }
-            creation.failures = failures + last->counts;
-            creation.ignored = ignored + !last->counts;
-        }
-        d->plan->creations[d->plan->creation_count++] = creation;
-    }
-    again_after(d, least);
-}
-
-static void create_pods(struct deciding *d, int32_t wanted)
-{
-    int32_t lacking = wanted - d->active - (d->only_replace_failed ? d->terminating : 0);
-    struct job_plan *plan = d->plan;
-    if (lacking <= 0)
-        return;
-    if (!d->per_index) {
-        int64_t left = job_backoff_left(plan->backoff.failures, plan->backoff.last, d->now);
-        if (left) {
-            again_after(d, left);
-            return;
-        }
-    }
-    size_t count = lacking < JOB_BURST ? (size_t)lacking : JOB_BURST;
-    plan->creations = arena_alloc(d->arena, count * sizeof(*plan->creations));
-    if (d->indexed)
-        create_indexes(d, count);
-    else
-        while (plan->creation_count < count)
-            plan->creations[plan->creation_count++] = (struct job_creation){.index = NO_INDEX};
-    d->active += (int32_t)plan->creation_count;
-}
-
-/* Brings the number of active pods to what it should be: either deletes or creates. */
-static void manage(struct deciding *d)
-{
-    if (d->suspended) {
-        delete_pods(d, d->active);
-        return;
-    }
-    int32_t wanted = wanted_active(d);
-    delete_pods(d, d->active > wanted ? d->active - wanted : 0);
-    if (!d->plan->deletion_count)
-        create_pods(d, wanted);
-}
-
-static void set_suspended(struct deciding *d)
+static void set_suspended(struct job_deciding *d)
 {
     if (d->suspended) {
         d->plan->suspended = set_condition(d, condition(d, "Suspended", "True", "JobSuspended", "Job suspended"));
@@ -481,17 +307,17 @@ static void set_suspended(struct deciding *d)
     }
 }
 
-static void decide_pods(struct deciding *d)
+static void decide_pods(struct job_deciding *d)
 {
     bool managed = !d->finish && !d->job->metadata.deletion_timestamp;
     if (d->finish) {
         for (size_t i = 0; i < d->count; i++)
             if (d->facts[i].active)
-                delete_pod(d, &d->facts[i]);
+                job_pods_delete(d, &d->facts[i]);
         return;
     }
     if (managed)
-        manage(d);
+        job_pods_manage(d);
     bool complete = d->spec->completions.set ? d->succeeded >= d->spec->completions.value : d->succeeded > 0;
     if (complete && !d->active)
         d->finish = condition(d, "SuccessCriteriaMet", "True", "CompletionsReached",
@@ -502,7 +328,7 @@ static void decide_pods(struct deciding *d)
 
 /* ---- Counters and finalizers ---- */
 
-static size_t keep_tracked(struct deciding *d, struct string_array *uids)
+static size_t keep_tracked(struct job_deciding *d, struct string_array *uids)
 {
     size_t kept = 0, before = uids->count;
     for (size_t i = 0; i < before; i++) {
@@ -516,34 +342,35 @@ static size_t keep_tracked(struct deciding *d, struct string_array *uids)
     return before - kept;
 }
 
-static bool may_release(const struct deciding *d, const struct fact *f)
+static bool may_release(const struct job_deciding *d, const struct job_fact *f)
 {
     if (!f->tracked)
         return false;
     if (d->job->metadata.deletion_timestamp || d->finish || f->succeeded)
         return true;
-    return f->failed && !(d->per_index && f->index != NO_INDEX && delayed_at(d, f->index) == f);
+    return f->failed && !(d->per_index && f->index != JOB_NO_INDEX && job_delayed_at(d, f->index) == f);
 }
 
 /* Puts a pod that may go into the lists. */
-static void list_pod(struct deciding *d, const struct fact *f, struct uncounted_terminated_pods *uncounted,
+static void list_pod(struct job_deciding *d, const struct job_fact *f, struct uncounted_terminated_pods *uncounted,
                      size_t *new_indexes)
 {
     const char *uid = f->object->meta->uid;
     bool failing = d->finish && !text_equal(d->finish->type, "SuccessCriteriaMet");
     if (f->succeeded && !has_text(&uncounted->failed, uid)) {
         if (d->indexed)
-            *new_indexes += f->index != NO_INDEX && !index_set_has(&d->previous_indexes, f->index);
+            *new_indexes += f->index != JOB_NO_INDEX && !index_set_has(&d->previous_indexes, f->index);
         else if (!has_text(&uncounted->succeeded, uid))
             uncounted->succeeded.items[uncounted->succeeded.count++] = uid;
-    } else if ((f->failed || failing) && !has_text(&uncounted->failed, uid) && (!d->indexed || f->index != NO_INDEX)) {
+    } else if ((f->failed || failing) && !has_text(&uncounted->failed, uid) &&
+               (!d->indexed || f->index != JOB_NO_INDEX)) {
         const char *message;
         if (f->failed ? f->counts : job_failure_action(d->arena, d->spec, f->pod, &message) != JOB_ACTION_IGNORE)
             uncounted->failed.items[uncounted->failed.count++] = uid;
     }
 }
 
-static void track(struct deciding *d)
+static void track(struct job_deciding *d)
 {
     struct job_status *status = d->status;
     struct uncounted_terminated_pods *uncounted = status->uncounted_terminated_pods;
@@ -553,7 +380,7 @@ static void track(struct deciding *d)
     status->succeeded += (int32_t)keep_tracked(d, &uncounted->succeeded);
     status->failed += (int32_t)keep_tracked(d, &uncounted->failed);
     for (size_t i = 0; i < d->count && !full; i++) {
-        const struct fact *f = &d->facts[i];
+        const struct job_fact *f = &d->facts[i];
         if (!may_release(d, f))
             continue;
         plan->releases[plan->release_count++] = f->object;
@@ -589,7 +416,7 @@ static void copy_uids(struct arena *arena, struct string_array *uids, size_t roo
     uids->items = arena_array_grow(arena, uids->items, uids->count, room, sizeof(*uids->items));
 }
 
-static void begin(struct deciding *d, const struct job_observation *seen)
+static void begin(struct job_deciding *d, const struct job_observation *seen)
 {
     struct job_status *status = d->status;
     struct uncounted_terminated_pods *uncounted = arena_alloc(d->arena, sizeof(*uncounted));
@@ -609,7 +436,7 @@ void job_decide(struct arena *arena, const struct job_observation *seen, struct 
 {
     const struct job_spec *spec = &seen->job->spec;
     *plan = (struct job_plan){0};
-    struct deciding d = {.arena = arena, .job = seen->job, .spec = spec, .plan = plan, .status = &plan->status};
+    struct job_deciding d = {.arena = arena, .job = seen->job, .spec = spec, .plan = plan, .status = &plan->status};
     d.now = seen->now;
     d.second = seen->now / SECOND * SECOND;
     d.indexed = job_is_indexed(spec);
