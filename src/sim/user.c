@@ -8,9 +8,9 @@
 #include "api/job.h"
 #include "base/buffer.h"
 #include "base/cleanup.h"
-#include "base/vector.h"
 #include "control/controller.h"
 #include "control/rollout.h"
+#include "sim/user_internal.h"
 
 #define NAMESPACES 2
 #define NAMES 3
@@ -19,15 +19,6 @@
 
 static const char *const namespaces[NAMESPACES] = {"default", "extra"};
 static const char *const names[NAMES] = {"web", "api", "db"};
-
-struct sim_user {
-    struct sim_cluster *cluster;
-    struct sim_history *history;
-    struct sim_random random;
-    struct client *client;
-    int32_t replicas_max;
-    unsigned image; /* counts up: every rollout has a new one, unless it goes back */
-};
 
 static uint64_t below(struct sim_user *u, uint64_t n)
 {
@@ -41,24 +32,20 @@ static bool chance(struct sim_user *u, unsigned permille)
 
 /* What there is. */
 
-struct objects {
-    VECTOR(struct object *) items; /* borrowed */
-};
-
-static bool collect(void *context, struct object *object)
+bool user_collect(void *context, struct object *object)
 {
-    struct objects *o = context;
+    struct user_objects *o = context;
     vector_push(&o->items, object);
     return true;
 }
 
 static struct object *pick(struct sim_user *u, enum api_resource_index resource)
 {
-    struct objects o = {0};
+    struct user_objects o = {0};
     struct store *store = sim_cluster_store(u->cluster);
     if (!store)
         return NULL;
-    store_list(store, &api_resources[resource], NULL, NULL, NULL, collect, &o);
+    store_list(store, &api_resources[resource], NULL, NULL, NULL, user_collect, &o);
     struct object *picked = o.items.count ? o.items.items[below(u, o.items.count)] : NULL;
     vector_free(&o.items);
     return picked;
@@ -66,7 +53,7 @@ static struct object *pick(struct sim_user *u, enum api_resource_index resource)
 
 /* Requests. */
 
-static void patch(struct sim_user *u, const struct object *object, const char *text)
+void user_patch(struct sim_user *u, const struct object *object, const char *text)
 {
     const struct object_meta *meta = object->meta;
     sim_history_note(u->history, "user patches %s %s %s", object->resource->singular, meta->name, text);
@@ -112,8 +99,7 @@ static void set_strategy(struct sim_user *u, struct arena *arena, struct deploym
     strategy->type = "RollingUpdate";
     strategy->rolling_update = arena_alloc(arena, sizeof(*strategy->rolling_update));
     strategy->rolling_update->max_surge = amount(u, arena, true);
-    strategy->rolling_update->max_unavailable =
-        amount(u, arena, !is_zero(&strategy->rolling_update->max_surge));
+    strategy->rolling_update->max_unavailable = amount(u, arena, !is_zero(&strategy->rolling_update->max_surge));
 }
 
 static struct label_selector *select_app(struct arena *arena, const char *name)
@@ -228,7 +214,7 @@ static void scale(struct sim_user *u)
     char text[64];
     snprintf(text, sizeof(text), "{\"spec\":{\"replicas\":%d}}", (int)below(u, (uint64_t)u->replicas_max + 1));
     if (object)
-        patch(u, object, text);
+        user_patch(u, object, text);
 }
 
 static void pause_or_resume(struct sim_user *u)
@@ -237,10 +223,10 @@ static void pause_or_resume(struct sim_user *u)
     if (!object)
         return;
     bool paused = ((const struct deployment *)object->value)->spec.paused;
-    patch(u, object, paused ? "{\"spec\":{\"paused\":false}}" : "{\"spec\":{\"paused\":true}}");
+    user_patch(u, object, paused ? "{\"spec\":{\"paused\":false}}" : "{\"spec\":{\"paused\":true}}");
 }
 
-static void write_deployment(struct sim_user *u, struct arena *arena, struct deployment *d, const char *what)
+void user_write_deployment(struct sim_user *u, struct arena *arena, struct deployment *d, const char *what)
 {
     sim_history_note(u->history, "user %s deployment %s/%s: image %s", what, d->metadata.namespace, d->metadata.name,
                      d->spec.template.spec.containers.items[0].image);
@@ -255,7 +241,7 @@ static void set_image(struct sim_user *u)
     struct arena *arena = arena_new(0);
     struct deployment *d = object_copy(arena, object);
     d->spec.template.spec.containers.items[0].image = new_image(u, arena);
-    write_deployment(u, arena, d, "rolls out");
+    user_write_deployment(u, arena, d, "rolls out");
 }
 
 static void change_strategy(struct sim_user *u)
@@ -266,7 +252,7 @@ static void change_strategy(struct sim_user *u)
     struct arena *arena = arena_new(0);
     struct deployment *d = object_copy(arena, object);
     set_strategy(u, arena, &d->spec.strategy);
-    write_deployment(u, arena, d, "changes the strategy of");
+    user_write_deployment(u, arena, d, "changes the strategy of");
 }
 
 /* When a pod counts as available, and when a rollout as stuck. */
@@ -278,7 +264,7 @@ static void change_patience(struct sim_user *u)
     snprintf(text, sizeof(text), "{\"spec\":{\"minReadySeconds\":%d,\"progressDeadlineSeconds\":%d}}", ready,
              ready + 1 + (int)below(u, 300));
     if (object)
-        patch(u, object, text);
+        user_patch(u, object, text);
 }
 
 /* The template of one of its ReplicaSets, as `kubectl rollout undo` does it. */
@@ -297,7 +283,7 @@ static void undo(struct sim_user *u)
     struct string_map labels = d->spec.template.metadata.labels;
     d->spec.template = rs->spec.template;
     d->spec.template.metadata.labels = labels;
-    write_deployment(u, arena, d, "undoes");
+    user_write_deployment(u, arena, d, "undoes");
 }
 
 static void delete_deployment(struct sim_user *u)
@@ -323,7 +309,7 @@ static struct pod_failure_policy *failure_policy(struct sim_user *u, struct aren
     struct pod_failure_policy_rule *rule = arena_alloc(arena, sizeof(*rule));
     rule->action = choices[below(u, per_index ? 4 : 3)];
     rule->on_exit_codes = arena_alloc(arena, sizeof(*rule->on_exit_codes));
-    *rule->on_exit_codes = (struct pod_failure_policy_on_exit_codes_requirement){.operator = "In", .values = {one, 1}};
+    *rule->on_exit_codes = (struct pod_failure_policy_on_exit_codes_requirement){.operator= "In", .values = {one, 1}};
     policy->rules.items = rule;
     policy->rules.count = 1;
     return policy;
@@ -403,7 +389,7 @@ static void change_job(struct sim_user *u)
         snprintf(text, sizeof(text), "{\"spec\":{\"parallelism\":%d,\"completions\":%d}}", size, size);
     else
         snprintf(text, sizeof(text), "{\"spec\":{\"parallelism\":%d}}", size);
-    patch(u, object, text);
+    user_patch(u, object, text);
 }
 
 static void delete_job(struct sim_user *u)
@@ -434,7 +420,7 @@ static void relabel_pod(struct sim_user *u)
 {
     struct object *object = pick(u, API_PODS);
     if (object)
-        patch(u, object, "{\"metadata\":{\"labels\":{\"app\":\"debug\"}}}");
+        user_patch(u, object, "{\"metadata\":{\"labels\":{\"app\":\"debug\"}}}");
 }
 
 static void delete_service(struct sim_user *u)
@@ -452,7 +438,7 @@ static void cordon(struct sim_user *u)
     if (!object)
         return;
     bool closed = ((const struct node *)object->value)->spec.unschedulable;
-    patch(u, object, closed ? "{\"spec\":{\"unschedulable\":null}}" : "{\"spec\":{\"unschedulable\":true}}");
+    user_patch(u, object, closed ? "{\"spec\":{\"unschedulable\":null}}" : "{\"spec\":{\"unschedulable\":true}}");
 }
 
 static const struct {
@@ -497,124 +483,4 @@ void sim_user_act(struct sim_user *u)
         }
         at -= actions[i].weight;
     }
-}
-
-/* Few enough pods for every cluster that is simulated. */
-#define MENDED_REPLICAS 4
-
-/* Nothing that could keep pods from being placed. */
-static bool is_good(const struct deployment *d)
-{
-    return !d->spec.template.spec.affinity && !d->spec.template.spec.topology_spread_constraints.count &&
-           sim_image_of(d->spec.template.spec.containers.items[0].image) == SIM_IMAGE_GOOD && !d->spec.paused &&
-           d->spec.replicas.value <= MENDED_REPLICAS;
-}
-
-static size_t mend_deployment(struct sim_user *u, struct object *object)
-{
-    if (is_good(object->value) || object->meta->deletion_timestamp)
-        return 0;
-    struct arena *arena = arena_new(0);
-    struct deployment *d = object_copy(arena, object);
-    struct container *container = &d->spec.template.spec.containers.items[0];
-    if (sim_image_of(container->image) != SIM_IMAGE_GOOD)
-        container->image = arena_printf(arena, "app:%u", ++u->image);
-    if (d->spec.replicas.value > MENDED_REPLICAS)
-        d->spec.replicas.value = MENDED_REPLICAS;
-    d->spec.paused = false;
-    d->spec.template.spec.affinity = NULL;
-    d->spec.template.spec.topology_spread_constraints.count = 0;
-    write_deployment(u, arena, d, "mends");
-    return 1;
-}
-
-/* A Job that would never finish is made to, or goes. */
-static size_t mend_job(struct sim_user *u, struct object *object)
-{
-    const struct job *job = object->value;
-    const struct object_meta *meta = object->meta;
-    if (job_is_finished(&job->status) || meta->deletion_timestamp)
-        return 0;
-    if (sim_image_of(job->spec.template.spec.containers.items[0].image) != SIM_IMAGE_DONE) {
-        sim_history_note(u->history, "user removes job %s/%s", meta->namespace, meta->name);
-        client_delete(u->client, object->resource, meta->namespace, meta->name, NULL, -1, "Background", NULL, NULL);
-        return 1;
-    }
-    if (job->spec.parallelism.value && !job->spec.suspend.value)
-        return 0;
-    patch(u, object, "{\"spec\":{\"parallelism\":2,\"suspend\":false}}");
-    return 1;
-}
-
-/* Pods that shun their successors, and stay until these are ready: such a rollout ends only if they go first. */
-static size_t mend_rollout(struct sim_user *u, struct object *set)
-{
-    const struct replica_set *rs = set->value;
-    const struct owner_reference *r = controller_of(set->meta);
-    struct object *object = r && rs->spec.template.spec.affinity && rs->spec.replicas.value
-                                ? store_get(sim_cluster_store(u->cluster), &api_resources[API_DEPLOYMENTS],
-                                            set->meta->namespace, r->name)
-                                : NULL;
-    const struct deployment *d = object ? object->value : NULL;
-    if (!d || object->meta->deletion_timestamp || !rollout_is_rolling(d))
-        return 0;
-    patch(u, object, "{\"spec\":{\"strategy\":{\"type\":\"Recreate\",\"rollingUpdate\":null}}}");
-    return 1;
-}
-
-static bool owns(const struct object *object, enum api_resource_index owner)
-{
-    const struct owner_reference *r = controller_of(object->meta);
-    return r && strcmp(r->kind, api_resources[owner].kind) == 0;
-}
-
-/* What no Deployment owns stays as it is, and could keep the cluster from coming to rest. */
-static size_t remove_stray(struct sim_user *u, struct object *object, enum api_resource_index owner)
-{
-    if (owns(object, owner) || owns(object, API_JOBS) || object->meta->deletion_timestamp)
-        return 0;
-    sim_history_note(u->history, "user removes %s %s", object->resource->singular, object->meta->name);
-    client_delete(u->client, object->resource, object->meta->namespace, object->meta->name, NULL, 0, "Background", NULL,
-                  NULL);
-    return 1;
-}
-
-static size_t mend_node(struct sim_user *u, struct object *object)
-{
-    if (!((const struct node *)object->value)->spec.unschedulable)
-        return 0;
-    patch(u, object, "{\"spec\":{\"unschedulable\":null}}");
-    return 1;
-}
-
-size_t sim_user_mend(struct sim_user *u)
-{
-    static const enum api_resource_index kinds[] = {API_DEPLOYMENTS, API_JOBS, API_NODES, API_REPLICASETS, API_PODS};
-    struct store *store = sim_cluster_store(u->cluster);
-    struct objects o = {0};
-    size_t count = 0;
-    for (size_t i = 0; i < ARRAY_COUNT(kinds); i++)
-        store_list(store, &api_resources[kinds[i]], NULL, NULL, NULL, collect, &o);
-    for (size_t i = 0; i < o.items.count; i++) {
-        struct object *object = o.items.items[i];
-        switch (object->resource->index) {
-        case API_DEPLOYMENTS:
-            count += mend_deployment(u, object);
-            break;
-        case API_JOBS:
-            count += mend_job(u, object);
-            break;
-        case API_NODES:
-            count += mend_node(u, object);
-            break;
-        case API_REPLICASETS:
-            count += remove_stray(u, object, API_DEPLOYMENTS) + mend_rollout(u, object);
-            break;
-        default:
-            count += remove_stray(u, object, API_REPLICASETS);
-            break;
-        }
-    }
-    vector_free(&o.items);
-    return count;
 }
