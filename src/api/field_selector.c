@@ -196,10 +196,12 @@ int field_selector_check(const struct field_selector *selector, const struct api
         bool own;
         if (find_label(resource, label, &own))
             continue;
-        if (own)
-            return error_set(err, EINVAL, "field label not supported: %s", label);
         cleanup_buffer struct buffer quoted = {0};
         go_quote(&quoted, label);
+        if (resource->index == API_JOBS)
+            return error_set(err, EINVAL, "field label %s not supported for batchv1.Job", quoted.data);
+        if (own)
+            return error_set(err, EINVAL, "field label not supported: %s", label);
         return error_set(err, EINVAL,
                          "%s is not a known field selector: only \"metadata.name\", \"metadata.namespace\"",
                          quoted.data);

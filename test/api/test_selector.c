@@ -179,6 +179,7 @@ static void a_wrong_field_selector_gets_upstreams_words(void **state)
         const char *expected;
     } cases[] = {
         {"spec.foo=1", API_PODS, "field label not supported: spec.foo"},
+        {"status.failed=1", API_JOBS, "field label \"status.failed\" not supported for batchv1.Job"},
         {"spec.foo=1", API_CONFIGMAPS,
          "\"spec.foo\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\""},
         {"a", API_PODS, "invalid selector: 'a'; can't understand 'a'"},
