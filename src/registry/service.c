@@ -434,15 +434,11 @@ static int draw_port(const struct registry *registry, struct service *service)
     return offset == UINT32_MAX ? 0 : registry->node_port_first + (int)offset;
 }
 
-static struct status *range_is_full(struct task *task)
-{
-    return api_status_internal_error(task->arena, "failed to allocate a nodePort: range is full");
-}
-
 static struct status *draw_port_for(struct task *task, struct service *service, struct service_port *port)
 {
     port->node_port = draw_port(task->registry, service);
-    return port->node_port ? NULL : range_is_full(task);
+    return port->node_port ? NULL
+                           : api_status_internal_error(task->arena, "failed to allocate a nodePort: range is full");
 }
 
 /* The node port of the first of the first `count` ports that has this port's number; 0: none. */
@@ -528,7 +524,9 @@ static struct status *prepare_health_port(struct task *task, struct service *ser
     if (spec->health_check_node_port)
         return claim_health_port(task, service);
     spec->health_check_node_port = draw_port(task->registry, service);
-    return spec->health_check_node_port ? NULL : range_is_full(task);
+    return spec->health_check_node_port
+               ? NULL
+               : api_status_internal_error(task->arena, "failed to allocate a HealthCheck NodePort 0: range is full");
 }
 
 struct status *service_prepare(struct task *task, struct service *service, const struct service *old)

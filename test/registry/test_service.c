@@ -164,6 +164,29 @@ static void a_local_load_balancer_has_a_port_for_its_health(void **state)
     world_free(w);
 }
 
+static void when_no_port_is_left_it_says_for_what(void **state)
+{
+    struct world *w = world_new();
+    cleanup_buffer struct buffer all = {0};
+    for (int port = 30000; port <= 32767; port++)
+        buffer_printf(&all, "%s{\"name\":\"p%d\",\"port\":%d,\"nodePort\":%d}", port > 30000 ? "," : "", port, port,
+                      port);
+    cleanup_free char *json =
+        mem_printf("{\"metadata\":{\"name\":\"all\"},\"spec\":{\"type\":\"NodePort\",\"ports\":[%s]}}", all.data);
+    assert_code(create(w, "services/default", json), 201);
+    struct reply *r = create(w, "services/default", SERVICE("a", ",\"type\":\"NodePort\""));
+    assert_code(r, 500);
+    assert_string_equal(r->text, "Internal error occurred: failed to allocate a nodePort: range is full");
+    r = create(w, "services/default",
+               SERVICE("a", ",\"type\":\"LoadBalancer\",\"externalTrafficPolicy\":\"Local\","
+                            "\"allocateLoadBalancerNodePorts\":false"));
+    assert_code(r, 500);
+    assert_string_equal(r->text, "Internal error occurred: failed to allocate a HealthCheck NodePort 0: range is full");
+    assert_code(delete_(w, "services/default/all", NULL), 200);
+    assert_code(create(w, "services/default", SERVICE("a", ",\"type\":\"NodePort\"")), 201);
+    world_free(w);
+}
+
 static void what_a_service_has_is_its_own_after_a_restart(void **state)
 {
     struct world *w = world_new();
@@ -586,6 +609,7 @@ int main(void)
         cmocka_unit_test(node_ports_are_given_once_and_given_back),
         cmocka_unit_test(a_port_for_two_protocols_has_one_number),
         cmocka_unit_test(a_local_load_balancer_has_a_port_for_its_health),
+        cmocka_unit_test(when_no_port_is_left_it_says_for_what),
         cmocka_unit_test(what_a_service_has_is_its_own_after_a_restart),
         cmocka_unit_test(a_number_of_the_nodes_is_one_services_for_all_protocols_and_uses),
         cmocka_unit_test(ports_of_a_new_service_share_a_number_when_they_have_one_port),
