@@ -9,11 +9,14 @@
 #include "api/selector.h"
 #include "base/arena.h"
 #include "base/text.h"
+#include "base/timestamp.h"
 
 /* More addresses or ports than these are only counted. */
 #define SHOWN_MAX 3
 
-static const struct table_column_definition default_columns[] = {COLUMN_NAME, COLUMN_AGE, {0}};
+/* As upstream prints the kinds that it has no columns for: when they were made, not how old they are. */
+static const struct table_column_definition default_columns[] = {
+    COLUMN_NAME, {"Created At", "date", NULL, "When the object was created.", 0}, {0}};
 
 static const struct table_column_definition pod_columns[] = {
     COLUMN_NAME,
@@ -487,6 +490,8 @@ static const struct {
     [API_INGRESSES] = {ingress_columns, ingress_cells},
     [API_INGRESSCLASSES] = {ingress_class_columns, ingress_class_cells},
     [API_NETWORKPOLICIES] = {network_policy_columns, network_policy_cells},
+    [API_ROLEBINDINGS] = {role_binding_columns, role_binding_cells},
+    [API_CLUSTERROLEBINDINGS] = {role_binding_columns, cluster_role_binding_cells},
 };
 
 const struct table_column_definition *table_columns(const struct api_resource *resource)
@@ -500,6 +505,10 @@ void table_cells(const struct api_resource *resource, struct cells *cells, const
         kinds[resource->index].cells(cells, value);
         return;
     }
-    cell_text(cells, api_meta(resource, value)->name);
-    cell_age(cells, api_meta(resource, value)->creation_timestamp);
+    char created[TIME_TEXT_MAX] = "0001-01-01T00:00:00Z";
+    const struct object_meta *meta = api_meta(resource, value);
+    if (meta->creation_timestamp)
+        time_format(meta->creation_timestamp, created);
+    cell_text(cells, meta->name);
+    cell_text(cells, created);
 }

@@ -42,4 +42,9 @@ void ingress_cells(struct cells *cells, const void *value);
 void ingress_class_cells(struct cells *cells, const void *value);
 void network_policy_cells(struct cells *cells, const void *value);
 
+/* table_rbac.c; the columns are those of both kinds of bindings */
+extern const struct table_column_definition role_binding_columns[];
+void role_binding_cells(struct cells *cells, const void *value);
+void cluster_role_binding_cells(struct cells *cells, const void *value);
+
 #endif

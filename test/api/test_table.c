@@ -148,6 +148,14 @@ static const struct {
     {API_INGRESSCLASSES, "{" META ",'spec':{'controller':'a.b/c'}}", "['x','a.b/c','<none>','2m5s']"},
     {API_INGRESSCLASSES, "{" META ",'spec':{'controller':'a.b/c','parameters':{'apiGroup':'g','kind':'K','name':'n'}}}",
      "['x','a.b/c','K.g/n','2m5s']"},
+    {API_ROLES, "{" META "}", "['x','2026-01-01T00:00:00Z']"},
+    {API_CLUSTERROLES, "{'metadata':{'name':'x'}}", "['x','0001-01-01T00:00:00Z']"},
+    {API_ROLEBINDINGS,
+     "{" META ",'roleRef':{'kind':'Role','name':'r'},'subjects':[{'kind':'User','name':'u'},{'kind':'ServiceAccount',"
+     "'namespace':'n','name':'s'},{'kind':'User','name':'v'},{'kind':'Group','name':'g'}]}",
+     "['x','Role/r','2m5s','u, v','g','n/s']"},
+    {API_CLUSTERROLEBINDINGS, "{" META ",'roleRef':{'kind':'ClusterRole','name':'r'}}",
+     "['x','ClusterRole/r','2m5s','','','']"},
     {API_NETWORKPOLICIES, "{" META ",'spec':{'podSelector':{}}}", "['x','<none>','2m5s']"},
     {API_NETWORKPOLICIES, "{" META ",'spec':{'podSelector':{'matchLabels':{'a':'b'}}}}", "['x','a=b','2m5s']"},
 };

@@ -1,5 +1,7 @@
 """Roles: the default ones give what upstream's give, those of others are added to them, and nobody gives away more than he
 has."""
+import re
+
 import pytest
 
 import harness
@@ -198,3 +200,19 @@ def test_who_may_acts_as_somebody_else(cluster, api, namespace, make_cluster_rol
     assert ask(api, token, "/apis", Impersonate_User="jane", Impersonate_Group="system:masters")[0] == 403
     assert ask(api, token, f"/api/v1/namespaces/{namespace}/pods", Impersonate_User="jane")[0] == 403
     api.ok("DELETE", f"{RBAC}/clusterrolebindings/{as_jane}")
+
+
+def test_roles_and_bindings_are_listed_as_upstream_lists_them(kubectl):
+    kubectl("create", "role", "reader", "--verb=get", "--resource=pods")
+    kubectl("create", "rolebinding", "readers", "--role=reader", "--user=jane", "--group=team",
+            f"--serviceaccount={kubectl.namespace}:default")
+    header, row = kubectl("get", "roles").splitlines()
+    assert re.split(r"\s{2,}", header) == ["NAME", "CREATED AT"]
+    assert row.split() == ["reader", kubectl.json("get", "role", "reader")["metadata"]["creationTimestamp"]]
+    header, row = kubectl("get", "rolebindings").splitlines()
+    assert header.split() == ["NAME", "ROLE", "AGE"] and row.split()[:2] == ["readers", "Role/reader"]
+    header, row = kubectl("get", "rolebindings", "-o", "wide").splitlines()
+    assert header.split() == ["NAME", "ROLE", "AGE", "USERS", "GROUPS", "SERVICEACCOUNTS"]
+    assert row.split()[3:] == ["jane", "team", kubectl.namespace + "/default"]
+    header, row = kubectl("get", "clusterrolebinding", "cluster-admin", "-o", "wide").splitlines()
+    assert row.split()[:2] == ["cluster-admin", "ClusterRole/cluster-admin"] and row.split()[3] == "system:masters"
