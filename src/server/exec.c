@@ -17,6 +17,7 @@
 #include <uv.h>
 
 #include "base/cleanup.h"
+#include "server/exec_end.h"
 #include "server/private.h"
 #include "server/stream/pump.h"
 #include "server/stream/session.h"
@@ -38,7 +39,6 @@ static const struct stream_protocol protocols[] = {
     {.name = "channel.k8s.io", .carrier = STREAM_SPDY, .version = 1},
     {.name = "", .carrier = STREAM_SPDY, .version = 1},
 };
-#define VERSION_WITH_STATUS 4
 #define VERSION_WITH_RESIZE 3
 
 enum { IN, OUT, ERR, ERROR, RESIZE, STREAMS };
@@ -155,28 +155,12 @@ static void refuse(struct exchange *x, struct status *status)
 
 static void write_error(struct exchange *x)
 {
-    struct status *status;
-    bool exited = !x->err.code && x->exit_code;
+    const struct exec_end end = {.version = x->protocol->version,
+                                 .attach = x->attach,
+                                 .exit_code = x->exit_code,
+                                 .problem = x->err.code ? x->err.text : NULL};
     cleanup_buffer struct buffer text = {0};
-    if (exited) {
-        struct status_cause *cause = arena_alloc(x->arena, sizeof(*cause));
-        cause->reason = "ExitCode";
-        cause->message = arena_printf(x->arena, "%d", x->exit_code);
-        status = api_status(x->arena, 0, "NonZeroExitCode",
-                            "command terminated with non-zero exit code: exit status %d", x->exit_code);
-        status->details = arena_alloc(x->arena, sizeof(*status->details));
-        status->details->causes = (struct status_cause_array){cause, 1};
-    } else if (x->err.code) {
-        status = api_status_internal_error(x->arena, arena_printf(x->arena, "error %s container: %s",
-                                                                  x->attach ? "attaching to" : "executing command in",
-                                                                  x->err.text));
-    } else {
-        status = api_status_success(x->arena, NULL, NULL, NULL);
-    }
-    if (x->protocol->version >= VERSION_WITH_STATUS)
-        api_status_write(status, &text);
-    else if (exited || x->err.code)
-        buffer_printf(&text, "error executing remote command: %s", status->message);
+    exec_end_write(x->arena, &end, &text);
     if (text.size && x->streams[ERROR])
         stream_write(x->streams[ERROR], text.data, text.size);
 }

@@ -167,6 +167,9 @@ void containers_check_exit(void *context, const char *id);
 int container_read_exit(struct container *container);
 /* Watches the conmon of a container whose conmon_pidfd is set. */
 void container_watch_conmon(struct container *container);
+/* A deep copy in the arena (container_config.c). */
+void container_config_copy(struct runtime_container_config *to, const struct runtime_container_config *from,
+                           struct arena *arena);
 /* Ends every process of the container, and its conmon. Blocks; pool only. conmon: its pid; 0 when that is not known;
  * CONMON_ANYWHERE when it may not even have got into the cluster's cgroup. */
 #define CONMON_ANYWHERE (-1)
