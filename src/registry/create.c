@@ -211,9 +211,23 @@ static struct status *validate(struct task *task, const void *value)
     return api_status_invalid(task->arena, task->resource, api_meta(task->resource, value)->name, &errors);
 }
 
+/* Upstream admits what has no generated name yet: messages call it by what the name is to begin with, and so events
+ * about many tries are one. */
+static struct status *admit(struct task *task, void *value, bool named)
+{
+    struct object_meta *meta = api_meta(task->resource, value);
+    const char *name = meta->name;
+    if (!named)
+        meta->name = meta->generate_name;
+    struct status *refused = registry_admit_create(task, value);
+    meta->name = name;
+    return refused;
+}
+
 void registry_create_value(struct task *task, void *value)
 {
     struct object_meta *meta = api_meta(task->resource, value);
+    bool named = !text_empty(meta->name) || text_empty(meta->generate_name);
     registry_name_type(task->resource, value);
     struct status *refused = match_namespace(task, meta);
     if (!refused && !text_empty(meta->resource_version))
@@ -228,7 +242,7 @@ void registry_create_value(struct task *task, void *value)
     if (!refused)
         prepare(task, value);
     if (!refused)
-        refused = registry_admit_create(task, value);
+        refused = admit(task, value, named);
     if (!refused && task->resource->index == API_SERVICES)
         refused = service_choose_families(task, value, NULL);
     if (!refused)

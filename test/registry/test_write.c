@@ -55,6 +55,12 @@ static void what_cannot_be_created_is_refused_with_upstreams_words(void **state)
          "\"image\":\"i\"}]}}",
          403, "Forbidden",
          "pods \"b\" is forbidden: error looking up service account default/none: serviceaccount \"none\" not found"},
+        /* No name is generated yet. */
+        {"pods/default",
+         "{\"metadata\":{\"generateName\":\"b-\"},\"spec\":{\"serviceAccountName\":\"none\",\"containers\":[{\"name\":"
+         "\"c\",\"image\":\"i\"}]}}",
+         403, "Forbidden",
+         "pods \"b-\" is forbidden: error looking up service account default/none: serviceaccount \"none\" not found"},
         {"configmaps/default", "{}", 422, "Invalid",
          "ConfigMap \"\" is invalid: metadata.name: Required value: name or generateName is required"},
     };
