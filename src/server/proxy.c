@@ -240,9 +240,12 @@ static bool begin_answer(struct proxy *p)
         http_respond(p->http, status, NULL, 0);
         end(p);
     } else {
-        if (p->http->method != HTTP_HEAD)
-            p->page = proxy_page_new(p->response.fields.items, p->response.fields.count, &links);
-        http_stream_begin(p->http, status);
+        /* Of a page nobody knows yet how long it will be, also when only its head is asked for. */
+        p->page = proxy_page_new(p->response.fields.items, p->response.fields.count, &links);
+        if (p->response.has_length && !p->page)
+            http_stream_begin_sized(p->http, status, p->response.left);
+        else
+            http_stream_begin(p->http, status);
         return true;
     }
     return false;

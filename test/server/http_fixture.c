@@ -149,6 +149,24 @@ static void answer_abort(struct http_request *request)
     http_stream_abort(request);
 }
 
+static void answer_sized(struct http_request *request)
+{
+    bool held = strcmp(request->query, "hold") == 0;
+    if (held) {
+        http_request_retain(request);
+        http_request_on_cancel(request, on_cancel, request);
+    }
+    http_stream_begin_sized(request, 200, 10);
+    http_stream_write(request, &HTTP_STATIC("01234"), 1);
+    if (held) {
+        changed(&fixture.arrived);
+        return;
+    }
+    if (strcmp(request->query, "short") != 0)
+        http_stream_write(request, &HTTP_STATIC("56789"), 1);
+    http_stream_end(request);
+}
+
 static void hold(struct http_request *request)
 {
     http_request_retain(request);
@@ -270,6 +288,7 @@ static const struct {
     {"/flood", answer_flood},     {"/endless", answer_endless},
     {"/abort", answer_abort},     {"/forgotten", forget},
     {"/headers", answer_headers}, {"/upload", answer_upload},
+    {"/sized", answer_sized},
 };
 
 static void handle(struct http_request *request, void *context)

@@ -9,6 +9,9 @@
  *     GET  /flood          writes to a stream until the transport refuses, then waits to be cancelled
  *     GET  /endless        begins a stream, writes "begun" and waits to be cancelled
  *     GET  /abort          begins a stream and breaks it off
+ *     any  /sized          a stream of ten digits whose length is said beforehand
+ *     any  /sized?short    the same, which ends after five
+ *     any  /sized?hold     the same, which waits to be cancelled after five
  *     GET  /peer           what is known of the client
  *     GET  /forgotten      neither answers nor keeps the request
  *     GET  /headers?long   sets more headers than there may be

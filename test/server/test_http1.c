@@ -522,6 +522,25 @@ static void a_broken_stream_does_not_look_complete(void **state)
     assert_null(strstr(got.data, "0\r\n\r\n"));
 }
 
+static void a_stream_of_known_length_says_it(void **state)
+{
+    (void)state;
+    cleanup_buffer struct buffer response = {0};
+    cleanup_close int fd = client_connect(fixture.port), old = client_connect(fixture.port);
+    for (int i = 0; i < 2; i++) { /* the connection lives on */
+        assert_string_equal(client_ask(fd, GET("/sized"), 200, &response), "0123456789");
+        assert_non_null(strstr(response.data, "Content-Length: 10\r\n"));
+        assert_null(strstr(response.data, "Transfer-Encoding"));
+        client_ask(fd, "HEAD /sized?short HTTP/1.1\r\nHost: h\r\n\r\n", 200, &response);
+        assert_non_null(strstr(response.data, "Content-Length: 10\r\n"));
+        assert_string_equal(client_body(&response), "");
+        assert_string_equal(client_ask(old, "GET /sized HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", 200, &response),
+                            "0123456789");
+    }
+    client_send(fd, GET("/sized?short"));
+    client_expect_end(fd);
+}
+
 static void lent_bytes_arrive_unchanged_and_are_given_back_once(void **state)
 {
     (void)state;
@@ -575,17 +594,20 @@ static void a_stop_lets_requests_finish_and_ends_streams(void **state)
     cleanup_buffer struct buffer response = {0};
     unsigned stopped = 0;
     int idle = client_connect(fixture.port), held = client_connect(fixture.port), watch = client_connect(fixture.port);
+    int sized = client_connect(fixture.port);
     client_ask(idle, GET("/hello"), 200, &response);
     client_send(held, GET("/hold"));
     client_send(watch, GET("/endless"));
+    client_send(sized, GET("/sized?hold"));
     fixture_wait_held(1);
-    fixture_wait(&fixture.arrived, 1);
+    fixture_wait(&fixture.arrived, 2);
     http_server_on_stopped(fixture.server, mark, &stopped);
     http_server_stop(fixture.server);
     client_expect_end(idle);
     assert_int_equal(client_read_response(watch, &response, false), 200); /* with its last chunk */
     assert_string_equal(client_body(&response), "begun");
-    fixture_wait(&fixture.cancelled, 1);
+    client_expect_end(sized); /* not as if it were whole */
+    fixture_wait(&fixture.cancelled, 2);
     fixture_answer(0, "in time");
     assert_int_equal(client_read_response(held, &response, false), 200);
     assert_string_equal(client_body(&response), "in time");
@@ -593,6 +615,7 @@ static void a_stop_lets_requests_finish_and_ends_streams(void **state)
     close(idle);
     close(held);
     close(watch);
+    close(sized);
     fixture_wait(&stopped, 1);
     fixture_stop();
 }
@@ -668,6 +691,7 @@ int main(void)
         WITH_SERVER(a_client_that_goes_cancels_its_request),
         WITH_SERVER(a_client_may_flood_while_its_request_is_held),
         WITH_SERVER(a_broken_stream_does_not_look_complete),
+        WITH_SERVER(a_stream_of_known_length_says_it),
         WITH_SERVER(lent_bytes_arrive_unchanged_and_are_given_back_once),
         WITH_SERVER(large_bodies_are_compressed_for_those_who_ask),
         cmocka_unit_test(a_stop_lets_requests_finish_and_ends_streams),

@@ -325,6 +325,19 @@ static void a_broken_stream_does_not_look_complete(void **state)
     assert_int_equal(stream_of(c, broken)->code, NGHTTP2_INTERNAL_ERROR);
 }
 
+static void a_stream_of_known_length_says_it(void **state)
+{
+    struct client *c = *state;
+    int32_t whole = ask(c, "GET", "/sized", NULL), head = ask(c, "HEAD", "/sized?short", NULL);
+    int32_t broken = ask(c, "GET", "/sized?short", NULL);
+    wait_closed(c, 3);
+    assert_int_equal(stream_of(c, whole)->length, 10);
+    assert_string_equal(stream_of(c, whole)->body.data, "0123456789");
+    assert_int_equal(stream_of(c, head)->length, 10);
+    assert_int_equal(stream_of(c, head)->body.size, 0);
+    assert_int_equal(stream_of(c, broken)->code, NGHTTP2_INTERNAL_ERROR);
+}
+
 static void a_body_beyond_the_limit_is_answered_at_once(void **state)
 {
     struct client *c = *state;
@@ -529,6 +542,7 @@ int main(void)
         WITH_CLIENT(a_reset_cancels_its_request_only),
         WITH_CLIENT(a_client_that_goes_cancels_all_it_asked_for),
         WITH_CLIENT(a_broken_stream_does_not_look_complete),
+        WITH_CLIENT(a_stream_of_known_length_says_it),
         WITH_CLIENT(a_body_beyond_the_limit_is_answered_at_once),
         WITH_CLIENT(a_body_of_any_length_is_taken_as_it_comes),
         WITH_CLIENT(a_body_that_nobody_takes_holds_up_no_other),

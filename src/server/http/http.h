@@ -237,6 +237,9 @@ void http_respond_text(struct http_request *request, int status, const char *con
 
 /* Answers with a body of unknown length: a watch, a log that is followed. Headers go out at once. */
 void http_stream_begin(struct http_request *request, int status);
+/* The same with a body whose length is known, and said to the client; for HEAD, that of the GET. Exactly as many bytes
+ * are to be written: a body that ends before, also because the server stops, is broken off. */
+void http_stream_begin_sized(struct http_request *request, int status, uint64_t size);
 /* Queues more of the body; it goes out in the same turn of the loop. Takes ownership of the runs in any case.
  * False: the client has gone, or more than limits.stream_bytes would be queued, and these runs are dropped. */
 bool http_stream_write(struct http_request *request, const struct http_bytes *runs, size_t count);

@@ -93,8 +93,8 @@ static void http1_respond(struct request *r, const struct http_bytes *runs, size
 static void http1_begin(struct request *r)
 {
     struct http1 *h = r->connection->session;
-    h->chunked = h->minor;
-    if (!h->chunked)
+    h->chunked = h->minor && !r->sized;
+    if (!h->chunked && !r->sized)
         h->keep_alive = false; /* the end of the connection is the end of the body */
     put_head(h, r, h->chunked);
 }

@@ -478,14 +478,27 @@ void http_respond_text(struct http_request *request, int status, const char *con
     http_respond(request, status, &run, 1);
 }
 
-void http_stream_begin(struct http_request *request, int status)
+static void begin_stream(struct request *r, int status, int64_t length)
 {
-    struct request *r = inside(request);
     if (!begin(r, status, RESPONSE_STREAMING))
         return;
     assert(!status_has_no_body(status));
-    request_finish_headers(r, -1);
+    request_finish_headers(r, length);
     r->connection->protocol->begin(r);
+}
+
+void http_stream_begin(struct http_request *request, int status)
+{
+    begin_stream(inside(request), status, -1);
+}
+
+void http_stream_begin_sized(struct http_request *request, int status, uint64_t size)
+{
+    struct request *r = inside(request);
+    assert(size <= INT64_MAX);
+    r->sized = true;
+    r->left = r->head_only ? 0 : size;
+    begin_stream(r, status, (int64_t)size);
 }
 
 bool http_stream_write(struct http_request *request, const struct http_bytes *runs, size_t count)
@@ -499,6 +512,8 @@ bool http_stream_write(struct http_request *request, const struct http_bytes *ru
         drop(runs, count);
         return possible;
     }
+    assert(!r->sized || total <= r->left);
+    r->left -= r->sized ? total : 0;
     r->connection->protocol->write(r, runs, count, total);
     connection_dirty(r->connection);
     return true;
@@ -545,7 +560,11 @@ static bool stream_over(struct request *r)
 void http_stream_end(struct http_request *request)
 {
     struct request *r = inside(request);
-    if (stream_over(r))
+    if (!stream_over(r))
+        return;
+    if (r->sized && r->left)
+        r->connection->protocol->abort(r);
+    else
         r->connection->protocol->end(r);
 }
 

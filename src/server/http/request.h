@@ -42,6 +42,8 @@ struct request {
     enum response_state state;
     bool finite;    /* it streams, but will end by itself: the server's stop lets it */
     bool head_only; /* HEAD */
+    bool sized;     /* it streams, with so many bytes yet to come: */
+    uint64_t left;
     int status;
     struct buffer response; /* "Name: value\r\n" ... */
     size_t response_headers;
