@@ -8,6 +8,7 @@
 #include "api/node_status.h"
 #include "api/selector.h"
 #include "base/arena.h"
+#include "base/cleanup.h"
 #include "base/text.h"
 #include "base/timestamp.h"
 
@@ -170,10 +171,25 @@ static void replica_set_cells(struct cells *cells, const void *value)
     cell_selector(cells, r->spec.selector);
 }
 
+static int compare_texts(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
 static void add_listed(struct buffer *list, const char *text)
 {
     if (text && *text)
         buffer_printf(list, "%s%s", list->size ? "," : "", text);
+}
+
+/* Each once, in order; sorts them where they are. */
+static void add_sorted(struct buffer *list, const char **texts, size_t count)
+{
+    if (count)
+        qsort(texts, count, sizeof(*texts), compare_texts);
+    for (size_t i = 0; i < count; i++)
+        if (!i || strcmp(texts[i], texts[i - 1]) != 0)
+            add_listed(list, texts[i]);
 }
 
 static void external_ip_cell(struct cells *cells, const struct service *s)
@@ -185,8 +201,11 @@ static void external_ip_cell(struct cells *cells, const struct service *s)
         cell_text(cells, s->spec.external_name);
         return;
     }
-    for (size_t i = 0; balanced && i < ingress->count; i++)
-        add_listed(&list, *text_or_empty(ingress->items[i].ip) ? ingress->items[i].ip : ingress->items[i].hostname);
+    cleanup_free const char **addresses = mem_zero(ingress->count + 1, sizeof(*addresses));
+    for (size_t i = 0; i < ingress->count; i++)
+        addresses[i] =
+            text_or_empty(*text_or_empty(ingress->items[i].ip) ? ingress->items[i].ip : ingress->items[i].hostname);
+    add_sorted(&list, addresses, balanced ? ingress->count : 0);
     for (size_t i = 0; i < s->spec.external_ips.count; i++)
         add_listed(&list, s->spec.external_ips.items[i]);
     cell_text_or(cells, list.data, balanced ? "<pending>" : "<none>");
@@ -249,7 +268,8 @@ static void endpoints_cells(struct cells *cells, const void *value)
             }
     }
     cell_text(cells, e->metadata.name);
-    shown_cell(cells, &shown, "<none>");
+    /* As upstream: nothing is shown of addresses none of which is ready. */
+    shown_cell(cells, &shown, e->subsets.count ? "" : "<none>");
     cell_age(cells, e->metadata.creation_timestamp);
 }
 
@@ -272,11 +292,6 @@ static void endpoint_slice_cells(struct cells *cells, const void *value)
     cell_age(cells, s->metadata.creation_timestamp);
 }
 
-static int compare_texts(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
 static void roles_cell(struct cells *cells, const struct string_map *labels)
 {
     static const char prefix[] = "node-role.kubernetes.io/";
@@ -290,11 +305,8 @@ static void roles_cell(struct cells *cells, const struct string_map *labels)
         else if (text_equal(key, "kubernetes.io/role") && *text_or_empty(labels->items[i].value))
             roles[count++] = labels->items[i].value;
     }
-    qsort(roles, count, sizeof(*roles), compare_texts);
     cleanup_buffer struct buffer list = {0};
-    for (size_t i = 0; i < count; i++)
-        if (!i || strcmp(roles[i], roles[i - 1]) != 0)
-            add_listed(&list, roles[i]);
+    add_sorted(&list, roles, count);
     cell_text_or(cells, list.data, "<none>");
 }
 

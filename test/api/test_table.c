@@ -91,6 +91,10 @@ static const struct {
      ",'spec':{'type':'NodePort','clusterIPs':['10.0.0.1'],'ports':[{'port':80,'nodePort':30080,'protocol':'TCP'},{"
      "'port':53,'protocol':'UDP'}],'selector':{'a':'b','c':'d'}}}",
      "['x','NodePort','10.0.0.1','<none>','80:30080/TCP,53/UDP','2m5s','a=b,c=d']"},
+    {API_SERVICES,
+     "{" META ",'spec':{'type':'LoadBalancer','externalIPs':['1.1.1.1']},'status':{'loadBalancer':{'ingress':[{'ip':"
+     "'fd00::1'},{'hostname':'h'},{'ip':'10.0.0.2'},{'ip':'fd00::1'}]}}}",
+     "['x','LoadBalancer','<none>','10.0.0.2,fd00::1,h,1.1.1.1','<none>','2m5s','<none>']"},
     {API_SERVICES, "{" META ",'spec':{'type':'LoadBalancer'}}",
      "['x','LoadBalancer','<none>','<pending>','<none>','2m5s','<none>']"},
     {API_ENDPOINTS,
@@ -98,6 +102,9 @@ static const struct {
      ",'subsets':[{'addresses':[{'ip':'1.1.1.1'},{'ip':'1.1.1.2'},{'ip':'1.1.1.3'},{'ip':'1.1.1.4'}],'ports':[{"
      "'port':80}]}]}",
      "['x','1.1.1.1:80,1.1.1.2:80,1.1.1.3:80 + 1 more...','2m5s']"},
+    {API_ENDPOINTS, "{" META "}", "['x','<none>','2m5s']"},
+    {API_ENDPOINTS, "{" META ",'subsets':[{'notReadyAddresses':[{'ip':'1.1.1.1'}],'ports':[{'port':80}]}]}",
+     "['x','','2m5s']"},
     {API_ENDPOINTSLICES,
      "{" META ",'addressType':'IPv4','endpoints':[{'addresses':['1.1.1.1']}],'ports':[{'port':80},{'name':'n'}]}",
      "['x','IPv4','80,n','1.1.1.1','2m5s']"},

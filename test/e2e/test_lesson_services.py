@@ -45,7 +45,8 @@ def test_a_pod_that_is_not_ready_gets_no_traffic(api, namespace, pods, kubectl):
     kubectl("apply", "-f", harness.LESSON / "50-services.yaml")
     harness.wait_for(api, pods, lambda items: len(items) == 3 and all(
         item["status"]["phase"] == "Running" for item in items))
-    assert kubectl("get", "endpoints", "recommender-svc", "--no-headers").split()[1] == "<none>"
+    # Name and age: addresses that are not ready leave the column empty.
+    assert len(kubectl("get", "endpoints", "recommender-svc", "--no-headers").split()) == 2
 
 
 # ---- Service types ----
