@@ -161,6 +161,10 @@ bool worker_awaits_room(struct worker *worker);
 void worker_made_room(struct worker *worker);
 /* Whether the node has room for what the pod asks for by now: NULL, or why not (node/admission.h). */
 const char *worker_refuses_resize(const struct worker *worker, struct arena *arena, const char **message);
+/* Takes up the pod's containers that the runtime has: at the start. */
+void worker_restore_containers(struct worker *worker);
+/* Those of them that ended while there was no agent: how they did is read now. */
+void worker_read_ends(struct worker *worker);
 /* Takes over what has been allotted to the containers from the pod as the API shows it: at the start. */
 void worker_restore_allocation(struct worker *worker, const struct pod *shown);
 void worker_free_allocation(struct worker *worker);
