@@ -8,6 +8,7 @@
 #include "api/json.h"
 #include "api/table_cells.h"
 #include "api/table_columns.h"
+#include "base/cleanup.h"
 #include "base/timestamp.h"
 
 int table_include_parse(const char *text, enum table_include *include)
@@ -69,10 +70,11 @@ void cell_text_or(struct cells *cells, const char *text, const char *otherwise)
 
 void cell_format(struct cells *cells, const char *format, ...)
 {
-    char text[128];
+    cleanup_free char *text = NULL;
     va_list list;
     va_start(list, format);
-    vsnprintf(text, sizeof(text), format, list);
+    if (vasprintf(&text, format, list) < 0)
+        abort();
     va_end(list);
     cell_text(cells, text);
 }

@@ -11,6 +11,7 @@
 #include "base/timestamp.h"
 #include "prepare.h"
 
+#define LONG_NAME "a-name-of-sixty-characters-as-long-as-a-namespace-may-be-called"
 #define META "'metadata':{'name':'x','namespace':'n','creationTimestamp':'2026-01-01T00:00:00Z'}"
 #define TERMINATED(reason, code) "'state':{'terminated':{'reason':'" reason "','exitCode':" #code "}}"
 #define SIDECAR "{'name':'s','restartPolicy':'Always'}"
@@ -132,6 +133,9 @@ static const struct {
      "'persistentVolumeReclaimPolicy':'Retain','claimRef':{'namespace':'default','name':'c'},'storageClassName':'slow',"
      "'volumeMode':'Filesystem'},'status':{'phase':'Bound'}}",
      "['x','5Gi','RWO,RWX','Retain','Bound','default/c','slow','<unset>','','2m5s','Filesystem']"},
+    {API_PERSISTENTVOLUMES,
+     "{" META ",'spec':{'claimRef':{'namespace':'" LONG_NAME "','name':'" LONG_NAME LONG_NAME LONG_NAME "'}}}",
+     "['x','0','','','','" LONG_NAME "/" LONG_NAME LONG_NAME LONG_NAME "','','<unset>','','2m5s','<unset>']"},
     {API_PERSISTENTVOLUMECLAIMS,
      "{" META ",'spec':{'volumeName':'v','resources':{'requests':{'storage':'1Gi'}},'storageClassName':'slow',"
      "'volumeMode':'Filesystem'},'status':{'phase':'Bound','capacity':{'storage':'5Gi'},'accessModes':["
