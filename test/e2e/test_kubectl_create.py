@@ -107,3 +107,18 @@ def test_a_kind_that_there_is_not_is_named(kubectl, api):
     assert api.ok("GET", definitions)["items"] == []
     assert [api.request(*request).status for request in
             (("GET", definitions + "?watch=true"), ("POST", definitions, {}), ("GET", definitions + "/a"))] == [404] * 3
+
+
+def test_pruning_takes_what_it_is_told_to(kubectl):
+    def manifest(*names):
+        return "---\n".join(f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, labels: {{set: one}}}}\n"
+                            for name in names)
+
+    kubectl("apply", "-f", "-", input=manifest("kept", "dropped"))
+    allowed = "--prune-allowlist" if kubectl.is_modern else "--prune-whitelist"
+    words = kubectl("apply", "--prune", "-l", "set=one", f"{allowed}=core/v1/ConfigMap", f"{allowed}=apps/v1/Deployment",
+                    "-f", "-", input=manifest("kept"))
+    assert words.splitlines() == ["configmap/kept unchanged", "configmap/dropped pruned"]
+    assert kubectl("get", "configmaps", "-l", "set=one", "-o", "name").split() == ["configmap/kept"]
+    assert 'no matches for kind "ReplicationController"' in \
+        kubectl.fails("apply", "--prune", "-l", "set=one", "-f", "-", input=manifest("kept"))
