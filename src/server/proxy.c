@@ -48,7 +48,7 @@ struct proxy {
 
     /* I/O thread. */
     struct proxy_backend *backend; /* NULL: not yet, or not any more */
-    bool answered, over, finding, closing, upgrade;
+    bool answered, over, finding, closing, upgrade, connected;
     bool chunked; /* the body goes on in chunks */
     struct proxy_response response;
     struct proxy_page *page; /* NULL: the body passes as it is */
@@ -97,12 +97,20 @@ static void cancelled(void *context)
     end(context);
 }
 
+/* Upstream has no class for what goes wrong with upgrades. */
+static void refuse_upgrade(struct proxy *p, const char *why)
+{
+    answer_status(p->http, api_status(p->arena, 500, "", "%s", why));
+}
+
 static void unreachable(struct proxy *p, const char *why)
 {
     if (p->tunnel)
         http_tunnel_close(p->tunnel);
     else if (p->answered)
         http_stream_abort(p->http);
+    else if (p->upgrade)
+        refuse_upgrade(p, p->connected ? why : arena_printf(p->arena, "error dialing backend: %s", why));
     else
         answer_status(p->http, api_status_service_unavailable(
                                    p->arena, arena_printf(p->arena, "error trying to reach service: %s", why)));
@@ -197,7 +205,7 @@ static void to_tunnel(struct proxy *p, const char *data, size_t size)
 
 static struct proxy_links links_of(struct proxy *p)
 {
-    const char *format = strchr(p->target.address, ':') ? "[%s]:%d" : "%s:%d";
+    const char *format = p->target.no_port ? "%s" : strchr(p->target.address, ':') ? "[%s]:%d" : "%s:%d";
     return (struct proxy_links){.prefix = p->http->raw_path,
                                 .prefix_size = p->prefix_size,
                                 .backend = arena_printf(p->arena, format, p->target.address, p->target.port),
@@ -213,10 +221,26 @@ static void copy_headers(struct proxy *p, const struct proxy_links *links)
         bool upgrade = text_equal(name, "upgrade") && p->response.status == 101;
         if (!upgrade && !proxy_header_comes_out(fields, p->response.fields.count, name))
             continue;
-        if (text_equal(name, "location") && proxy_link_rewrite(links, value, strlen(value), false, &location))
+        if (!p->upgrade && text_equal(name, "location") &&
+            proxy_link_rewrite(links, value, strlen(value), false, &location))
             value = location.data;
         http_response_header(p->http, name, value);
     }
+}
+
+/* Why there is no upgrade, or one that nobody has asked for; NULL: all is well, or an answer of its own tells why. */
+static const char *upgrade_problem(struct proxy *p)
+{
+    int status = p->response.status;
+    if (p->upgrade && status != 101 && status < 400)
+        return arena_printf(p->arena, "invalid upgrade response: status code %d", status);
+    if (p->upgrade || status != 101)
+        return NULL;
+    const char *protocol = "";
+    for (size_t i = 0; i < p->response.fields.count; i++)
+        if (text_equal(p->response.fields.items[i].name, "upgrade"))
+            protocol = p->response.fields.items[i].value;
+    return arena_printf(p->arena, "backend tried to switch protocol \"%s\" when \"\" was requested", protocol);
 }
 
 /* False when that was the end. */
@@ -226,22 +250,26 @@ static bool begin_answer(struct proxy *p)
         .data = tunnel_data, .drained = tunnel_drained, .closed = tunnel_closed};
     int status = p->response.status;
     struct proxy_links links = links_of(p);
+    const char *problem = upgrade_problem(p);
+    if (problem) {
+        refuse_upgrade(p, problem);
+        end(p);
+        return false;
+    }
     p->answered = true;
     copy_headers(p, &links);
-    if (status == 101 && p->upgrade) {
+    if (status == 101) {
         p->tunnel = http_tunnel_open(p->http, &events, p);
         if (p->tunnel)
             return true;
         end(p);
-    } else if (status == 101) {
-        p->answered = false;
-        unreachable(p, "invalid upgrade response: status code 101");
     } else if (status == 204 || status == 304) {
         http_respond(p->http, status, NULL, 0);
         end(p);
     } else {
         /* Of a page nobody knows yet how long it will be, also when only its head is asked for. */
-        p->page = proxy_page_new(p->response.fields.items, p->response.fields.count, &links);
+        if (!p->upgrade)
+            p->page = proxy_page_new(p->response.fields.items, p->response.fields.count, &links);
         if (p->response.has_length && !p->page)
             http_stream_begin_sized(p->http, status, p->response.left);
         else
@@ -344,7 +372,7 @@ static void backend_ended(void *context)
     } else if (p->answered && !r->chunked && !r->has_length) {
         end_answer(p);
     } else {
-        unreachable(p, "EOF");
+        unreachable(p, p->upgrade ? "unexpected EOF" : "EOF");
     }
 }
 
@@ -353,6 +381,7 @@ static void backend_ended(void *context)
 static void backend_connected(void *context)
 {
     struct proxy *p = context;
+    p->connected = true;
     write_request(p);
     http_body_begin(p->http, body_data, p);
 }

@@ -68,6 +68,7 @@ struct status *proxy_target_pod(struct arena *arena, const struct pod *pod, cons
     for (size_t i = 0; !*name->port && i < containers->count && !out->port; i++)
         if (containers->items[i].ports.count)
             out->port = containers->items[i].ports.items[0].container_port;
+    out->no_port = !out->port;
     if (!out->port)
         out->port = strcmp(name->scheme, "https") == 0 ? 443 : 80;
     return proxy_target_is_proxyable(out->address) ? NULL : api_status_bad_request(arena, "address not allowed");
@@ -110,6 +111,7 @@ struct status *proxy_target_service(struct arena *arena, const struct service *s
         port = text_or_empty(found->name);
     }
     size_t subsets = endpoints->subsets.count;
+    out->no_port = false;
     for (size_t i = 0; i < subsets; i++) {
         const struct endpoint_subset *subset = &endpoints->subsets.items[(random + i) % subsets];
         out->port = subset_port(subset, port);

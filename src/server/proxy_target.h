@@ -17,6 +17,7 @@ bool proxy_name_parse(struct arena *arena, const char *text, struct proxy_name *
 struct proxy_target {
     const char *address;
     int port;
+    bool no_port;    /* nobody has named one: it is the scheme's, and does not show in links */
     const char *pod; /* of a service: who has to have the address */
 };
 

@@ -376,3 +376,33 @@ def test_an_upgrade_passes_through(api, pods):
                 answer += data
             return answer.startswith(b"HTTP/1.1 101 ") and answer.endswith(b"\r\n\r\nhello from inside")
     harness.eventually(upgraded)
+
+
+def test_an_upgrade_that_comes_to_nothing_is_said_in_upstreams_words(api, pods):
+    serve(api, pods, r"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    path = pods + "/it:7000/proxy/"
+    wanted = {"Connection": "Upgrade", "Upgrade": "echo"}
+    ask(api, path)
+
+    def refused(path):
+        answer = api.get(path, headers=wanted)
+        return answer if b"connection refused" not in answer.body or ":9/" in path else None
+    for path, message in ((path, "invalid upgrade response: status code 200"),
+                          (pods + "/it:9/proxy/", r"error dialing backend: dial tcp [\d.]+:9: connect: connection refused")):
+        answer = harness.eventually(lambda: refused(path))
+        assert answer.status == 500 and re.fullmatch(message, answer.json["message"]) and "reason" not in answer.json
+
+
+def test_an_upgrade_that_is_refused_passes_as_it_is(api, pods):
+    serve(api, pods, r"HTTP/1.1 403 Forbidden\r\nContent-Type: text/html\r\n\r\n<a href=/x>")
+    answer = harness.eventually(lambda: (a := api.get(pods + "/it:7000/proxy/", headers={
+        "Connection": "Upgrade", "Upgrade": "echo"})) and a.status == 403 and a)
+    assert answer.body == b"<a href=/x>"
+
+
+def test_an_upgrade_that_nobody_wants_is_an_error(api, pods):
+    serve(api, pods, r"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n")
+    answer = ask(api, pods + "/it:7000/proxy/")
+    assert (answer.status, answer.json["message"]) == (
+        500, 'backend tried to switch protocol "echo" when "" was requested')
+    assert "Upgrade" not in answer.headers

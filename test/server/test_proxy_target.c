@@ -125,6 +125,31 @@ static void a_service_leads_to_addresses_of_its_own_pods_alone(void **state)
     arena_free(arena);
 }
 
+static void a_pod_is_reached_at_a_port_that_it_names(void **state)
+{
+    (void)state;
+    struct arena *arena = arena_new(0);
+    struct container_port port = {.container_port = 8080};
+    struct container containers[] = {{.name = "a"}, {.name = "b", .ports = {&port, 1}}};
+    struct pod pod = {.status.pod_ip = "10.0.0.1", .spec.containers = {containers, 2}};
+    static const struct {
+        const char *scheme, *port;
+        size_t containers;
+        int expected;
+        bool no_port;
+    } cases[] = {
+        {"", "80", 2, 80, false}, {"https", "", 2, 8080, false}, {"", "", 1, 80, true}, {"https", "", 1, 443, true}};
+    for (size_t i = 0; i < ARRAY_COUNT(cases); i++) {
+        struct proxy_name name = {.scheme = cases[i].scheme, .name = "p", .port = cases[i].port};
+        struct proxy_target target;
+        pod.spec.containers.count = cases[i].containers;
+        assert_null(proxy_target_pod(arena, &pod, &name, &target));
+        assert_int_equal(target.port, cases[i].expected);
+        assert_int_equal(target.no_port, cases[i].no_port);
+    }
+    arena_free(arena);
+}
+
 static void nobody_is_led_to_the_server_itself(void **state)
 {
     (void)state;
@@ -154,6 +179,7 @@ int main(void)
         cmocka_unit_test(paths_are_cut_behind_the_proxy),
         cmocka_unit_test(a_service_leads_to_a_ready_address_of_the_port),
         cmocka_unit_test(a_service_leads_to_addresses_of_its_own_pods_alone),
+        cmocka_unit_test(a_pod_is_reached_at_a_port_that_it_names),
         cmocka_unit_test(nobody_is_led_to_the_server_itself),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
