@@ -186,7 +186,10 @@ bool documents_handle(struct documents *d, struct http_request *request)
     bool protobuf = wants_protobuf(request);
     if (request->method != HTTP_GET && request->method != HTTP_HEAD)
         return false;
-    bool yaml = !aggregated && is_discovery(request->path) && negotiate_plain(request) == ENCODE_YAML;
+    /* Most requests that come by here are about objects, and are spared the negotiation. */
+    const char *accept = http_request_header(request, "accept");
+    bool yaml = accept && strstr(accept, "yaml") && !aggregated && is_discovery(request->path) &&
+                negotiate_plain(request) == ENCODE_YAML;
     pthread_mutex_lock(&d->lock);
     struct document *document = find(d, request, aggregated, protobuf, yaml);
     pthread_mutex_unlock(&d->lock);
@@ -201,7 +204,6 @@ bool documents_handle(struct documents *d, struct http_request *request)
     }
     bool root = strcmp(request->path, "/api") == 0 || strcmp(request->path, "/apis") == 0;
     protobuf &= strncmp(request->path, "/openapi/v2", 11) == 0;
-    const char *accept = http_request_header(request, "accept");
     http_response_header(request, "Content-Type",
                          protobuf ? strstr(accept, OPENAPI_V2_ACCEPT) ? OPENAPI_V2_ACCEPT : OPENAPI_V2_ANSWER_OLD
                          : root && aggregated ? strcmp(aggregated, "v2") == 0 ? AGGREGATED_V2 : AGGREGATED_V2BETA1
