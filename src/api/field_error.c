@@ -5,6 +5,7 @@
 
 #include "api/json.h"
 #include "base/cleanup.h"
+#include "base/text.h"
 
 static const struct {
     const char *reason;
@@ -40,10 +41,10 @@ void api_path_write(const struct api_path *path, struct buffer *out)
     }
     if (path->parent)
         api_path_write(path->parent, out);
-    if (path->name)
+    if (!text_empty(path->name))
         buffer_printf(out, "%s%s", path->parent ? "." : "", path->name);
-    else if (path->key)
-        buffer_printf(out, "[%s]", path->key);
+    else if (path->name || path->key)
+        buffer_printf(out, "[%s]", text_or_empty(path->key)); /* what has no name is "[]", as upstream writes it */
     else
         buffer_printf(out, "[%zu]", path->index);
 }

@@ -122,3 +122,11 @@ def test_pruning_takes_what_it_is_told_to(kubectl):
     assert kubectl("get", "configmaps", "-l", "set=one", "-o", "name").split() == ["configmap/kept"]
     assert 'no matches for kind "ReplicationController"' in \
         kubectl.fails("apply", "--prune", "-l", "set=one", "-f", "-", input=manifest("kept"))
+
+
+def test_a_config_map_that_is_too_large_is_refused_in_upstreams_words(kubectl, tmp_path):
+    (tmp_path / "weights").write_text("x" * (1024 * 1024 + 1))
+    assert 'ConfigMap "large" is invalid: []: Too long: may not be more than 1048576 bytes' in \
+        kubectl.fails("create", "configmap", "large", f"--from-file={tmp_path}/weights")
+    assert 'Secret "large" is invalid: data: Too long: may not be more than 1048576 bytes' in \
+        kubectl.fails("create", "secret", "generic", "large", f"--from-file={tmp_path}/weights")
