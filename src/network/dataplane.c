@@ -361,6 +361,11 @@ static int forget(struct dataplane *plane, bool everything, struct error *err)
         0)
         return -1;
     t->withdrawals.count = 0;
+    for (size_t i = 0; i < FAMILIES; i++) {
+        if (t->opened[i] && forget_early(&f, family_at(i), err) < 0)
+            return -1;
+        t->opened[i] = false;
+    }
     plane->judge_flows |= plane->policies && policy_table_has_narrowed(plane->policies);
     if (plane->judge_flows && forget_forbidden(&f, err) < 0)
         return -1;

@@ -95,6 +95,29 @@ int forget_stale(const struct forgetting *f, struct error *err)
     return delete_flows(f, true, is_stale_flow, err);
 }
 
+/* ---- What began too early ---- */
+
+/* One that goes to another's port of the same number as a node port is deleted for nothing: its next packet begins it
+ * anew. Those that the node speaks for are left alone, unless they go to an address of ours: the far end knows them by
+ * the port that they have. */
+static bool is_early_flow(void *context, const struct conntrack_flow *flow)
+{
+    struct dataplane_plan *plan = context;
+    struct dataplane_withdrawal asked = withdrawal_of(flow);
+    bool translated =
+        !ip_address_equal(&flow->destination, &flow->endpoint) || flow->destination_port != flow->endpoint_port;
+    bool spoken_for = !ip_address_equal(&flow->source, &flow->answered) || flow->source_port != flow->answered_port;
+    return flow->protocol == IPPROTO_UDP && !translated && dataplane_plan_enters(plan, &asked, !spoken_for);
+}
+
+int forget_early(const struct forgetting *f, int family, struct error *err)
+{
+    struct dataplane_plan *plan = f->plans[family == AF_INET6];
+    return plan && conntrack_delete(nft_netlink(f->nft), family, false, is_early_flow, plan, err) < 0 ? -1 : 0;
+}
+
+/* ---- What policies forbid ---- */
+
 /* A flow of the node's own is judged like others and may be deleted for nothing: its next packet begins it anew. */
 static bool is_forbidden_flow(void *context, const struct conntrack_flow *flow)
 {

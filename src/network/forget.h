@@ -20,6 +20,8 @@ int forget_withdrawn(const struct forgetting *f, const struct dataplane_withdraw
 /* Flows that the plans do not lead where they go. (After a full transaction the affinity map has nobody but those who
  * were to be kept.) */
 int forget_stale(const struct forgetting *f, struct error *err);
+/* Flows of the family that began before there was a way in where they go to, and so are not translated. */
+int forget_early(const struct forgetting *f, int family, struct error *err);
 /* Flows that policies forbid. */
 int forget_forbidden(const struct forgetting *f, struct error *err);
 

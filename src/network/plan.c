@@ -313,6 +313,12 @@ static bool known_address(struct dataplane_plan *plan, const struct dataplane_wi
     return has_entrance(plan, any, flow);
 }
 
+bool dataplane_plan_enters(struct dataplane_plan *plan, const struct dataplane_withdrawal *flow, bool node_ports)
+{
+    static const struct ip_address any;
+    return has_entrance(plan, flow->service_address, flow) || (node_ports && has_entrance(plan, any, flow));
+}
+
 static bool leads_anyhow(struct dataplane_plan *plan, struct ip_address address,
                          const struct dataplane_withdrawal *flow)
 {

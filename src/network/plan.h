@@ -127,6 +127,7 @@ struct dataplane_transaction {
     /* What goes into the tables that the script makes anew: of IPv4, of IPv6. Sets one after the other. */
     VECTOR(struct element) elements[2];
     VECTOR(struct dataplane_withdrawal) withdrawals;
+    bool opened[2]; /* of IPv4, of IPv6: ways in for UDP are new */
     /* Affinity seconds whose chains are new, in a table of IPv6: libnftables cannot write their rule
      * (network/nft_batch.h). */
     VECTOR(uint32_t) remember;
@@ -142,6 +143,9 @@ void dataplane_plan_full(struct dataplane_plan *plan, struct dataplane_transacti
 /* Whether the rules do not lead from that service address to that endpoint, though the address is one of ours (that
  * of a known service, or in the service CIDR): what an earlier process left in the kernel is judged by this. */
 bool dataplane_plan_is_stale(struct dataplane_plan *plan, const struct dataplane_withdrawal *flow);
+/* Whether there is a way in at that service address, or, if node ports count, at that port of any address: a flow that
+ * is not translated, and goes there, has begun before. */
+bool dataplane_plan_enters(struct dataplane_plan *plan, const struct dataplane_withdrawal *flow, bool node_ports);
 /* Whether they lead from that service address to that endpoint, and clients of the service stay with theirs. */
 bool dataplane_plan_binds(struct dataplane_plan *plan, const struct dataplane_withdrawal *binding);
 

@@ -15,6 +15,7 @@ struct changes {
     struct elements elements[ELEMENT_LISTS];
     struct buffer chains;
     VECTOR(uint32_t) remember; /* as in struct dataplane_transaction */
+    bool opened;               /* likewise */
 };
 
 static void free_changes(struct changes *changes)
@@ -28,12 +29,22 @@ static void free_changes(struct changes *changes)
     vector_free(&changes->remember);
 }
 
+static bool is_inside(const struct element *e)
+{
+    return e->set == INSIDE_SIZES || e->set == INSIDE_NODE_PORT_SIZES;
+}
+
+/* What packets are translated by. */
+static bool is_entrance(const struct element *e)
+{
+    return is_inside(e) || e->set == SERVICE_SIZES || e->set == NODE_PORT_SIZES;
+}
+
 /* The chains that an element's number leads to must be there before it is. */
 static void need_chains(struct dataplane_plan *plan, const struct element *e, struct changes *changes)
 {
-    bool inside = e->set == INSIDE_SIZES || e->set == INSIDE_NODE_PORT_SIZES;
-    bool *pick = &plan->picks[inside][e->number % ELEMENT_INSIDE % ARRAY_COUNT(plan->picks[0])];
-    if ((inside || e->set == SERVICE_SIZES || e->set == NODE_PORT_SIZES) && !*pick) {
+    bool *pick = &plan->picks[is_inside(e)][e->number % ELEMENT_INSIDE % ARRAY_COUNT(plan->picks[0])];
+    if (is_entrance(e) && !*pick) {
         *pick = true;
         nft_write_pick(&changes->chains, &plan->config, e->number);
     }
@@ -97,6 +108,7 @@ static bool settle(struct dataplane_plan *plan, struct rule *rule, struct change
     if (!wanted && lingers(plan, rule))
         return true;
     stop_lingering(plan, rule);
+    changes->opened |= wanted && !rule->is_installed && is_entrance(wanted) && wanted->protocol == IPPROTO_UDP;
     if (rule->is_installed && (!wanted || !element_value_equal(&rule->installed, wanted)))
         uninstall(rule, changes);
     if (wanted && !rule->is_installed) {
@@ -169,6 +181,7 @@ static void write_changes(struct dataplane_plan *plan, bool anew, struct datapla
     write_lists(&out->script, "delete", &plan->config, changes.deleted);
     buffer_add(&out->script, changes.chains.data ? changes.chains.data : "", changes.chains.size);
     write_lists(&out->script, "add", &plan->config, changes.added);
+    out->opened[plan->config.family == AF_INET6] |= changes.opened;
     for (size_t i = 0; i < changes.remember.count; i++)
         vector_push(&out->remember, changes.remember.items[i]);
     for (size_t i = 0; i < ELEMENT_LISTS; i++)

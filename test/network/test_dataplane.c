@@ -445,6 +445,24 @@ static void a_udp_flow_leaves_a_withdrawn_endpoint(void **state)
     server_stop(two);
 }
 
+/* The kernel has an entry of it from before there was a service, which every packet keeps alive. */
+static void a_udp_flow_that_began_before_its_service_is_served(void **state)
+{
+    struct server *one = server_start(pod[1], IPPROTO_UDP, 8080, "one");
+    struct dataplane_endpoint e[] = {endpoint(1)};
+    struct dataplane_service s = service(IPPROTO_UDP, e, 1);
+    int port = udp_open(pod[0], node, NODE_PORT), refused = 0;
+    socklen_t size = sizeof(refused);
+    assert_int_equal(send(port, "x", 1, 0), 1);
+    assert_int_equal(recv(port, &(char){0}, 1, 0), -1);
+    assert_int_equal(errno, ECONNREFUSED);
+    set(&s);
+    getsockopt(port, SOL_SOCKET, SO_ERROR, &refused, &size);
+    assert_string_equal(udp_exchange(port), "one");
+    close(port);
+    server_stop(one);
+}
+
 /* ---- flows that are told to be forgotten ---- */
 
 struct telling {
@@ -863,6 +881,7 @@ int main(int argc, char **argv)
         PROMISE(an_established_connection_survives_its_endpoints_withdrawal),
         PROMISE(a_port_used_again_is_not_led_to_a_pod_that_has_gone),
         PROMISE(a_udp_flow_leaves_a_withdrawn_endpoint),
+        PROMISE(a_udp_flow_that_began_before_its_service_is_served),
         PROMISE(a_flow_that_began_meanwhile_is_not_forgotten),
         PROMISE(a_client_stays_with_its_endpoint_while_affinity_lasts),
         PROMISE(a_client_is_free_when_its_time_is_over),
