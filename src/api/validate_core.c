@@ -1,8 +1,9 @@
 /* Rules for namespaces, nodes, Secrets, ConfigMaps and Leases. */
-#include <jansson.h>
+#include <errno.h>
 #include <stdlib.h>
 
 #include "api/json.h"
+#include "api/json_text.h"
 #include "api/validate_parts.h"
 #include "base/cleanup.h"
 
@@ -101,18 +102,40 @@ static void require_data(struct api_field_errors *errors, const struct secret *s
         field_required(errors, PATH_KEY(PATH(NULL, "data"), key), NULL);
 }
 
+/* What Go calls a JSON value that does not fit into a map, by its first character; NULL: it does, as null does too. */
+static const char *misfit(char first)
+{
+    switch (first) {
+    case '{':
+    case 'n':
+        return NULL;
+    case '[':
+        return "array";
+    case '"':
+        return "string";
+    case 't':
+    case 'f':
+        return "bool";
+    default:
+        return "number";
+    }
+}
+
 static void require_json_object(struct api_field_errors *errors, const struct secret *s, const char *key)
 {
     const struct bytes *data = find_data(s, key);
     require_data(errors, s, key);
     if (!data)
         return;
-    json_error_t problem;
-    json_t *tree = json_loadb((const char *)data->data, data->size, 0, &problem);
-    if (!tree || !json_is_object(tree))
-        field_invalid(errors, PATH_KEY(PATH(NULL, "data"), key), "<secret contents redacted>",
-                      tree ? "json: cannot unmarshal into Go value of type map[string]interface {}" : problem.text);
-    json_decref(tree);
+    struct error problem;
+    const char *text = (const char *)data->data, *kind = NULL;
+    if (json_check_syntax(text, data->size, &problem) == 0) {
+        kind = misfit(text[strspn(text, " \t\r\n")]);
+        if (!kind)
+            return;
+        error_set(&problem, EINVAL, "json: cannot unmarshal %s into Go value of type map[string]interface {}", kind);
+    }
+    field_invalid(errors, PATH_KEY(PATH(NULL, "data"), key), "<secret contents redacted>", problem.text);
 }
 
 /* What the types that upstream knows demand of the data. */

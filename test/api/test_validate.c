@@ -16,6 +16,9 @@
 #define TEMPLATE "'template':{'metadata':{'labels':{'app':'y'}},'spec':{'containers':[" CONTAINER("") "]}}"
 #define SELECTOR "'selector':{'matchLabels':{'app':'y'}}"
 #define DIGITS_62 "12345678901234567890123456789012345678901234567890123456789012"
+#define REGISTRY_SECRET(data)                                                                                          \
+    "{'metadata':{'name':'s','namespace':'default'},'type':'kubernetes.io/dockerconfigjson','data':{"                 \
+    "'.dockerconfigjson':'" data "'}}"
 #define SERVICE(spec) "{'metadata':{'name':'s','namespace':'default'},'spec':{" spec "}}"
 
 static const struct {
@@ -246,6 +249,28 @@ static const struct {
      "ConfigMap \"c\" is invalid: data[a/b]: Invalid value: \"a/b\": a valid config key must consist of alphanumeric "
      "characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is "
      "'[-._a-zA-Z0-9]+')"},
+    {API_SECRETS, REGISTRY_SECRET("e30="),
+     ""},
+    {API_SECRETS, REGISTRY_SECRET("bnVsbA=="),
+     ""},
+    {API_SECRETS, REGISTRY_SECRET("bm90anNvbg=="),
+     "Secret \"s\" is invalid: data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\": "
+     "invalid character 'o' in literal null (expecting 'u')"},
+    {API_SECRETS, REGISTRY_SECRET(""),
+     "Secret \"s\" is invalid: data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\": "
+     "unexpected end of JSON input"},
+    {API_SECRETS, REGISTRY_SECRET("WyJhIl0="),
+     "Secret \"s\" is invalid: data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\": "
+     "json: cannot unmarshal array into Go value of type map[string]interface {}"},
+    {API_SECRETS, REGISTRY_SECRET("ICJ4Ig=="),
+     "Secret \"s\" is invalid: data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\": "
+     "json: cannot unmarshal string into Go value of type map[string]interface {}"},
+    {API_SECRETS, REGISTRY_SECRET("dHJ1ZQ=="),
+     "Secret \"s\" is invalid: data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\": "
+     "json: cannot unmarshal bool into Go value of type map[string]interface {}"},
+    {API_SECRETS, REGISTRY_SECRET("LTE="),
+     "Secret \"s\" is invalid: data[.dockerconfigjson]: Invalid value: \"<secret contents redacted>\": "
+     "json: cannot unmarshal number into Go value of type map[string]interface {}"},
     {API_SECRETS, "{'metadata':{'name':'s','namespace':'default'},'type':'kubernetes.io/tls'}",
      "Secret \"s\" is invalid: [data[tls.crt]: Required value, data[tls.key]: Required value]"},
     {API_NAMESPACES, "{'metadata':{'name':'n','namespace':'x'}}",
