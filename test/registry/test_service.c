@@ -435,6 +435,10 @@ static void what_a_service_ignores_is_told_in_upstreams_words(void **state)
                     "\"ports\":[{\"port\":80}]}]}",
                     WARNINGS("subsets[0].addresses[0].ip: IPv6 address \"2001:DB8::1\" should be in RFC 5952 canonical "
                              "format (\"2001:db8::1\")"));
+    assert_warnings(w, "endpoints/default",
+                    "{\"metadata\":{\"name\":\"y\",\"labels\":{\"endpoints.kubernetes.io/managed-by\":"
+                    "\"endpoint-controller\"}},\"subsets\":[{\"addresses\":[{\"ip\":\"2001:DB8::1\"}]}]}",
+                    (const char *const[]){NULL});
     assert_warnings(w, "services/default",
                     SERVICE("f", ",\"clusterIP\":\"10.096.001.7\",\"externalIPs\":[\"192.000.2.2\"]"),
                     WARNINGS("spec.clusterIPs[0]: " NON_STANDARD("10.096.001.7", "10.96.1.7"),
