@@ -55,6 +55,29 @@ static void take_ports(struct dns_endpoint *endpoint, struct dns_port *ports, si
     free(ports);
 }
 
+/* Of the ports of one target, whose name is empty for the Service itself. */
+static void mark_repeated(struct map *seen, const char *target, struct dns_port *ports, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        cleanup_free char *number = mem_printf("%s %u", target, ports[i].number);
+        cleanup_free char *whole =
+            mem_printf("%s %s %s", number, ports[i].protocol, ports[i].name ? ports[i].name : "");
+        ports[i].repeats = map_set(seen, whole, seen) != NULL;
+        ports[i].repeats_number = map_set(seen, number, seen) != NULL;
+    }
+}
+
+/* The same hostname may have several addresses. */
+static void mark_ports(struct dns_service *service)
+{
+    struct map seen = {0};
+    mark_repeated(&seen, "", service->ports, service->port_count);
+    for (size_t i = 0; i < service->endpoint_count; i++)
+        mark_repeated(&seen, service->endpoints[i].hostname, service->endpoints[i].ports,
+                      service->endpoints[i].port_count);
+    map_free(&seen);
+}
+
 void dns_service_merge_endpoints(struct dns_service *service)
 {
     struct map seen = {0}; /* "hostname/address" -> its place, from 1; address -> not NULL */
@@ -77,4 +100,5 @@ void dns_service_merge_endpoints(struct dns_service *service)
         map_set(&seen, text, service);
     }
     map_free(&seen);
+    mark_ports(service);
 }

@@ -15,6 +15,9 @@ struct dns_port {
     char *name;           /* NULL: has no name, and no SRV record */
     const char *protocol; /* "tcp", "udp" or "sctp"; static */
     uint16_t number;
+    /* Set by the zone: one before it of the same target has the number too, with the same name and protocol (`repeats`),
+     * or with any (`repeats_number`). */
+    bool repeats, repeats_number;
 };
 
 /* An endpoint that is to be found: it is ready, or the Service publishes the others too. */
@@ -41,7 +44,7 @@ struct dns_service {
 /* Releases it and all that it owns. */
 void dns_service_free(struct dns_service *service);
 /* Makes each pair of hostname and address one endpoint, with the ports of all: an endpoint may be in two slices, but no
- * answer is to hold a record twice. Sets repeats_address. */
+ * answer is to hold a record twice. Sets what repeats what. */
 void dns_service_merge_endpoints(struct dns_service *service);
 
 #endif

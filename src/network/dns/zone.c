@@ -209,6 +209,12 @@ static bool matches(const struct dns_port *port, const char *name, const char *p
     return !name || (port->name && strcmp(port->name, name) == 0 && strcmp(port->protocol, protocol) == 0);
 }
 
+/* An answer has each target with each number once. */
+static bool is_told(const struct dns_port *port, const char *name)
+{
+    return name ? port->repeats : port->repeats_number;
+}
+
 /* SRV of the ports of that name and protocol; of all ports if name is NULL. Weights as CoreDNS has them. */
 static void answer_ports(struct lookup *lookup, const struct dns_service *service, const char *name,
                          const char *protocol)
@@ -218,7 +224,7 @@ static void answer_ports(struct lookup *lookup, const struct dns_service *servic
         if (!matches(&service->ports[i], name, protocol))
             continue;
         lookup->exists = true;
-        if (asked)
+        if (asked && !is_told(&service->ports[i], name))
             dns_write_srv(lookup->writer, DNS_ANSWER, lookup->name, DNS_TTL, 0, 100, service->ports[i].number,
                           service->full_name);
     }
@@ -229,7 +235,7 @@ static void answer_ports(struct lookup *lookup, const struct dns_service *servic
             if (!matches(&endpoint->ports[n], name, protocol))
                 continue;
             lookup->exists = true;
-            if (asked)
+            if (asked && !is_told(&endpoint->ports[n], name))
                 dns_write_srv(lookup->writer, DNS_ANSWER, lookup->name, DNS_TTL, 0, weight, endpoint->ports[n].number,
                               endpoint->full_name);
         }

@@ -221,6 +221,26 @@ static void an_endpoint_in_two_slices_is_told_once(void **state)
     assert_string_equal(ask("20.0.244.10.in-addr.arpa", DNS_PTR), "NXDOMAIN aa" REVERSE_SOA);
 }
 
+/* A name with addresses of both families, or several ports of one number, is one target. */
+static void a_port_of_a_name_is_told_once(void **state)
+{
+#define WORKERS "workers.ml.svc.cluster.local"
+#define ADDRESSES "rank-0." WORKERS " A 10.244.0.20; rank-0." WORKERS " AAAA fd00::20"
+    struct dns_service *workers = test_service("ml", "workers", NULL);
+    test_endpoint(workers, "rank-0", "10.244.0.20");
+    test_endpoint(workers, "rank-0", "fd00::20");
+    add_port(&workers->endpoints[0], "more", 8080);
+    dns_zone_set_service(zone, workers);
+    assert_string_equal(ask("_http._tcp." WORKERS, DNS_SRV),
+                        "NOERROR aa _http._tcp." WORKERS " SRV 0 50 8080 rank-0." WORKERS " | " ADDRESSES);
+    assert_string_equal(ask("_more._tcp." WORKERS, DNS_SRV),
+                        "NOERROR aa _more._tcp." WORKERS " SRV 0 50 8080 rank-0." WORKERS " | rank-0." WORKERS
+                        " A 10.244.0.20");
+    assert_string_equal(ask(WORKERS, DNS_SRV), "NOERROR aa " WORKERS " SRV 0 50 8080 rank-0." WORKERS " | " ADDRESSES);
+#undef ADDRESSES
+#undef WORKERS
+}
+
 static void a_circle_of_names_ends(void **state)
 {
     assert_non_null(strstr(ask("round.default.svc.cluster.local", DNS_A), "CNAME round.default.svc.cluster.local"));
@@ -316,6 +336,7 @@ int main(void)
         TEST(an_external_name_leads_away),
         TEST(an_external_name_has_nothing_of_its_own),
         TEST(an_endpoint_in_two_slices_is_told_once),
+        TEST(a_port_of_a_name_is_told_once),
         TEST(a_circle_of_names_ends),
         TEST(pods_have_names),
         TEST(addresses_lead_back_to_names),
