@@ -115,7 +115,7 @@ static void wrong_log_requests_are_refused(void **state)
                   "PodLogOptions \"two\" is invalid: stream: Unsupported value: \"Both\": supported values: \"All\", "
                   "\"Stderr\", \"Stdout\"");
     assert_status(ask("GET", PODS "/two/log?container=c&stream=Stdout&tailLines=3", NULL, NULL), 422, "Invalid",
-                  "PodLogOptions \"two\" is invalid: : Forbidden: `tailLines` and specific `stream` are mutually "
+                  "PodLogOptions \"two\" is invalid: []: Forbidden: `tailLines` and specific `stream` are mutually "
                   "exclusive for now");
     assert_code(ask("GET", PODS "/two/log?container=c&tailLines=many", NULL, NULL), 400);
     assert_code(ask("GET", PODS "/two/log?container=c&sinceTime=yesterday", NULL, NULL), 400);
