@@ -93,12 +93,16 @@ static int count_processes(struct setting *s, const char *word)
     struct answer answer;
     char script[256];
     snprintf(script, sizeof(script),
-             "n=0; for p in /proc/[0-9]*; do tr '\\0' ' ' < $p/cmdline 2>/dev/null | "
+             "n=0; for p in /proc/[0-9]*; do { tr '\\0' ' ' < $p/cmdline; } 2>/dev/null | "
              "grep -q '^sleep %s' && n=$((n+1)); done; echo $n",
              word);
-    run(&s->fixture, s->id, script, 10 * SECOND, 0, &answer);
+    run(&s->fixture, s->id, script, 0, 0, &answer);
     assert_int_equal(answer.err.code, 0);
-    return atoi(answer.output);
+    int count;
+    char end;
+    assert_int_equal(sscanf(answer.output, "%d%c", &count, &end), 2); /* and not a word of the shell's */
+    assert_int_equal(end, '\n');
+    return count;
 }
 
 static void exit_code_and_output_come_back(void **state)
