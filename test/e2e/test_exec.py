@@ -162,6 +162,16 @@ def test_a_container_that_has_ended_is_not_found(kubectl, api, namespace, pods):
         assert (answer.status, answer.body.decode()) == (500, told)
 
 
+def test_a_command_ends_with_its_container(kubectl, api, pods):
+    """The kernel kills it; the one that was through with its work has its own exit code."""
+    api.create(pods, harness.shell_pod("brief", "until [ -e /tmp/go ]; do sleep 0.1; done", restartPolicy="Never"))
+    harness.wait_for(api, pods, phase("Running"))
+    code, output, errors = run(kubectl, "exec", "brief", "--", "sh", "-c", "echo on; touch /tmp/go; sleep 1000")
+    assert (code, output) == (137, b"on\n"), errors
+    assert "command terminated with exit code 137" in errors
+    harness.wait_for(api, pods, phase("Succeeded"))
+
+
 def test_bad_requests_are_refused_before_the_upgrade(api, pods, shell):
     upgrade = {"Connection": "Upgrade", "Upgrade": "SPDY/3.1", "X-Stream-Protocol-Version": "v4.channel.k8s.io"}
     for query, headers, status in (

@@ -49,11 +49,12 @@ def test_a_node_port_answers_on_the_loopback_of_the_host(api, namespace):
     _, spec = deploy(api, namespace, "it")
     port = spec["ports"][0]["nodePort"]
     assert 30000 <= port <= 32767
-    pods = set()
-    for _ in range(40):
+
+    def ask():
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/predict", timeout=5) as answer:
-            pods.add(json.load(answer)["pod"])
-    assert len(pods) == 3
+            return json.load(answer)["pod"]
+    harness.eventually(ask)  # a rollout is complete when its pods are; the rules follow in milliseconds
+    assert len({ask() for _ in range(40)}) == 3
 
 
 def test_a_pod_reaches_itself_through_its_service(api, namespace, pods):

@@ -92,7 +92,7 @@ static void end(struct container *container)
     struct settlement *settlement = mem_zero(1, sizeof(*settlement));
     *settlement = (struct settlement){.container = container, .conmon = container->conmon};
     runtime_work(runtime, settle_work, settle_after, settlement);
-    execs_cancel(runtime, status->id);
+    execs_end(runtime, status->id);
     log_readers_wake(runtime, status->id);
     if (runtime->container_ended && !runtime->closing)
         runtime->container_ended(runtime->context, status);

@@ -551,3 +551,15 @@ void execs_cancel(struct runtime *runtime, const char *container_id)
                 runtime_exec_cancel(exec);
         }
 }
+
+void execs_end(struct runtime *runtime, const char *container_id)
+{
+    struct list *lists[] = {&runtime->execs, &runtime->exec_queue};
+    struct runtime_exec *exec;
+    for (size_t i = 0; i < ARRAY_COUNT(lists); i++)
+        list_for_each(lists[i], exec, node)
+        {
+            if (!strcmp(exec->id, container_id) && !(exec->streams && exec->process))
+                runtime_exec_cancel(exec);
+        }
+}
