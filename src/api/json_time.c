@@ -138,7 +138,7 @@ int json_parse_time(const char *text, bool micro, int64_t *instant, struct error
     /* The zone may lead out of the years that four digits can tell. */
     if (!time_is_writable(*instant))
         return error_set(err, EINVAL, TIME_OUT_OF_RANGE);
-    if (strncmp(text, "0001-01-01T00:00:00", 19) == 0)
+    if (*instant == TIME_GO_ZERO)
         *instant = 0;
     return 0;
 }

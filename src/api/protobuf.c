@@ -18,9 +18,6 @@
 #include "base/cleanup.h"
 #include "base/timestamp.h"
 
-/* The first second of year 1: Go's zero time. */
-#define TIME_SECONDS_UNSET INT64_C(-62135596800)
-
 /* How the body of a request begins, with its NUL. */
 #define PREFIX "k8s"
 
@@ -120,13 +117,15 @@ static int decode_time(struct decoder *d, struct wire in, bool micro, int64_t *s
     if (read_members(d, in, "Timestamp", members, ARRAY_COUNT(members), numbers, none) < 0)
         return -1;
     int64_t seconds = (int64_t)numbers[0], nanos = micro ? (int32_t)numbers[1] : 0;
-    if (empty || seconds == TIME_SECONDS_UNSET) {
+    if (empty) {
         *slot = 0;
         return 0;
     }
     if (seconds < TIME_MIN / SECOND || seconds > TIME_MAX / SECOND || nanos < 0 || nanos >= 1000000000)
         return error_set(d->err, EINVAL, TIME_OUT_OF_RANGE);
     *slot = seconds || micro ? seconds * SECOND + nanos / 1000 : TIME_EPOCH;
+    if (*slot == TIME_GO_ZERO)
+        *slot = 0;
     return 0;
 }
 

@@ -273,6 +273,9 @@ static void the_epoch_is_an_instant_and_the_year_1_is_none(void **state)
     assert_string_equal(through(type, epoch), epoch);
     assert_string_equal(through(type, "{\"exitCode\":128,\"startedAt\":\"1970-01-01T01:00:00.5+01:00\"}"), epoch);
     assert_string_equal(through(type, "{\"exitCode\":128,\"startedAt\":\"0001-01-01T00:00:00Z\"}"), none);
+    assert_string_equal(through(type, "{\"exitCode\":128,\"startedAt\":\"0001-01-01T01:00:00.5+01:00\"}"), none);
+    assert_string_equal(through(type, "{\"exitCode\":128,\"startedAt\":\"0001-01-01T00:00:00+01:00\"}"),
+                        "{\"exitCode\":128,\"finishedAt\":null,\"startedAt\":\"0000-12-31T23:00:00Z\"}");
     assert_string_equal(through(type, "{\"exitCode\":128,\"startedAt\":null}"), none);
 }
 
