@@ -261,6 +261,14 @@ static void exceed_deadline(struct worker *w)
     worker_poke(w);
 }
 
+/* Of a pod that ran to its end, what its containers have left tells an agent that comes after this one how; until the API
+ * has it, that stays. */
+static bool end_is_kept(const struct worker *w)
+{
+    const struct object *shown = worker_reported(w);
+    return w->state.seen.terminating || !shown || pod_has_ended(shown->value);
+}
+
 static void act(struct worker *w, const struct pod_action *action)
 {
     switch (action->kind) {
@@ -292,7 +300,8 @@ static void act(struct worker *w, const struct pod_action *action)
         worker_drain(w);
         break;
     case ACTION_TEAR_DOWN:
-        worker_tear_down(w);
+        if (end_is_kept(w)) /* else the turn after the status has been written comes here again */
+            worker_tear_down(w);
         break;
     case ACTION_FINISH:
         finish(w);
