@@ -140,6 +140,29 @@ void table_begin(const struct api_resource *resource, const struct table_options
     begin(table_columns(resource), options, meta, out);
 }
 
+static void write_partial(const char *api_version, const struct object_meta *meta, struct buffer *out)
+{
+    struct partial_object_metadata partial = {
+        .kind = "PartialObjectMetadata", .api_version = api_version, .metadata = *meta};
+    json_encode(&api_type_partial_object_metadata, &partial, out);
+}
+
+/* Behind the cells: the object that they are of, as it is wanted. json: the value, if it is at hand. */
+static void end_row(const struct table_options *options, const struct api_type *type, const void *value,
+                    const struct object_meta *meta, const char *json, size_t json_size, struct buffer *out)
+{
+    buffer_add_string(out, ",\"object\":");
+    if (options->include == TABLE_INCLUDE_NONE)
+        buffer_add_string(out, "null");
+    else if (options->include == TABLE_INCLUDE_METADATA)
+        write_partial(options->api_version, meta, out);
+    else if (json)
+        buffer_add(out, json, json_size);
+    else
+        json_encode(type, value, out);
+    buffer_add_char(out, '}');
+}
+
 void table_row(const struct api_resource *resource, const struct table_options *options, const void *value,
                const char *json, size_t json_size, size_t index, struct buffer *out)
 {
@@ -153,18 +176,7 @@ void table_row(const struct api_resource *resource, const struct table_options *
         json_encode(&api_type_table_row_condition, condition, out);
         buffer_add_char(out, ']');
     }
-    if (options->include == TABLE_INCLUDE_NONE) {
-        buffer_add_string(out, ",\"object\":null}");
-        return;
-    }
-    buffer_add_string(out, ",\"object\":");
-    if (options->include == TABLE_INCLUDE_METADATA)
-        partial_metadata_write(resource, options->api_version, value, out);
-    else if (json)
-        buffer_add(out, json, json_size);
-    else
-        json_encode(resource->type, value, out);
-    buffer_add_char(out, '}');
+    end_row(options, resource->type, value, api_meta(resource, value), json, json_size, out);
 }
 
 void table_end(struct buffer *out)
@@ -187,27 +199,15 @@ void table_scale(const struct table_options *options, const struct scale *scale,
     cell_number(&cells, scale->spec.replicas);
     cell_number(&cells, scale->status.replicas);
     cell_age(&cells, scale->metadata.creation_timestamp);
-    buffer_add_string(out, "],\"object\":");
-    if (options->include == TABLE_INCLUDE_NONE)
-        buffer_add_string(out, "null");
-    else if (options->include == TABLE_INCLUDE_OBJECT)
-        json_encode(&api_type_scale, scale, out);
-    else
-        json_encode(&api_type_partial_object_metadata,
-                    &(struct partial_object_metadata){.kind = "PartialObjectMetadata",
-                                                      .api_version = options->api_version,
-                                                      .metadata = scale->metadata},
-                    out);
-    buffer_add_char(out, '}');
+    buffer_add_char(out, ']');
+    end_row(options, &api_type_scale, scale, &scale->metadata, NULL, 0, out);
     table_end(out);
 }
 
 void partial_metadata_write(const struct api_resource *resource, const char *api_version, const void *value,
                             struct buffer *out)
 {
-    struct partial_object_metadata partial = {
-        .kind = "PartialObjectMetadata", .api_version = api_version, .metadata = *api_meta(resource, value)};
-    json_encode(&api_type_partial_object_metadata, &partial, out);
+    write_partial(api_version, api_meta(resource, value), out);
 }
 
 void partial_metadata_list_begin(const char *api_version, const struct list_meta *meta, struct buffer *out)

@@ -32,10 +32,15 @@ struct manifest {
     const char *namespace;
 };
 
+/* Where a finding is: as much of an object as is printed with it. */
+struct document {
+    const char *file, *namespace, *kind, *name;
+};
+
 /* A key that a document in YAML sets twice. Not in lint's table: no object shows it any more. */
 struct duplicate {
-    const char *file, *namespace, *kind, *name; /* of the document */
-    const char *field, *problem;                /* as api/yaml.h words it: "line 3", "key \"a\" already set in map" */
+    struct document document;
+    struct lint_finding finding; /* as api/yaml.h words it: "line 3", "key \"a\" already set in map" */
 };
 
 static const struct lint_check duplicate_check = {.id = "duplicate-key",
@@ -94,7 +99,10 @@ static int add_tree(struct manifests *all, const char *file, const json_t *tree,
         return error_set(err, EINVAL, "holds something that is no object: kind is missing");
     if (!json_is_array(items) || size < 4 || strcmp(kind + size - 4, "List") != 0)
         return add_object(all, file, tree, err);
-    json_array_foreach(items, index, item) if (add_object(all, file, item, err) < 0) return -1;
+    json_array_foreach(items, index, item) {
+        if (add_object(all, file, item, err) < 0)
+            return -1;
+    }
     return 0;
 }
 
@@ -121,17 +129,18 @@ static void add_duplicates(struct manifests *all, const char *file, const json_t
 {
     const json_t *metadata = json_object_get(tree, "metadata");
     const char *namespace = text_of(metadata, "namespace");
+    const struct document document = {.file = file,
+                                      .namespace = arena_string(all->arena, *namespace ? namespace : "default"),
+                                      .kind = arena_string(all->arena, text_of(tree, "kind")),
+                                      .name = arena_string(all->arena, text_of(metadata, "name"))};
     char *rest = arena_string(all->arena, report + strlen(YAML_DUPLICATES_HEAD)), *line;
     while ((line = strsep(&rest, "\n"))) {
         char *problem = line + strspn(line, " "), *field = strsep(&problem, ":");
         if (problem)
-            vector_push(&all->duplicates,
-                        (struct duplicate){.file = file,
-                                           .namespace = arena_string(all->arena, *namespace ? namespace : "default"),
-                                           .kind = arena_string(all->arena, text_of(tree, "kind")),
-                                           .name = arena_string(all->arena, text_of(metadata, "name")),
-                                           .field = field,
-                                           .problem = problem + strspn(problem, " ")});
+            vector_push(&all->duplicates, (struct duplicate){.document = document,
+                                                             .finding = {.check = &duplicate_check,
+                                                                         .field = field,
+                                                                         .problem = problem + strspn(problem, " ")}});
     }
 }
 
@@ -254,51 +263,50 @@ static void set_for(const struct manifests *all, const struct manifest *manifest
     }
 }
 
-static void print_text(const struct manifest *manifest, const struct lint_finding *finding)
+static struct document document_of(const struct manifest *manifest)
 {
-    cleanup_buffer struct buffer text = {0};
-    const char *name = api_meta(manifest->object.resource, manifest->object.value)->name;
-    lint_write(finding, &manifest->object, &text);
-    printf("%s: %s \"%s\": %s\n", manifest->file, manifest->object.resource->kind, name ? name : "", text.data);
+    return (struct document){.file = manifest->file,
+                             .namespace = manifest->namespace,
+                             .kind = manifest->object.resource->kind,
+                             .name = text_or_empty(api_meta(manifest->object.resource, manifest->object.value)->name)};
 }
 
-/* The values of `keys` below. */
-static void print_fields(const char *const *values, bool first)
+static void print_text(const struct document *document, const struct lint_finding *finding,
+                       const struct lint_object *looked_at)
 {
-    static const char *const keys[] = {"file",  "namespace", "kind",   "name",  "check",
-                                       "field", "problem",   "reason", "remedy"};
+    cleanup_buffer struct buffer text = {0};
+    lint_write(finding, looked_at, &text);
+    printf("%s: %s \"%s\": %s\n", document->file, document->kind, document->name, text.data);
+}
+
+static void print_json(const struct document *document, const struct lint_finding *finding, bool first)
+{
+    const struct {
+        const char *key, *value;
+    } fields[] = {
+        {"file", document->file},      {"namespace", document->namespace}, {"kind", document->kind},
+        {"name", document->name},      {"check", finding->check->id},      {"field", finding->field},
+        {"problem", finding->problem}, {"reason", finding->check->reason}, {"remedy", finding->check->remedy},
+    };
     cleanup_buffer struct buffer out = {0};
     buffer_add_string(&out, first ? "\n" : ",\n");
-    for (size_t i = 0; i < ARRAY_COUNT(keys); i++) {
+    for (size_t i = 0; i < ARRAY_COUNT(fields); i++) {
         buffer_add_string(&out, i ? ", " : "    {");
-        json_encode_string(&out, keys[i]);
+        json_encode_string(&out, fields[i].key);
         buffer_add_string(&out, ": ");
-        json_encode_string(&out, values[i]);
+        json_encode_string(&out, fields[i].value);
     }
     printf("%s}", out.data);
 }
 
-static void print_json(const struct manifest *manifest, const struct lint_finding *finding, bool first)
-{
-    const char *name = api_meta(manifest->object.resource, manifest->object.value)->name;
-    print_fields((const char *[]){manifest->file, manifest->namespace, manifest->object.resource->kind,
-                                  text_or_empty(name), finding->check->id, finding->field, finding->problem,
-                                  finding->check->reason, finding->check->remedy},
-                 first);
-}
-
 static size_t print_duplicates(const struct manifests *all, bool json)
 {
-    const struct lint_check *check = &duplicate_check;
     for (size_t i = 0; i < all->duplicates.count; i++) {
         const struct duplicate *d = &all->duplicates.items[i];
         if (json)
-            print_fields((const char *[]){d->file, d->namespace, d->kind, d->name, check->id, d->field, d->problem,
-                                          check->reason, check->remedy},
-                         !i);
+            print_json(&d->document, &d->finding, !i);
         else
-            printf("%s: %s \"%s\": %s: %s: %s; %s [%s]\n", d->file, d->kind, d->name, d->field, d->problem,
-                   check->reason, check->remedy, check->id);
+            print_text(&d->document, &d->finding, NULL);
     }
     return all->duplicates.count;
 }
@@ -318,11 +326,12 @@ static size_t look(const struct manifests *all, bool json, size_t *more)
             continue;
         set_for(all, manifest, items, &set);
         lint_object(&manifest->object, &set, &findings);
+        const struct document document = document_of(manifest);
         for (size_t k = 0; k < findings.count; k++) {
             if (json)
-                print_json(manifest, &findings.items[k], !found && !k);
+                print_json(&document, &findings.items[k], !found && !k);
             else
-                print_text(manifest, &findings.items[k]);
+                print_text(&document, &findings.items[k], &manifest->object);
         }
         if (findings.dropped && !json)
             printf("%s: and %zu more of this object\n", manifest->file, findings.dropped);

@@ -254,7 +254,7 @@ bool lint_findings_have(const struct lint_findings *list, const struct lint_find
 
 void lint_write(const struct lint_finding *finding, const struct lint_object *looked_at, struct buffer *out)
 {
-    if (finding->object->value != looked_at->value) {
+    if (looked_at && finding->object->value != looked_at->value) {
         const char *name = meta_of(finding->object)->name;
         buffer_printf(out, "%s \"%s\": ", finding->object->resource->kind, name ? name : "");
     }

@@ -76,7 +76,8 @@ bool lint_needs(const struct api_resource *resource, const struct api_resource *
 void lint_object(const struct lint_object *object, const struct lint_set *set, struct lint_findings *findings);
 /* Whether `list` has a finding that says the same about the same. */
 bool lint_findings_have(const struct lint_findings *list, const struct lint_finding *finding);
-/* Appends `FIELD: PROBLEM: REASON; REMEDY [ID]`; a workload behind the Service that was looked at is named first. */
+/* Appends `FIELD: PROBLEM: REASON; REMEDY [ID]`; a workload behind the Service that was looked at is named first. NULL:
+ * the finding is about no object. */
 void lint_write(const struct lint_finding *finding, const struct lint_object *looked_at, struct buffer *out);
 /* Appends the table of checks in Markdown, as docs/lint.md holds it. */
 void lint_write_table(struct buffer *out);

@@ -151,8 +151,7 @@ static void see_clients(void *context, const struct nlmsghdr *message)
 static int read_clients(struct nft *nft, const char *table, struct reading *reading, struct error *err)
 {
     cleanup_netlink_batch struct netlink_batch batch = {0};
-    struct nfgenmsg header = {.nfgen_family = (uint8_t)reading->family, .version = NFNETLINK_V0};
-    netlink_message(&batch, NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETSETELEM, NLM_F_DUMP, &header, sizeof(header));
+    nft_batch_message(&batch, reading->family, NFT_MSG_GETSETELEM, NLM_F_DUMP);
     netlink_add_string(&batch, NFTA_SET_ELEM_LIST_TABLE, table);
     netlink_add_string(&batch, NFTA_SET_ELEM_LIST_SET, "affinity");
     return netlink_query(&nft->netlink, &batch, see_clients, reading, err);

@@ -39,11 +39,8 @@ static bool is_listed(const struct admission_shortages *list, const char *name)
 
 static void run_out(struct arena *arena, struct admission_shortages *out, const struct admission_shortage *shortage)
 {
-    struct admission_shortage *items = arena_alloc(arena, (out->count + 1) * sizeof(*items));
-    for (size_t i = 0; i < out->count; i++)
-        items[i] = out->items[i];
-    items[out->count] = *shortage;
-    *out = (struct admission_shortages){items, out->count + 1};
+    out->items = arena_array_extend(arena, out->items, out->count, sizeof(*out->items));
+    out->items[out->count++] = *shortage;
 }
 
 /* A pod that asks for nothing of it fits, however much is in use. */

@@ -27,7 +27,7 @@ struct admission_shortage {
 };
 
 struct admission_shortages {
-    const struct admission_shortage *items;
+    struct admission_shortage *items;
     size_t count;
 };
 

@@ -8,7 +8,6 @@
 
 #include "api/quantity.h"
 #include "api/resource_name.h"
-#include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/file.h"
 
@@ -30,8 +29,8 @@ static const char *kernel_size(struct arena *arena, int64_t size)
 static int64_t read_count(const char *directory, const char *size)
 {
     cleanup_free char *path = mem_printf("%s/%s/nr_hugepages", directory, size);
-    cleanup_buffer struct buffer text = {0};
-    return file_read(path, 64, &text, NULL) == 0 && text.size ? strtoll(text.data, NULL, 10) : 0;
+    char text[64];
+    return file_read_text(path, text, sizeof(text)) == 0 ? strtoll(text, NULL, 10) : 0;
 }
 
 static int by_size(const void *a, const void *b)
@@ -49,18 +48,15 @@ struct huge_pages huge_pages_read(struct arena *arena, const char *directory)
         if (sscanf(entry->d_name, HUGE_PAGE_PREFIX "%lldkB", &kilobytes) != 1 || kilobytes <= 0 ||
             kilobytes > INT64_MAX / KILOBYTE)
             continue;
-        struct huge_page *items = arena_alloc(arena, (pages.count + 1) * sizeof(*items));
         int64_t size = kilobytes * KILOBYTE, count = read_count(directory, entry->d_name);
-        for (size_t i = 0; i < pages.count; i++)
-            items[i] = pages.items[i];
-        items[pages.count] = (struct huge_page){
+        pages.items = arena_array_extend(arena, pages.items, pages.count, sizeof(*pages.items));
+        pages.items[pages.count++] = (struct huge_page){
             .size = size,
             .total = count > 0 && count <= INT64_MAX / size ? count * size : 0,
             .resource =
                 arena_printf(arena, HUGE_PAGE_PREFIX "%s", quantity_format(arena, (quantity_t)size * 1000000000, true)),
             .kernel = kernel_size(arena, size),
         };
-        pages = (struct huge_pages){items, pages.count + 1};
     }
     if (sizes)
         closedir(sizes);

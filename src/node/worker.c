@@ -261,8 +261,8 @@ static void exceed_deadline(struct worker *w)
     worker_poke(w);
 }
 
-/* Of a pod that ran to its end, what its containers have left tells an agent that comes after this one how; until the API
- * has it, that stays. */
+/* Of a pod that ran to its end, what its containers have left tells an agent that comes after this one how; until the
+ * API has it, that stays. */
 static bool end_is_kept(const struct worker *w)
 {
     const struct object *shown = worker_reported(w);

@@ -126,7 +126,7 @@ static void a_place_among_the_pods_is_that_of_the_lowest(void **state)
     static const struct inhabitant pods[] = {
         {"a", GUARANTEED, "1", "1"}, {"b", BURSTABLE, "1"}, {"c", BEST_EFFORT}, {"d", BURSTABLE, "1"}, {0}};
     const struct inhabitant critical = {"critical", BEST_EFFORT, .priority = CRITICAL};
-    const struct admission_shortage one = {"pods", 1, 4, 4}, three = {"pods", 1, 6, 4};
+    struct admission_shortage one = {"pods", 1, 4, 4}, three = {"pods", 1, 6, 4};
     struct arena *arena = arena_new(0);
     assert_string_equal(end_for(arena, &critical, pods, &(struct admission_shortages){&one, 1}), "c");
     assert_string_equal(end_for(arena, &critical, pods, &(struct admission_shortages){&three, 1}), "b c d");
@@ -138,7 +138,7 @@ static void the_largest_amounts_are_counted(void **state)
 {
     static const struct inhabitant pods[] = {{"a", BURSTABLE, "9E", "9E"}, {"b", BURSTABLE, "9E", "9E"}, {0}};
     const struct inhabitant critical = {"critical", BURSTABLE, "9E", "9E", CRITICAL};
-    const struct admission_shortage all = {"cpu", INT64_MAX, INT64_MAX, 0};
+    struct admission_shortage all = {"cpu", INT64_MAX, INT64_MAX, 0};
     struct arena *arena = arena_new(0);
     assert_int_equal(strlen(end_for(arena, &critical, pods, &(struct admission_shortages){&all, 1})), 1);
     arena_free(arena);

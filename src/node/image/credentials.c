@@ -144,8 +144,7 @@ int image_keyring_add(struct image_keyring *keyring, const char *data, size_t si
     if (!json_is_object(root) || (entries && !json_is_null(entries) && !json_is_object(entries)))
         result =
             error_set(err, EINVAL, "image pull secret: %s is not an object", json_is_object(root) ? "auths" : "it");
-    json_object_foreach(entries, location, value)
-    {
+    json_object_foreach(entries, location, value) {
         if (result == 0 && add_entry(keyring, location, value, err) < 0)
             result = error_wrap(err, "image pull secret: \"%.200s\"", location);
     }

@@ -97,7 +97,8 @@ static int get_keys(json_t *object, const char *key, struct arena *arena, struct
         return error_set(err, E2BIG, "%s has %zu entries, at most %d are allowed", key, count, CONFIG_ITEMS_MAX);
     out->items = arena_alloc(arena, (count + 1) * sizeof(*out->items));
     out->count = 0;
-    json_object_foreach(value, name, ignored) out->items[out->count++] = arena_string(arena, name);
+    json_object_foreach(value, name, ignored)
+        out->items[out->count++] = arena_string(arena, name);
     return 0;
 }
 
@@ -113,8 +114,7 @@ static int get_labels(json_t *object, struct arena *arena, struct image_config *
     if (count > CONFIG_ITEMS_MAX)
         return error_set(err, E2BIG, "Labels has %zu entries, at most %d are allowed", count, CONFIG_ITEMS_MAX);
     config->labels = arena_alloc(arena, (count + 1) * sizeof(*config->labels));
-    json_object_foreach(value, name, text)
-    {
+    json_object_foreach(value, name, text) {
         if (!json_is_string(text))
             return error_set(err, EBADMSG, "label %s is not a string", name);
         config->labels[config->label_count++] =

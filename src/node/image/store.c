@@ -121,16 +121,17 @@ static int record_load(struct index *index, json_t *value, struct error *err)
     record.size = (uint64_t)json_integer_value(json_object_get(value, "size"));
     record.stored = json_integer_value(json_object_get(value, "stored"));
     record.layers.items = arena_alloc(index->arena, (json_array_size(layers) + 1) * sizeof(char *));
-    json_array_foreach(layers, i, item)
-    {
+    json_array_foreach(layers, i, item) {
         if (!json_is_string(item) || !layer_name_valid(json_string_value(item)))
             return error_set(err, EBADMSG, "image %s: layer %zu is not a chain ID", id, i);
         record.layers.items[record.layers.count++] = arena_string(index->arena, json_string_value(item));
     }
-    json_array_foreach(json_object_get(value, "names"), i, item) if (json_is_string(item))
-        vector_push(&record.names, arena_string(index->arena, json_string_value(item)));
-    json_array_foreach(json_object_get(value, "digests"), i, item) if (json_is_string(item))
-        vector_push(&record.digests, arena_string(index->arena, json_string_value(item)));
+    json_array_foreach(json_object_get(value, "names"), i, item)
+        if (json_is_string(item))
+            vector_push(&record.names, arena_string(index->arena, json_string_value(item)));
+    json_array_foreach(json_object_get(value, "digests"), i, item)
+        if (json_is_string(item))
+            vector_push(&record.digests, arena_string(index->arena, json_string_value(item)));
     vector_push(&index->records, record);
     return 0;
 }
@@ -148,11 +149,11 @@ static int index_decode(struct index *index, const struct buffer *text, const ch
     else if (!json_is_array(json_object_get(root, "images")))
         result = error_set(err, EBADMSG, "%s is damaged: no images", path);
     else
-        json_array_foreach(json_object_get(root, "images"), i, item) if (record_load(index, item, err) < 0)
-        {
-            result = error_wrap(err, "%s is damaged", path);
-            break;
-        }
+        json_array_foreach(json_object_get(root, "images"), i, item)
+            if (record_load(index, item, err) < 0) {
+                result = error_wrap(err, "%s is damaged", path);
+                break;
+            }
     json_decref(root);
     return result;
 }

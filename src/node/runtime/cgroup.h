@@ -27,8 +27,8 @@ struct cgroup_resources {
     uint64_t cpu_period;  /* microseconds; 0: CGROUP_CPU_PERIOD */
     int64_t memory_limit; /* bytes */
     int64_t pids_limit;
-    const char
-        *cpus; /* that it may run on: "0-3,5"; NULL: all of the group above. Only crun applies it; cgroup_set_cpus */
+    /* that it may run on: "0-3,5"; NULL: all of the group above. Only crun applies it; cgroup_set_cpus. */
+    const char *cpus;
 };
 
 struct cgroup_stats {

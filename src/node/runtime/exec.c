@@ -540,26 +540,25 @@ void runtime_exec_cancel(struct runtime_exec *exec)
     env_defer(exec->runtime->env, finish_later, exec);
 }
 
-void execs_cancel(struct runtime *runtime, const char *container_id)
+/* Of a container, or of every one (NULL); `all`: also what somebody follows and has begun. */
+static void cancel_execs(struct runtime *runtime, const char *container_id, bool all)
 {
     struct list *lists[] = {&runtime->execs, &runtime->exec_queue};
     struct runtime_exec *exec;
     for (size_t i = 0; i < ARRAY_COUNT(lists); i++)
         list_for_each(lists[i], exec, node)
         {
-            if (!container_id || !strcmp(exec->id, container_id))
+            if ((!container_id || !strcmp(exec->id, container_id)) && (all || !exec->streams || !exec->process))
                 runtime_exec_cancel(exec);
         }
 }
 
+void execs_cancel(struct runtime *runtime, const char *container_id)
+{
+    cancel_execs(runtime, container_id, true);
+}
+
 void execs_end(struct runtime *runtime, const char *container_id)
 {
-    struct list *lists[] = {&runtime->execs, &runtime->exec_queue};
-    struct runtime_exec *exec;
-    for (size_t i = 0; i < ARRAY_COUNT(lists); i++)
-        list_for_each(lists[i], exec, node)
-        {
-            if (!strcmp(exec->id, container_id) && !(exec->streams && exec->process))
-                runtime_exec_cancel(exec);
-        }
+    cancel_execs(runtime, container_id, false);
 }

@@ -170,7 +170,9 @@ static bool names_contain(json_t *names, const char *name)
 {
     size_t i;
     json_t *item;
-    json_array_foreach(names, i, item) if (!strcmp(json_string_value(item), name)) return true;
+    json_array_foreach(names, i, item)
+        if (!strcmp(json_string_value(item), name))
+            return true;
     return false;
 }
 

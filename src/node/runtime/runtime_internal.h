@@ -195,8 +195,8 @@ int namespaces_repin(const struct runtime *runtime, const struct runtime_sandbox
 
 /* Cancels all execs of a container (of every one: NULL). */
 void execs_cancel(struct runtime *runtime, const char *container_id);
-/* The same for a container that has ended, but for the commands that somebody follows: they end with it, and how is told
- * (0 for the one that made it end, 137 for what the kernel has killed). */
+/* The same for a container that has ended, but for the commands that somebody follows: they end with it, and how is
+ * told (0 for the one that made it end, 137 for what the kernel has killed). */
 void execs_end(struct runtime *runtime, const char *container_id);
 
 #endif
