@@ -230,33 +230,20 @@ void validate_cidr(struct api_field_errors *errors, const struct api_path *path,
 
 void validate_ordinary_ip(struct api_field_errors *errors, const struct api_path *path, const char *ip)
 {
+    static const char *const problems[] = {
+        [IP_LOOPBACK] = "may not be in the loopback range (127.0.0.0/8, ::1/128)",
+        [IP_LINK_LOCAL] = "may not be in the link-local range (169.254.0.0/16, fe80::/10)",
+        [IP_LINK_LOCAL_MULTICAST] = "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)",
+        [IP_BROADCAST] = NULL, /* the last one: all others are fine */
+    };
     struct ip_text parsed;
-    const unsigned char *a = parsed.address;
-    const char *problem = NULL;
-    ip_text_parse(ip, &parsed);
-    if (parsed.family == 4) {
-        static const unsigned char zero[4];
-        if (memcmp(a, zero, 4) == 0)
-            problem = arena_printf(errors->arena, "may not be unspecified (%s)", ip);
-        else if (a[0] == 127)
-            problem = "may not be in the loopback range (127.0.0.0/8, ::1/128)";
-        else if (a[0] == 169 && a[1] == 254)
-            problem = "may not be in the link-local range (169.254.0.0/16, fe80::/10)";
-        else if (a[0] == 224 && a[1] == 0 && a[2] == 0)
-            problem = "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)";
-    } else if (parsed.family == 6) {
-        static const unsigned char zero[16], loopback[16] = {[15] = 1};
-        if (memcmp(a, zero, 16) == 0)
-            problem = arena_printf(errors->arena, "may not be unspecified (%s)", ip);
-        else if (memcmp(a, loopback, 16) == 0)
-            problem = "may not be in the loopback range (127.0.0.0/8, ::1/128)";
-        else if (a[0] == 0xfe && (a[1] & 0xc0) == 0x80)
-            problem = "may not be in the link-local range (169.254.0.0/16, fe80::/10)";
-        else if (a[0] == 0xff && (a[1] & 0x0f) == 0x02)
-            problem = "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)";
-    } else {
-        problem = "must be a valid IP address";
+    if (!ip_text_parse(ip, &parsed)) {
+        field_invalid(errors, path, ip, "must be a valid IP address");
+        return;
     }
-    if (problem)
-        field_invalid(errors, path, ip, problem);
+    enum ip_class class = ip_text_class(&parsed);
+    if (class == IP_UNSPECIFIED)
+        field_invalid(errors, path, ip, arena_printf(errors->arena, "may not be unspecified (%s)", ip));
+    else if (problems[class])
+        field_invalid(errors, path, ip, problems[class]);
 }

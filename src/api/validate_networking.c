@@ -1,7 +1,7 @@
 /* Rules for ingresses, their classes, and network policies. */
 #include "api/validate_parts.h"
+#include "api/well_known.h"
 
-#define CLASS_ANNOTATION "kubernetes.io/ingress.class"
 #define CONTROLLER_MAX 250
 
 /* ---- Ingress ---- */
@@ -138,10 +138,10 @@ static void validate_ingress(struct api_field_errors *errors, const void *value)
 void validate_ingress_create(struct api_field_errors *errors, const void *value)
 {
     const struct ingress *ingress = value;
-    const char *class = string_map_get(&ingress->metadata.annotations, CLASS_ANNOTATION);
+    const char *class = string_map_get(&ingress->metadata.annotations, INGRESS_CLASS_ANNOTATION);
     validate_ingress(errors, value);
     if (class && ingress->spec.ingress_class_name && !text_equal(class, ingress->spec.ingress_class_name))
-        field_invalid(errors, PATH(PATH(NULL, "annotations"), CLASS_ANNOTATION), class,
+        field_invalid(errors, PATH(PATH(NULL, "annotations"), INGRESS_CLASS_ANNOTATION), class,
                       "must match `ingressClassName` when both are specified");
 }
 

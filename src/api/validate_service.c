@@ -4,6 +4,7 @@
 
 #include "api/json.h"
 #include "api/validate_parts.h"
+#include "api/well_known.h"
 #include "base/cleanup.h"
 
 #define CLIENT_IP_TIMEOUT_MAX 86400
@@ -16,9 +17,6 @@ static const char *const families[] = {"IPv4", "IPv6", NULL};
 static const char *const family_policies[] = {"PreferDualStack", "RequireDualStack", "SingleStack", NULL};
 static const char *const distributions[] = {"PreferClose", "PreferSameNode", "PreferSameZone", NULL};
 static const char *const ip_modes[] = {"Proxy", "VIP", NULL};
-#define TOPOLOGY_ANNOTATION "service.kubernetes.io/topology-mode"
-#define HINTS_ANNOTATION "service.kubernetes.io/topology-aware-hints"
-#define SOURCE_RANGES_ANNOTATION "service.beta.kubernetes.io/load-balancer-source-ranges"
 static const char only_for_load_balancers[] = "may only be used when `type` is 'LoadBalancer'";
 
 /* Without the blanks around it. */

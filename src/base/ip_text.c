@@ -54,6 +54,41 @@ bool ip_text_parse(const char *text, struct ip_text *out)
     return true;
 }
 
+static enum ip_class class_v4(const unsigned char a[4])
+{
+    static const unsigned char zero[4], ones[4] = {255, 255, 255, 255};
+    if (memcmp(a, zero, 4) == 0)
+        return IP_UNSPECIFIED;
+    if (memcmp(a, ones, 4) == 0)
+        return IP_BROADCAST;
+    if (a[0] == 127)
+        return IP_LOOPBACK;
+    if (a[0] == 169 && a[1] == 254)
+        return IP_LINK_LOCAL;
+    if (a[0] >> 4 != 14)
+        return IP_UNICAST;
+    return a[0] == 224 && a[1] == 0 && a[2] == 0 ? IP_LINK_LOCAL_MULTICAST : IP_MULTICAST;
+}
+
+static enum ip_class class_v6(const unsigned char a[16])
+{
+    static const unsigned char zero[16], loopback[16] = {[15] = 1};
+    if (memcmp(a, zero, 16) == 0)
+        return IP_UNSPECIFIED;
+    if (memcmp(a, loopback, 16) == 0)
+        return IP_LOOPBACK;
+    if (a[0] == 0xfe && (a[1] & 0xc0) == 0x80)
+        return IP_LINK_LOCAL;
+    if (a[0] != 0xff)
+        return IP_UNICAST;
+    return (a[1] & 0x0f) == 0x02 ? IP_LINK_LOCAL_MULTICAST : IP_MULTICAST;
+}
+
+enum ip_class ip_text_class(const struct ip_text *ip)
+{
+    return ip->family == 4 ? class_v4(ip->address) : class_v6(ip->address);
+}
+
 const char *ip_text_write(const struct ip_text *ip, char out[IP_TEXT_MAX])
 {
     *out = 0;

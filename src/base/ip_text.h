@@ -23,6 +23,18 @@ struct ip_text {
 
 /* False, and family 0, for what is no address; NULL is none. */
 bool ip_text_parse(const char *text, struct ip_text *out);
+/* What an address is for, as Go's net.IP tells it. */
+enum ip_class {
+    IP_UNICAST, /* none of the others */
+    IP_UNSPECIFIED,
+    IP_LOOPBACK,
+    IP_LINK_LOCAL,
+    IP_LINK_LOCAL_MULTICAST,
+    IP_MULTICAST,
+    IP_BROADCAST, /* 255.255.255.255 */
+};
+/* Of one that has a family. */
+enum ip_class ip_text_class(const struct ip_text *ip);
 /* The canonical form (RFC 5952); returns `out`. */
 const char *ip_text_write(const struct ip_text *ip, char out[IP_TEXT_MAX]);
 

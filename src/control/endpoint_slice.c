@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "api/json.h"
+#include "api/well_known.h"
 #include "base/cleanup.h"
 #include "base/map.h"
 #include "base/text.h"
@@ -16,8 +17,6 @@
 #include "control/topology_hints.h"
 
 #define SLICE_ENDPOINTS_MAX 100
-#define MANAGED_BY_LABEL "endpointslice.kubernetes.io/managed-by"
-#define MANAGED_BY "endpointslice-controller.k8s.io"
 
 struct slices {
     struct service_watch watch;
@@ -29,27 +28,20 @@ struct slices {
 static bool slice_service(struct object *object, char *out, size_t size)
 {
     const char *name = string_map_get(&object->meta->labels, SERVICE_NAME_LABEL);
-    const char *manager = string_map_get(&object->meta->labels, MANAGED_BY_LABEL);
-    if (!name || !manager || strcmp(manager, MANAGED_BY) != 0 ||
+    const char *manager = string_map_get(&object->meta->labels, SLICE_MANAGED_BY_LABEL);
+    if (!name || !manager || strcmp(manager, SLICE_CONTROLLER) != 0 ||
         strlen(name) + strlen(object->meta->namespace) + 2 > size)
         return false;
     strcpy(stpcpy(stpcpy(out, object->meta->namespace), "/"), name);
     return true;
 }
 
-static void enqueue_service(struct controller *c, const struct object *slice)
-{
-    const char *name = slice ? string_map_get(&slice->meta->labels, SERVICE_NAME_LABEL) : NULL;
-    if (name)
-        queue_add(c->queue, slice->meta->namespace, name);
-}
-
 /* Somebody else's change of a slice of ours is put right, also one that takes it away from its Service. */
 static void slice_changed(void *context, enum informer_change change, struct object *object, struct object *old)
 {
     (void)change;
-    enqueue_service(context, object);
-    enqueue_service(context, old);
+    endpoints_slice_seen(context, object);
+    endpoints_slice_seen(context, old);
 }
 
 static bool enqueue_if_wanted(void *context, struct object *object)
@@ -471,7 +463,8 @@ static void reconcile(void *context, struct work *work)
     struct wanted w = {.own = own, .arena = work_arena(work), .service = object->value};
     struct presents presents = {0};
     struct slice_frame frame = {.work = work,
-                                .labels = endpoints_labels(w.arena, w.service, MANAGED_BY_LABEL, MANAGED_BY),
+                                .labels =
+                                    endpoints_labels(w.arena, w.service, SLICE_MANAGED_BY_LABEL, SLICE_CONTROLLER),
                                 .owner = controller_reference(&api_resources[API_SERVICES], &w.service->metadata)};
     string_map_set(w.arena, &frame.labels, SERVICE_NAME_LABEL, w.service->metadata.name);
     frame.trigger = endpoints_each_pod(&own->watch, w.service, add_pod, &w);

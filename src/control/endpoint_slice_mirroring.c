@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/json.h"
+#include "api/well_known.h"
 #include "base/cleanup.h"
 #include "base/map.h"
 #include "base/text.h"
@@ -15,7 +16,6 @@
 #define SUBSET_ADDRESSES_MAX 1000
 /* As upstream validates slices: those of several subsets with the same ports come together. */
 #define SLICE_ENDPOINTS_MAX 1000
-#define MANAGED_BY_LABEL "endpointslice.kubernetes.io/managed-by"
 #define MANAGED_BY "endpointslicemirroring-controller.k8s.io"
 #define SKIP_LABEL "endpointslice.kubernetes.io/skip-mirror"
 #define LEADER_ANNOTATION "control-plane.alpha.kubernetes.io/leader"
@@ -27,11 +27,15 @@ struct mirroring {
 
 /* ---- Events ---- */
 
+static bool is_ours(const struct object *slice)
+{
+    return text_equal(string_map_get(&slice->meta->labels, SLICE_MANAGED_BY_LABEL), MANAGED_BY);
+}
+
 static bool mirrored_service(struct object *object, char *out, size_t size)
 {
     const char *name = string_map_get(&object->meta->labels, SERVICE_NAME_LABEL);
-    if (!name || !text_equal(string_map_get(&object->meta->labels, MANAGED_BY_LABEL), MANAGED_BY) ||
-        strlen(name) + strlen(object->meta->namespace) + 2 > size)
+    if (!name || !is_ours(object) || strlen(name) + strlen(object->meta->namespace) + 2 > size)
         return false;
     strcpy(stpcpy(stpcpy(out, object->meta->namespace), "/"), name);
     return true;
@@ -43,19 +47,14 @@ static void named_changed(void *context, enum informer_change change, struct obj
     controller_enqueue(context, object->meta);
 }
 
-static void enqueue_service(struct controller *c, const struct object *slice)
-{
-    const char *name = slice ? string_map_get(&slice->meta->labels, SERVICE_NAME_LABEL) : NULL;
-    if (name && text_equal(string_map_get(&slice->meta->labels, MANAGED_BY_LABEL), MANAGED_BY))
-        queue_add(c->queue, slice->meta->namespace, name);
-}
-
 /* A slice that is taken away from its Service, or from us, leaves a gap. */
 static void slice_changed(void *context, enum informer_change change, struct object *object, struct object *old)
 {
     (void)change;
-    enqueue_service(context, object);
-    enqueue_service(context, old);
+    if (is_ours(object))
+        endpoints_slice_seen(context, object);
+    if (old && is_ours(old))
+        endpoints_slice_seen(context, old);
 }
 
 static void start(struct controller *c)
@@ -283,7 +282,7 @@ static void reconcile(void *context, struct work *work)
         w.endpoints = object->value;
         frame.labels = object->meta->labels;
         string_map_set(w.arena, &frame.labels, SERVICE_NAME_LABEL, object->meta->name);
-        string_map_set(w.arena, &frame.labels, MANAGED_BY_LABEL, MANAGED_BY);
+        string_map_set(w.arena, &frame.labels, SLICE_MANAGED_BY_LABEL, MANAGED_BY);
         frame.annotations = slice_annotations(w.arena, &object->meta->annotations);
         frame.owner = controller_reference(&api_resources[API_ENDPOINTS], object->meta);
         for (size_t i = 0; i < w.endpoints->subsets.count; i++)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "api/json.h"
+#include "api/well_known.h"
 #include "base/cleanup.h"
 #include "base/map.h"
 #include "base/text.h"
@@ -13,8 +14,6 @@
 
 /* Addresses of one object; more are cut off, as upstream does. */
 #define ADDRESSES_MAX 1000
-#define MANAGED_BY_LABEL "endpoints.kubernetes.io/managed-by"
-#define MANAGED_BY "endpoint-controller"
 #define OVER_CAPACITY "endpoints.kubernetes.io/over-capacity"
 
 struct endpoints_state {
@@ -296,7 +295,7 @@ static void let_go(struct endpoints_state *own, struct work *work, const struct 
     if (!present)
         map_remove(&own->gone, key);
     else if (map_has(&own->gone, key) ||
-             text_equal(string_map_get(&present->meta->labels, MANAGED_BY_LABEL), MANAGED_BY))
+             text_equal(string_map_get(&present->meta->labels, ENDPOINTS_MANAGED_BY_LABEL), ENDPOINTS_CONTROLLER))
         work_delete(work, present->resource, present->meta, NULL, NULL, NULL);
 }
 
@@ -320,7 +319,7 @@ static void reconcile(void *context, struct work *work)
     struct endpoints fresh = present ? *(const struct endpoints *)present->value : (struct endpoints){0};
     fresh.metadata.name = service->meta->name;
     fresh.metadata.namespace = service->meta->namespace;
-    fresh.metadata.labels = endpoints_labels(b.arena, b.service, MANAGED_BY_LABEL, MANAGED_BY);
+    fresh.metadata.labels = endpoints_labels(b.arena, b.service, ENDPOINTS_MANAGED_BY_LABEL, ENDPOINTS_CONTROLLER);
     fresh.subsets.items = arena_copy(b.arena, b.subsets.items, b.subsets.count * sizeof(*b.subsets.items));
     fresh.subsets.count = b.subsets.count;
     vector_free(&b.groups);

@@ -5,7 +5,6 @@
 #include "base/map.h"
 #include "control/controller.h"
 
-#define SERVICE_NAME_LABEL "kubernetes.io/service-name"
 #define HEADLESS_LABEL "service.kubernetes.io/headless"
 
 /* When what endpoints were last changed for had happened, as upstream writes it, for those who measure how long it
@@ -22,6 +21,9 @@ struct service_watch {
 void endpoints_watch(struct controller *controller, struct service_watch *watch);
 
 void endpoints_watch_free(struct service_watch *watch);
+
+/* Adds the key of the Service that the slice is of, if it is of one. NULL: there is no slice. */
+void endpoints_slice_seen(struct controller *controller, const struct object *slice);
 
 /* One look at a Service: when what made it necessary had happened. Upstream's TriggerTimeTracker. */
 struct trigger_look {

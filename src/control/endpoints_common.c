@@ -3,6 +3,7 @@
 
 #include "api/json.h"
 #include "api/pod_containers.h"
+#include "api/well_known.h"
 #include "base/text.h"
 #include "control/endpoints.h"
 
@@ -39,6 +40,13 @@ static void service_changed(void *context, enum informer_change change, struct o
 {
     (void)change, (void)old;
     controller_enqueue(((struct service_watch *)context)->controller, object->meta);
+}
+
+void endpoints_slice_seen(struct controller *controller, const struct object *slice)
+{
+    const char *name = slice ? string_map_get(&slice->meta->labels, SERVICE_NAME_LABEL) : NULL;
+    if (name)
+        queue_add(controller->queue, slice->meta->namespace, name);
 }
 
 static bool same_addresses(const struct pod_ip_array *a, const struct pod_ip_array *b)

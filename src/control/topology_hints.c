@@ -5,6 +5,7 @@
 
 #include "api/node_status.h"
 #include "api/quantity.h"
+#include "api/well_known.h"
 #include "base/arena.h"
 #include "base/text.h"
 
@@ -17,9 +18,9 @@ static const char insufficient_nodes[] =
 bool topology_wanted(const struct service *service)
 {
     const struct string_map *annotations = &service->metadata.annotations;
-    const char *mode = string_map_get(annotations, "service.kubernetes.io/topology-mode");
+    const char *mode = string_map_get(annotations, TOPOLOGY_ANNOTATION);
     if (!mode)
-        mode = string_map_get(annotations, "service.kubernetes.io/topology-aware-hints");
+        mode = string_map_get(annotations, HINTS_ANNOTATION);
     return text_equal(mode, "Auto") || text_equal(mode, "auto");
 }
 

@@ -2,7 +2,8 @@
 
 #include <string.h>
 
-#define SERVICE_NAME_LABEL "kubernetes.io/service-name"
+#include "api/well_known.h"
+
 
 const char *endpoint_slice_service(struct object *object)
 {

@@ -3,10 +3,10 @@
 #include <string.h>
 
 #include "api/load_balancer.h"
+#include "api/well_known.h"
 #include "base/cleanup.h"
 #include "base/text.h"
 
-#define SOURCE_RANGES_ANNOTATION "service.beta.kubernetes.io/load-balancer-source-ranges"
 
 /* What upstream takes from around a range. */
 static const char blanks[] = " \t\r\n\v\f";

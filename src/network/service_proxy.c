@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "api/pod_condition.h"
+#include "api/well_known.h"
 #include "base/cleanup.h"
 #include "base/log.h"
 #include "base/map.h"
@@ -19,8 +20,6 @@
 #include "network/service_external.h"
 #include "network/topology.h"
 
-#define MANAGED_BY_LABEL "endpointslice.kubernetes.io/managed-by"
-#define MANAGED_BY "endpointslice-controller.k8s.io"
 
 struct service_proxy {
     struct service_proxy_options options;
@@ -384,11 +383,11 @@ static bool look_at_slice(void *context, struct object *object)
 {
     struct pod_look *look = context;
     const struct endpoint_slice *slice = object->value;
-    const char *manager = string_map_get(&object->meta->labels, MANAGED_BY_LABEL);
+    const char *manager = string_map_get(&object->meta->labels, SLICE_MANAGED_BY_LABEL);
     if (object->revision > look->revision)
         look->revision = object->revision;
     /* What others say in their slices need not follow the pod. */
-    if (!text_equal(manager, MANAGED_BY))
+    if (!text_equal(manager, SLICE_CONTROLLER))
         return true;
     size_t *terminating = &look->terminating[text_equal(slice->address_type, "IPv6")];
     for (size_t i = 0; i < slice->endpoints.count; i++) {

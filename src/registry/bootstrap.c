@@ -10,6 +10,7 @@
 
 #include "api/admission.h"
 #include "api/storage.h"
+#include "api/well_known.h"
 #include "base/buffer.h"
 #include "base/cleanup.h"
 #include "base/log.h"
@@ -239,7 +240,7 @@ static void put_endpoints(struct service_making *making)
 static void fill_slice(const struct service_making *making, struct endpoint_slice *slice)
 {
     const struct own_service *own = making->own;
-    const char *const labels[][2] = {{"kubernetes.io/service-name", own->name}};
+    const char *const labels[][2] = {{SERVICE_NAME_LABEL, own->name}};
     struct arena *arena = making->bootstrap->arena;
     struct endpoint *endpoint = arena_alloc(arena, sizeof(*endpoint));
     endpoint->addresses.items = arena_alloc(arena, sizeof(char *));

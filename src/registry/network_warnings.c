@@ -4,12 +4,9 @@
 #include <string.h>
 
 #include "api/format.h"
+#include "api/well_known.h"
 #include "base/ip_text.h"
 #include "registry/private.h"
-
-#define CLASS_ANNOTATION "kubernetes.io/ingress.class"
-#define HINTS_ANNOTATION "service.kubernetes.io/topology-aware-hints"
-#define TOPOLOGY_ANNOTATION "service.kubernetes.io/topology-mode"
 
 #define WARN(task, ...) registry_add_warning((task), arena_printf((task)->arena, __VA_ARGS__))
 
@@ -110,8 +107,7 @@ static void warn_of_addresses(struct task *task, size_t subset, const char *fiel
 /* What the controller writes is known to be good, as upstream knows it: by its label. */
 static void warn_of_endpoints(struct task *task, const struct endpoints *endpoints)
 {
-    if (text_equal(string_map_get(&endpoints->metadata.labels, "endpoints.kubernetes.io/managed-by"),
-                   "endpoint-controller"))
+    if (text_equal(string_map_get(&endpoints->metadata.labels, ENDPOINTS_MANAGED_BY_LABEL), ENDPOINTS_CONTROLLER))
         return;
     for (size_t i = 0; i < endpoints->subsets.count; i++) {
         warn_of_addresses(task, i, "addresses", &endpoints->subsets.items[i].addresses);
@@ -152,8 +148,9 @@ static void warn_of_policy(struct task *task, const struct network_policy_spec *
 /* Before the default class is set. */
 static void warn_of_annotation(struct task *task, const struct ingress *ingress)
 {
-    if (!ingress->spec.ingress_class_name && string_map_get(&ingress->metadata.annotations, CLASS_ANNOTATION))
-        WARN(task, "annotation \"" CLASS_ANNOTATION "\" is deprecated, please use 'spec.ingressClassName' instead");
+    if (!ingress->spec.ingress_class_name && string_map_get(&ingress->metadata.annotations, INGRESS_CLASS_ANNOTATION))
+        WARN(task,
+             "annotation \"" INGRESS_CLASS_ANNOTATION "\" is deprecated, please use 'spec.ingressClassName' instead");
 }
 
 void network_warn_status(struct task *task, const void *value)

@@ -1,9 +1,9 @@
 /* Admission of ingresses, as upstream's plugin DefaultIngressClass does it. */
 #include <string.h>
 
+#include "api/well_known.h"
 #include "registry/private.h"
 
-#define CLASS_ANNOTATION "kubernetes.io/ingress.class"
 #define DEFAULT_CLASS_ANNOTATION "ingressclass.kubernetes.io/is-default-class"
 
 /* The newest class that calls itself the default; by name among those of one age. */
@@ -22,7 +22,7 @@ void networking_admit_create(struct task *task, void *value)
     struct ingress *ingress = value;
     const struct object_meta *best = NULL;
     if (task->resource->index != API_INGRESSES || ingress->spec.ingress_class_name ||
-        string_map_get(&ingress->metadata.annotations, CLASS_ANNOTATION))
+        string_map_get(&ingress->metadata.annotations, INGRESS_CLASS_ANNOTATION))
         return;
     store_list(task->registry->store, &api_resources[API_INGRESSCLASSES], NULL, NULL, NULL, look_at_class, &best);
     if (best)

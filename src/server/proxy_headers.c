@@ -1,10 +1,10 @@
 #include "server/proxy_headers.h"
 
 #include <string.h>
-#include <strings.h>
 
 #include "base/cleanup.h"
 #include "base/text.h"
+#include "server/http/http1_parse.h"
 
 static const char *const connection[] = {
     "connection",        "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
@@ -27,15 +27,9 @@ static bool is_in(const char *const *names, size_t count, const char *name)
 /* Whether a Connection field names it. */
 static bool is_named(const struct http_field *fields, size_t count, const char *name)
 {
-    for (size_t i = 0; i < count; i++) {
-        const char *at = text_equal(fields[i].name, "connection") ? fields[i].value : "";
-        for (at += strspn(at, ", \t"); *at; at += strspn(at, ", \t")) {
-            size_t n = strcspn(at, ", \t");
-            if (n == strlen(name) && strncasecmp(at, name, n) == 0)
-                return true;
-            at += n;
-        }
-    }
+    for (size_t i = 0; i < count; i++)
+        if (text_equal(fields[i].name, "connection") && http_list_has(fields[i].value, name))
+            return true;
     return false;
 }
 

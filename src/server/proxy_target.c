@@ -46,15 +46,8 @@ bool proxy_name_parse(struct arena *arena, const char *text, struct proxy_name *
 
 bool proxy_target_is_proxyable(const char *address)
 {
-    static const unsigned char zero[16], loopback[16] = {[15] = 1};
     struct ip_text ip;
-    const unsigned char *a = ip.address;
-    ip_text_parse(text_or_empty(address), &ip);
-    if (ip.family == 4)
-        return memcmp(a, zero, 4) != 0 && a[0] != 127 && !(a[0] == 169 && a[1] == 254) && a[0] >> 4 != 14 &&
-               (a[0] & a[1] & a[2] & a[3]) != 0xff;
-    return ip.family == 6 && memcmp(a, zero, 16) != 0 && memcmp(a, loopback, 16) != 0 && a[0] != 0xff &&
-           !(a[0] == 0xfe && (a[1] & 0xc0) == 0x80);
+    return ip_text_parse(address, &ip) && ip_text_class(&ip) == IP_UNICAST;
 }
 
 struct status *proxy_target_pod(struct arena *arena, const struct pod *pod, const struct proxy_name *name,

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/well_known.h"
 #include "base/cleanup.h"
 #include "base/map.h"
 #include "base/vector.h"

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "api/well_known.h"
 #include "base/cleanup.h"
 #include "base/timestamp.h"
 #include "control/endpoints.h"

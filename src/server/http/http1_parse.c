@@ -121,8 +121,7 @@ static int parse_transfer_encoding(const char *value, struct http1_head *head, c
     return 0;
 }
 
-/* Whether the comma-separated list holds the word. */
-static bool list_has(const char *list, const char *word)
+bool http_list_has(const char *list, const char *word)
 {
     size_t n = strlen(word);
     while (*list) {
@@ -138,9 +137,9 @@ static bool list_has(const char *list, const char *word)
 static int parse_connection(const char *value, struct http1_head *head, const char **reason)
 {
     (void)reason;
-    if (list_has(value, "close"))
+    if (http_list_has(value, "close"))
         head->keep_alive = false;
-    else if (head->minor == 0 && list_has(value, "keep-alive"))
+    else if (head->minor == 0 && http_list_has(value, "keep-alive"))
         head->keep_alive = true;
     return 0;
 }

@@ -56,6 +56,9 @@ struct http1_head {
  * first) points into text. Returns 0, or the status to refuse the request with and *reason in a few words. */
 int http1_parse_head(char *text, size_t size, struct http_fields *fields, struct http1_head *head, const char **reason);
 
+/* Whether a value that is a list, with commas between, holds the word, in any case. */
+bool http_list_has(const char *list, const char *word);
+
 /* ---- Chunked bodies ---- */
 
 /* Zero at the start of each body. */

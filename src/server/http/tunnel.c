@@ -174,18 +174,9 @@ void http_tunnel_close(struct http_tunnel *t)
 
 bool http_request_has_token(const struct http_request *request, const char *header, const char *token)
 {
-    size_t wanted = strlen(token);
-    for (size_t i = 0; i < request->header_count; i++) {
-        if (strcmp(request->headers[i].name, header) != 0)
-            continue;
-        for (const char *at = request->headers[i].value; *at;) {
-            at += strspn(at, " \t,");
-            size_t n = strcspn(at, " \t,");
-            if (n == wanted && strncasecmp(at, token, n) == 0)
-                return true;
-            at += n;
-        }
-    }
+    for (size_t i = 0; i < request->header_count; i++)
+        if (strcmp(request->headers[i].name, header) == 0 && http_list_has(request->headers[i].value, token))
+            return true;
     return false;
 }
 
