@@ -115,7 +115,8 @@ static void decide_end(const struct pod_observation *o, int64_t now, struct pod_
         act(d, ACTION_FINISH, 0, 0);
 }
 
-/* The pod has run to its end: sidecars end too, then all of it is taken down. */
+/* The pod has run to its end: sidecars end too, then all of it is taken down. Until the API has it, what the containers
+ * have left is all that would tell another agent how they ended. */
 static void decide_wind_down(const struct pod_observation *o, int64_t now, struct pod_decision *d)
 {
     int64_t grace = 0;
@@ -124,7 +125,7 @@ static void decide_wind_down(const struct pod_observation *o, int64_t now, struc
             grace = container_grace(o, &o->containers[i]);
     if (any_alive(o))
         decide_stop_all(o, now + grace, now, d);
-    else if (!parts_busy(o))
+    else if (!parts_busy(o) && !o->end_untold)
         act(d, ACTION_TEAR_DOWN, 0, 0);
 }
 

@@ -88,6 +88,7 @@ struct pod_observation {
     bool terminating;      /* deleted, evicted or over its deadline: it is to end */
     int64_t terminate_by;  /* the end of its grace period */
     enum part_state drain; /* READY: no data plane sends new connections here */
+    bool end_untold;       /* the API does not have yet how the pod ended, if it has */
     bool torn_down;        /* sandbox and volumes are gone, for good */
 };
 

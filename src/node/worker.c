@@ -261,14 +261,6 @@ static void exceed_deadline(struct worker *w)
     worker_poke(w);
 }
 
-/* Of a pod that ran to its end, what its containers have left tells an agent that comes after this one how; until the
- * API has it, that stays. */
-static bool end_is_kept(const struct worker *w)
-{
-    const struct object *shown = worker_reported(w);
-    return w->state.seen.terminating || !shown || pod_has_ended(shown->value);
-}
-
 static void act(struct worker *w, const struct pod_action *action)
 {
     switch (action->kind) {
@@ -300,8 +292,7 @@ static void act(struct worker *w, const struct pod_action *action)
         worker_drain(w);
         break;
     case ACTION_TEAR_DOWN:
-        if (end_is_kept(w)) /* else the turn after the status has been written comes here again */
-            worker_tear_down(w);
+        worker_tear_down(w);
         break;
     case ACTION_FINISH:
         finish(w);
@@ -329,6 +320,8 @@ static void turn(void *context)
     struct pod_decision decision = {.actions = actions};
     /* One time for both: what is due to run again now is not shown as ended for good. */
     int64_t now = env_now(w->agent->env), wake_at;
+    const struct object *shown = worker_reported(w);
+    seen->end_untold = shown && !pod_has_ended(shown->value);
     pod_decide(seen, now, &decision);
     for (size_t i = 0; i < decision.count; i++)
         act(w, &actions[i]);

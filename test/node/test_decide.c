@@ -397,6 +397,24 @@ static void a_pod_that_has_ended_is_torn_down_once(void **state)
     buffer_free(&l.text);
 }
 
+static void what_a_pod_has_left_stays_until_its_end_is_told(void **state)
+{
+    struct life l;
+    (void)state;
+    begin(&l, 0, "Never");
+    make_ready(&l);
+    l.seen.end_untold = true;
+    for (size_t i = 0; i < 3; i++)
+        ends(&l, i, 0, NOW);
+    assert_string_equal(decide(&l, NOW), "");
+    l.seen.end_untold = false;
+    assert_string_equal(decide(&l, NOW), "tear-down");
+    /* A deleted one ends with its object, which is told before. */
+    l.seen.end_untold = l.seen.terminating = true;
+    assert_string_equal(decide(&l, NOW), "tear-down");
+    buffer_free(&l.text);
+}
+
 static void an_ephemeral_container_starts_at_any_time_once_and_counts_for_nothing(void **state)
 {
     struct life l;
@@ -623,6 +641,7 @@ int main(void)
         cmocka_unit_test(a_pod_that_never_ran_goes_without_a_drain),
         cmocka_unit_test(a_deleted_pod_ends_as_its_containers_did),
         cmocka_unit_test(a_pod_that_has_ended_is_torn_down_once),
+        cmocka_unit_test(what_a_pod_has_left_stays_until_its_end_is_told),
         cmocka_unit_test(a_sidecar_is_waited_for_until_it_has_started_and_kept_afterwards),
         cmocka_unit_test(a_sidecar_that_restarts_does_not_hold_up_what_comes_after_it),
         cmocka_unit_test(sidecars_are_signalled_last_in_reverse_order),

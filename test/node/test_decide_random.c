@@ -40,7 +40,7 @@ struct world {
     struct container_observation containers[CONTAINERS_MAX];
     struct fate fates[CONTAINERS_MAX];
     struct pod_observation seen;
-    int64_t volumes_at, sandbox_at, drain_at, tear_down_at, delete_at;
+    int64_t volumes_at, sandbox_at, drain_at, tear_down_at, delete_at, told_at;
     bool finished;
     struct pod_action actions[POD_ACTIONS_PER_CONTAINER * CONTAINERS_MAX + POD_ACTIONS_EXTRA];
     struct pod_decision decision;
@@ -95,7 +95,7 @@ static void make_world(struct world *w, uint64_t seed)
         w->fates[i].deaf = chance(w, 15);
     }
     w->seen = (struct pod_observation){
-        .pod = &w->pod, .containers = w->containers, .container_count = count, .start_time = BEGIN};
+        .pod = &w->pod, .containers = w->containers, .container_count = count, .start_time = BEGIN, .end_untold = true};
     w->delete_at = BEGIN + (int64_t)roll(w, 400) * SECOND + 1;
     w->decision.actions = w->actions;
 }
@@ -246,6 +246,8 @@ static void carry_out(struct world *w, const struct pod_action *a)
         for (size_t k = 0; k < w->seen.container_count; k++)
             if (is_alive(&w->containers[k]))
                 broken(w, k, "what is torn down has ended");
+        if (w->seen.end_untold && !w->seen.terminating)
+            broken(w, 0, "what tells how a pod ended stays until it has been told");
         w->seen.sandbox = PART_BUSY;
         w->seen.volumes = PART_NONE;
         w->tear_down_at = soon(w, 2);
@@ -342,6 +344,8 @@ static void happen(struct world *w)
         w->seen.sandbox = PART_NONE;
         w->seen.torn_down = true;
     }
+    if (due(w, &w->told_at))
+        w->seen.end_untold = false;
     if (due(w, &w->delete_at)) {
         w->pod.metadata.deletion_timestamp = w->now;
         int64_t by = w->now + w->pod.spec.termination_grace_period_seconds.value * SECOND;
@@ -367,6 +371,7 @@ static int64_t next_event(const struct world *w)
     sooner(&next, w->drain_at);
     sooner(&next, w->tear_down_at);
     sooner(&next, w->delete_at);
+    sooner(&next, w->told_at);
     for (size_t i = 0; i < w->seen.container_count; i++) {
         const struct fate *f = &w->fates[i];
         sooner(&next, f->image_at);
@@ -399,6 +404,8 @@ static void live(struct world *w)
         bool failed = w->seen.volumes == PART_FAILED || w->seen.sandbox == PART_FAILED;
         if (failed && !w->decision.wake_at && !w->seen.terminating && !w->seen.torn_down)
             broken(w, 0, "what failed is tried again");
+        if (pod_is_over(&w->seen) && w->seen.end_untold && !w->told_at)
+            w->told_at = soon(w, 3);
         int64_t next = next_event(w);
         if (!next)
             broken(w, 0, "there is always something to wait for");
